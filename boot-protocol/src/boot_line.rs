@@ -1,0 +1,260 @@
+//! The boot line, which is the kernel's command line: quoting one word, and putting the line together.
+//!
+//! Layer: pure text. The reader is the crate `shell-words` inside the Hermit kernel, which splits by the rules of
+//! POSIX shells; the kernel takes its own words first, `--` ends them, the application's follow:
+//!
+//! ```text
+//! [-freq MHZ] -- [--log=LEVEL] [--console=framed] [--file=MODULE] [--argv0=NAME] [--env=K=V]… -- [ARGS…]
+//! ```
+
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// Quotes one word so that a POSIX shell, and the crate `shell-words`, read back exactly `word`.
+///
+/// A word that needs no quotes is returned as it is. A word with a NUL byte can be quoted but not booted: the boot
+/// line is a C string.
+///
+/// ```
+/// use boot_protocol::boot_line::quote;
+/// assert_eq!(quote("plain"), "plain");
+/// assert_eq!(quote("two words"), "'two words'");
+/// assert_eq!(quote("it's"), r"'it'\''s'");
+/// ```
+#[must_use]
+pub fn quote(word: &str) -> Cow<'_, str> {
+    // An allow list: whatever is not surely harmless in a shell is quoted. `~` and `=` are harmless only for
+    // `shell-words`, not at the start of a shell's word, and `--print-command` output is fed to shells.
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,+@%".contains(&byte);
+    let option_with_value = |word: &str| {
+        // `--env=K=V` stays readable: `=` does no harm behind a leading dash.
+        word.starts_with('-') && word.bytes().all(|byte| harmless(byte) || byte == b'=')
+    };
+    if !word.is_empty() && (word.bytes().all(harmless) || option_with_value(word)) {
+        return Cow::Borrowed(word);
+    }
+    let mut quoted = String::with_capacity(word.len().saturating_add(2));
+    quoted.push('\'');
+    for character in word.chars() {
+        // Nothing can be escaped inside single quotes: leave them, write an escaped quote, enter them again.
+        if character == '\'' {
+            quoted.push_str(r"'\''");
+        } else {
+            quoted.push(character);
+        }
+    }
+    quoted.push('\'');
+    Cow::Owned(quoted)
+}
+
+/// The parts of a boot line; [`BootLine::build`] puts them together.
+#[derive(Clone, Debug, Default)]
+pub struct BootLine {
+    /// The time stamp counter's frequency in MHz, where it is known: saves the kernel's measurement of 40 ms.
+    pub tsc_mhz: Option<u32>,
+    /// Level of the kernel's and the application's log.
+    pub log: Option<String>,
+    /// Whether a launcher that speaks the protocol of [`crate::console`] is at the other end of the serial line.
+    pub framed: bool,
+    /// A path inside the VM to read the module from; without one it is the boot module or the embedded one.
+    pub file: Option<String>,
+    /// The guest's argv\[0\].
+    pub argv0: Option<String>,
+    /// The guest's environment, in order.
+    pub env: Vec<(String, String)>,
+    /// The guest's argv\[1..\].
+    pub args: Vec<String>,
+}
+
+impl BootLine {
+    /// The boot line's words, in order and not yet quoted.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(mhz) = self.tsc_mhz {
+            words.push("-freq".to_string());
+            words.push(mhz.to_string());
+        }
+        words.push("--".to_string());
+        // Values are joined with `=`, so that one which begins with a dash cannot be taken for an option. The log
+        // level is first because the kernel looks for it there, long before the application runs.
+        let mut option = |name: &str, value: &str| words.push([name, value].join("="));
+        if let Some(level) = &self.log {
+            option("--log", level);
+        }
+        if self.framed {
+            option("--console", "framed");
+        }
+        if let Some(file) = &self.file {
+            option("--file", file);
+        }
+        if let Some(name) = &self.argv0 {
+            option("--argv0", name);
+        }
+        for (key, value) in &self.env {
+            option("--env", &[key.as_str(), value.as_str()].join("="));
+        }
+        words.push("--".to_string());
+        words.extend(self.args.iter().cloned());
+        words
+    }
+
+    /// The boot line as the hypervisor takes it.
+    #[must_use]
+    pub fn build(&self) -> String {
+        let words = self.words();
+        let quoted: Vec<_> = words.iter().map(|word| quote(word)).collect();
+        quoted.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    const TRICKY: &[&str] = &[
+        "",
+        " ",
+        "  two  spaces  ",
+        "'",
+        "''",
+        "'''",
+        "\"",
+        "\"quoted\"",
+        "it's",
+        "\\",
+        "\\\\",
+        "ends with \\",
+        "\\n",
+        "a\nb",
+        "\n",
+        "\r\n",
+        "\t",
+        "#comment",
+        "a#b",
+        "$HOME",
+        "`id`",
+        "$(id)",
+        "!!",
+        "*",
+        "~",
+        "a;b",
+        "a&b|c<d>e",
+        "--",
+        "-",
+        "---",
+        "-f",
+        "--env=A=B",
+        "env=A=B",
+        "A=B",
+        "äöü €  日本語 🦀",
+        "\u{a0}\u{2028}",
+        "\u{7f}\u{1}",
+        "{a,b}",
+        "[a]",
+        "(a)",
+        "a,b",
+        "%s",
+        "C:\\dir\\file",
+    ];
+
+    fn split(line: &str) -> Vec<String> {
+        shell_words::split(line).unwrap()
+    }
+
+    #[test]
+    fn each_tricky_word_is_read_back() {
+        for word in TRICKY {
+            assert_eq!(split(&quote(word)), [*word], "{word:?} became {}", quote(word));
+        }
+    }
+
+    #[test]
+    fn all_tricky_words_on_one_line_are_read_back() {
+        let line = TRICKY
+            .iter()
+            .map(|word| quote(word))
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert_eq!(split(&line), TRICKY);
+    }
+
+    #[test]
+    fn every_ascii_character_is_read_back_anywhere_in_a_word() {
+        for byte in 1..128u8 {
+            let c = char::from(byte);
+            for word in [
+                String::from(c),
+                alloc::format!("a{c}"),
+                alloc::format!("{c}a"),
+                alloc::format!("a{c}{c}b"),
+                alloc::format!("-{c}=1"),
+            ] {
+                assert_eq!(split(&quote(&word)), [word.as_str()]);
+            }
+        }
+    }
+
+    #[test]
+    fn every_pair_of_special_characters_is_read_back() {
+        let special: Vec<char> = " '\"\\\n\t#$`=-a".chars().collect();
+        for first in &special {
+            for second in &special {
+                for third in &special {
+                    let word: String = [*first, *second, *third].iter().collect();
+                    assert_eq!(split(&quote(&word)), [word.as_str()]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_words_stay_as_they_are() {
+        for word in ["plain", "a/b.wasm", "-i", "--env=K=V", "12", "a_b-c:d,e@f%+g"] {
+            assert!(matches!(quote(word), Cow::Borrowed(_)), "{word}");
+        }
+        // Would be an assignment in a shell.
+        assert_eq!(quote("A=B"), "'A=B'");
+    }
+
+    #[test]
+    fn the_shortest_line() {
+        assert_eq!(BootLine::default().build(), "-- --");
+    }
+
+    #[test]
+    fn a_full_line_in_its_order() {
+        let line = BootLine {
+            tsc_mhz: Some(2400),
+            log: Some("debug".into()),
+            framed: true,
+            file: Some("/root/m.wasm".into()),
+            argv0: Some("m.wasm".into()),
+            env: vec![("A".into(), "1".into()), ("B".into(), "x y=z".into())],
+            args: vec!["-i".into(), "12".into(), "--".into(), "".into(), "it's".into()],
+        };
+        assert_eq!(
+            line.build(),
+            r"-freq 2400 -- --log=debug --console=framed --file=/root/m.wasm --argv0=m.wasm --env=A=1 '--env=B=x y=z' -- -i 12 -- '' 'it'\''s'"
+        );
+    }
+
+    #[test]
+    fn what_is_built_is_what_is_read() {
+        let line = BootLine {
+            tsc_mhz: None,
+            framed: true,
+            argv0: Some("--env=odd name\n".into()),
+            env: TRICKY
+                .iter()
+                .map(|value| ("KEY".into(), (*value).into()))
+                .collect(),
+            args: TRICKY.iter().map(|value| (*value).into()).collect(),
+            ..BootLine::default()
+        };
+        assert_eq!(split(&line.build()), line.words());
+        assert_eq!(line.words().len(), 4 + 2 * TRICKY.len());
+    }
+}

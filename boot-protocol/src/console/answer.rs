@@ -1,0 +1,446 @@
+//! Answers: what the host sends to the guest, `kind:u8 len:u16le payload[len]`, only ever because it was asked.
+//!
+//! Layer: wire format. The host's half is [`Reply`]; the guest's half, [`AnswerParser`], allocates nothing and
+//! never takes a byte of the next answer.
+
+use super::{ANSWER_HEADER, MAX_PAYLOAD};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// READ's answer: bytes of standard input; none means end of file.
+const DATA: u8 = 0x81;
+/// POLL's answer: `flags:u8 bytes:u32le`.
+const READY: u8 = 0x82;
+/// TIME's answer: `nanoseconds:u64le`.
+const TIME: u8 = 0x83;
+
+/// READY's flag for end of file.
+const READY_EOF: u8 = 1;
+
+const READY_LENGTH: usize = 5;
+const TIME_LENGTH: usize = 8;
+
+/// An answer for the host to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply<'a> {
+    /// Bytes of standard input, no more than were asked for; none at the end of file.
+    Data(&'a [u8]),
+    /// Standard input is readable.
+    Ready {
+        /// Whether it is at its end, or its writer is gone.
+        eof: bool,
+        /// How many bytes may be read at once: at least 1 unless at the end; may be an estimate.
+        available: u32,
+    },
+    /// Nanoseconds since 1970-01-01 UTC.
+    Time(u64),
+}
+
+impl Reply<'_> {
+    /// Appends the answer to `line`. Bytes beyond [`MAX_PAYLOAD`], which no guest can have asked for, are left out.
+    pub fn append_to(&self, line: &mut Vec<u8>) {
+        let mut put = |kind: u8, payload: &[u8]| {
+            let payload = payload.get(..MAX_PAYLOAD).unwrap_or(payload);
+            // At most MAX_PAYLOAD, which fits.
+            let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+            line.push(kind);
+            line.extend_from_slice(&length.to_le_bytes());
+            line.extend_from_slice(payload);
+        };
+        match self {
+            Self::Data(bytes) => put(DATA, bytes),
+            Self::Ready { eof, available } => {
+                let [a, b, c, d] = available.to_le_bytes();
+                put(READY, &[if *eof { READY_EOF } else { 0 }, a, b, c, d]);
+            }
+            Self::Time(nanoseconds) => put(TIME, &nanoseconds.to_le_bytes()),
+        }
+    }
+}
+
+/// An answer that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// So many bytes of standard input lie at the front of the parser's buffer; 0 means end of file.
+    Data {
+        /// Number of bytes.
+        length: usize,
+    },
+    /// Standard input is readable.
+    Ready {
+        /// Whether it is at its end.
+        eof: bool,
+        /// How many bytes may be read; an estimate.
+        available: u32,
+    },
+    /// Nanoseconds since 1970-01-01 UTC.
+    Time(u64),
+}
+
+/// What [`AnswerParser::feed`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How many bytes of the input were taken. The rest belongs to the next answer.
+    pub used: usize,
+    /// The answer, once it is complete. The parser is then ready for the next one.
+    pub answer: Option<Answer>,
+}
+
+/// Bytes that are no answer: the two ends have lost each other, and the line cannot be used any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerError {
+    /// No answer begins with this byte.
+    UnknownKind(u8),
+    /// An answer of this kind never has this length, or it is longer than the buffer for data.
+    WrongLength {
+        /// The answer's first byte.
+        kind: u8,
+        /// The length its header says.
+        length: u16,
+    },
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKind(kind) => write!(f, "the host sent an answer of the unknown kind {kind:#04x}"),
+            Self::WrongLength { kind, length } => {
+                write!(
+                    f,
+                    "the host sent an answer of kind {kind:#04x} with an impossible length of {length} bytes"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for AnswerError {}
+
+/// Reads answers, however the line cuts them up. Data goes straight into the buffer that the READ was for.
+///
+/// ```
+/// use boot_protocol::console::{Answer, AnswerParser};
+/// let mut buffer = [0; 8];
+/// let mut parser = AnswerParser::new();
+/// let line = b"\x81\x02\x00hi\x81\x00\x00";
+/// let progress = parser.feed(line, &mut buffer).unwrap();
+/// assert_eq!(progress.answer, Some(Answer::Data { length: 2 }));
+/// assert_eq!(&buffer[..2], b"hi");
+/// assert_eq!(progress.used, 5); // the end of file that follows is another answer
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnswerParser {
+    /// Bytes of this answer that have been taken, header included.
+    taken: usize,
+    header: [u8; ANSWER_HEADER],
+    /// The payload of the kinds with a fixed length.
+    fixed: [u8; TIME_LENGTH],
+}
+
+impl AnswerParser {
+    /// A parser before the first byte of an answer.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            taken: 0,
+            header: [0; ANSWER_HEADER],
+            fixed: [0; TIME_LENGTH],
+        }
+    }
+
+    /// How many bytes the current answer will certainly still need; at least 1. Who reads no more than that from a
+    /// device never holds bytes of the next answer.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        if self.taken < ANSWER_HEADER {
+            return ANSWER_HEADER - self.taken;
+        }
+        ANSWER_HEADER
+            .saturating_add(self.length())
+            .saturating_sub(self.taken)
+    }
+
+    /// Takes bytes of the line up to the end of the current answer. `data` receives the bytes of standard input; it
+    /// must be the same buffer until the answer is complete, at least as long as the READ's maximum. Pass an empty
+    /// one when no READ was sent.
+    ///
+    /// **Errors**: bytes that cannot be an answer; the line is unusable after that.
+    pub fn feed(&mut self, input: &[u8], data: &mut [u8]) -> Result<Progress, AnswerError> {
+        let mut used = 0usize;
+        let mut rest = input;
+        while self.taken < ANSWER_HEADER {
+            let Some((byte, tail)) = rest.split_first() else {
+                return Ok(Progress { used, answer: None });
+            };
+            if let Some(slot) = self.header.get_mut(self.taken) {
+                *slot = *byte;
+            }
+            self.taken += 1;
+            used += 1;
+            rest = tail;
+            self.check_header(data.len())?;
+        }
+        let wanted = self.wanted();
+        let payload = rest.get(..wanted).unwrap_or(rest);
+        let start = self.taken - ANSWER_HEADER;
+        let target = if self.kind() == DATA {
+            data
+        } else {
+            self.fixed.as_mut_slice()
+        };
+        // `check_header` has compared the length with the buffer's. It fails only for a buffer that has shrunk.
+        let Some(slots) = start
+            .checked_add(payload.len())
+            .and_then(|end| target.get_mut(start..end))
+        else {
+            return Err(self.wrong_length());
+        };
+        slots.copy_from_slice(payload);
+        self.taken += payload.len();
+        used += payload.len();
+        if payload.len() < wanted {
+            return Ok(Progress { used, answer: None });
+        }
+        let answer = self.answer();
+        *self = Self::new();
+        Ok(Progress {
+            used,
+            answer: Some(answer),
+        })
+    }
+
+    fn kind(&self) -> u8 {
+        let [kind, _, _] = self.header;
+        kind
+    }
+
+    fn length(&self) -> usize {
+        let [_, low, high] = self.header;
+        usize::from(u16::from_le_bytes([low, high]))
+    }
+
+    fn wrong_length(&self) -> AnswerError {
+        let [kind, low, high] = self.header;
+        AnswerError::WrongLength {
+            kind,
+            length: u16::from_le_bytes([low, high]),
+        }
+    }
+
+    /// Rejects what cannot be an answer as soon as it can be seen.
+    fn check_header(&self, space: usize) -> Result<(), AnswerError> {
+        let right = match self.kind() {
+            DATA => self.length() <= space,
+            READY => self.length() == READY_LENGTH,
+            TIME => self.length() == TIME_LENGTH,
+            kind => return Err(AnswerError::UnknownKind(kind)),
+        };
+        if self.taken == ANSWER_HEADER && !right {
+            Err(self.wrong_length())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        let [flags, a, b, c, d, ..] = self.fixed;
+        match self.kind() {
+            DATA => Answer::Data {
+                length: self.length(),
+            },
+            READY => Answer::Ready {
+                eof: flags & READY_EOF != 0,
+                available: u32::from_le_bytes([a, b, c, d]),
+            },
+            // The header was checked: it is the only kind left.
+            _ => Answer::Time(u64::from_le_bytes(self.fixed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn encode(answers: &[Reply<'_>]) -> Vec<u8> {
+        let mut line = Vec::new();
+        for answer in answers {
+            answer.append_to(&mut line);
+        }
+        line
+    }
+
+    /// Reads all of `pieces`; data is collected with its answer.
+    fn parse(pieces: &[&[u8]], space: usize) -> Result<Vec<(Answer, Vec<u8>)>, AnswerError> {
+        let mut parser = AnswerParser::new();
+        let mut buffer = vec![0xEE; space];
+        let mut seen = Vec::new();
+        for piece in pieces {
+            let mut rest = *piece;
+            while !rest.is_empty() {
+                let progress = parser.feed(rest, &mut buffer)?;
+                assert!(progress.used > 0);
+                rest = &rest[progress.used..];
+                if let Some(answer) = progress.answer {
+                    let data = match answer {
+                        Answer::Data { length } => buffer[..length].to_vec(),
+                        _ => vec![],
+                    };
+                    seen.push((answer, data));
+                    buffer.fill(0xEE);
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    #[test]
+    fn answers_on_the_wire() {
+        assert_eq!(encode(&[Reply::Data(b"hi")]), b"\x81\x02\x00hi");
+        assert_eq!(encode(&[Reply::Data(b"")]), b"\x81\x00\x00");
+        assert_eq!(
+            encode(&[Reply::Ready {
+                eof: true,
+                available: 0x0403_0201
+            }]),
+            b"\x82\x05\x00\x01\x01\x02\x03\x04"
+        );
+        assert_eq!(
+            encode(&[Reply::Ready {
+                eof: false,
+                available: 1
+            }]),
+            b"\x82\x05\x00\x00\x01\x00\x00\x00"
+        );
+        assert_eq!(
+            encode(&[Reply::Time(0x0807_0605_0403_0201)]),
+            b"\x83\x08\x00\x01\x02\x03\x04\x05\x06\x07\x08"
+        );
+    }
+
+    #[test]
+    fn data_longer_than_a_header_can_say_is_cut() {
+        let line = encode(&[Reply::Data(&vec![7; MAX_PAYLOAD + 5])]);
+        assert_eq!(line.len(), ANSWER_HEADER + MAX_PAYLOAD);
+        let seen = parse(&[&line], MAX_PAYLOAD).unwrap();
+        assert_eq!(
+            seen,
+            [(Answer::Data { length: MAX_PAYLOAD }, vec![7; MAX_PAYLOAD])]
+        );
+    }
+
+    #[test]
+    fn answers_in_every_cut() {
+        let line = encode(&[
+            Reply::Data(b"\x81\x82\xff"),
+            Reply::Ready {
+                eof: true,
+                available: 0,
+            },
+            Reply::Data(b""),
+            Reply::Time(u64::MAX),
+            Reply::Data(b"x"),
+        ]);
+        let expected = vec![
+            (Answer::Data { length: 3 }, b"\x81\x82\xff".to_vec()),
+            (
+                Answer::Ready {
+                    eof: true,
+                    available: 0,
+                },
+                vec![],
+            ),
+            (Answer::Data { length: 0 }, vec![]),
+            (Answer::Time(u64::MAX), vec![]),
+            (Answer::Data { length: 1 }, b"x".to_vec()),
+        ];
+        for first in 0..=line.len() {
+            let (head, tail) = line.split_at(first);
+            for second in 0..=tail.len() {
+                let (middle, end) = tail.split_at(second);
+                assert_eq!(
+                    parse(&[head, middle, end], 3).as_ref(),
+                    Ok(&expected),
+                    "cut at {first}, {second}"
+                );
+            }
+        }
+        for size in 1..=line.len() {
+            let pieces: Vec<&[u8]> = line.chunks(size).collect();
+            assert_eq!(parse(&pieces, 3).as_ref(), Ok(&expected), "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn reading_what_is_wanted_ends_with_the_answer() {
+        let line = encode(&[Reply::Data(b"abc"), Reply::Time(1)]);
+        let mut parser = AnswerParser::new();
+        let mut buffer = [0; 3];
+        let mut position = 0;
+        let mut ends = vec![];
+        while position < line.len() {
+            let wanted = parser.wanted();
+            assert!(wanted > 0);
+            let progress = parser
+                .feed(&line[position..position + wanted], &mut buffer)
+                .unwrap();
+            assert_eq!(progress.used, wanted);
+            position += wanted;
+            if progress.answer.is_some() {
+                ends.push(position);
+            }
+        }
+        assert_eq!(ends, [6, line.len()]);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_error_at_once() {
+        assert_eq!(parse(&[b"\x80"], 9), Err(AnswerError::UnknownKind(0x80)));
+        assert_eq!(parse(&[b"\x00"], 9), Err(AnswerError::UnknownKind(0)));
+        assert_eq!(
+            parse(&[b"\x82\x04\x00"], 9),
+            Err(AnswerError::WrongLength {
+                kind: 0x82,
+                length: 4
+            })
+        );
+        assert_eq!(
+            parse(&[b"\x83\x09\x00"], 9),
+            Err(AnswerError::WrongLength {
+                kind: 0x83,
+                length: 9
+            })
+        );
+    }
+
+    #[test]
+    fn data_never_leaves_its_buffer() {
+        assert_eq!(parse(&[b"\x81\x04\x00abcd"], 4).unwrap().len(), 1);
+        assert_eq!(
+            parse(&[b"\x81\x05\x00"], 4),
+            Err(AnswerError::WrongLength {
+                kind: 0x81,
+                length: 5
+            })
+        );
+        assert_eq!(
+            parse(&[b"\x81\x01\x00"], 0),
+            Err(AnswerError::WrongLength {
+                kind: 0x81,
+                length: 1
+            })
+        );
+        // A caller that changes to a shorter buffer in the middle gets an error, not a panic.
+        let mut parser = AnswerParser::new();
+        let mut long = [0; 4];
+        parser.feed(b"\x81\x04\x00ab", &mut long).unwrap();
+        assert_eq!(
+            parser.feed(b"cd", &mut [0; 1]),
+            Err(AnswerError::WrongLength {
+                kind: 0x81,
+                length: 4
+            })
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! The wire format of WASI preview1: numbers, sizes and offsets, and nothing that acts.
+//!
+//! Layer: abi. Implements typenames.witx. The values are compared with crate `wasip1` in `tests/abi.rs`.
+
+pub mod errno;
+pub mod layout;
+pub mod types;
+
+pub use errno::Errno;

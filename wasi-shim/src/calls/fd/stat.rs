@@ -1,0 +1,207 @@
+//! `fd_fdstat_*`, `fd_filestat_*`: attributes of a descriptor and of what it names.
+//!
+//! Layer: calls.
+
+use super::file;
+use crate::{
+    abi::{
+        Errno,
+        layout::{Fdstat, Filestat},
+        types::{Fd, Fdflags, Filesize, Fstflags, Rights, Timestamp},
+    },
+    calls::check_times,
+    context::WasiCtx,
+    error::Error,
+    fd_table::Descriptor,
+    memory::{GuestMemory, Ptr},
+};
+
+/// Returns type, flags and rights of a descriptor.
+///
+/// ```c
+/// errno fd_fdstat_get(fd fd, fdstat *stat);
+/// ```
+///
+/// - `fd`: the descriptor. A standard stream is a character device whatever is behind it.
+/// - `stat`: gets the attributes.
+///
+/// **Errors:** BADF: `fd` is not open.
+///
+/// **Traps:** `stat` out of bounds or not a multiple of 8.
+///
+/// **Layout:** 24 bytes: type u8 at 0, flags u16le at 2, base rights u64le at 8, inheriting rights u64le at 16.
+///
+/// **Deviations:** wasmtime gives streams that are no terminal the type `unknown`, and the right to read or to
+/// write only.
+///
+/// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_fdstat_get>
+pub fn fd_fdstat_get<S>(
+    ctx: &mut WasiCtx<S>,
+    mem: &mut GuestMemory<'_>,
+    fd: Fd,
+    stat: Ptr<Fdstat>,
+) -> Result<(), Error> {
+    let entry = ctx.fds.get(fd)?;
+    let value = Fdstat {
+        fs_filetype: entry.descriptor.filetype(),
+        fs_flags: entry.flags,
+        fs_rights_base: entry.rights_base(),
+        fs_rights_inheriting: entry.rights_inheriting(),
+    };
+    mem.write(stat, value)
+}
+
+/// Sets the flags of a descriptor.
+///
+/// ```c
+/// errno fd_fdstat_set_flags(fd fd, fdflags flags);
+/// ```
+///
+/// - `fd`: the descriptor.
+/// - `flags`: the new flags. `nonblock` makes `fd_read` of standard input report AGAIN instead of waiting;
+///   `append` means nothing to a stream.
+///
+/// **Errors:**
+/// - INVAL: `flags` has an unknown bit, or one of `dsync`, `rsync`, `sync`, which cannot be changed.
+/// - BADF: `fd` is not open.
+/// - NOTCAPABLE: `fd` lacks the right `fd_fdstat_set_flags`.
+///
+/// **Deviations:** wasmtime answers BADF on a stream.
+///
+/// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_fdstat_set_flags>
+pub fn fd_fdstat_set_flags<S>(
+    ctx: &mut WasiCtx<S>,
+    _mem: &mut GuestMemory<'_>,
+    fd: Fd,
+    flags: Fdflags,
+) -> Result<(), Error> {
+    let entry = ctx.fds.get_mut(fd)?;
+    entry.require(Rights::FD_FDSTAT_SET_FLAGS)?;
+    if !Fdflags::APPEND.union(Fdflags::NONBLOCK).contains(flags) {
+        return Err(Errno::INVAL.into());
+    }
+    entry.flags = flags;
+    Ok(())
+}
+
+/// Removes rights from a descriptor.
+///
+/// ```c
+/// errno fd_fdstat_set_rights(fd fd, rights fs_rights_base, rights fs_rights_inheriting);
+/// ```
+///
+/// - `fd`: the descriptor.
+/// - `fs_rights_base`, `fs_rights_inheriting`: the rights to keep.
+///
+/// **Errors:**
+/// - INVAL: an unknown right.
+/// - BADF: `fd` is not open.
+/// - NOTCAPABLE: it would add a right; nothing is changed then.
+///
+/// **Deviations:** wasmtime has no rights to remove: NOTSUP on files, BADF on streams.
+///
+/// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_fdstat_set_rights>
+pub fn fd_fdstat_set_rights<S>(
+    ctx: &mut WasiCtx<S>,
+    _mem: &mut GuestMemory<'_>,
+    fd: Fd,
+    fs_rights_base: Rights,
+    fs_rights_inheriting: Rights,
+) -> Result<(), Error> {
+    Ok(ctx
+        .fds
+        .get_mut(fd)?
+        .set_rights(fs_rights_base, fs_rights_inheriting)?)
+}
+
+/// Returns the attributes of what a descriptor names.
+///
+/// ```c
+/// errno fd_filestat_get(fd fd, filestat *buf);
+/// ```
+///
+/// - `fd`: the descriptor.
+/// - `buf`: gets the attributes. Of a standard stream all are 0 but the type.
+///
+/// **Errors:**
+/// - BADF: `fd` is not open.
+/// - NOTCAPABLE: `fd` lacks the right `fd_filestat_get`.
+///
+/// **Traps:** `buf` out of bounds or not a multiple of 8.
+///
+/// **Layout:** 64 bytes: dev u64le at 0, ino u64le at 8, type u8 at 16, nlink u64le at 24, size u64le at 32,
+/// atim, mtim, ctim u64le (nanoseconds since 1970) at 40, 48, 56.
+///
+/// **Deviations:** wasmtime gives streams that are no terminal the type `unknown`.
+///
+/// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_filestat_get>
+pub fn fd_filestat_get<S>(
+    ctx: &mut WasiCtx<S>,
+    mem: &mut GuestMemory<'_>,
+    fd: Fd,
+    buf: Ptr<Filestat>,
+) -> Result<(), Error> {
+    let entry = ctx.fds.get(fd)?;
+    entry.require(Rights::FD_FILESTAT_GET)?;
+    let value = match entry.descriptor {
+        Descriptor::Stdin | Descriptor::Output(_) => Filestat {
+            dev: 0,
+            ino: 0,
+            filetype: entry.descriptor.filetype(),
+            nlink: 0,
+            size: 0,
+            atim: 0,
+            mtim: 0,
+            ctim: 0,
+        },
+    };
+    mem.write(buf, value)
+}
+
+/// Sets the size of a file.
+///
+/// ```c
+/// errno fd_filestat_set_size(fd fd, filesize size);
+/// ```
+///
+/// - `fd`: the file.
+/// - `size`: the new size in bytes; new bytes are zero.
+///
+/// **Errors:** BADF: `fd` is not open, or is a stream.
+///
+/// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_filestat_set_size>
+pub fn fd_filestat_set_size<S>(
+    ctx: &mut WasiCtx<S>,
+    _mem: &mut GuestMemory<'_>,
+    fd: Fd,
+    _size: Filesize,
+) -> Result<(), Error> {
+    match file(&ctx.fds, fd)? {}
+}
+
+/// Sets the times of a file or directory.
+///
+/// ```c
+/// errno fd_filestat_set_times(fd fd, timestamp atim, timestamp mtim, fstflags fst_flags);
+/// ```
+///
+/// - `fd`: the file or directory.
+/// - `atim`, `mtim`: times of access and of change, in nanoseconds since 1970.
+/// - `fst_flags`: which of them to set, and whether to the value given or to now.
+///
+/// **Errors:**
+/// - INVAL: `fst_flags` has an unknown bit, or asks for both the value and now.
+/// - BADF: `fd` is not open, or is a stream.
+///
+/// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_filestat_set_times>
+pub fn fd_filestat_set_times<S>(
+    ctx: &mut WasiCtx<S>,
+    _mem: &mut GuestMemory<'_>,
+    fd: Fd,
+    _atim: Timestamp,
+    _mtim: Timestamp,
+    fst_flags: Fstflags,
+) -> Result<(), Error> {
+    check_times(fst_flags)?;
+    match file(&ctx.fds, fd)? {}
+}

@@ -1,0 +1,56 @@
+//! WASI preview1 for an embedder without an operating system of its own.
+//!
+//! `no_std`, safe Rust. From the bottom: [`abi`] is the wire format; [`memory`] checks the guest's pointers;
+//! [`system`] is what the machine has to provide; [`context`] holds what one guest has; [`calls`] are the 46
+//! functions, free of any engine; [`linker`] hands them to wasmi and is the only file that names it.
+//! docs/wasi.md of the repository says what each function does and why.
+//!
+//! ```
+//! # use wasi_shim::{context::WasiCtxBuilder, linker::{Host, resolve}, testing::TestSystem};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let context = WasiCtxBuilder::new().arg("hello.wasm")?.env("PWD", "/")?.build(TestSystem::default());
+//! let engine = wasmi::Engine::default();
+//! let mut store = wasmi::Store::new(&engine, Host::new(context));
+//! // For every import of the module, in order:
+//! let ty = wasmi::FuncType::new([], [wasmi::ValType::I32]);
+//! let func = resolve(&mut store, "wasi_snapshot_preview1", "sched_yield", &ty)?;
+//! assert!(func.is_some());
+//! # Ok(())
+//! # }
+//! ```
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod abi;
+pub mod calls;
+pub mod context;
+pub mod error;
+pub mod fd_table;
+pub mod linker;
+pub mod memory;
+pub mod system;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use abi::Errno;
+pub use context::{WasiCtx, WasiCtxBuilder};
+pub use error::{Error, Trap};
+pub use memory::GuestMemory;
+pub use system::{Clock, StdinState, Stream, System};
