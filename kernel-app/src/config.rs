@@ -1,0 +1,295 @@
+//! The boot line's words become a [`Config`]: what to run, with what, and how to talk to the outside.
+//!
+//! Layer: pure; words in, values out. Grammar, in any order up to the first word that is no option:
+//!
+//! ```text
+//! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed] [--log LEVEL] [--] [ARGS…]
+//! ```
+
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use log::LevelFilter;
+
+/// What the boot line asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Path of the module in the machine's file system; `None`: the boot module, else the embedded one.
+    pub file: Option<String>,
+    /// The guest's `argv[0]`; `None`: a name made from where the module came from.
+    pub argv0: Option<String>,
+    /// The guest's environment, in order. A name given again replaces the earlier value.
+    pub env: Vec<(String, String)>,
+    /// What the serial line carries.
+    pub console: Console,
+    /// Which of the application's own messages are printed.
+    pub log: LevelFilter,
+    /// The guest's arguments behind `argv[0]`.
+    pub args: Vec<String>,
+}
+
+/// What the serial line carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// The guest's bytes as they are, standard output and error mixed: for a terminal.
+    Plain,
+    /// The console protocol, spoken with a launcher.
+    Framed,
+}
+
+/// Why a boot line cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// There is no such option.
+    UnknownOption(String),
+    /// The option stands last, and its value is missing.
+    MissingValue(String),
+    /// The value is none of those that the option knows.
+    InvalidValue {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownOption(option) => write!(
+                f,
+                "boot line: unknown option {option}; if it is meant for the module, put -- before it"
+            ),
+            Self::MissingValue(option) => write!(f, "boot line: {option} needs a value"),
+            Self::InvalidValue {
+                option,
+                value,
+                expected,
+            } => {
+                write!(
+                    f,
+                    "boot line: {option}: cannot use {value:?}; expected {expected}"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// What an empty boot line means.
+    fn new() -> Self {
+        Self {
+            file: None,
+            argv0: None,
+            env: Vec::new(),
+            console: Console::Plain,
+            log: LevelFilter::Warn,
+            args: Vec::new(),
+        }
+    }
+
+    /// Parses the words behind the program's name. `env` are variables that the kernel has set (`env=K=V` on the
+    /// boot line).
+    ///
+    /// # Errors
+    /// [`ConfigError`] tells which word cannot be understood.
+    pub fn parse<'a>(
+        words: impl IntoIterator<Item = &'a str>,
+        env: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::new();
+        for (name, value) in env {
+            config.set_env(name, value);
+        }
+        let mut words = words.into_iter();
+        while let Some(word) = words.next() {
+            if word == "--" {
+                config.args.extend(words.map(str::to_owned));
+                break;
+            }
+            if !word.starts_with('-') || word == "-" {
+                config.args.push(word.to_owned());
+                config.args.extend(words.map(str::to_owned));
+                break;
+            }
+            let (option, attached) = match word.split_once('=') {
+                Some((option, value)) if option.starts_with("--") => (option, Some(value)),
+                _ => (word, None),
+            };
+            if !matches!(
+                option,
+                "-f" | "--file" | "--argv0" | "--env" | "--console" | "--log"
+            ) {
+                return Err(ConfigError::UnknownOption(option.to_owned()));
+            }
+            let value = attached
+                .or_else(|| words.next())
+                .ok_or_else(|| ConfigError::MissingValue(option.to_owned()))?;
+            config.apply(option, value)?;
+        }
+        Ok(config)
+    }
+
+    /// Applies one known option.
+    fn apply(&mut self, option: &str, value: &str) -> Result<(), ConfigError> {
+        match option {
+            "--argv0" => self.argv0 = Some(value.to_owned()),
+            "--env" => match value.split_once('=') {
+                Some((name, value)) if !name.is_empty() => self.set_env(name, value),
+                _ => return Err(invalid("--env", value, "NAME=VALUE")),
+            },
+            "--console" => {
+                self.console = match value {
+                    "plain" => Console::Plain,
+                    "framed" => Console::Framed,
+                    _ => return Err(invalid("--console", value, "plain or framed")),
+                }
+            }
+            "--log" => {
+                self.log = value
+                    .parse()
+                    .map_err(|_| invalid("--log", value, "off, error, warn, info, debug or trace"))?;
+            }
+            _ => self.file = Some(value.to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Sets a variable; the last value given for a name counts.
+    fn set_env(&mut self, name: &str, value: &str) {
+        match self.env.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value.to_owned(),
+            None => self.env.push((name.to_owned(), value.to_owned())),
+        }
+    }
+}
+
+fn invalid(option: &'static str, value: &str, expected: &'static str) -> ConfigError {
+    ConfigError::InvalidValue {
+        option,
+        value: value.to_owned(),
+        expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString as _;
+    use alloc::vec;
+
+    fn parse(words: &[&str]) -> Result<Config, ConfigError> {
+        Config::parse(words.iter().copied(), [])
+    }
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(|w| (*w).to_owned()).collect()
+    }
+
+    #[test]
+    fn nothing_means_the_boot_module_on_a_plain_console() {
+        let config = parse(&[]).unwrap();
+        assert_eq!(config, Config::new());
+        assert_eq!(config.console, Console::Plain);
+    }
+
+    #[test]
+    fn every_option_in_both_forms() {
+        let expected = Config {
+            file: Some("/m.wasm".into()),
+            argv0: Some("m".into()),
+            env: vec![
+                ("A".into(), "1".into()),
+                ("B".into(), "x=y".into()),
+                ("C".into(), String::new()),
+            ],
+            console: Console::Framed,
+            log: LevelFilter::Debug,
+            args: strings(&["one", "two"]),
+        };
+        let apart = [
+            "-f",
+            "/m.wasm",
+            "--argv0",
+            "m",
+            "--env",
+            "A=1",
+            "--env",
+            "B=x=y",
+            "--env",
+            "C=",
+            "--console",
+            "framed",
+            "--log",
+            "debug",
+            "--",
+            "one",
+            "two",
+        ];
+        assert_eq!(parse(&apart).unwrap(), expected);
+        let joined = [
+            "--file=/m.wasm",
+            "--argv0=m",
+            "--env=A=1",
+            "--env=B=x=y",
+            "--env=C=",
+            "--console=framed",
+            "--log=DEBUG",
+            "one",
+            "two",
+        ];
+        assert_eq!(parse(&joined).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_follows_the_first_argument_is_the_guests() {
+        assert_eq!(
+            parse(&["a", "--env", "X"]).unwrap().args,
+            strings(&["a", "--env", "X"])
+        );
+        assert_eq!(parse(&["--", "--", "-f"]).unwrap().args, strings(&["--", "-f"]));
+        assert_eq!(parse(&["-", "-f"]).unwrap().args, strings(&["-", "-f"]));
+        assert_eq!(parse(&["", "-f"]).unwrap().args, strings(&["", "-f"]));
+    }
+
+    #[test]
+    fn the_last_value_of_a_variable_counts_and_keeps_its_place() {
+        let config = Config::parse(["--env", "A=2", "--env", "C=3"], [("A", "1"), ("B", "1")]).unwrap();
+        let expected = [("A", "2"), ("B", "1"), ("C", "3")];
+        assert_eq!(config.env, expected.map(|(n, v)| (n.to_string(), v.to_string())));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        assert_eq!(
+            parse(&["--frobnicate"]),
+            Err(ConfigError::UnknownOption("--frobnicate".into()))
+        );
+        assert_eq!(parse(&["-x=1"]), Err(ConfigError::UnknownOption("-x=1".into())));
+        assert_eq!(
+            parse(&["--frobnicate=1"]),
+            Err(ConfigError::UnknownOption("--frobnicate".into()))
+        );
+        for option in ["-f", "--file", "--argv0", "--env", "--console", "--log"] {
+            assert_eq!(parse(&[option]), Err(ConfigError::MissingValue(option.into())));
+        }
+        for (option, value) in [
+            ("--env", "A"),
+            ("--env", "=1"),
+            ("--console", "colour"),
+            ("--log", "loud"),
+        ] {
+            let error = parse(&[option, value]).unwrap_err();
+            assert!(
+                error.to_string().contains(option) && error.to_string().contains(value),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Runs a module: the interpreter's configuration, instantiation, `_start`, and how it all may end.
+//!
+//! Layer: the only part of the application that names wasmi. Why each setting is as it is: `docs/rationale.md`.
+
+use alloc::format;
+use alloc::string::ToString as _;
+use alloc::vec::Vec;
+
+use wasi_shim::System;
+use wasi_shim::context::WasiCtx;
+use wasi_shim::linker::{self, Host, Stop};
+use wasmi::errors::{ErrorKind, InstantiationError, MemoryError};
+use wasmi::{CompilationMode, Config, Engine, Error, Extern, ExternType, Instance, Module, Store, TrapCode};
+
+use crate::exit_status::Outcome;
+use crate::preflight;
+
+/// Most nested calls of a guest. wasmtime's default, 512 KiB of native stack, allows about a quarter of this.
+const MAX_CALL_DEPTH: usize = 1 << 16;
+/// Most bytes that a guest's calls may use for parameters and locals.
+const MAX_STACK_BYTES: usize = 16 << 20;
+
+/// Runs `wasm` with the world that `ctx` describes until it ends.
+///
+/// Gives `ctx` back, so that its console can say how it ended.
+pub fn run<S: System + 'static>(wasm: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
+    if let Err(text) = preflight::check_preamble(wasm) {
+        return (Outcome::Refused(text), ctx);
+    }
+    let engine = Engine::new(&config());
+    let module = match Module::new(&engine, wasm) {
+        Ok(module) => module,
+        Err(error) => return (refused_by_parser(&error), ctx),
+    };
+    let mut store = Store::new(&engine, Host::new(ctx));
+    let outcome = run_module(&mut store, &module).unwrap_or_else(|outcome| outcome);
+    (outcome, store.into_data().context)
+}
+
+/// The interpreter's configuration.
+fn config() -> Config {
+    let mut config = Config::default();
+    config
+        .set_max_recursion_depth(MAX_CALL_DEPTH)
+        .set_max_stack_height(MAX_STACK_BYTES)
+        // Debug information would be copied for nothing.
+        .ignore_custom_sections(true)
+        // Validates everything at load, translates each function when it is first called.
+        .compilation_mode(CompilationMode::LazyTranslation);
+    config
+}
+
+/// Instantiates the module and calls its `_start`. Both sides of the result are ends of the run.
+fn run_module<S: System + 'static>(store: &mut Store<Host<S>>, module: &Module) -> Result<Outcome, Outcome> {
+    check_start(module)?;
+    let imports = resolve_imports(store, module)?;
+    let instance = Instance::new(&mut *store, module, &imports).map_err(|error| ended_by(&error))?;
+    if let Some(memory) = instance.get_memory(&*store, "memory") {
+        store.data_mut().attach_memory(memory);
+    }
+    let start = instance
+        .get_typed_func::<(), ()>(&*store, "_start")
+        .map_err(|error| Outcome::Refused(error.to_string()))?;
+    match start.call(&mut *store, ()) {
+        Ok(()) => Ok(Outcome::Exit(0)),
+        Err(error) => Err(ended_by(&error)),
+    }
+}
+
+/// Checks that the module is a command: that it exports a function `_start` without parameters and results.
+fn check_start(module: &Module) -> Result<(), Outcome> {
+    let refused = |text: &str| Err(Outcome::Refused(text.into()));
+    match module.get_export("_start") {
+        Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => Ok(()),
+        Some(ExternType::Func(_)) => {
+            refused("its `_start` takes parameters or returns results, which a command's does not")
+        }
+        Some(_) => refused("its export `_start` is not a function"),
+        None if module.get_export("_initialize").is_some() => refused(
+            "it exports `_initialize` and no `_start`: it is a library (a reactor); build it as a program with a `main`",
+        ),
+        None => {
+            refused("it exports no function `_start`: build it as a program (a WASI command) with a `main`")
+        }
+    }
+}
+
+/// Finds what the module imports, in its order; names everything that is missing at once.
+fn resolve_imports<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    module: &Module,
+) -> Result<Vec<Extern>, Outcome> {
+    let mut found = Vec::new();
+    let mut problems = Vec::new();
+    for import in module.imports() {
+        let (from, name) = (import.module(), import.name());
+        match import.ty() {
+            ExternType::Func(ty) => match linker::resolve(store, from, name, ty) {
+                Ok(Some(function)) => found.push(Extern::Func(function)),
+                Ok(None) => problems.push(format!("{from}::{name}")),
+                Err(mismatch) => problems.push(mismatch.to_string()),
+            },
+            ExternType::Memory(_) => problems.push(format!("{from}::{name} (a memory)")),
+            ExternType::Table(_) => problems.push(format!("{from}::{name} (a table)")),
+            ExternType::Global(_) => problems.push(format!("{from}::{name} (a global)")),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(found);
+    }
+    Err(Outcome::Refused(format!(
+        "it imports what nothing here provides (only wasi_snapshot_preview1 is): {}",
+        problems.join(", ")
+    )))
+}
+
+/// The end of a run that the parser refused to begin.
+fn refused_by_parser(error: &Error) -> Outcome {
+    let text = error.to_string();
+    Outcome::Refused(match preflight::missing_proposal(&text) {
+        Some(proposal) => format!(
+            "it needs the WebAssembly proposal \"{proposal}\", which the interpreter does not have ({text})"
+        ),
+        None if text.contains("unexpected end") => format!("it is truncated or damaged: {text}"),
+        None => format!("it is not a valid module: {text}"),
+    })
+}
+
+/// The end of a run that began.
+fn ended_by(error: &Error) -> Outcome {
+    match Stop::of(error) {
+        Some(Stop::Exit(code)) => return Outcome::Exit(*code),
+        Some(Stop::Trap(trap)) => return Outcome::Trap(trap.to_string()),
+        None => {}
+    }
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::TrapCode(TrapCode::OutOfSystemMemory)
+        | ErrorKind::Memory(MemoryError::OutOfSystemMemory)
+        | ErrorKind::Instantiation(InstantiationError::FailedToInstantiateMemory(_)) => out_of_memory(&text),
+        ErrorKind::TrapCode(code) => Outcome::Trap(trap_name(*code).into()),
+        ErrorKind::Instantiation(_) | ErrorKind::Memory(_) | ErrorKind::Table(_) => Outcome::Trap(text),
+        // Lazily translated code can still fail to translate, by an implementation limit.
+        _ => Outcome::Refused(text),
+    }
+}
+
+/// The end of a run for which the machine is too small.
+#[must_use]
+pub fn out_of_memory(detail: &str) -> Outcome {
+    Outcome::MachineFailed(format!(
+        "the virtual machine has too little memory ({detail}): raise it with --memory SIZE"
+    ))
+}
+
+/// A trap's name, in wasmtime's words.
+fn trap_name(code: TrapCode) -> &'static str {
+    match code {
+        TrapCode::UnreachableCodeReached => "wasm `unreachable` instruction executed",
+        TrapCode::MemoryOutOfBounds => "out of bounds memory access",
+        TrapCode::TableOutOfBounds => "undefined element: out of bounds table access",
+        TrapCode::IndirectCallToNull => "uninitialized element",
+        TrapCode::IntegerDivisionByZero => "integer divide by zero",
+        TrapCode::IntegerOverflow => "integer overflow",
+        TrapCode::BadConversionToInteger => "invalid conversion to integer",
+        TrapCode::StackOverflow => "call stack exhausted",
+        TrapCode::BadSignature => "indirect call type mismatch",
+        TrapCode::OutOfFuel => "all fuel consumed by WebAssembly",
+        other => other.trap_message(),
+    }
+}

@@ -1,0 +1,114 @@
+//! How a run ended, as the exit code that leaves the machine and the message that goes with it.
+//!
+//! Layer: pure. The numbers are `boot_protocol::exit_code`'s, explained in `docs/exit-codes.md`.
+
+use alloc::format;
+use alloc::string::String;
+
+use boot_protocol::exit_code;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The guest returned from `_start` (0) or called `proc_exit`.
+    Exit(u32),
+    /// The guest did what WebAssembly forbids; the text names it.
+    Trap(String),
+    /// The module cannot be run; the text says why and what to do.
+    Refused(String),
+    /// The module cannot be found or read; the text says why.
+    Unreadable(String),
+    /// The machine failed the guest, for example by a lack of memory; the text says how.
+    MachineFailed(String),
+    /// The boot line cannot be understood; the text says what is wrong.
+    Usage(String),
+}
+
+/// What leaves the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExitStatus {
+    /// The exit code.
+    pub code: u8,
+    /// A message for standard error, without a final newline; `None` where the guest has said it all.
+    pub message: Option<String>,
+}
+
+impl Outcome {
+    /// Exit code and message of this end of a run of the module called `name`.
+    #[must_use]
+    pub fn exit_status(&self, name: &str) -> ExitStatus {
+        let (code, message) = match self {
+            Self::Exit(code) => match u8::try_from(*code) {
+                Ok(code) => (code, None),
+                Err(_) => {
+                    let text = format!("`{name}` called proc_exit({code}), but an exit code is 0 to 255");
+                    (exit_code::OUT_OF_RANGE, Some(text))
+                }
+            },
+            Self::Trap(text) => (
+                exit_code::TRAP,
+                Some(format!("failed to run `{name}`: wasm trap: {text}")),
+            ),
+            Self::Refused(text) => (
+                exit_code::MODULE_REFUSED,
+                Some(format!("cannot run `{name}`: {text}")),
+            ),
+            Self::Unreadable(text) => (
+                exit_code::MODULE_NOT_FOUND,
+                Some(format!("cannot read `{name}`: {text}")),
+            ),
+            Self::MachineFailed(text) => (
+                exit_code::VM_FAILED,
+                Some(format!("failed to run `{name}`: {text}")),
+            ),
+            Self::Usage(text) => (exit_code::USAGE, Some(text.clone())),
+        };
+        ExitStatus {
+            code,
+            message: message.map(|text| format!("hermit-wasm: {text}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guests_codes_come_out_as_they_are_and_silently() {
+        for code in 0..=255 {
+            let status = Outcome::Exit(code).exit_status("m");
+            assert_eq!((u32::from(status.code), status.message), (code, None));
+        }
+    }
+
+    #[test]
+    fn a_code_that_does_not_fit_is_a_failure_with_a_message() {
+        for code in [256, 512, u32::MAX] {
+            let status = Outcome::Exit(code).exit_status("m");
+            assert_eq!(status.code, 1);
+            assert!(status.message.unwrap().contains(&format!("proc_exit({code})")));
+        }
+    }
+
+    #[test]
+    fn each_failure_has_a_code_of_its_own_and_names_the_module() {
+        let text = || String::from("because");
+        let ends = [
+            (Outcome::Trap(text()), 134),
+            (Outcome::Refused(text()), 126),
+            (Outcome::Unreadable(text()), 127),
+            (Outcome::MachineFailed(text()), 125),
+        ];
+        for (outcome, code) in ends {
+            let status = outcome.exit_status("m.wasm");
+            assert_eq!(status.code, code);
+            let message = status.message.unwrap();
+            assert!(
+                message.contains("`m.wasm`") && message.contains("because"),
+                "{message}"
+            );
+        }
+        assert_eq!(Outcome::Usage(text()).exit_status("m").code, 2);
+    }
+}

@@ -1,0 +1,347 @@
+//! The console: the guest's standard streams over the serial line, plain or in frames.
+//!
+//! Layer: device. The protocol is `boot_protocol::console`, in prose `docs/console.md`. On uhyve a plain console
+//! goes through the kernel's descriptors 1 and 2, which reach uhyve's own standard streams; there is no input.
+
+use alloc::collections::VecDeque;
+use alloc::{format, vec};
+
+use boot_protocol::console::{Answer, AnswerParser, FrameKind, MAX_PAYLOAD, VERSION, chunks, header};
+use wasi_shim::Stream;
+use wasi_shim::abi::Errno;
+use wasi_shim::system::StdinState;
+
+use super::syscalls::{sys_console_read, sys_console_write, sys_write};
+
+/// On a plain console this byte ends standard input (EOT, Ctrl-D): a serial line has no end of file.
+const END_OF_TRANSMISSION: u8 = 4;
+
+/// The console.
+pub(crate) struct Console(Kind);
+
+enum Kind {
+    Plain(Plain),
+    Framed(Framed),
+}
+
+/// A console without a protocol.
+struct Plain {
+    /// Whether standard input has ended.
+    ended: bool,
+    /// A byte that polling has taken from the line, and reading has not taken yet.
+    next: Option<u8>,
+}
+
+/// How many bytes are asked of the host at least: a guest that reads byte by byte would otherwise wait for a
+/// message to the host and back each time. The host answers with what there is and does not wait for more.
+const READ_AHEAD: usize = 16 << 10;
+
+/// A console that speaks the protocol.
+struct Framed {
+    /// Input that has arrived and has not been read.
+    input: VecDeque<u8>,
+    parser: AnswerParser,
+    /// Whether a POLL waits for its READY.
+    poll_pending: bool,
+    /// What the last READY said; until the next read.
+    ready: Option<StdinState>,
+    /// Whether the line has sent what is no answer. Nothing can be read from it then.
+    broken: bool,
+}
+
+impl Console {
+    /// A console without a protocol.
+    pub(crate) fn plain() -> Self {
+        Self(Kind::Plain(Plain {
+            ended: false,
+            next: None,
+        }))
+    }
+
+    /// A console that speaks the protocol, beginning with HELLO.
+    pub(crate) fn framed() -> Self {
+        send(FrameKind::Hello, &[VERSION]);
+        super::panic::console_is_framed();
+        Self(Kind::Framed(Framed {
+            input: VecDeque::new(),
+            parser: AnswerParser::new(),
+            poll_pending: false,
+            ready: None,
+            broken: false,
+        }))
+    }
+
+    /// Writes all of `buf` to a standard stream.
+    pub(crate) fn write(&mut self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
+        match &self.0 {
+            Kind::Plain(_) => {
+                let fd = match stream {
+                    Stream::Stdout => 1,
+                    Stream::Stderr => 2,
+                };
+                write_fd(fd, buf)
+            }
+            Kind::Framed(_) => {
+                let kind = match stream {
+                    Stream::Stdout => FrameKind::Stdout,
+                    Stream::Stderr => FrameKind::Stderr,
+                };
+                send(kind, buf);
+                Ok(buf.len())
+            }
+        }
+    }
+
+    /// Shows a message of the application itself, one line or more without the last line's end.
+    pub(crate) fn diagnostic(&mut self, message: &str) {
+        match &self.0 {
+            Kind::Plain(_) => {
+                // There is nowhere to report a failure to.
+                let _ = write_fd(2, message.as_bytes()).and_then(|_| write_fd(2, b"\n"));
+            }
+            Kind::Framed(_) => send(FrameKind::Diagnostic, format!("{message}\n").as_bytes()),
+        }
+    }
+
+    /// Announces the exit code, if someone listens for it.
+    pub(crate) fn exit(&mut self, code: u8) {
+        if let Kind::Framed(_) = self.0 {
+            send(FrameKind::Exit, &[code]);
+        }
+    }
+
+    /// Blocks until standard input has a byte or has ended (0).
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
+        match &mut self.0 {
+            Kind::Plain(plain) => Ok(plain.read(buf)),
+            Kind::Framed(framed) => framed.read(buf),
+        }
+    }
+
+    /// Waits until standard input is readable or `timeout` nanoseconds have passed.
+    pub(crate) fn poll(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
+        match &mut self.0 {
+            Kind::Plain(plain) => Ok(plain.poll(timeout)),
+            Kind::Framed(framed) => framed.poll(timeout),
+        }
+    }
+
+    /// Nanoseconds since 1970 by the host's clock, if there is a host to ask.
+    pub(crate) fn host_time(&mut self) -> Option<u64> {
+        match &mut self.0 {
+            Kind::Plain(_) => None,
+            Kind::Framed(framed) => framed.host_time(),
+        }
+    }
+}
+
+impl Plain {
+    fn read(&mut self, buf: &mut [u8]) -> usize {
+        if self.next.is_none() && !self.ended {
+            self.poll(None);
+        }
+        match (self.next.take(), buf.first_mut()) {
+            (Some(byte), Some(slot)) => {
+                *slot = byte;
+                1
+            }
+            _ => 0,
+        }
+    }
+
+    fn poll(&mut self, timeout: Option<u64>) -> StdinState {
+        if self.next.is_none() && !self.ended {
+            let mut byte = [0];
+            match receive(&mut byte, timeout) {
+                // A terminal's Enter key sends a carriage return.
+                Received::Bytes(_) if byte == [b'\r'] => self.next = Some(b'\n'),
+                Received::Bytes(_) if byte == [END_OF_TRANSMISSION] => self.ended = true,
+                Received::Bytes(_) => self.next = Some(byte[0]),
+                Received::Nothing => return StdinState::NotReady,
+                Received::NoInput => self.ended = true,
+            }
+        }
+        StdinState::Ready {
+            bytes: self.next.is_some().into(),
+            hangup: self.ended,
+        }
+    }
+}
+
+impl Framed {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
+        if self.input.is_empty() {
+            if buf.len() >= READ_AHEAD {
+                return self.fetch(buf);
+            }
+            let mut ahead = vec![0; READ_AHEAD];
+            let count = self.fetch(&mut ahead)?;
+            ahead.truncate(count);
+            self.input = ahead.into();
+        }
+        let count = buf.len().min(self.input.len());
+        for (to, from) in buf.iter_mut().zip(self.input.drain(..count)) {
+            *to = from;
+        }
+        Ok(count)
+    }
+
+    /// Asks the host for input; 0 at its end.
+    fn fetch(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
+        let max = buf.len().min(MAX_PAYLOAD);
+        let buf = buf.get_mut(..max).unwrap_or_default();
+        self.ready = None;
+        send(FrameKind::Read, &u32::try_from(max).unwrap_or(u32::MAX).to_le_bytes());
+        loop {
+            match self.answer(buf, None)? {
+                Some(Answer::Data { length }) => return Ok(length),
+                // A POLL sent earlier is answered first; reading makes what it said obsolete.
+                Some(Answer::Ready { .. }) => self.poll_pending = false,
+                Some(Answer::Time(_)) | None => return Err(self.give_up()),
+            }
+        }
+    }
+
+    fn poll(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
+        if let Ok(bytes @ 1..) = u64::try_from(self.input.len()) {
+            return Ok(StdinState::Ready { bytes, hangup: false });
+        }
+        if let Some(state) = self.ready {
+            return Ok(state);
+        }
+        if !self.poll_pending {
+            send(FrameKind::Poll, &[]);
+            self.poll_pending = true;
+        }
+        match self.answer(&mut [], timeout)? {
+            None => Ok(StdinState::NotReady),
+            Some(Answer::Ready { eof, available }) => {
+                self.poll_pending = false;
+                let state = StdinState::Ready {
+                    bytes: available.into(),
+                    hangup: eof,
+                };
+                self.ready = Some(state);
+                Ok(state)
+            }
+            Some(_) => Err(self.give_up()),
+        }
+    }
+
+    fn host_time(&mut self) -> Option<u64> {
+        send(FrameKind::Time, &[]);
+        loop {
+            match self.answer(&mut [], None).ok()?? {
+                Answer::Time(nanoseconds) => return Some(nanoseconds),
+                Answer::Ready { eof, available } => {
+                    self.poll_pending = false;
+                    self.ready = Some(StdinState::Ready {
+                        bytes: available.into(),
+                        hangup: eof,
+                    });
+                }
+                Answer::Data { .. } => {
+                    self.give_up();
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The next answer; `None` if it has not arrived whole within `timeout` nanoseconds.
+    fn answer(&mut self, data: &mut [u8], timeout: Option<u64>) -> Result<Option<Answer>, Errno> {
+        if self.broken {
+            return Err(Errno::IO);
+        }
+        let deadline = timeout.map(|timeout| super::machine::monotonic().saturating_add(timeout));
+        let mut piece = [0; 2048];
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_sub(super::machine::monotonic()));
+            let wanted = self.parser.wanted().min(piece.len());
+            let Some(space) = piece.get_mut(..wanted) else {
+                return Err(self.give_up());
+            };
+            match receive(space, left) {
+                Received::Bytes(count) => {
+                    let arrived = space.get(..count).unwrap_or_default();
+                    match self.parser.feed(arrived, data) {
+                        Ok(progress) => {
+                            if progress.answer.is_some() {
+                                return Ok(progress.answer);
+                            }
+                        }
+                        Err(error) => {
+                            log::error!("{error}");
+                            return Err(self.give_up());
+                        }
+                    }
+                }
+                // An answer that has begun arrives whole, at once: the time-out is for the wait before it.
+                Received::Nothing if left == Some(0) => return Ok(None),
+                Received::Nothing => {}
+                Received::NoInput => return Err(self.give_up()),
+            }
+        }
+    }
+
+    /// Marks the line as unusable for input.
+    fn give_up(&mut self) -> Errno {
+        self.broken = true;
+        Errno::IO
+    }
+}
+
+/// What came from the serial line.
+enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing before the time was over.
+    Nothing,
+    /// This machine's console has no input.
+    NoInput,
+}
+
+/// Receives at most `buf.len()` bytes; waits for the first at most `timeout` nanoseconds (`None`: for ever).
+fn receive(buf: &mut [u8], timeout: Option<u64>) -> Received {
+    // `u64::MAX` microseconds mean for ever, which 584,000 years might as well be.
+    let microseconds = timeout.map_or(u64::MAX, |nanoseconds| nanoseconds.div_ceil(1000));
+    // SAFETY: `buf` is valid for writes of its length.
+    let count = unsafe { sys_console_read(buf.as_mut_ptr(), buf.len(), microseconds) };
+    match usize::try_from(count) {
+        Ok(0) => Received::Nothing,
+        Ok(count) => Received::Bytes(count.min(buf.len())),
+        Err(_) => Received::NoInput,
+    }
+}
+
+/// Sends `payload` in as many frames as it takes, at least one.
+pub(super) fn send(kind: FrameKind, payload: &[u8]) {
+    // Header and payload of a short frame leave together: each call waits for the line.
+    let mut short = [0; 64];
+    let empty = payload.is_empty().then_some((header(kind, 0), payload));
+    for (head, piece) in empty.into_iter().chain(chunks(kind, payload)) {
+        let length = head.len() + piece.len();
+        if let Some(frame) = short.get_mut(..length) {
+            let (front, back) = frame.split_at_mut(head.len());
+            front.copy_from_slice(&head);
+            back.copy_from_slice(piece);
+            write_line(frame);
+        } else {
+            write_line(&head);
+            write_line(piece);
+        }
+    }
+}
+
+/// Writes bytes to the serial line as they are.
+pub(super) fn write_line(bytes: &[u8]) {
+    // SAFETY: `bytes` is valid for reads of its length.
+    unsafe { sys_console_write(bytes.as_ptr(), bytes.len()) };
+}
+
+/// Writes to one of the kernel's descriptors.
+fn write_fd(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: `bytes` is valid for reads of its length.
+    let count = unsafe { sys_write(fd, bytes.as_ptr(), bytes.len()) };
+    usize::try_from(count).map_err(|_| Errno::IO)
+}

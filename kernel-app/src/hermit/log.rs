@@ -1,0 +1,30 @@
+//! The application's own messages: lines of text on the console, outside of frames.
+
+use alloc::format;
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+use super::console::write_line;
+
+struct Logger;
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            write_line(format!("[app][{}] {}\n", record.level(), record.args()).as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Prints messages of `level` and above from now on.
+pub(crate) fn init(level: LevelFilter) {
+    // Fails only where a logger is set already; this is the one place that sets one.
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(level);
+}

@@ -1,0 +1,125 @@
+//! The machine as `wasi-shim` wants to see it: [`System`] on Hermit.
+
+use wasi_shim::abi::Errno;
+use wasi_shim::system::{Clock, StdinState, Stream, System};
+
+use super::console::Console;
+use super::entropy;
+use super::syscalls::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec, sys_clock_gettime, sys_usleep, sys_yield};
+
+/// The kernel counts in microseconds.
+const RESOLUTION: u64 = 1_000;
+
+/// The machine.
+pub(crate) struct Machine {
+    console: Console,
+    /// What to add to the monotonic clock for the wall clock; asked for when it is first needed.
+    wall_clock_offset: Option<u64>,
+    /// Whether the lack of an entropy source has been reported.
+    entropy_reported: bool,
+}
+
+impl Machine {
+    /// The machine with this console.
+    pub(crate) fn new(console: Console) -> Self {
+        Self {
+            console,
+            wall_clock_offset: None,
+            entropy_reported: false,
+        }
+    }
+
+    /// The console.
+    pub(crate) fn into_console(self) -> Console {
+        self.console
+    }
+
+    /// Nanoseconds since 1970: by the host's clock, to which a launcher has the better view, else by the real-time
+    /// clock, which counts in seconds.
+    fn wall_clock(&mut self) -> u64 {
+        let offset = match self.wall_clock_offset {
+            Some(offset) => offset,
+            None => {
+                let now = self.console.host_time().unwrap_or_else(|| clock(CLOCK_REALTIME));
+                *self.wall_clock_offset.insert(now.saturating_sub(monotonic()))
+            }
+        };
+        offset.saturating_add(monotonic())
+    }
+}
+
+impl System for Machine {
+    fn clock_time(&mut self, clock: Clock) -> Result<u64, Errno> {
+        match clock {
+            Clock::Realtime => Ok(self.wall_clock()),
+            Clock::Monotonic => Ok(monotonic()),
+            Clock::ProcessCpuTime | Clock::ThreadCpuTime => Err(Errno::INVAL),
+        }
+    }
+
+    fn clock_resolution(&mut self, clock: Clock) -> Result<u64, Errno> {
+        match clock {
+            Clock::Realtime | Clock::Monotonic => Ok(RESOLUTION),
+            Clock::ProcessCpuTime | Clock::ThreadCpuTime => Err(Errno::INVAL),
+        }
+    }
+
+    fn fill_random(&mut self, buf: &mut [u8]) -> Result<(), Errno> {
+        if entropy::fill(buf) {
+            return Ok(());
+        }
+        if !self.entropy_reported {
+            self.entropy_reported = true;
+            self.console.diagnostic(
+                "hermit-wasm: random_get: this machine has no source of random numbers: give it a processor with \
+                 RDRAND (QEMU: -cpu max, or -cpu host with KVM)",
+            );
+        }
+        Err(Errno::NOSYS)
+    }
+
+    fn console_write(&mut self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
+        self.console.write(stream, buf)
+    }
+
+    fn console_read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
+        self.console.read(buf)
+    }
+
+    fn poll_stdin(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
+        self.console.poll(timeout)
+    }
+
+    fn sleep(&mut self, nanoseconds: u64) {
+        let deadline = monotonic().saturating_add(nanoseconds);
+        loop {
+            let left = deadline.saturating_sub(monotonic());
+            if left == 0 {
+                return;
+            }
+            // SAFETY: takes no pointers.
+            unsafe { sys_usleep(left.div_ceil(1000)) };
+        }
+    }
+
+    fn yield_now(&mut self) {
+        // SAFETY: takes no pointers.
+        unsafe { sys_yield() };
+    }
+}
+
+/// Nanoseconds since boot.
+pub(super) fn monotonic() -> u64 {
+    clock(CLOCK_MONOTONIC)
+}
+
+/// A clock of the kernel, in nanoseconds.
+fn clock(id: i32) -> u64 {
+    let mut time = Timespec::default();
+    // SAFETY: `time` is valid for a write.
+    let result = unsafe { sys_clock_gettime(id, &raw mut time) };
+    debug_assert_eq!(result, 0, "the kernel has both clocks");
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}

@@ -1,0 +1,62 @@
+//! The application's own failures: one message on the console, then the machine ends.
+//!
+//! Layer: device. Uses no heap: the lack of it is one of the failures.
+
+use core::alloc::Layout;
+use core::fmt::{self, Write as _};
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use boot_protocol::console::FrameKind;
+use boot_protocol::exit_code;
+
+use super::console::{send, write_line};
+use super::exit;
+
+/// Whether the console speaks the protocol. A failure strikes where no console is at hand, so it is noted here.
+static FRAMED: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the console speaks the protocol.
+pub(super) fn console_is_framed() {
+    FRAMED.store(true, Ordering::Relaxed);
+}
+
+/// A message as short pieces on the console, in frames where the other side expects them.
+struct Message;
+
+impl fmt::Write for Message {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if FRAMED.load(Ordering::Relaxed) {
+            send(FrameKind::Diagnostic, text.as_bytes());
+        } else {
+            write_line(text.as_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// Ends the machine after `message`.
+fn fail(message: fmt::Arguments<'_>) -> ! {
+    // `Message` never fails; a formatted value that did would only cut the text short.
+    let _ = Message.write_fmt(message);
+    if FRAMED.load(Ordering::Relaxed) {
+        send(FrameKind::Exit, &[exit_code::VM_FAILED]);
+    }
+    exit(exit_code::VM_FAILED)
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    fail(format_args!(
+        "hermit-wasm: internal error, please report it: {info}\n"
+    ))
+}
+
+/// Ends the machine when the heap is used up.
+#[alloc_error_handler]
+fn out_of_memory(layout: Layout) -> ! {
+    fail(format_args!(
+        "hermit-wasm: the virtual machine has too little memory ({} more bytes were needed): raise it with --memory SIZE\n",
+        layout.size()
+    ))
+}

@@ -1,0 +1,129 @@
+# shellcheck shell=bash
+# Ways to the standard library's source where rustup cannot supply it. Sourced by scripts/setup, which provides
+# `say`, `channel` and `sysroot`.
+
+# Suites in which to look for Debian's rust-src, likeliest first. Only `dpkg-deb -x` touches what is found, so a
+# suite newer than the machine's own does no harm.
+readonly debian_suites=(trixie-backports trixie forky testing unstable)
+
+# For shellcheck's sake: set by scripts/setup.
+: "${channel=}" "${sysroot=}"
+
+# Puts a `library` directory where rustc expects it. Copied beside and then renamed, so that a copy cut short
+# isn't taken for a whole one.
+place_library() {
+    local from=$1 rust=$sysroot/lib/rustlib/src/rust
+    if [[ ! -f $from/core/src/lib.rs || ! -f $from/Cargo.lock ]]; then
+        say "$from is not the standard library's source (no core/src/lib.rs and Cargo.lock)"
+        return 1
+    fi
+    if ! mkdir -p "$rust" || ! rm -rf "$rust/library.part" "$rust/library"; then
+        say "cannot write to $rust"
+        return 1
+    fi
+    cp -R "$from" "$rust/library.part" && mv "$rust/library.part" "$rust/library"
+}
+
+# Runs an apt tool on lists and a cache of its own below $apt, so that the machine's configuration and state stay
+# as they are and root's rights aren't needed. With $1 = machine the sources are the machine's; else a file's.
+private_apt() {
+    local sources=$1 options
+    shift
+    options=(
+        -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Debug::NoLocking=1
+        # The sandbox's user could not write into a directory of ours.
+        -o "APT::Sandbox::User=$(id -un)"
+        # A mirror that doesn't answer must not hold us up for minutes.
+        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1
+    )
+    [[ $sources == machine ]] ||
+        options+=(-o "Dir::Etc::sourcelist=$sources" -o Dir::Etc::sourceparts=-)
+    local tool=$1
+    shift
+    "$tool" "${options[@]}" "$@"
+}
+
+# Prints the version of package rust-src for exactly our rustc in the sources given, if there is one.
+debian_version() {
+    private_apt "$1" apt-cache madison rust-src 2>/dev/null |
+        awk -F' *[|] *' -v want="$channel" '$2 ~ "^" want "[+~-]" { print $2; exit }'
+}
+
+# The base addresses of the Debian mirrors that apt is configured with.
+debian_mirrors() {
+    # shellcheck disable=SC2016 # apt's variables, not the shell's.
+    private_apt machine apt-get indextargets --format '$(REPO_URI) $(CODENAME)' \
+        'Created-By: Packages' 'Label: Debian' |
+        awk '{ sub("/*dists/" $2 "/*$", "", $1); print $1 }' | sort -u
+}
+
+# Debian's rust-src of exactly rustc's version, from the suites that the machine is configured with or else from
+# another suite of the same mirrors.
+rust_src_from_debian() {
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+        say "this machine has no apt, so Debian's package rust-src cannot be had"
+        return 1
+    fi
+    local apt result=0
+    apt=$(mktemp -d)
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/unpacked"
+    fetch_from_debian || result=1
+    rm -rf "$apt"
+    return "$result"
+}
+
+# The body of rust_src_from_debian; works in its $apt.
+fetch_from_debian() {
+    local sources=machine version mirror suite='' keyring
+    say "looking for Debian's rust-src $channel with apt"
+    private_apt machine apt-get -qq update 2>/dev/null || true
+    version=$(debian_version machine)
+    if [[ -z $version ]]; then
+        sources=$apt/sources.list
+        for keyring in /usr/share/keyrings/debian-archive-keyring.{pgp,gpg}; do
+            [[ ! -f $keyring ]] || break
+        done
+        while read -r mirror && [[ -z $version ]]; do
+            for suite in "${debian_suites[@]}"; do
+                if [[ -f $keyring ]]; then
+                    echo "deb [signed-by=$keyring] $mirror $suite main" >"$sources"
+                else
+                    echo "deb $mirror $suite main" >"$sources"
+                fi
+                private_apt "$sources" apt-get -qq update 2>/dev/null || continue
+                version=$(debian_version "$sources")
+                [[ -z $version ]] || break
+            done
+        done < <(debian_mirrors)
+    fi
+    if [[ -z $version ]]; then
+        say "none of apt's mirrors has rust-src $channel"
+        return 1
+    fi
+    say "unpacking Debian's rust-src $version${suite:+ from $suite} into $sysroot"
+    (cd "$apt/unpacked" && private_apt "$sources" apt-get -qq download "rust-src=$version" >&2) || return 1
+    dpkg-deb -x "$apt/unpacked"/rust-src_*.deb "$apt/unpacked" || return 1
+    place_library "$(echo "$apt"/unpacked/usr/src/rustc-*/library)"
+}
+
+# An archive that the user names: a rust-src component as Rust's own distribution packs it, or only its `rust/`.
+rust_src_from_archive() {
+    local archive=${HERMIT_WASM_RUST_SRC:-} unpacked found result=0
+    if [[ -z $archive ]]; then
+        return 1
+    elif [[ ! -r $archive ]]; then
+        say "HERMIT_WASM_RUST_SRC names $archive, which is not there or not readable"
+        return 1
+    fi
+    unpacked=$(mktemp -d)
+    say "unpacking $archive (HERMIT_WASM_RUST_SRC) into $sysroot"
+    if tar -xf "$archive" -C "$unpacked"; then
+        found=$(find "$unpacked" -maxdepth 7 -type d -name library -print -quit)
+        place_library "${found:-$archive}" || result=1
+    else
+        say "tar cannot unpack $archive (is xz installed?)"
+        result=1
+    fi
+    rm -rf "$unpacked"
+    return "$result"
+}

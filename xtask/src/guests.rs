@@ -1,0 +1,257 @@
+//! Builds the guest programs of `guests/` into one directory, each as `NAME.wasm`, and checks that tests run them.
+//!
+//! | folder | language | built with |
+//! |---|---|---|
+//! | `rust/src/bin/*.rs` | Rust | cargo, for wasm32-wasip1 |
+//! | `c/*.c` | C | clang and wasi-libc |
+//! | `wat/*.wat` | WebAssembly's text format | the crate `wat` |
+//! | `hex/*.hex` | bytes, mostly of bad modules | [`parse_hex`] |
+//!
+//! What is up to date is left alone: cargo knows by itself; the others are newer than their source and than this
+//! program.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use boot_tests::bytes::parse_hex;
+use boot_tests::manifest::Manifest;
+
+use crate::toolchain::{cargo, output, run, sysroot};
+
+/// The target of the guests in Rust.
+const TARGET: &str = "wasm32-wasip1";
+
+/// The guest that the image runs when it is given no module.
+const EMBEDDED: &str = "greet";
+
+/// How the guests in C are compiled. Their libraries are those of Debian's `wasi-libc`.
+const CLANG: [&str; 8] = [
+    "--target=wasm32-wasi",
+    "-std=c11",
+    "-D_GNU_SOURCE",
+    "-Os",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wl,--strip-all",
+];
+
+/// How many bytes are kept of so many.
+type Keep = fn(usize) -> usize;
+
+/// Guests that are another guest's first bytes: name, origin, how many.
+const CUT: [(&str, &str, Keep); 2] = [
+    ("truncated-half", "hello-rust", |length| length / 2),
+    ("truncated-by-one", "hello-rust", |length| {
+        length.saturating_sub(1)
+    }),
+];
+
+/// Builds all guests into `out` and removes what no source makes any more.
+///
+/// # Errors
+/// If a guest cannot be built, two have the same name, one is run by no test, or a test's guest doesn't exist.
+pub(crate) fn build(root: &Path, out: &Path) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let mut built = Built {
+        out,
+        guests: BTreeMap::new(),
+        tool: this_program()?,
+    };
+    build_rust(root, &mut built)?;
+    built.compile(&sources(root, "c", "c")?, |source, target| {
+        run(clang().args(CLANG).arg("-o").arg(target).arg(source))
+            .context("scripts/setup installs what C guests need")
+    })?;
+    built.compile(&sources(root, "wat", "wat")?, |source, target| {
+        Ok(fs::write(target, wat::parse_file(source)?)?)
+    })?;
+    built.compile(&sources(root, "hex", "hex")?, |source, target| {
+        Ok(fs::write(target, parse_hex(&fs::read_to_string(source)?)?)?)
+    })?;
+    for (name, origin, keep) in CUT {
+        let whole = built
+            .guests
+            .get(origin)
+            .with_context(|| format!("{name}: there is no guest {origin}"))?;
+        let bytes = fs::read(whole)?;
+        let kept = bytes
+            .get(..keep(bytes.len()))
+            .with_context(|| format!("{name}: longer than {origin}"))?
+            .to_vec();
+        let target = built.add(name.into())?;
+        write_if_changed(&target, &kept)?;
+    }
+    built.remove_strangers()?;
+    Manifest::read(root)?.check_guests(built.guests.keys().map(String::as_str))
+}
+
+/// Builds only the guest that the image carries; gives its path. Needs no C compiler.
+///
+/// # Errors
+/// If it cannot be built.
+pub(crate) fn build_embedded(root: &Path) -> Result<PathBuf> {
+    let target = root.join("target/guests").join(format!("{EMBEDDED}.wasm"));
+    fs::create_dir_all(root.join("target/guests"))?;
+    let release = cargo_build(root, &["--bin", EMBEDDED])?;
+    copy_if_changed(&release.join(format!("{EMBEDDED}.wasm")), &target)?;
+    Ok(target)
+}
+
+/// The guests that are built so far.
+struct Built<'a> {
+    out: &'a Path,
+    guests: BTreeMap<String, PathBuf>,
+    /// When this program was made: what it builds may depend on that.
+    tool: SystemTime,
+}
+
+impl Built<'_> {
+    /// Takes a name into the list; gives the path to write to.
+    fn add(&mut self, name: String) -> Result<PathBuf> {
+        let path = self.out.join(format!("{name}.wasm"));
+        let before = self.guests.insert(name.clone(), path.clone());
+        ensure!(
+            before.is_none(),
+            "two guests are named {name}: names must differ across guests/'s folders"
+        );
+        Ok(path)
+    }
+
+    /// Runs `make` for each source that is newer than its module.
+    fn compile(&mut self, sources: &[PathBuf], make: impl Fn(&Path, &Path) -> Result<()>) -> Result<()> {
+        for source in sources {
+            let target = self.add(stem(source)?)?;
+            let newest = modified(source)?.max(self.tool);
+            if modified(&target).is_ok_and(|built| built >= newest) {
+                continue;
+            }
+            make(source, &target).with_context(|| format!("cannot build {}", source.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes modules that no source made: tests must not run what no longer exists.
+    fn remove_strangers(&self) -> Result<()> {
+        for entry in fs::read_dir(self.out)? {
+            let path = entry?.path();
+            if !self.guests.values().any(|known| *known == path) {
+                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Builds the guests in Rust.
+fn build_rust(root: &Path, built: &mut Built<'_>) -> Result<()> {
+    let release = cargo_build(root, &["--bins"])?;
+    for source in sources(root, "rust/src/bin", "rs")? {
+        let name = stem(&source)?;
+        let target = built.add(name.clone())?;
+        copy_if_changed(&release.join(format!("{name}.wasm")), &target)?;
+    }
+    Ok(())
+}
+
+/// Runs `cargo build` for the guests in Rust; gives the directory of the results.
+fn cargo_build(root: &Path, what: &[&str]) -> Result<PathBuf> {
+    let target_dir = root.join("target/guests-build");
+    let mut command = cargo();
+    command
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--target",
+            TARGET,
+            "--manifest-path",
+        ])
+        .arg(root.join("guests/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .args(what);
+    if !sysroot()?.join("lib/rustlib").join(TARGET).join("lib").exists() {
+        build_std(&mut command)?;
+    }
+    run(&mut command)?;
+    Ok(target_dir.join(TARGET).join("release"))
+}
+
+/// Lets cargo build the standard library too, where rustup has none for the target. What rustup's would bring along,
+/// the C library and its start-up code, then comes from clang's sysroot.
+fn build_std(command: &mut Command) -> Result<()> {
+    let found = output(clang().args(["--target=wasm32-wasi", "-print-file-name=crt1-command.o"]))
+        .context("the guests in Rust need rustup's target wasm32-wasip1, or else clang and wasi-libc: run scripts/setup")?;
+    let start = Path::new(found.trim());
+    // clang answers with the bare name if it doesn't find the file.
+    let Some(libraries) = start.parent().filter(|_| start.is_absolute()) else {
+        bail!("there is neither rustup's target {TARGET} nor wasi-libc: run scripts/setup");
+    };
+    command.arg("-Zbuild-std=std,panic_abort").env(
+        "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
+        format!(
+            "-Clink-self-contained=no -Clink-arg={} -Lnative={}",
+            start.display(),
+            libraries.display()
+        ),
+    );
+    Ok(())
+}
+
+/// The C compiler.
+fn clang() -> Command {
+    Command::new("clang")
+}
+
+/// The files of `guests/folder` with this extension, sorted.
+fn sources(root: &Path, folder: &str, extension: &str) -> Result<Vec<PathBuf>> {
+    let directory = root.join("guests").join(folder);
+    let mut files: Vec<PathBuf> = fs::read_dir(&directory)
+        .with_context(|| format!("cannot list {}", directory.display()))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|found| found == extension));
+    files.sort();
+    ensure!(!files.is_empty(), "{} has no *.{extension}", directory.display());
+    Ok(files)
+}
+
+/// A file's name without its extension.
+fn stem(path: &Path) -> Result<String> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    Ok(stem
+        .with_context(|| format!("{} has no UTF-8 name", path.display()))?
+        .to_owned())
+}
+
+/// When a file was changed last.
+fn modified(path: &Path) -> Result<SystemTime> {
+    fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .with_context(|| format!("cannot read the time of {}", path.display()))
+}
+
+/// When this program was built.
+fn this_program() -> Result<SystemTime> {
+    modified(&std::env::current_exe().context("cannot find this program")?)
+}
+
+/// Copies a file unless the copy is there already: what depends on it would be rebuilt for nothing.
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    write_if_changed(to, &bytes)
+}
+
+/// Writes a file unless it holds just that already.
+fn write_if_changed(to: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+}

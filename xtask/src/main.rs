@@ -1,0 +1,83 @@
+//! Build and test steps of hermit-wasm: `cargo xtask --help`.
+
+mod arch;
+mod guests;
+mod image;
+mod kernel;
+mod test;
+mod toolchain;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::arch::Arch;
+
+/// Builds and tests hermit-wasm. The scripts in `scripts/` call this.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    step: Step,
+}
+
+#[derive(Subcommand)]
+enum Step {
+    /// Build the Hermit kernel and print the path of the object to link.
+    Kernel {
+        /// The architecture to build for; default: all.
+        #[arg(long, value_enum)]
+        arch: Option<Arch>,
+    },
+    /// Build application, loader and image: OUT/<arch>/{hermit-wasm,hermit-loader,hermit-wasm.img}.
+    Image {
+        /// The architecture to build for; default: all.
+        #[arg(long, value_enum)]
+        arch: Option<Arch>,
+        /// Where the results go; default: target/images.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Build the guest programs into target/guests.
+    Guests,
+    /// Build the launcher with the images inside: target/release/hermit-wasm.
+    Launcher,
+    /// Run the tests; ends with a summary.
+    Test {
+        /// Only these steps.
+        steps: Vec<String>,
+        /// Name the steps.
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().step {
+        Step::Kernel { arch } => {
+            for arch in arches(arch) {
+                println!("{}", kernel::build(arch)?.display());
+            }
+        }
+        Step::Image { arch, out } => {
+            let out = out.unwrap_or_else(image::default_out);
+            for arch in arches(arch) {
+                image::build(arch, &out)?;
+            }
+        }
+        Step::Launcher => {
+            image::build_launcher()?;
+        }
+        Step::Test { list: true, .. } => test::list(),
+        Step::Test { steps, .. } => test::run(&steps)?,
+        Step::Guests => {
+            guests::build(&toolchain::root(), &toolchain::root().join("target/guests"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The architectures meant by an optional `--arch`.
+fn arches(arch: Option<Arch>) -> Vec<Arch> {
+    arch.map_or_else(|| Arch::ALL.to_vec(), |arch| vec![arch])
+}

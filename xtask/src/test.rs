@@ -1,0 +1,319 @@
+//! `cargo xtask test`: every check, one after the other, and a summary at the end.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::arch::Arch;
+use crate::toolchain::{BUILD_STD, cargo, root};
+use crate::{guests, image, kernel};
+
+/// What a step found.
+#[derive(Default)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    /// A step that is one check, done well.
+    const ONE: Self = Self {
+        passed: 1,
+        failed: 0,
+        skipped: 0,
+    };
+
+    fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// One step: its name, what it shows, and how it is run.
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    run: fn() -> Result<Counts>,
+}
+
+const STEPS: [Step; 8] = [
+    Step {
+        name: "fmt",
+        what: "every Rust file is formatted",
+        run: fmt,
+    },
+    Step {
+        name: "clippy",
+        what: "no lint fires, on the host",
+        run: clippy_host,
+    },
+    Step {
+        name: "unit",
+        what: "unit, integration and documentation tests on the host",
+        run: unit,
+    },
+    Step {
+        name: "loader",
+        what: "lints and host tests of the loader",
+        run: loader,
+    },
+    Step {
+        name: "deny",
+        what: "licences, bans and sources of all dependencies",
+        run: deny,
+    },
+    Step {
+        name: "image",
+        what: "kernel, application, loader and image build",
+        run: build_image,
+    },
+    Step {
+        name: "clippy-vm",
+        what: "no lint fires, for the virtual machine's target",
+        run: clippy_vm,
+    },
+    Step {
+        name: "boot",
+        what: "every guest runs in a virtual machine as it should",
+        run: boot,
+    },
+];
+
+/// Prints the steps' names.
+pub(crate) fn list() {
+    for step in &STEPS {
+        println!("{:10} {}", step.name, step.what);
+    }
+}
+
+/// Runs the steps named `only`, or all; fails if anything failed.
+pub(crate) fn run(only: &[String]) -> Result<()> {
+    if let Some(unknown) = only
+        .iter()
+        .find(|name| STEPS.iter().all(|step| step.name != name.as_str()))
+    {
+        bail!("there is no step {unknown}: `scripts/test --list` names them");
+    }
+    let mut total = Counts::default();
+    let mut rows = Vec::new();
+    for step in STEPS
+        .iter()
+        .filter(|step| only.is_empty() || only.iter().any(|name| name == step.name))
+    {
+        println!("\n=== {}: {}", step.name, step.what);
+        let start = Instant::now();
+        let counts = (step.run)().unwrap_or_else(|error| {
+            println!("{}: {error:#}", step.name);
+            Counts {
+                failed: 1,
+                ..Counts::default()
+            }
+        });
+        total.add(&counts);
+        rows.push((step.name, counts, start.elapsed()));
+    }
+    println!("\n=== summary");
+    println!(
+        "{:10} {:>7} {:>7} {:>8} {:>8}",
+        "step", "passed", "failed", "skipped", "time"
+    );
+    for (name, counts, time) in &rows {
+        println!(
+            "{name:10} {:7} {:7} {:8} {:7}s",
+            counts.passed,
+            counts.failed,
+            counts.skipped,
+            time.as_secs()
+        );
+    }
+    println!(
+        "{} passed, {} failed, {} skipped",
+        total.passed, total.failed, total.skipped
+    );
+    if total.failed > 0 {
+        bail!("{} failed", total.failed);
+    }
+    Ok(())
+}
+
+/// Runs a command whose success is one check.
+fn check(command: &mut Command) -> Result<Counts> {
+    crate::toolchain::run(command)?;
+    Ok(Counts::ONE)
+}
+
+/// Runs Rust test harnesses and adds up what their closing lines say.
+fn harness(command: &mut Command) -> Result<Counts> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let output = child.stdout.take().context("no output")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if let Some(result) = line.strip_prefix("test result: ") {
+            counts.add(&parse_result(result));
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && counts.failed == 0 {
+        // It failed before a test could: a build error.
+        counts.failed += 1;
+    }
+    if status.success() && counts.passed == 0 {
+        bail!("no test was executed");
+    }
+    Ok(counts)
+}
+
+/// Reads `ok. 3 passed; 0 failed; 1 ignored; ...`.
+fn parse_result(line: &str) -> Counts {
+    let number = |what: &str| {
+        let (before, _) = line.split_once(what)?;
+        before.split_whitespace().next_back()?.parse().ok()
+    };
+    Counts {
+        passed: number(" passed").unwrap_or(0),
+        failed: number(" failed").unwrap_or(0),
+        skipped: number(" ignored").unwrap_or(0),
+    }
+}
+
+fn fmt() -> Result<Counts> {
+    let mut counts = check(cargo().args(["fmt", "--all", "--check"]))?;
+    for workspace in ["loader", "guests"] {
+        counts.add(&check(
+            cargo()
+                .args(["fmt", "--all", "--check"])
+                .current_dir(root().join(workspace)),
+        )?);
+    }
+    Ok(counts)
+}
+
+fn clippy_host() -> Result<Counts> {
+    check(with_images(cargo().args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-Dwarnings",
+    ]))?)
+}
+
+fn clippy_vm() -> Result<Counts> {
+    let mut counts = Counts::default();
+    for arch in Arch::ALL {
+        counts.add(&check(
+            cargo()
+                .args([
+                    "clippy",
+                    "--locked",
+                    "--release",
+                    "--package",
+                    "kernel-app",
+                    "--target",
+                    arch.app_target(),
+                ])
+                .args(BUILD_STD)
+                .args(["--", "-Dwarnings"])
+                .env("CARGO_TARGET_DIR", root().join("target/app"))
+                .env("HERMIT_WASM_KERNEL", kernel::build(arch)?)
+                .env("HERMIT_WASM_EMBEDDED", guests::build_embedded(&root())?),
+        )?);
+    }
+    Ok(counts)
+}
+
+fn unit() -> Result<Counts> {
+    harness(with_images(cargo().args([
+        "test",
+        "--locked",
+        "--workspace",
+        "--exclude",
+        "boot-tests",
+        "--no-fail-fast",
+    ]))?)
+}
+
+fn loader() -> Result<Counts> {
+    let directory = root().join("loader");
+    let mut counts = harness(cargo().current_dir(&directory).args(["test", "--locked"]))?;
+    counts.add(&check(cargo().current_dir(&directory).args([
+        "clippy",
+        "--locked",
+        "--lib",
+        "--tests",
+        "--",
+        "-Dwarnings",
+    ]))?);
+    for arch in Arch::ALL {
+        counts.add(&check(
+            cargo()
+                .current_dir(&directory)
+                .args([
+                    "clippy",
+                    "--locked",
+                    "--release",
+                    "--bin",
+                    "hermit-loader",
+                    "--target",
+                    arch.kernel_target(),
+                ])
+                .args(BUILD_STD)
+                .args(["--", "-Dwarnings"]),
+        )?);
+    }
+    Ok(counts)
+}
+
+fn deny() -> Result<Counts> {
+    let mut counts = Counts::default();
+    for workspace in [".", "loader", "hermit-kernel", "guests"] {
+        let manifest = root().join(workspace).join("Cargo.toml");
+        counts.add(&check(
+            cargo()
+                .args(["deny", "--locked", "--manifest-path"])
+                .arg(manifest)
+                .args(["check", "--config"])
+                .arg(root().join("deny.toml"))
+                .args(["licenses", "bans", "sources"]),
+        )?);
+    }
+    Ok(counts)
+}
+
+fn build_image() -> Result<Counts> {
+    for arch in Arch::ALL {
+        image::build(arch, &image::default_out())?;
+    }
+    Ok(Counts::ONE)
+}
+
+fn boot() -> Result<Counts> {
+    let guests_out = root().join("target/guests");
+    guests::build(&root(), &guests_out)?;
+    let launcher = image::build_launcher()?;
+    harness(
+        cargo()
+            .args(["test", "--locked", "--package", "boot-tests"])
+            .env("HERMIT_WASM_BIN", launcher)
+            .env("HERMIT_WASM_GUESTS", guests_out),
+    )
+}
+
+/// Lets the launcher's build script find images: the ones built last, or none where it only needs to compile.
+fn with_images(command: &mut Command) -> Result<&mut Command> {
+    build_image()?;
+    let images: &Path = &image::default_out();
+    Ok(command.env("HERMIT_WASM_IMAGES", images))
+}

@@ -1,0 +1,102 @@
+//! Finds the tools that come with the Rust toolchain, and runs commands with errors that say what failed.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+/// The directory above `xtask/`: the root of the checkout.
+pub(crate) fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_path_buf()
+}
+
+/// A `cargo` command that may use unstable features of the pinned toolchain.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.env("RUSTC_BOOTSTRAP", "1").current_dir(root());
+    // What this very process was built with must not reach the builds that it starts.
+    for variable in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "RUSTC_WORKSPACE_WRAPPER",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Arguments that build the standard library's parts from source, as tier 3 targets need it.
+pub(crate) const BUILD_STD: [&str; 2] = [
+    "-Zbuild-std=core,alloc",
+    "-Zbuild-std-features=compiler-builtins-mem",
+];
+
+/// The toolchain's own directory.
+pub(crate) fn sysroot() -> Result<PathBuf> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    Ok(PathBuf::from(
+        output(Command::new(rustc).args(["--print", "sysroot"]))?.trim(),
+    ))
+}
+
+/// The triple of this machine.
+fn host() -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    Ok(output(Command::new(rustc).args(["--print", "host-tuple"]))?
+        .trim()
+        .to_owned())
+}
+
+/// A tool of the toolchain (`rust-lld`, `rust-objcopy`, ...), ready to run.
+pub(crate) fn tool(name: &str) -> Result<Command> {
+    let sysroot = sysroot()?;
+    let path = sysroot.join("lib/rustlib").join(host()?).join("bin").join(name);
+    if !path.exists() {
+        bail!(
+            "{} is missing: run scripts/setup, which installs the toolchain's components",
+            path.display()
+        );
+    }
+    let mut command = Command::new(path);
+    // rust-objcopy is linked against the toolchain's own LLVM and does not find it by itself.
+    command.env("LD_LIBRARY_PATH", sysroot.join("lib"));
+    Ok(command)
+}
+
+/// Runs `command` and fails unless it succeeds.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = describe(command);
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start: {shown}"))?;
+    if !status.success() {
+        bail!("failed ({status}): {shown}");
+    }
+    Ok(())
+}
+
+/// Runs `command` and returns its standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = describe(command);
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start: {shown}"))?;
+    if !output.status.success() {
+        bail!(
+            "failed ({}): {shown}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("not UTF-8: output of {shown}"))
+}
+
+/// The command line, for messages.
+fn describe(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(OsStr::to_string_lossy).map(String::from));
+    words.join(" ")
+}
