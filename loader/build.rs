@@ -1,0 +1,69 @@
+//! Passes the linker script to the bare-metal build, and prelinks the application to embed, if one is named.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hermit_loader_core::elf;
+
+/// Path of the application that goes into the image; without it the plain loader is built.
+const APPLICATION: &str = "HERMIT_WASM_APP";
+
+/// Where the embedded application lies: behind the loader, at a multiple of 2 MiB.
+const APPLICATION_BASE: u64 = 0x20_0000;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed={APPLICATION}");
+    println!("cargo:rustc-check-cfg=cfg(embedded_application)");
+
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
+        return;
+    }
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo names the target's architecture");
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the package's folder"));
+    let script = root.join("src/arch").join(&arch).join("linker.ld");
+    println!("cargo:rerun-if-changed={}", script.display());
+    println!("cargo:rustc-link-arg-bins=--script={}", script.display());
+    println!("cargo:rustc-link-arg-bins=--defsym=APPLICATION_BASE={APPLICATION_BASE:#x}");
+    for argument in [
+        // The target's default is a position-independent executable: nobody would relocate it.
+        "--no-pie",
+        // No segments and headers that nobody reads.
+        "--build-id=none",
+        "-znorelro",
+        "-znognustack",
+        "--no-eh-frame-hdr",
+        // Pages in the file need not be larger than those in memory.
+        "-zmax-page-size=4096",
+    ] {
+        println!("cargo:rustc-link-arg-bins={argument}");
+    }
+
+    if let Some(path) = env::var_os(APPLICATION).filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        println!("cargo:rerun-if-changed={}", path.display());
+        let prelinked = prelink(&path, &arch)
+            .unwrap_or_else(|error| panic!("cannot embed {APPLICATION}={}: {error}", path.display()));
+        println!("cargo:rustc-cfg=embedded_application");
+        println!("cargo:rustc-env=PRELINKED_APPLICATION={}", prelinked.display());
+    }
+}
+
+/// Prelinks the application and returns where the result is.
+fn prelink(path: &Path, arch: &str) -> Result<PathBuf, String> {
+    let target = match arch {
+        "x86_64" => elf::Target::X86_64,
+        other => return Err(format!("no loader for {other} yet")),
+    };
+    let file = fs::read(path).map_err(|error| error.to_string())?;
+    let size = elf::memory_size(&file, target).map_err(|error| error.to_string())?;
+    let mut memory = vec![0; size];
+    let len =
+        elf::prelink(&file, &mut memory, target, APPLICATION_BASE).map_err(|error| error.to_string())?;
+    memory.truncate(len);
+    let out =
+        PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo names no output folder")?).join("application");
+    fs::write(&out, memory).map_err(|error| error.to_string())?;
+    Ok(out)
+}

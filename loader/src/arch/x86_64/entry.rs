@@ -1,0 +1,244 @@
+//! From the hypervisor's first instruction into Rust, and from Rust into the kernel.
+//!
+//! Layer: the machine. Spec: x86/HVM direct boot ABI (PVH): 32-bit protected mode, flat segments, no paging, `ebx`
+//! holds the address of `hvm_start_info`. To the kernel: hermit-entry's `Entry`, hermit-kernel 0.11.0
+//! `src/arch/x86_64/kernel/start.rs`: `rdi` the boot information, `esi` 0 for the first processor, `rsp` the *lowest*
+//! address of a stack of 32 KiB.
+
+#![expect(unsafe_code, reason = "assembly and linker symbols")]
+
+use core::arch::{asm, global_asm};
+use core::fmt::Write;
+
+use hermit_entry::boot_info::RawBootInfo;
+
+use super::console::Console;
+use super::exit;
+use super::firmware;
+use super::paging::{AddressSpace, LOW_TABLES, Table, Tables};
+use crate::boot::{self, Loader};
+use crate::failure::Failure;
+use crate::memory::Physical;
+use hermit_loader_core::ranges::{PAGE, Span};
+
+// The note that makes this a PVH kernel: XEN_ELFNOTE_PHYS32_ENTRY, with an address of the ELF class's size.
+global_asm!(
+    ".section .note.pvh, \"a\", @note",
+    ".balign 4",
+    ".long 4, 8, 18",
+    ".asciz \"Xen\"",
+    ".quad pvh_entry",
+    ".previous",
+);
+
+// To long mode with one large page mapped, the one we are in; Rust does the rest. The tables are zero: they are .bss.
+global_asm!(
+    ".section .text.entry, \"ax\"",
+    ".code32",
+    ".global pvh_entry",
+    "pvh_entry:",
+    "cli",
+    "cld",
+    "mov esp, offset loader_stack_top",
+    "mov ebp, ebx",
+    // Long mode and no-execute pages, or a message.
+    "mov eax, 0x80000000",
+    "cpuid",
+    "cmp eax, 0x80000001",
+    "jb no_long_mode",
+    "mov eax, 0x80000001",
+    "cpuid",
+    "and edx, {features}",
+    "cmp edx, {features}",
+    "jne no_long_mode",
+    // Root, second level, third level: the first 2 MiB.
+    "mov eax, offset entry_tables",
+    "mov cr3, eax",
+    "lea edx, [eax + 0x1003]",
+    "mov [eax], edx",
+    "lea edx, [eax + 0x2003]",
+    "mov [eax + 0x1000], edx",
+    "mov dword ptr [eax + 0x2000], 0x83",
+    // Physical address extension.
+    "mov eax, cr4",
+    "or eax, 1 << 5",
+    "mov cr4, eax",
+    // EFER: long mode and no-execute.
+    "mov ecx, 0xc0000080",
+    "rdmsr",
+    "or eax, 1 << 8 | 1 << 11",
+    "wrmsr",
+    // Paging, and read-only pages are read-only for us too.
+    "mov eax, cr0",
+    "or eax, 1 << 31 | 1 << 16",
+    "mov cr0, eax",
+    "lgdt [segments]",
+    "push 8",
+    "mov eax, offset long_mode",
+    "push eax",
+    "retf",
+    ".code64",
+    "long_mode:",
+    "mov eax, 16",
+    "mov ds, eax",
+    "mov es, eax",
+    "mov ss, eax",
+    "xor eax, eax",
+    "mov fs, eax",
+    "mov gs, eax",
+    "mov edi, ebp",
+    "xor ebp, ebp",
+    "call {start}",
+    "ud2",
+    // No Rust without long mode: the message, byte by byte, then as `exit::fail`.
+    ".code32",
+    "no_long_mode:",
+    "mov esi, offset no_long_mode_message",
+    "mov edx, 0x3f8",
+    "2:",
+    "lodsb",
+    "test al, al",
+    "jz 3f",
+    "out dx, al",
+    "jmp 2b",
+    "3:",
+    "out 0xf4, al",
+    "lidt [no_gates]",
+    "int3",
+    ".code64",
+    ".previous",
+    ".section .rodata.entry, \"a\"",
+    ".balign 8",
+    "segment_table: .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff",
+    "segments: .word 23",
+    ".long segment_table",
+    "no_gates: .word 0",
+    ".long 0",
+    "no_long_mode_message: .ascii \"hermit-loader: cannot boot: the CPU lacks 64-bit mode or no-execute pages; \"",
+    ".asciz \"use another CPU model (-cpu)\\n\"",
+    ".previous",
+    features = const LONG_MODE_AND_NO_EXECUTE,
+    start = sym start,
+);
+
+/// CPUID 0x80000001, `edx`: LM and NX.
+const LONG_MODE_AND_NO_EXECUTE: u32 = 1 << 29 | 1 << 20;
+
+#[cfg(embedded_application)]
+global_asm!(
+    ".section .application, \"a\"",
+    concat!(".incbin \"", env!("PRELINKED_APPLICATION"), "\""),
+    ".previous",
+);
+
+// Defined by linker.ld; only their addresses mean something. Without a size, for two may be at one address.
+unsafe extern "C" {
+    static loader_start: [u8; 0];
+    static loader_end: [u8; 0];
+    static text_start: [u8; 0];
+    static text_end: [u8; 0];
+    static loader_stack_guard: [u8; 0];
+    static kernel_stack_guard: [u8; 0];
+    static kernel_stack: [u8; 0];
+    static application_start: [u8; 0];
+    static application_end: [u8; 0];
+    static mut boot_tables: [Table; LOW_TABLES];
+}
+
+/// The address of a linker symbol.
+macro_rules! address_of {
+    ($symbol:ident) => {
+        // A pointer has 64 bits here.
+        (&raw const $symbol).expose_provenance() as u64
+    };
+}
+
+/// The range between two linker symbols.
+macro_rules! span_between {
+    ($start:ident, $end:ident) => {
+        Span {
+            start: address_of!($start),
+            end: address_of!($end),
+        }
+    };
+}
+
+/// Rust's first function. `start_info` is what the hypervisor left in `ebx`.
+extern "C" fn start(start_info: u32) -> ! {
+    let page = |start| Span {
+        start,
+        end: start + PAGE,
+    };
+    let loader = Loader {
+        whole: span_between!(loader_start, loader_end),
+        text: span_between!(text_start, text_end),
+        constants: span_between!(loader_start, text_start),
+        guards: [
+            page(address_of!(loader_stack_guard)),
+            page(address_of!(kernel_stack_guard)),
+        ],
+        application: cfg!(embedded_application).then(|| span_between!(application_start, application_end)),
+    };
+
+    let boot_tables_at = &raw mut boot_tables;
+    // SAFETY: this function runs once, and nothing else in Rust names the symbol. The tables lie in the page that is
+    // mapped, and any bytes are valid tables. They are not in use yet.
+    let tables = unsafe { &mut *boot_tables_at };
+    let mut space = AddressSpace::new(Tables {
+        tables,
+        address: address_of!(boot_tables),
+    });
+    // SAFETY: they map all that the first ones do, with the same rights.
+    unsafe { use_tables(space.root()) };
+    // SAFETY: the low 4 GiB are mapped now. All of the program lies between the linker's symbols; the embedded
+    // application is no Rust object. This function runs once.
+    let mut memory = unsafe { Physical::new(loader.whole) };
+
+    let handover = firmware::read(u64::from(start_info), |span| memory.bytes(span))
+        .and_then(|firmware| boot::boot(&mut memory, &firmware, &loader, &mut space));
+    match handover {
+        // SAFETY: `boot` has completed the tables in use, loaded a kernel and described the machine to it as it wants.
+        Ok(handover) => unsafe {
+            use_tables(space.root());
+            enter(handover.entry, &handover.boot_info, address_of!(kernel_stack))
+        },
+        Err(failure) => fail(&failure),
+    }
+}
+
+/// Has the CPU use other page tables, and forget what it knows of any.
+///
+/// # Safety
+/// `root` is the root of page tables that map all that this program uses.
+unsafe fn use_tables(root: u64) {
+    // SAFETY: as the caller promises. An access to memory for the compiler, so that tables are written before it.
+    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
+}
+
+/// Enters the kernel.
+///
+/// # Safety
+/// Memory is mapped as the kernel expects; `entry` is the kernel's entry; `stack` is the lowest address of its first
+/// stack.
+unsafe fn enter(entry: u64, boot_info: &RawBootInfo, stack: u64) -> ! {
+    // SAFETY: as the caller promises. The boot information lies on our stack, which nobody reuses: we do not return.
+    unsafe {
+        asm!(
+            "mov rsp, {stack}",
+            "xor ebp, ebp",
+            "jmp {entry}",
+            stack = in(reg) stack,
+            entry = in(reg) entry,
+            in("rdi") boot_info,
+            in("esi") 0,
+            options(noreturn),
+        )
+    }
+}
+
+/// Says why booting ends, and ends it.
+fn fail(failure: &Failure) -> ! {
+    // The console takes everything.
+    let _ = writeln!(Console, "hermit-loader: {failure}");
+    exit::fail()
+}

@@ -1,0 +1,22 @@
+//! x86_64: entered by PVH on a PC or a microvm.
+
+pub mod firmware;
+pub mod paging;
+
+#[cfg(target_os = "none")]
+pub mod console;
+#[cfg(target_os = "none")]
+pub mod entry;
+#[cfg(target_os = "none")]
+pub mod exit;
+
+use hermit_loader_core::elf::Target;
+
+/// The applications that this loader boots.
+pub const TARGET: Target = Target::X86_64;
+
+/// `compatible` of the device tree's root.
+pub const COMPATIBLE: &str = "hermit,pvh";
+
+/// Address of the serial port that the kernel uses: COM1's.
+pub const SERIAL_PORT: core::num::NonZeroU16 = core::num::NonZeroU16::new(0x3f8).unwrap();

@@ -1,0 +1,236 @@
+//! From what the hypervisor hands over to what the kernel is handed.
+//!
+//! Layer: the same for all architectures; uses [`crate::arch::current`] and [`crate::memory`].
+
+use core::num::NonZeroU64;
+
+use hermit_entry::boot_info::{BootInfo, HardwareInfo, LoadInfo, PlatformInfo, RawBootInfo, TlsInfo};
+
+use crate::arch::current::firmware::Firmware;
+use crate::arch::current::paging::{AddressSpace, Rights, Tables};
+use crate::arch::current::{COMPATIBLE, SERIAL_PORT, TARGET};
+use crate::failure::Failure;
+use crate::memory::{Physical, REACH};
+use hermit_loader_core::elf::{Image, Source};
+use hermit_loader_core::fdt::{self, Tree};
+use hermit_loader_core::placement::{Layout, MAX_KERNEL_RANGES, MIN_KERNEL_MEMORY};
+use hermit_loader_core::ranges::{LARGE_PAGE, Memory, PAGE, Span, align_up};
+
+/// Where the loader's own parts lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Loader {
+    /// All of it, without the embedded application.
+    pub whole: Span,
+    /// Its code.
+    pub text: Span,
+    /// Its constants.
+    pub constants: Span,
+    /// Pages that catch a stack's overflow.
+    pub guards: [Span; 2],
+    /// The embedded application's file, if there is one.
+    pub application: Option<Span>,
+}
+
+/// What the kernel is entered with.
+#[derive(Debug)]
+pub struct Handover {
+    /// Where it starts.
+    pub entry: u64,
+    /// What it is told.
+    pub boot_info: RawBootInfo,
+}
+
+/// Loads the application and builds all that its kernel needs. `space` maps what `memory` reaches and becomes the
+/// kernel's address space.
+pub fn boot(
+    memory: &mut Physical,
+    firmware: &Firmware,
+    loader: &Loader,
+    space: &mut AddressSpace<'_>,
+) -> Result<Handover, Failure> {
+    let embedded = loader.application.is_some();
+    let file = loader
+        .application
+        .or(firmware.module)
+        .ok_or(Failure::NoApplication)?;
+    let layout = Layout {
+        ram: firmware.ram.clone(),
+        reach: REACH,
+        loader: loader.whole,
+        file,
+        module: firmware.module.filter(|_| embedded).unwrap_or_default(),
+        command_line: firmware.command_line.unwrap_or_default(),
+    };
+
+    let (image, place) = load(memory, &layout, embedded)?;
+
+    let table_bytes = AddressSpace::tables_needed(layout.ram.spans(), &[loader.whole, place]) * PAGE;
+    let arguments_len = usize::try_from(layout.command_line.len()).unwrap_or(usize::MAX);
+    let tree_bytes = fdt::size_bound(MAX_KERNEL_RANGES, arguments_len) as u64;
+    let size = table_bytes + tree_bytes;
+    let no_room = Failure::NoRoom {
+        what: "page tables and device tree",
+        size,
+        ram: layout.ram.total(),
+    };
+    let tables = layout.place_tables(place, size).ok_or(no_room)?;
+    let (page_tables, tree) = tables.split_at(table_bytes).ok_or(no_room)?;
+
+    let kernel_memory = layout.kernel_memory(place, tables);
+    if kernel_memory.total() < MIN_KERNEL_MEMORY {
+        let (left, ram) = (kernel_memory.total(), layout.ram.total());
+        return Err(Failure::TooLittleMemory {
+            left,
+            needed: MIN_KERNEL_MEMORY,
+            ram,
+        });
+    }
+
+    write_tree(
+        memory,
+        firmware,
+        &kernel_memory,
+        firmware.module.filter(|_| embedded),
+        tree,
+    )?;
+    let page_tables = Tables {
+        address: page_tables.start,
+        tables: memory.take_tables(page_tables).ok_or(no_room)?,
+    };
+    space.extend(page_tables);
+    map(space, &layout, loader, &image, place).ok_or(no_room)?;
+
+    Ok(Handover {
+        entry: place.start + image.entry,
+        boot_info: boot_info(&layout, &image, place, tree),
+    })
+}
+
+/// Loads the application; returns it and where it lies.
+fn load(memory: &mut Physical, layout: &Layout, embedded: bool) -> Result<(Image, Span), Failure> {
+    let wrong = |error| Failure::Application {
+        embedded,
+        file: layout.file,
+        error,
+    };
+    let file = memory.bytes(layout.file).ok_or(Failure::BadModule)?;
+    let image = Image::parse(file, TARGET).map_err(wrong)?;
+    let no_room = Failure::NoRoom {
+        what: "the application",
+        size: image.size,
+        ram: layout.ram.total(),
+    };
+    let place = layout
+        .place_image(image.size, image.fixed, embedded && image.loads_in_place())
+        .ok_or(no_room)?;
+
+    if place.start == layout.file.start {
+        image
+            .load(memory.bytes_mut(place).ok_or(no_room)?, Source::InPlace)
+            .map_err(wrong)?;
+    } else {
+        let (file, target) = memory.bytes_pair(layout.file, place).ok_or(no_room)?;
+        image.load(target, Source::File(file)).map_err(wrong)?;
+    }
+    if image.fixed.is_none() {
+        image
+            .relocate(memory.bytes_mut(place).ok_or(no_room)?, place.start)
+            .map_err(wrong)?;
+    }
+    Ok((image, place))
+}
+
+fn write_tree(
+    memory: &mut Physical,
+    firmware: &Firmware,
+    kernel_memory: &Memory,
+    module: Option<Span>,
+    place: Span,
+) -> Result<(), Failure> {
+    let command_line = firmware.command_line.unwrap_or_default();
+    let (text, buffer) = memory
+        .bytes_pair(command_line, place)
+        .ok_or(Failure::BadCommandLine)?;
+    let text = core::str::from_utf8(text).map_err(|_| Failure::CommandLineNotText)?;
+    let tree = Tree {
+        compatible: COMPATIBLE,
+        boot_arguments: firmware.command_line.map(|_| text),
+        boot_module: module,
+        memory: kernel_memory.spans(),
+        rsdp: firmware.rsdp,
+    };
+    fdt::write(buffer, &tree)
+        .map(|_| ())
+        .ok_or(Failure::BadCommandLine)
+}
+
+/// Completes the page tables: all memory, and no page both writable and executable.
+fn map(
+    space: &mut AddressSpace<'_>,
+    layout: &Layout,
+    loader: &Loader,
+    image: &Image,
+    place: Span,
+) -> Option<()> {
+    const DATA: Rights = Rights {
+        write: true,
+        execute: false,
+    };
+    for &span in layout.ram.spans() {
+        space.map_high(span)?;
+    }
+    // The first pages, all executable so far. This program's code never ceases to be: the tables are in use.
+    space.protect(
+        loader.text,
+        Some(Rights {
+            write: false,
+            execute: true,
+        }),
+    )?;
+    space.protect(Span::new(0, loader.text.start)?, Some(DATA))?;
+    space.protect(Span::new(loader.text.end, LARGE_PAGE)?, Some(DATA))?;
+    space.protect(loader.constants, Some(Rights::default()))?;
+    for guard in loader.guards {
+        space.protect(guard, None)?;
+    }
+    for segment in image.segments() {
+        let rights = Rights {
+            write: segment.write,
+            execute: segment.execute,
+        };
+        space.protect(segment.memory.moved(place.start)?, Some(rights))?;
+    }
+    if let Some(relro) = image.relro {
+        space.protect(relro.moved(place.start)?, Some(Rights::default()))?;
+    }
+    Some(())
+}
+
+fn boot_info(layout: &Layout, image: &Image, place: Span, tree: Span) -> RawBootInfo {
+    // The kernel demands that there be as much memory as lies between this and its image's end, and then some. It
+    // does not count that memory itself, so nothing is what it shall demand.
+    let first = align_up(place.end, LARGE_PAGE).unwrap_or(place.end);
+    let last = layout
+        .ram
+        .spans()
+        .last()
+        .map_or(first, |span| span.end.max(first));
+    let info = BootInfo {
+        hardware_info: HardwareInfo {
+            phys_addr_range: first..last,
+            serial_port_base: Some(SERIAL_PORT),
+            device_tree: NonZeroU64::new(tree.start),
+        },
+        load_info: LoadInfo {
+            kernel_image_addr_range: place.start..place.end,
+            tls_info: image.tls.map(|tls| TlsInfo {
+                start: place.start + tls.start,
+                filesz: tls.file_size,
+                memsz: tls.memory_size,
+                align: tls.align,
+            }),
+        },
+        platform_info: PlatformInfo::Fdt,
+    };
+    info.into()
+}
