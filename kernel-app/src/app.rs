@@ -76,7 +76,10 @@ fn run(wasm: &[u8], console: Console, name: &str, config: Config) -> (Console, O
 
 /// Arguments and environment of the guest.
 fn world(name: &str, config: Config) -> Result<WasiCtxBuilder, BuildError> {
-    let builder = WasiCtxBuilder::new().arg(name)?.args(config.args)?;
+    let builder = WasiCtxBuilder::new()
+        .terminals(config.terminals())
+        .arg(name)?
+        .args(config.args)?;
     config
         .env
         .into_iter()

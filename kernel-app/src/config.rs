@@ -3,7 +3,7 @@
 //! Layer: pure; words in, values out. Grammar, in any order up to the first word that is no option:
 //!
 //! ```text
-//! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed] [--log LEVEL] [--] [ARGS…]
+//! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed] [--terminals LIST] [--log LEVEL] [--] [ARGS…]
 //! ```
 
 use alloc::borrow::ToOwned as _;
@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use log::LevelFilter;
+use wasi_shim::Terminals;
 
 /// What the boot line asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,9 @@ pub struct Config {
     pub env: Vec<(String, String)>,
     /// What the serial line carries.
     pub console: Console,
+    /// Which of the guest's standard streams are terminals; `None`: those of a plain console all are, of a framed
+    /// one none.
+    pub terminals: Option<Terminals>,
     /// Which of the application's own messages are printed.
     pub log: LevelFilter,
     /// The guest's arguments behind `argv[0]`.
@@ -89,9 +93,23 @@ impl Config {
             argv0: None,
             env: Vec::new(),
             console: Console::Plain,
+            terminals: None,
             log: LevelFilter::Warn,
             args: Vec::new(),
         }
+    }
+
+    /// Which of the guest's standard streams are terminals.
+    #[must_use]
+    pub fn terminals(&self) -> Terminals {
+        self.terminals.unwrap_or_else(|| {
+            let all = self.console == Console::Plain;
+            Terminals {
+                stdin: all,
+                stdout: all,
+                stderr: all,
+            }
+        })
     }
 
     /// Parses the words behind the program's name. `env` are variables that the kernel has set (`env=K=V` on the
@@ -124,7 +142,7 @@ impl Config {
             };
             if !matches!(
                 option,
-                "-f" | "--file" | "--argv0" | "--env" | "--console" | "--log"
+                "-f" | "--file" | "--argv0" | "--env" | "--console" | "--terminals" | "--log"
             ) {
                 return Err(ConfigError::UnknownOption(option.to_owned()));
             }
@@ -151,6 +169,7 @@ impl Config {
                     _ => return Err(invalid("--console", value, "plain or framed")),
                 }
             }
+            "--terminals" => self.terminals = Some(parse_terminals(value)?),
             "--log" => {
                 self.log = value
                     .parse()
@@ -168,6 +187,26 @@ impl Config {
             None => self.env.push((name.to_owned(), value.to_owned())),
         }
     }
+}
+
+/// Parses `stdin`, `stdout`, `stderr` in any order, comma-separated; nothing means none of them.
+fn parse_terminals(list: &str) -> Result<Terminals, ConfigError> {
+    let mut terminals = Terminals::default();
+    for stream in list.split(',').filter(|stream| !stream.is_empty()) {
+        match stream {
+            "stdin" => terminals.stdin = true,
+            "stdout" => terminals.stdout = true,
+            "stderr" => terminals.stderr = true,
+            _ => {
+                return Err(invalid(
+                    "--terminals",
+                    list,
+                    "stdin, stdout, stderr, comma-separated",
+                ));
+            }
+        }
+    }
+    Ok(terminals)
 }
 
 fn invalid(option: &'static str, value: &str, expected: &'static str) -> ConfigError {
@@ -210,6 +249,7 @@ mod tests {
                 ("C".into(), String::new()),
             ],
             console: Console::Framed,
+            terminals: None,
             log: LevelFilter::Debug,
             args: strings(&["one", "two"]),
         };
@@ -263,6 +303,27 @@ mod tests {
         let config = Config::parse(["--env", "A=2", "--env", "C=3"], [("A", "1"), ("B", "1")]).unwrap();
         let expected = [("A", "2"), ("B", "1"), ("C", "3")];
         assert_eq!(config.env, expected.map(|(n, v)| (n.to_string(), v.to_string())));
+    }
+
+    #[test]
+    fn terminals_follow_the_console_unless_listed() {
+        let all = Terminals {
+            stdin: true,
+            stdout: true,
+            stderr: true,
+        };
+        assert_eq!(parse(&[]).unwrap().terminals(), all);
+        assert_eq!(
+            parse(&["--console", "framed"]).unwrap().terminals(),
+            Terminals::default()
+        );
+        let some = parse(&["--console", "framed", "--terminals", "stderr,stdin"]).unwrap();
+        assert_eq!(some.terminals(), Terminals { stdout: false, ..all });
+        assert_eq!(
+            parse(&["--terminals="]).unwrap().terminals(),
+            Terminals::default()
+        );
+        assert!(parse(&["--terminals", "stdout,tty"]).is_err());
     }
 
     #[test]

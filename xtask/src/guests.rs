@@ -64,8 +64,7 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<()> {
     };
     build_rust(root, &mut built)?;
     built.compile(&sources(root, "c", "c")?, |source, target| {
-        run(clang().args(CLANG).arg("-o").arg(target).arg(source))
-            .context("scripts/setup installs what C guests need")
+        compile_c(root, source, target)
     })?;
     built.compile(&sources(root, "wat", "wat")?, |source, target| {
         Ok(fs::write(target, wat::parse_file(source)?)?)
@@ -181,6 +180,15 @@ fn cargo_build(root: &Path, what: &[&str]) -> Result<PathBuf> {
     }
     run(&mut command)?;
     Ok(target_dir.join(TARGET).join("release"))
+}
+
+/// Compiles a guest in C.
+fn compile_c(root: &Path, source: &Path, target: &Path) -> Result<()> {
+    let mut command = clang();
+    command.args(CLANG);
+    // `__FILE__` must not tell where the checkout lies.
+    command.arg(format!("-ffile-prefix-map={}/=", root.display()));
+    run(command.arg("-o").arg(target).arg(source)).context("scripts/setup installs what guests in C need")
 }
 
 /// Lets cargo build the standard library too, where rustup has none for the target. What rustup's would bring along,

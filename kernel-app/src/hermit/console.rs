@@ -191,7 +191,10 @@ impl Framed {
         let max = buf.len().min(MAX_PAYLOAD);
         let buf = buf.get_mut(..max).unwrap_or_default();
         self.ready = None;
-        send(FrameKind::Read, &u32::try_from(max).unwrap_or(u32::MAX).to_le_bytes());
+        send(
+            FrameKind::Read,
+            &u32::try_from(max).unwrap_or(u32::MAX).to_le_bytes(),
+        );
         loop {
             match self.answer(buf, None)? {
                 Some(Answer::Data { length }) => return Ok(length),

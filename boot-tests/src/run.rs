@@ -1,0 +1,529 @@
+//! Makes one run: starts the launcher (or another runtime), feeds it, collects what it says, and compares.
+//!
+//! Layer: host tests.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::bytes::Stdin;
+use crate::compare::show;
+use crate::manifest::{Module, Test};
+
+/// How often a running child is looked at.
+const GLANCE: Duration = Duration::from_millis(5);
+/// How long after the child's end its output may stay open before that counts as a failure.
+const AFTERWARDS: Duration = Duration::from_secs(5);
+
+/// The exit code of a trap.
+const TRAP: u8 = 134;
+/// Exit codes whose message is about the module and so has to name it: refused, not found, trap.
+const MODULE_CODES: [u8; 3] = [126, 127, TRAP];
+
+/// What the message of `oracle/wasmtime_run.py` begins with.
+const ORACLE: &[u8] = b"oracle: ";
+
+/// What rows are run with.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    /// The program and its first arguments: `hermit-wasm`, or another runtime with the same command line.
+    pub command: Vec<String>,
+    /// Whether that is another runtime, whose messages have other words.
+    pub oracle: bool,
+    /// Flags added to every run, before the row's own.
+    pub flags: Vec<String>,
+    /// Where the built guests are.
+    pub built: PathBuf,
+    /// Where downloaded programs are.
+    pub downloads: PathBuf,
+    /// `guests/` of the repository: what rows' files are relative to.
+    pub source: PathBuf,
+    /// Where the standard input of a failed run is kept, to repeat it.
+    pub scratch: PathBuf,
+    /// How long a run may take unless its row says otherwise.
+    pub limit: Duration,
+}
+
+/// What a run gave.
+struct Outcome {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    took: Duration,
+    /// Whether it had to be killed.
+    late: bool,
+}
+
+impl Runner {
+    /// Runs one row.
+    ///
+    /// # Errors
+    /// A report for people: what differs, everything the run said, and the command that repeats it.
+    pub fn run(&self, test: &Test) -> Result<()> {
+        let words = self.words(test)?;
+        let stdin = test.stdin.produce(&self.source)?;
+        let outcome = self.execute(test, &words, &stdin)?;
+        let mut report = String::new();
+        if outcome.late {
+            let _ = writeln!(
+                report,
+                "did not end by itself and was killed after {:.1} s",
+                outcome.took.as_secs_f64()
+            );
+        } else if outcome.status.code() != Some(test.exit) {
+            let _ = writeln!(
+                report,
+                "ended with {} instead of code {}",
+                outcome.status, test.exit
+            );
+        }
+        let stdout = test.stdout.mismatch(&outcome.stdout, &stdin, &self.source)?;
+        let said = match self.message(test, &outcome.stderr) {
+            Ok(said) => said,
+            Err(error) => {
+                let _ = writeln!(report, "{error}; standard error is:\n{}", show(&outcome.stderr));
+                &outcome.stderr
+            }
+        };
+        let stderr = test.stderr.mismatch(said, &stdin, &self.source)?;
+        for (name, mismatch) in [("output", &stdout), ("error", &stderr)] {
+            if let Some(mismatch) = mismatch {
+                let _ = writeln!(report, "standard {name} {mismatch}");
+            }
+        }
+        if report.is_empty() {
+            return Ok(());
+        }
+        if stderr.is_none() {
+            let _ = writeln!(report, "standard error, as expected:\n{}", show(&outcome.stderr));
+        }
+        bail!(
+            "{}\n{report}to repeat it:\n    {}",
+            test.shows,
+            self.repeat(test, &words, &stdin)?
+        )
+    }
+
+    /// Checks the launcher's own message, which comes last on standard error, if the row expects one; gives what
+    /// the guest itself has written before it.
+    fn message<'a>(&self, test: &Test, stderr: &'a [u8]) -> Result<&'a [u8]> {
+        let Some(parts) = &test.message else {
+            return Ok(stderr);
+        };
+        let at = if self.oracle {
+            // Another runtime's message may have several lines; ours has one.
+            stderr.windows(ORACLE.len()).position(|window| window == ORACLE)
+        } else {
+            let body = stderr
+                .strip_suffix(b"\n")
+                .context("the launcher's message has no end of line")?;
+            Some(
+                body.iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |end| end + 1),
+            )
+        };
+        let (guest, message) = stderr
+            .split_at_checked(at.unwrap_or(stderr.len()))
+            .unwrap_or((stderr, b""));
+        let message = std::str::from_utf8(message).context("the launcher's message is not UTF-8")?;
+        ensure!(!message.is_empty(), "the launcher has no message");
+        // Only traps have the same names everywhere.
+        if self.oracle && test.exit != i32::from(TRAP) {
+            return Ok(guest);
+        }
+        let mut wanted: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let module = test.module()?;
+        if MODULE_CODES.iter().any(|code| i32::from(*code) == test.exit) {
+            wanted.push(file_name(&module));
+        }
+        if !self.oracle {
+            wanted.push("hermit-wasm: ");
+        }
+        let missing: Vec<&str> = wanted
+            .into_iter()
+            .filter(|part| !message.contains(part))
+            .collect();
+        ensure!(
+            missing.is_empty(),
+            "the launcher's message does not contain {missing:?}"
+        );
+        Ok(guest)
+    }
+
+    /// The command line of a row.
+    fn words(&self, test: &Test) -> Result<Vec<String>> {
+        let module = match test.module()? {
+            Module::Guest(name) => self.built.join(format!("{name}.wasm")),
+            Module::Download(name) => self.downloads.join(format!("{name}.wasm")),
+            Module::File(path) => self.source.join(path),
+        };
+        let mut words = self.command.clone();
+        words.push("run".into());
+        words.extend(self.flags.iter().chain(&test.flags).cloned());
+        for variable in &test.env {
+            words.extend(["--env".into(), variable.clone()]);
+        }
+        words.push(module.to_str().context("the module's path is not UTF-8")?.into());
+        words.extend(test.args.iter().cloned());
+        Ok(words)
+    }
+
+    /// Starts the run, feeds it, and waits for its end.
+    fn execute(&self, test: &Test, words: &[String], stdin: &[u8]) -> Result<Outcome> {
+        let (program, arguments) = words.split_first().context("no command to run")?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for variable in &test.host_env {
+            let (name, value) = variable
+                .split_once('=')
+                .with_context(|| format!("'{variable}' has no ="))?;
+            command.env(name, value);
+        }
+        // A group of its own, so that the virtual machine can be ended with the launcher.
+        command.process_group(0);
+        let start = Instant::now();
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let stdout = Collected::from(child.stdout.take().context("no standard output")?);
+        let stderr = Collected::from(child.stderr.take().context("no standard error")?);
+        let input = child.stdin.take().context("no standard input")?;
+        let feeder = feed(
+            input,
+            stdin.to_vec(),
+            test.stdin.clone(),
+            Arc::clone(&stdout.shared),
+        );
+
+        let limit = test.limit.map_or(self.limit, Duration::from_secs);
+        let (status, late) = wait(&mut child, start + limit)?;
+        let took = start.elapsed();
+        let stdout = stdout.finish().context("standard output")?;
+        let stderr = stderr.finish().context("standard error")?;
+        drop(feeder);
+        Ok(Outcome {
+            status,
+            stdout,
+            stderr,
+            took,
+            late,
+        })
+    }
+
+    /// The command that repeats a run in a shell; keeps its standard input in a file.
+    fn repeat(&self, test: &Test, words: &[String], stdin: &[u8]) -> Result<String> {
+        let mut line: Vec<String> = test.host_env.iter().map(|variable| quote(variable)).collect();
+        line.extend(words.iter().map(|word| quote(word)));
+        let line = line.join(" ");
+        if test.stdin.open {
+            return Ok(format!("sleep 1000 | {line}"));
+        }
+        if stdin.is_empty() {
+            return Ok(format!("{line} </dev/null"));
+        }
+        std::fs::create_dir_all(&self.scratch)?;
+        let path = self
+            .scratch
+            .join(format!("{}.stdin", test.name.replace('/', "-")));
+        std::fs::write(&path, stdin).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(format!("{line} <{}", quote(&path.to_string_lossy())))
+    }
+}
+
+/// The name that a message calls a module by.
+fn file_name<'a>(module: &Module<'a>) -> &'a str {
+    let (Module::Guest(name) | Module::File(name) | Module::Download(name)) = module;
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// A word as a POSIX shell reads it back.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Waits for the child's end; kills its whole group at `deadline`. Says whether that was necessary.
+fn wait(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, bool)> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((status, false));
+        }
+        if Instant::now() >= deadline {
+            // The standard library can only kill the child itself, not what it started.
+            let group = format!("-{}", child.id());
+            let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
+            if !killed.is_ok_and(|status| status.success()) {
+                child.kill()?;
+            }
+            return Ok((child.wait()?, true));
+        }
+        thread::sleep(GLANCE);
+    }
+}
+
+/// What was read so far, and whether the end was reached.
+#[derive(Default)]
+struct Progress {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+/// [`Progress`] as threads share it.
+#[derive(Default)]
+struct Shared {
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+impl Shared {
+    /// Waits until `until` holds or `limit` has passed; gives what there is then.
+    fn wait_for<R>(
+        &self,
+        limit: Duration,
+        until: impl Fn(&Progress) -> bool,
+        then: impl FnOnce(&Progress) -> R,
+    ) -> R {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let (progress, _) = self
+            .changed
+            .wait_timeout_while(progress, limit, |progress| !until(progress))
+            .unwrap_or_else(PoisonError::into_inner);
+        then(&progress)
+    }
+}
+
+/// An output that a thread reads to its end.
+struct Collected {
+    shared: Arc<Shared>,
+}
+
+impl Collected {
+    fn from(mut pipe: impl Read + Send + 'static) -> Self {
+        let shared = Arc::<Shared>::default();
+        let writer = Arc::clone(&shared);
+        thread::spawn(move || {
+            let mut buffer = vec![0; 65_536];
+            loop {
+                let count = pipe.read(&mut buffer).unwrap_or(0);
+                let mut progress = writer.progress.lock().unwrap_or_else(PoisonError::into_inner);
+                progress
+                    .bytes
+                    .extend_from_slice(buffer.get(..count).unwrap_or_default());
+                progress.ended = count == 0;
+                writer.changed.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        Self { shared }
+    }
+
+    /// Everything, once the other side has closed the output.
+    fn finish(self) -> Result<Vec<u8>> {
+        self.shared.wait_for(
+            AFTERWARDS,
+            |progress| progress.ended,
+            |progress| {
+                if !progress.ended {
+                    bail!("is still open although the launcher has ended: did it leave a process behind?");
+                }
+                Ok(progress.bytes.clone())
+            },
+        )
+    }
+}
+
+/// Writes to standard input in a thread of its own, because the child may not read all of it. While the returned
+/// handle lives an open input stays open.
+fn feed(mut input: impl Write + Send + 'static, bytes: Vec<u8>, stdin: Stdin, stdout: Arc<Shared>) -> Feeder {
+    let shared = Arc::<Shared>::default();
+    let stop = Arc::clone(&shared);
+    let thread = thread::spawn(move || {
+        // An error means that the child has closed its input or ended, which its own results tell about.
+        let _ = input.write_all(&bytes).and_then(|()| input.flush());
+        for turn in &stdin.dialogue {
+            let its_turn =
+                |progress: &Progress| progress.ended || progress.bytes.ends_with(turn.after.as_bytes());
+            stdout.wait_for(Duration::from_secs(600), its_turn, |_| ());
+            let _ = input.write_all(turn.send.as_bytes()).and_then(|()| input.flush());
+        }
+        if stdin.open {
+            stop.wait_for(Duration::from_secs(600), |progress| progress.ended, |_| ());
+        }
+    });
+    Feeder {
+        shared,
+        thread: Some(thread),
+    }
+}
+
+/// The thread that feeds standard input; ends it when dropped.
+struct Feeder {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.shared
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ended = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The runner that the environment describes.
+///
+/// # Errors
+/// If a variable that is needed is missing; says what to run instead.
+pub fn from_environment(root: &Path, scratch: &Path) -> Result<Runner> {
+    let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let words = |text: String| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+    let oracle = get("HERMIT_WASM_ORACLE");
+    let command = match &oracle {
+        Some(oracle) => words(oracle.clone()),
+        None => vec![get("HERMIT_WASM_BIN").context(
+            "HERMIT_WASM_BIN is not set: it names the hermit-wasm to test. Run scripts/test, which builds and sets it",
+        )?],
+    };
+    let built = get("HERMIT_WASM_GUESTS").context(
+        "HERMIT_WASM_GUESTS is not set: it names the directory of the built guests. Run scripts/test, or build them \
+         with cargo xtask guests",
+    )?;
+    let limit = get("HERMIT_WASM_LIMIT")
+        .map_or(Ok(60), |seconds| seconds.parse())
+        .context("HERMIT_WASM_LIMIT")?;
+    Ok(Runner {
+        command,
+        oracle: oracle.is_some(),
+        flags: get("HERMIT_WASM_RUN_FLAGS").map(words).unwrap_or_default(),
+        built: std::path::absolute(&built)?,
+        downloads: root.join("target/downloads"),
+        source: root.join("guests"),
+        scratch: scratch.to_path_buf(),
+        limit: Duration::from_secs(limit),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A runner whose "runtime" is a shell: `sh -c SCRIPT run [FLAGS] MODULE`.
+    fn run(script: &str, row: &str) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Rows {
+            test: Vec<Test>,
+        }
+        let text = format!("[[test]]\nname = 'x'\nshows = 'something'\nguest = 'g'\n{row}");
+        let rows: Rows = toml::from_str(&text)?;
+        let scratch = std::env::temp_dir();
+        let runner = Runner {
+            command: vec!["sh".into(), "-c".into(), script.into()],
+            oracle: false,
+            flags: Vec::new(),
+            built: "built".into(),
+            downloads: "downloads".into(),
+            source: "source".into(),
+            scratch,
+            limit: Duration::from_secs(10),
+        };
+        runner.run(rows.test.first().context("no row")?)
+    }
+
+    fn report(script: &str, row: &str) -> String {
+        run(script, row)
+            .expect_err("the run differs from its row")
+            .to_string()
+    }
+
+    #[test]
+    fn a_run_as_described_passes() {
+        run(
+            "echo out; echo err >&2; exit 3",
+            "stdout = \"out\\n\"\nstderr = \"err\\n\"\nexit = 3",
+        )
+        .unwrap();
+        run("cat", "stdin = { random = 300000 }\nstdout = { stdin = true }").unwrap();
+        run("exit 0", "stdin = { random = 300000 }").unwrap();
+    }
+
+    #[test]
+    fn every_difference_is_reported() {
+        assert!(report("exit 2", "").contains("instead of code 0"));
+        assert!(report("echo out", "").contains("standard output differs"));
+        assert!(report("echo err >&2", "").contains("standard error differs"));
+        assert!(report("kill -9 $$", "").contains("signal"));
+    }
+
+    #[test]
+    fn the_launchers_message_is_one_line_that_names_the_module() {
+        let row = "stderr = \"guest\\n\"\nmessage = ['zero']\nexit = 134";
+        let script = |message: &str| format!("echo guest >&2; echo '{message}' >&2; exit 134");
+        run(&script("hermit-wasm: g.wasm: divided by zero"), row).unwrap();
+        assert!(
+            report(&script("hermit-wasm: g.wasm: unreachable"), row).contains("does not contain [\"zero\"]")
+        );
+        assert!(report(&script("hermit-wasm: divided by zero"), row).contains("does not contain [\"g\"]"));
+        assert!(report(&script("hermit-wasm: g\nzero"), row).contains("does not contain"));
+        assert!(report("echo guest >&2; exit 134", row).contains("does not contain"));
+        assert!(report("exit 134", row).contains("has no end of line"));
+    }
+
+    #[test]
+    fn a_report_says_how_to_repeat_the_run() {
+        let report = report(
+            "exit 2",
+            "env = [\"A=b c\"]\nargs = [\"it's\"]\nflags = ['--memory', '1G']",
+        );
+        assert!(
+            report.contains(r"run --memory 1G --env 'A=b c' built/g.wasm 'it'\''s' </dev/null"),
+            "{report}"
+        );
+        assert!(report.contains("something"), "{report}");
+    }
+
+    #[test]
+    fn a_run_without_end_is_killed_with_its_children() {
+        let start = Instant::now();
+        let report = report("sleep 100 & wait", "limit = 1");
+        assert!(report.contains("did not end by itself"), "{report}");
+        assert!(start.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn an_open_input_has_no_end() {
+        run("timeout 1 cat; [ $? = 124 ]", "stdin = { open = true }").unwrap();
+        assert!(report("timeout 1 cat; [ $? = 124 ]", "").contains("instead of code 0"));
+    }
+
+    #[test]
+    fn a_dialogue_waits_for_its_turns() {
+        let script = "printf '> '; read a; printf \"$a! \"; read b; echo \"$b\"";
+        let row = "stdin = { dialogue = [{ after = '> ', send = \"x\\n\" }, { after = '! ', send = \"y\\n\" }] }\n\
+                   stdout = \"> x! y\\n\"";
+        run(script, row).unwrap();
+    }
+}

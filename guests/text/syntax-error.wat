@@ -1,0 +1,3 @@
+;; The parenthesis of the function is not closed.
+(module
+  (func (export "_start")

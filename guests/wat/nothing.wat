@@ -1,0 +1,3 @@
+;; The least that runs: returns at once.
+(module
+  (func (export "_start")))

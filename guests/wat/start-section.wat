@@ -1,0 +1,20 @@
+;; A start function runs before `_start`.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  ;; Writes the bytes [$at, $at + $length) to standard output.
+  (func $print (param $at i32) (param $length i32)
+    (i32.store (i32.const 0) (local.get $at))
+    (i32.store (i32.const 4) (local.get $length))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+  ;; Prints "ok" or "wrong" and a line feed.
+  (data (i32.const 16) "ok\nwrong\n")
+  (func $check (param $right i32)
+    (if (local.get $right)
+      (then (call $print (i32.const 16) (i32.const 3)))
+      (else (call $print (i32.const 19) (i32.const 6)))))
+  (global $ran (mut i32) (i32.const 0))
+  (func $early (global.set $ran (i32.add (global.get $ran) (i32.const 1))))
+  (start $early)
+  (func (export "_start")
+    (call $check (i32.eq (global.get $ran) (i32.const 1)))))

@@ -1,0 +1,3 @@
+;; Its `_start` has a parameter, which nobody could supply.
+(module
+  (func (export "_start") (param i32)))

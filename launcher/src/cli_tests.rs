@@ -1,0 +1,247 @@
+//! Tests of the command line: whose is which word, and what is refused.
+
+use super::*;
+use boot_protocol::exit_code;
+use std::os::unix::ffi::OsStringExt as _;
+
+fn parse(words: &[&str]) -> Run {
+    let words = std::iter::once("hermit-wasm").chain(words.iter().copied());
+    Cli::try_parse_from(words)
+        .unwrap_or_else(|error| panic!("{error}"))
+        .into_run()
+}
+
+fn refused(words: &[&str]) -> String {
+    let words = std::iter::once("hermit-wasm").chain(words.iter().copied());
+    let error = Cli::try_parse_from(words).unwrap_err();
+    assert_eq!(error.exit_code(), i32::from(exit_code::USAGE), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn the_definition_is_sound() {
+    use clap::CommandFactory as _;
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn run_may_be_left_out() {
+    for words in [["run", "app.wasm"].as_slice(), &["app.wasm"]] {
+        let run = parse(words);
+        assert_eq!(run.module(), Some(Path::new("app.wasm")));
+        assert_eq!(run.args().unwrap(), [""; 0]);
+        assert_eq!(run.memory, 256 * MIB);
+        assert_eq!(run.accel, AccelChoice::Auto);
+        assert_eq!(run.machine, Machine::Microvm);
+        assert_eq!(run.timeout, None);
+    }
+    let run = parse(&["--memory", "1G", "-vv", "app.wasm", "x"]);
+    assert_eq!((run.memory, run.verbose), (1 << 30, 2));
+    assert_eq!(run.args().unwrap(), ["x"]);
+}
+
+#[test]
+fn run_without_a_module_is_the_embedded_one() {
+    let run = parse(&["run", "--env", "A=1"]);
+    assert_eq!(run.module(), None);
+    assert_eq!(run.argv0().unwrap(), None);
+    assert_eq!(run.args().unwrap(), [""; 0]);
+}
+
+#[test]
+fn everything_after_the_module_is_the_guests() {
+    let guest = [
+        "-i",
+        "12",
+        "--memory",
+        "x",
+        "--help",
+        "-v",
+        "--",
+        "run",
+        "",
+        "--env=A",
+        "--unknown",
+        "--",
+    ];
+    for start in [
+        ["run", "app.wasm"].as_slice(),
+        &["app.wasm"],
+        &["run", "--", "app.wasm"],
+        &["--", "app.wasm"],
+    ] {
+        let words: Vec<&str> = start.iter().chain(&guest).copied().collect();
+        let run = parse(&words);
+        assert_eq!(run.module(), Some(Path::new("app.wasm")), "{start:?}");
+        assert_eq!(run.args().unwrap(), guest, "{start:?}");
+        assert_eq!(run.verbose, 0);
+    }
+    // The first word decides, also when it is the name of a command.
+    assert_eq!(parse(&["app.wasm", "run"]).args().unwrap(), ["run"]);
+    assert_eq!(parse(&["run", "run"]).module(), Some(Path::new("run")));
+    assert_eq!(parse(&["run", "app.wasm", "--"]).args().unwrap(), ["--"]);
+}
+
+#[test]
+fn a_module_may_look_like_a_flag() {
+    let run = parse(&["run", "--", "-odd.wasm", "-x"]);
+    assert_eq!(run.module(), Some(Path::new("-odd.wasm")));
+    assert_eq!(run.args().unwrap(), ["-x"]);
+}
+
+#[test]
+fn flags_are_understood() {
+    let run = parse(&[
+        "run",
+        "--memory=64MiB",
+        "--accel",
+        "tcg",
+        "--machine",
+        "q35",
+        "--argv0=-name",
+        "--timeout",
+        "1.5s",
+        "--log",
+        "debug",
+        "--qemu",
+        "/q",
+        "--print-command",
+        "--verbose",
+        "m.wasm",
+    ]);
+    assert_eq!(run.memory, 64 * MIB);
+    assert_eq!(run.accel, AccelChoice::Tcg);
+    assert_eq!(run.machine, Machine::Q35);
+    assert_eq!(run.argv0().unwrap().as_deref(), Some("-name"));
+    assert_eq!(run.timeout, Some(Duration::from_millis(1500)));
+    assert_eq!(run.log.map(LogLevel::name), Some("debug"));
+    assert_eq!(run.qemu.as_deref(), Some(Path::new("/q")));
+    assert!(run.print_command);
+    assert_eq!(run.verbose, 1);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_flag() {
+    for (words, parts) in [
+        (
+            ["run", "--memory", "lots", "m"].as_slice(),
+            ["--memory", "such as 512M"],
+        ),
+        (
+            &["run", "--memory", "512", "m"],
+            ["--memory", "did you mean 512M?"],
+        ),
+        (
+            &["run", "--memory", "1M", "m"],
+            ["--memory", "the least is 4 MiB"],
+        ),
+        (&["run", "--timeout", "soon", "m"], ["--timeout", "such as 10s"]),
+        (&["run", "--timeout", "0s", "m"], ["--timeout", "zero"]),
+        (&["run", "--accel", "xen", "m"], ["--accel", "auto, kvm, tcg"]),
+        (
+            &["run", "--machine", "virt", "m"],
+            ["--machine", "microvm, q35, pc"],
+        ),
+        (&["run", "--log", "loud", "m"], ["--log", "trace"]),
+        (&["run", "--memroy", "1G", "m"], ["--memroy", "--memory"]),
+        (&["run", "--env"], ["--env", "value is required"]),
+        (&["--nonsense"], ["--nonsense", "Usage"]),
+    ] {
+        let message = refused(words);
+        for part in parts {
+            assert!(message.contains(part), "{words:?}: {message}");
+        }
+    }
+}
+
+#[test]
+fn argv0_is_the_modules_file_name() {
+    for (module, name) in [
+        ("m.wasm", "m.wasm"),
+        ("/a/b/c d.wasm", "c d.wasm"),
+        ("./m.wat", "m.wat"),
+        ("..", ".."),
+    ] {
+        assert_eq!(parse(&["run", module]).argv0().unwrap().as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn the_environment_is_what_is_given_and_no_more() {
+    let host = |key: &str| (key == "HOST").then(|| OsString::from("value=here"));
+    let run = parse(&[
+        "run",
+        "--env",
+        "A=1",
+        "--env",
+        "HOST",
+        "--env",
+        "UNSET",
+        "--env=B=x=y",
+        "--env",
+        "C=",
+        "m",
+    ]);
+    let expected = [("A", "1"), ("HOST", "value=here"), ("B", "x=y"), ("C", "")];
+    let expected = expected.map(|(key, value)| (key.to_string(), value.to_string()));
+    assert_eq!(run.environment(host).unwrap(), expected);
+
+    for setting in ["=x", "=", ""] {
+        let failure = parse(&["run", "--env", setting, "m"])
+            .environment(|_| Some("v".into()))
+            .unwrap_err();
+        assert_eq!(failure.code, exit_code::USAGE);
+        assert!(failure.message.starts_with("--env"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn what_is_not_utf8_is_refused_by_name() {
+    let bad = || OsString::from_vec(b"a\xff".to_vec());
+    let words = [
+        "hermit-wasm".into(),
+        "run".into(),
+        "m.wasm".into(),
+        "ok".into(),
+        bad(),
+    ];
+    let run = Cli::try_parse_from(words).unwrap().into_run();
+    let failure = run.args().unwrap_err();
+    assert_eq!(failure.code, exit_code::USAGE);
+    assert!(failure.message.contains("argument 2"), "{}", failure.message);
+
+    let run = parse(&["run", "--env", "K", "m"]);
+    assert!(
+        run.environment(|_| Some(bad()))
+            .unwrap_err()
+            .message
+            .contains("value of K")
+    );
+    // A module's path may have any bytes.
+    let words = ["hermit-wasm".into(), "run".into(), bad()];
+    let run = Cli::try_parse_from(words).unwrap().into_run();
+    assert_eq!(
+        run.module().map(|path| path.as_os_str().to_os_string()),
+        Some(bad())
+    );
+    assert_eq!(run.argv0().unwrap().as_deref(), Some("a\u{fffd}"));
+}
+
+#[test]
+fn the_help_lists_every_exit_code() {
+    for code in [
+        exit_code::OUT_OF_RANGE,
+        exit_code::USAGE,
+        exit_code::TIMEOUT,
+        exit_code::VM_FAILED,
+        exit_code::MODULE_REFUSED,
+        exit_code::MODULE_NOT_FOUND,
+        exit_code::TRAP,
+        exit_code::OUTPUT_CLOSED,
+    ] {
+        assert!(EXAMPLES_AND_EXIT_CODES.contains(&code.to_string()), "{code}");
+    }
+    let error = Cli::try_parse_from(["hermit-wasm", "run", "--help"]).unwrap_err();
+    assert_eq!(error.exit_code(), 0);
+    assert!(error.to_string().contains("Exit codes:"));
+}

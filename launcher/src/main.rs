@@ -1,0 +1,43 @@
+//! `hermit-wasm`: runs WASI programs in a Hermit microVM on the host it is called on.
+//!
+//! The way of a run: [`cli`] understands the command line, [`module`] looks at the module, [`accel`] chooses KVM or
+//! TCG, [`qemu`] starts the machine with the [`image`] that this program carries, [`session`] connects it until the
+//! guest ends, [`outcome`] makes an exit code of that. [`run`] holds them together.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "the launcher needs Linux: it hands files to QEMU through /proc and ends it by a parent-death signal"
+);
+
+mod accel;
+mod cli;
+mod failure;
+mod files;
+mod image;
+mod module;
+mod outcome;
+mod qemu;
+mod run;
+mod say;
+mod session;
+mod signals;
+mod tsc;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use crate::outcome::Outcome;
+
+fn main() -> ExitCode {
+    match run::run(&Cli::parse().into_run()) {
+        Ok(Outcome::Exit(code)) => ExitCode::from(code),
+        Ok(Outcome::Signal(signal)) => signals::die_of(signal),
+        Err(failure) => {
+            say::say(&failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}

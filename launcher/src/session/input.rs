@@ -1,0 +1,125 @@
+//! Standard input for the guest: read only when the guest asks, and never more than it asks for.
+//!
+//! What the guest does not read stays in the pipe or terminal for whoever reads there next, as with any program.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use boot_protocol::console::{MAX_PAYLOAD, Reply};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::say::say;
+
+/// What the guest wants of standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Up to so many bytes.
+    Read {
+        /// As the guest said it: not yet known to be sensible.
+        max: u32,
+    },
+    /// To know when there are some.
+    Poll,
+}
+
+/// Standard input and the requests for it that are not answered.
+#[derive(Debug)]
+pub(super) struct Input {
+    stdin: io::Stdin,
+    requests: VecDeque<Request>,
+    /// A failure has been reported; the guest sees the end of file from there on.
+    failed: bool,
+}
+
+impl AsFd for Input {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stdin.as_fd()
+    }
+}
+
+impl Input {
+    pub(super) fn new() -> Self {
+        Self {
+            stdin: io::stdin(),
+            requests: VecDeque::new(),
+            failed: false,
+        }
+    }
+
+    /// Number of requests that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub(super) fn ask(&mut self, request: Request) {
+        self.requests.push_back(request);
+    }
+
+    /// Answers the first request. Call it when standard input is readable or at its end.
+    pub(super) fn answer(&mut self, answers: &mut Vec<u8>) {
+        let answered = match self.requests.front() {
+            Some(Request::Read { max }) => self.read(*max, answers),
+            Some(Request::Poll) => self.poll(answers),
+            None => return,
+        };
+        if answered {
+            self.requests.pop_front();
+        }
+    }
+
+    /// READ: whether it could be answered.
+    fn read(&mut self, max: u32, answers: &mut Vec<u8>) -> bool {
+        let mut buffer = [0; MAX_PAYLOAD];
+        // An answer of no bytes would be the end of file, so at least one is read.
+        let max = usize::try_from(max).unwrap_or(MAX_PAYLOAD).clamp(1, MAX_PAYLOAD);
+        let buffer = buffer.get_mut(..max).unwrap_or_default();
+        let length = match rustix::io::read(&self.stdin, &mut *buffer) {
+            Ok(length) => length,
+            // Somebody else was quicker.
+            Err(Errno::INTR | Errno::AGAIN) => return false,
+            Err(error) => {
+                self.report(error);
+                0
+            }
+        };
+        Reply::Data(buffer.get(..length).unwrap_or_default()).append_to(answers);
+        true
+    }
+
+    /// POLL: whether it could be answered. Nothing is read.
+    fn poll(&mut self, answers: &mut Vec<u8>) -> bool {
+        let mut fds = [PollFd::new(&self.stdin, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        if !poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0) {
+            return false;
+        }
+        let [stdin] = fds;
+        let hangup = stdin
+            .revents()
+            .intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
+        let available = match rustix::io::ioctl_fionread(&self.stdin) {
+            Ok(available) => u32::try_from(available).unwrap_or(u32::MAX),
+            // Devices such as /dev/zero do not say how much they have: one byte is no lie.
+            Err(_) => 1,
+        };
+        // Readable, and nothing there: what a read would return is the end of file.
+        let eof = available == 0 || hangup;
+        Reply::Ready { eof, available }.append_to(answers);
+        true
+    }
+
+    fn report(&mut self, error: Errno) {
+        if !self.failed {
+            self.failed = true;
+            say(&format!(
+                "standard input cannot be read: {}; the guest sees the end of file",
+                io::Error::from(error)
+            ));
+        }
+    }
+}

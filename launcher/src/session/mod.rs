@@ -1,0 +1,461 @@
+//! A session with a running VM: everything between QEMU's start and the guest's end, in one loop around `poll`.
+//!
+//! One thread, no blocking call but `poll` itself: a reader that does not read, a guest that does not answer and a
+//! signal can all be waited for together, so that `--timeout` and Ctrl-C work whatever else is stuck. Guest output
+//! is written before more is read, so a slow reader slows the guest down and nothing piles up here.
+//!
+//! - [`output`]: the guest's bytes to standard output and standard error.
+//! - [`input`]: standard input, read only when the guest asks for it.
+//! - [`transcript`]: text that is not the guest's.
+
+mod input;
+mod output;
+mod transcript;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use boot_protocol::console::{Decoder, Event, Frame, Reply, VERSION};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::qemu::process::Process;
+use crate::say::say;
+use crate::signals::Signals;
+use input::{Input, Request};
+use output::{Output, Stream, Written};
+use transcript::Transcript;
+
+/// What a session is to watch for.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// When the run must be over, for `--timeout`.
+    pub(crate) deadline: Option<Instant>,
+    /// When the application must have said HELLO.
+    pub(crate) boot_deadline: Instant,
+    /// Whether HELLO is all that is wanted, to try an accelerator out.
+    pub(crate) only_boot: bool,
+    /// Whether to show what the machine prints, as it comes.
+    pub(crate) show_text: bool,
+    /// Whether to name each frame, and show what QEMU prints.
+    pub(crate) verbose: u8,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The guest ended with this exit code.
+    Exit(u8),
+    /// The application has started; only with [`Terms::only_boot`].
+    Started,
+    /// QEMU ended, or closed the console, and there was no exit code.
+    Ended,
+    /// KVM gave up; QEMU waits for a debugger then.
+    KvmFailed,
+    /// No HELLO in time.
+    NeverStarted,
+    /// [`Terms::deadline`] has passed.
+    Timeout,
+    /// A signal asks this program to end.
+    Signal(i32),
+    /// The reader of standard output or standard error has gone.
+    OutputClosed,
+    /// Standard output or standard error cannot be written.
+    OutputFailed(&'static str, io::Error),
+    /// The guest's side does not keep to the protocol.
+    Protocol(String),
+    /// The loop itself cannot go on.
+    Failed(io::Error),
+}
+
+/// A session that has ended.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// How.
+    pub(crate) ending: Ending,
+    /// Whether the application had started.
+    pub(crate) started: bool,
+    /// What the machine printed outside of frames.
+    pub(crate) text: Transcript,
+    /// What QEMU printed.
+    pub(crate) qemu: Transcript,
+}
+
+/// Unanswered requests for standard input. The protocol allows two; more is a guest gone wrong.
+const MOST_REQUESTS: usize = 16;
+
+/// Answers that the guest has not taken. It is not listened to until it takes some.
+const MOST_ANSWERS: usize = 128 * 1024;
+
+/// How long the machine may still print after EXIT, if someone wants to see it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What KVM's failure looks like in QEMU's words.
+const KVM_FAILURES: [&str; 2] = ["KVM internal error", "KVM: entry failed"];
+
+/// Something that the guest wants done, in the order in which it wants it.
+#[derive(Debug)]
+enum Action {
+    Write(Stream, Vec<u8>),
+    Ask(Request),
+    Exit(u8),
+}
+
+/// The loop's state.
+struct Session<'a> {
+    terms: &'a Terms,
+    decoder: Decoder,
+    actions: VecDeque<Action>,
+    output: Output,
+    input: Input,
+    /// Bytes for the guest that its end of the line has not taken yet.
+    answers: Vec<u8>,
+    started: bool,
+    ending: Option<Ending>,
+    text: Transcript,
+    qemu: Transcript,
+    /// Whether QEMU's standard output and standard error may have more to read.
+    console_open: bool,
+    stderr_open: bool,
+    /// QEMU is gone: what is still in the pipes is all that there is.
+    ended: bool,
+    /// Until when to read on after EXIT.
+    farewell: Option<(Instant, u8)>,
+}
+
+/// Runs a session until it ends. QEMU may still be running then.
+pub(crate) fn run(process: &mut Process, signals: &Signals, terms: &Terms) -> Report {
+    let mut session = Session {
+        terms,
+        decoder: Decoder::new(),
+        actions: VecDeque::new(),
+        output: Output::new(),
+        input: Input::new(),
+        answers: Vec::new(),
+        started: false,
+        ending: None,
+        text: Transcript::new("[vm] ", terms.show_text),
+        qemu: Transcript::new("[qemu] ", terms.verbose > 0),
+        console_open: true,
+        stderr_open: true,
+        ended: false,
+        farewell: None,
+    };
+    let ending = loop {
+        if let Err(error) = session.turn(process, signals) {
+            break Ending::Failed(error);
+        }
+        if let Some(ending) = session.ending.take() {
+            break ending;
+        }
+    };
+    if matches!(ending, Ending::Ended) {
+        // QEMU closes the console first and may have something to say after that.
+        process.end_within(FAREWELL);
+        session.ended = true;
+        // Without its words, the report of the end is still true.
+        let _ = session.read_stderr(&process.stderr);
+    }
+    if let Some(cut) = session.decoder.finish() {
+        // A machine that died while it wrote a frame: its last words may be in there.
+        session.text.push(&cut.payload);
+    }
+    Report {
+        ending,
+        started: session.started,
+        text: session.text,
+        qemu: session.qemu,
+    }
+}
+
+/// What a descriptor in the list for `poll` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Signals,
+    Console,
+    Stderr,
+    Answers,
+    Input,
+    Output,
+}
+
+impl Session<'_> {
+    /// One turn of the loop: waits for something and does it.
+    fn turn(&mut self, process: &mut Process, signals: &Signals) -> io::Result<()> {
+        self.act();
+        if self.ending.is_some() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let Some(patience) = self.patience(now) else {
+            return Ok(());
+        };
+
+        let ready = self.wait(process, signals, patience)?;
+        for source in ready {
+            match source {
+                Source::Signals => {
+                    if let Some(signal) = signals.take() {
+                        self.end(Ending::Signal(signal));
+                    }
+                    self.ended = process.ended()?.is_some();
+                }
+                Source::Console => self.read_console(&process.console_out)?,
+                Source::Stderr => self.read_stderr(&process.stderr)?,
+                Source::Answers => {}
+                Source::Input => {
+                    self.input.answer(&mut self.answers);
+                }
+                Source::Output => self.write_output(),
+            }
+        }
+        self.send_answers(&process.console_in);
+        if self.ended {
+            // Once more, for what arrived between reading and the end.
+            self.read_console(&process.console_out)?;
+            self.read_stderr(&process.stderr)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the guest wants from the queue, up to the first thing that must be waited for.
+    fn act(&mut self) {
+        while self.output.is_idle() {
+            let Some(action) = self.actions.pop_front() else {
+                break;
+            };
+            match action {
+                Action::Write(stream, bytes) => self.output.begin(stream, bytes),
+                Action::Ask(request) => {
+                    if self.input.waiting() >= MOST_REQUESTS {
+                        self.end(Ending::Protocol(
+                            "it asks for input without waiting for answers".into(),
+                        ));
+                        return;
+                    }
+                    self.input.ask(request);
+                }
+                Action::Exit(code) => {
+                    if self.terms.show_text {
+                        self.farewell = Some((Instant::now() + FAREWELL, code));
+                    } else {
+                        self.end(Ending::Exit(code));
+                        return;
+                    }
+                }
+            }
+        }
+        if !self.console_open && self.output.is_idle() {
+            self.end(match self.farewell {
+                Some((_, code)) => Ending::Exit(code),
+                None => Ending::Ended,
+            });
+        }
+    }
+
+    /// How long to wait at most. `None` if a time is over, and with it the session.
+    fn patience(&mut self, now: Instant) -> Option<Option<Duration>> {
+        let boot = (!self.started).then_some(self.terms.boot_deadline);
+        let times = [self.terms.deadline, boot, self.farewell.map(|(until, _)| until)];
+        let next = times.into_iter().flatten().min();
+        let Some(next) = next else { return Some(None) };
+        if let Some(rest) = next.checked_duration_since(now).filter(|rest| !rest.is_zero()) {
+            return Some(Some(rest));
+        }
+        let over = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        self.end(match self.farewell {
+            Some((_, code)) => Ending::Exit(code),
+            None if over(self.terms.deadline) => Ending::Timeout,
+            None => Ending::NeverStarted,
+        });
+        None
+    }
+
+    /// Notes how the session ends; the first reason stands.
+    fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    /// Waits until something can be done, and says what.
+    fn wait(
+        &self,
+        process: &Process,
+        signals: &Signals,
+        patience: Option<Duration>,
+    ) -> io::Result<Vec<Source>> {
+        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> =
+            vec![(Source::Signals, signals.as_fd(), PollFlags::IN)];
+        if self.console_open && self.output.is_idle() && self.answers.len() < MOST_ANSWERS {
+            sources.push((Source::Console, process.console_out.as_fd(), PollFlags::IN));
+        }
+        if self.stderr_open && (self.terms.verbose == 0 || self.output.is_idle()) {
+            sources.push((Source::Stderr, process.stderr.as_fd(), PollFlags::IN));
+        }
+        if !self.answers.is_empty() {
+            sources.push((Source::Answers, process.console_in.as_fd(), PollFlags::OUT));
+        } else if self.input.waiting() > 0 {
+            sources.push((Source::Input, self.input.as_fd(), PollFlags::IN));
+        }
+        if let Some(descriptor) = self.output.waiting() {
+            sources.push((Source::Output, descriptor, PollFlags::OUT));
+        }
+        let mut fds: Vec<PollFd<'_>> = sources
+            .iter()
+            .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
+            .collect();
+        // A time that is too long for the system is forever; it is looked at again after each event.
+        let patience = patience.and_then(|duration| Timespec::try_from(duration).ok());
+        match poll(&mut fds, patience.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Errors and hang-ups are reported unasked; the call that follows finds out what they are.
+        let ready = sources
+            .iter()
+            .zip(&fds)
+            .filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(ready.map(|((source, ..), _)| *source).collect())
+    }
+
+    /// Reads from the guest and puts what it wants into the queue.
+    fn read_console(&mut self, console: &OwnedFd) -> io::Result<()> {
+        if !self.console_open || !self.output.is_idle() {
+            return Ok(());
+        }
+        let mut buffer = [0; 64 * 1024];
+        let length = match rustix::io::read(console, &mut buffer) {
+            Ok(length) => length,
+            // Nothing more comes from one that has ended, even if a child of it holds the pipe open.
+            Err(Errno::AGAIN) if self.ended => 0,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if length == 0 {
+            self.console_open = false;
+            return Ok(());
+        }
+        let mut decoder = std::mem::take(&mut self.decoder);
+        decoder.feed(buffer.get(..length).unwrap_or_default(), |event| match event {
+            Event::Text(text) => {
+                let shown = self.text.push(text);
+                self.show(shown);
+            }
+            Event::Frame(frame) => self.frame(frame),
+        });
+        self.decoder = decoder;
+        Ok(())
+    }
+
+    /// One frame of the guest.
+    fn frame(&mut self, frame: Frame<'_>) {
+        if self.terms.verbose > 1 {
+            say(&describe(&frame));
+        }
+        if self.farewell.is_some()
+            || self
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Exit(_)))
+        {
+            // EXIT is the last frame.
+            return;
+        }
+        let action = match frame {
+            Frame::Stdout(bytes) => Action::Write(Stream::Output, bytes.to_vec()),
+            Frame::Stderr(bytes) | Frame::Diagnostic(bytes) => Action::Write(Stream::Error, bytes.to_vec()),
+            Frame::Read { max } => Action::Ask(Request::Read { max }),
+            Frame::Poll => Action::Ask(Request::Poll),
+            Frame::Exit { code } => Action::Exit(code),
+            Frame::Hello { version } => return self.hello(version),
+            // At once, not behind a READ that waits for a person to type.
+            Frame::Time => return Reply::Time(now()).append_to(&mut self.answers),
+        };
+        self.actions.push_back(action);
+    }
+
+    fn hello(&mut self, version: u8) {
+        if version != VERSION {
+            let message =
+                format!("it speaks version {version} of the console protocol, this program {VERSION}");
+            self.end(Ending::Protocol(message));
+        } else if self.terms.only_boot {
+            self.end(Ending::Started);
+        }
+        self.started = true;
+    }
+
+    /// Reads what QEMU has to say.
+    fn read_stderr(&mut self, stderr: &OwnedFd) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        while self.stderr_open {
+            match rustix::io::read(stderr, &mut buffer) {
+                Ok(0) => self.stderr_open = false,
+                Ok(length) => {
+                    let shown = self.qemu.push(buffer.get(..length).unwrap_or_default());
+                    self.show(shown);
+                }
+                Err(Errno::AGAIN) if self.ended => self.stderr_open = false,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let text = self.qemu.text();
+        if KVM_FAILURES.iter().any(|failure| text.contains(failure)) {
+            self.end(Ending::KvmFailed);
+        }
+        Ok(())
+    }
+
+    /// Shows text that is not the guest's, in its order with what the guest writes.
+    fn show(&mut self, text: Vec<u8>) {
+        if !text.is_empty() {
+            self.actions.push_back(Action::Write(Stream::Error, text));
+        }
+    }
+
+    fn write_output(&mut self) {
+        match self.output.write() {
+            Written::Progress => {}
+            Written::Closed => self.end(Ending::OutputClosed),
+            Written::Failed(name, error) => self.end(Ending::OutputFailed(name, error)),
+        }
+    }
+
+    /// Sends what is answered, as far as the line takes it.
+    fn send_answers(&mut self, console: &OwnedFd) {
+        while !self.answers.is_empty() {
+            match rustix::io::write(console, &self.answers) {
+                Ok(length) => {
+                    self.answers.drain(..length.min(self.answers.len()));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // The guest is gone; its end is noticed elsewhere.
+                Err(_) => self.answers.clear(),
+            }
+        }
+    }
+}
+
+/// Nanoseconds since 1970-01-01 UTC; 0 on a host whose clock stands before that.
+fn now() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A frame's name and size, for -vv.
+fn describe(frame: &Frame<'_>) -> String {
+    match frame {
+        Frame::Stdout(bytes) => format!("frame STDOUT, {} bytes", bytes.len()),
+        Frame::Stderr(bytes) => format!("frame STDERR, {} bytes", bytes.len()),
+        Frame::Diagnostic(bytes) => format!("frame DIAGNOSTIC, {} bytes", bytes.len()),
+        Frame::Read { max } => format!("frame READ, at most {max} bytes"),
+        Frame::Poll => "frame POLL".to_string(),
+        Frame::Exit { code } => format!("frame EXIT, code {code}"),
+        Frame::Hello { version } => format!("frame HELLO, version {version}"),
+        Frame::Time => "frame TIME".to_string(),
+    }
+}

@@ -1,0 +1,119 @@
+//! The guest's bytes to standard output and standard error, without ever blocking in a write.
+//!
+//! The descriptors are shared with other programs, so they cannot be made non-blocking. Instead they are polled, and
+//! a pipe that is writable is given no more than it is certain to take: PIPE_BUF bytes.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use crate::say::PIPE_BUF;
+
+/// Where bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// What a write did.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// Some or all of it is written, or nothing for now.
+    Progress,
+    /// The reader has gone.
+    Closed,
+    /// The stream of this name cannot be written.
+    Failed(&'static str, io::Error),
+}
+
+/// At most one piece of output that is being written.
+#[derive(Debug)]
+pub(super) struct Output {
+    stdout: Target<io::Stdout>,
+    stderr: Target<io::Stderr>,
+    stream: Stream,
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+#[derive(Debug)]
+struct Target<T> {
+    handle: T,
+    /// Most bytes for one write.
+    chunk: usize,
+}
+
+impl<T: std::os::fd::AsFd> Target<T> {
+    fn new(handle: T) -> Self {
+        let kind = rustix::fs::fstat(&handle).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        // Files never make a writer wait.
+        let chunk = if kind == Ok(FileType::RegularFile) {
+            usize::MAX
+        } else {
+            PIPE_BUF
+        };
+        Self { handle, chunk }
+    }
+}
+
+impl Output {
+    pub(super) fn new() -> Self {
+        Self {
+            stdout: Target::new(io::stdout()),
+            stderr: Target::new(io::stderr()),
+            stream: Stream::Output,
+            bytes: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// Whether all is written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.written >= self.bytes.len()
+    }
+
+    /// Begins with a new piece; the last one must have been written.
+    pub(super) fn begin(&mut self, stream: Stream, bytes: Vec<u8>) {
+        debug_assert!(
+            self.is_idle(),
+            "a piece of output is replaced before it is written"
+        );
+        self.stream = stream;
+        self.bytes = bytes;
+        self.written = 0;
+    }
+
+    /// The descriptor that must become writable for the piece to go on.
+    pub(super) fn waiting(&self) -> Option<BorrowedFd<'_>> {
+        (!self.is_idle()).then(|| self.target().0)
+    }
+
+    fn target(&self) -> (BorrowedFd<'_>, usize, &'static str) {
+        match self.stream {
+            Stream::Output => (self.stdout.handle.as_fd(), self.stdout.chunk, "standard output"),
+            Stream::Error => (self.stderr.handle.as_fd(), self.stderr.chunk, "standard error"),
+        }
+    }
+
+    /// Writes some of the piece. Call it when the descriptor is writable.
+    pub(super) fn write(&mut self) -> Written {
+        let (descriptor, chunk, name) = self.target();
+        let rest = self.bytes.get(self.written..).unwrap_or_default();
+        let part = rest.get(..chunk).unwrap_or(rest);
+        match rustix::io::write(descriptor, part) {
+            Ok(length) => {
+                self.written = self.written.saturating_add(length);
+                Written::Progress
+            }
+            // Whoever shares the descriptor may have made it non-blocking.
+            Err(Errno::INTR | Errno::AGAIN) => Written::Progress,
+            Err(Errno::PIPE) => Written::Closed,
+            Err(error) => Written::Failed(name, error.into()),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What is refused before anything boots: one clear message that names the file or flag, and the code for it.
+
+use std::process::{Command, Stdio};
+
+use boot_protocol::exit_code;
+use libtest_mimic::Trial;
+
+use crate::harness::{Done, MODULE, Scratch, finish, tcg, test};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        test("errors::modules", modules),
+        test("errors::flags", flags),
+        test("errors::qemu_is_missing", qemu_is_missing),
+        test("errors::qemu_is_no_program", qemu_is_no_program),
+        test(
+            "errors::a_module_too_big_for_the_memory",
+            a_module_too_big_for_the_memory,
+        ),
+        test(
+            "errors::a_boot_line_too_long_for_the_machine",
+            a_boot_line_too_long_for_the_machine,
+        ),
+        test("errors::help", help),
+    ]
+}
+
+/// Runs with these words; no QEMU may have been started.
+fn refused(scratch: &Scratch, words: &[&str], code: u8, parts: &[&str]) -> Done {
+    let done = finish(tcg(scratch, "hello").args(words))
+        .expect_code(code)
+        .expect_output("")
+        .expect_message(parts);
+    assert_eq!(scratch.started(), [0; 0], "QEMU was started");
+    done
+}
+
+fn modules() {
+    let scratch = Scratch::new();
+    scratch.file("empty.wasm", b"");
+    scratch.file("text.wasm", b"hello");
+    scratch.file("native", b"\x7fELF\x02\x01\x01");
+    scratch.file("short.wasm", b"\0asm\x01");
+    scratch.file("component.wasm", b"\0asm\x0d\0\x01\0");
+    scratch.file("broken.wat", b"(module\n(func $f))\n(");
+    for (module, code, parts) in [
+        (
+            "missing.wasm",
+            exit_code::MODULE_NOT_FOUND,
+            ["'missing.wasm'", "there is no such file"],
+        ),
+        (".", exit_code::MODULE_NOT_FOUND, ["'.'", "it is a directory"]),
+        ("run", exit_code::MODULE_NOT_FOUND, ["'run'", "before all flags"]),
+        ("", exit_code::MODULE_NOT_FOUND, ["''", "there is no such file"]),
+        (
+            "empty.wasm",
+            exit_code::MODULE_REFUSED,
+            ["'empty.wasm'", "the file is empty"],
+        ),
+        (
+            "text.wasm",
+            exit_code::MODULE_REFUSED,
+            ["'text.wasm'", "it is text"],
+        ),
+        ("native", exit_code::MODULE_REFUSED, ["'native'", "an ELF file"]),
+        (
+            "short.wasm",
+            exit_code::MODULE_REFUSED,
+            ["'short.wasm'", "truncated"],
+        ),
+        (
+            "component.wasm",
+            exit_code::MODULE_REFUSED,
+            ["'component.wasm'", "component"],
+        ),
+        (
+            "broken.wat",
+            exit_code::MODULE_REFUSED,
+            ["'broken.wat'", "broken.wat:3:"],
+        ),
+    ] {
+        let done = refused(&scratch, &[module], code, &parts);
+        assert!(done.stderr.starts_with("hermit-wasm: "), "{}", done.stderr);
+    }
+}
+
+fn flags() {
+    let scratch = Scratch::new();
+    scratch.file("m.wasm", MODULE);
+    for (words, parts) in [
+        (["--memory", "lots", "m.wasm"].as_slice(), ["--memory", "lots"]),
+        (&["--timeout", "never", "m.wasm"], ["--timeout", "never"]),
+        (&["--env", "=x", "m.wasm"], ["--env", "no name"]),
+        (&["--nonsense", "m.wasm"], ["--nonsense", "Usage"]),
+        (&["--machine", "toaster", "m.wasm"], ["--machine", "toaster"]),
+    ] {
+        refused(&scratch, words, exit_code::USAGE, &parts);
+    }
+}
+
+fn qemu_is_missing() {
+    let scratch = Scratch::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hermit-wasm"));
+    command
+        .arg("run")
+        .env("PATH", scratch.path())
+        .current_dir(scratch.path())
+        .stdin(Stdio::null());
+    let done = finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    // Some systems have one outside of PATH.
+    if !std::path::Path::new("/usr/libexec/qemu-kvm").exists() {
+        done.expect_code(exit_code::VM_FAILED)
+            .expect_message(&["QEMU", "apt install qemu-system-x86"]);
+    }
+}
+
+fn qemu_is_no_program() {
+    let scratch = Scratch::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hermit-wasm"));
+    command
+        .args(["run", "--accel", "tcg", "--qemu", "./no-such-qemu"])
+        .current_dir(scratch.path());
+    finish(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    )
+    .expect_code(exit_code::VM_FAILED)
+    .expect_message(&["--qemu", "./no-such-qemu"]);
+}
+
+fn a_module_too_big_for_the_memory() {
+    let scratch = Scratch::new();
+    let path = scratch.file("big.wasm", MODULE);
+    // A hole in the file: big, and takes no room.
+    std::fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(64 << 20)
+        .unwrap();
+    refused(
+        &scratch,
+        &["--memory", "64M", "big.wasm"],
+        exit_code::MODULE_REFUSED,
+        &["'big.wasm' (64 MiB)", "memory of 64 MiB", "--memory"],
+    );
+}
+
+fn a_boot_line_too_long_for_the_machine() {
+    let scratch = Scratch::new();
+    let long = "x".repeat(5000);
+    for machine in ["pc", "q35"] {
+        refused(
+            &scratch,
+            &["--machine", machine, "--env", &format!("LONG={long}")],
+            exit_code::USAGE,
+            &[machine, "4095 at most", "--machine microvm takes 131071"],
+        );
+    }
+    refused(
+        &scratch,
+        &["--env", &format!("L={}", "x".repeat(131_060))],
+        exit_code::USAGE,
+        &["131071 at most"],
+    );
+    finish(tcg(&scratch, "hello").args(["--env", &format!("LONG={long}")]))
+        .expect_code(0)
+        .expect_output("out\n");
+}
+
+fn help() {
+    let scratch = Scratch::new();
+    finish(tcg(&scratch, "hello").arg("--help"))
+        .expect_code(0)
+        .expect_silence()
+        .stdout
+        .windows(11)
+        .find(|window| window == b"Exit codes:")
+        .expect("the help explains the exit codes");
+    let bare = finish(
+        Command::new(env!("CARGO_BIN_EXE_hermit-wasm"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    bare.expect_code(exit_code::USAGE)
+        .expect_message(&["Usage: hermit-wasm run"]);
+}

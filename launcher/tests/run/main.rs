@@ -1,0 +1,24 @@
+//! Runs the launcher, as a program, against a QEMU that is none: this very test program, told by an environment
+//! variable to speak the console protocol in some good or bad way. So input and output, time limits, signals and
+//! exit codes are tested without a virtual machine, on any host.
+//!
+//! No time limit here decides whether something is correct; one generous watchdog ends what hangs.
+
+mod accel;
+mod ends;
+mod errors;
+mod fake_qemu;
+mod harness;
+mod streams;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    if let Ok(scenario) = std::env::var(fake_qemu::SCENARIO) {
+        fake_qemu::play(&scenario);
+        return;
+    }
+    let groups: [fn() -> Vec<Trial>; 4] = [streams::tests, ends::tests, errors::tests, accel::tests];
+    let tests = groups.iter().flat_map(|group| group()).collect();
+    libtest_mimic::run(&Arguments::from_args(), tests).exit();
+}
