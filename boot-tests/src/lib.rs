@@ -7,4 +7,5 @@ pub mod bytes;
 pub mod compare;
 pub mod download;
 pub mod manifest;
+mod process;
 pub mod run;

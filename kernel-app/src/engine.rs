@@ -3,13 +3,13 @@
 //! Layer: the only part of the application that names wasmi. Why each setting is as it is: `docs/rationale.md`.
 
 use alloc::format;
-use alloc::string::ToString as _;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use wasi_shim::System;
 use wasi_shim::context::WasiCtx;
 use wasi_shim::linker::{self, Host, Stop};
-use wasmi::errors::{ErrorKind, InstantiationError, MemoryError};
+use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{CompilationMode, Config, Engine, Error, Extern, ExternType, Instance, Module, Store, TrapCode};
 
 use crate::exit_status::Outcome;
@@ -135,9 +135,14 @@ fn ended_by(error: &Error) -> Outcome {
     }
     let text = error.to_string();
     match error.kind() {
+        // The module's declared memories and tables: it could not even begin.
+        ErrorKind::Instantiation(
+            InstantiationError::FailedToInstantiateMemory(MemoryError::OutOfSystemMemory)
+            | InstantiationError::FailedToInstantiateTable(TableError::OutOfSystemMemory),
+        ) => Outcome::Refused(too_little_memory(&text)),
         ErrorKind::TrapCode(TrapCode::OutOfSystemMemory)
         | ErrorKind::Memory(MemoryError::OutOfSystemMemory)
-        | ErrorKind::Instantiation(InstantiationError::FailedToInstantiateMemory(_)) => out_of_memory(&text),
+        | ErrorKind::Table(TableError::OutOfSystemMemory) => Outcome::MachineFailed(too_little_memory(&text)),
         ErrorKind::TrapCode(code) => Outcome::Trap(trap_name(*code).into()),
         ErrorKind::Instantiation(_) | ErrorKind::Memory(_) | ErrorKind::Table(_) => Outcome::Trap(text),
         // Lazily translated code can still fail to translate, by an implementation limit.
@@ -145,12 +150,9 @@ fn ended_by(error: &Error) -> Outcome {
     }
 }
 
-/// The end of a run for which the machine is too small.
-#[must_use]
-pub fn out_of_memory(detail: &str) -> Outcome {
-    Outcome::MachineFailed(format!(
-        "the virtual machine has too little memory ({detail}): raise it with --memory SIZE"
-    ))
+/// What to say where the machine is too small.
+fn too_little_memory(detail: &str) -> String {
+    format!("the virtual machine has too little memory ({detail}): raise it with --memory SIZE")
 }
 
 /// A trap's name, in wasmtime's words.

@@ -1,6 +1,7 @@
 //! Build and test steps of hermit-wasm: `cargo xtask --help`.
 
 mod arch;
+mod bench;
 mod guests;
 mod image;
 mod kernel;
@@ -42,6 +43,8 @@ enum Step {
     Guests,
     /// Build the launcher with the images inside: target/release/hermit-wasm.
     Launcher,
+    /// Measure and print a table.
+    Bench,
     /// Run the tests; ends with a summary.
     Test {
         /// Only these steps.
@@ -68,6 +71,7 @@ fn main() -> Result<()> {
         Step::Launcher => {
             image::build_launcher()?;
         }
+        Step::Bench => bench::run_all()?,
         Step::Test { list: true, .. } => test::list(),
         Step::Test { steps, .. } => test::run(&steps)?,
         Step::Guests => {

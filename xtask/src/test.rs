@@ -284,9 +284,9 @@ fn deny() -> Result<Counts> {
             cargo()
                 .args(["deny", "--locked", "--manifest-path"])
                 .arg(manifest)
-                .args(["check", "--config"])
+                .arg("--config")
                 .arg(root().join("deny.toml"))
-                .args(["licenses", "bans", "sources"]),
+                .args(["check", "licenses", "bans", "sources"]),
         )?);
     }
     Ok(counts)

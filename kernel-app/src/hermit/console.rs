@@ -220,10 +220,7 @@ impl Framed {
             None => Ok(StdinState::NotReady),
             Some(Answer::Ready { eof, available }) => {
                 self.poll_pending = false;
-                let state = StdinState::Ready {
-                    bytes: available.into(),
-                    hangup: eof,
-                };
+                let state = readable(eof, available);
                 self.ready = Some(state);
                 Ok(state)
             }
@@ -238,10 +235,7 @@ impl Framed {
                 Answer::Time(nanoseconds) => return Some(nanoseconds),
                 Answer::Ready { eof, available } => {
                     self.poll_pending = false;
-                    self.ready = Some(StdinState::Ready {
-                        bytes: available.into(),
-                        hangup: eof,
-                    });
+                    self.ready = Some(readable(eof, available));
                 }
                 Answer::Data { .. } => {
                     self.give_up();
@@ -291,6 +285,14 @@ impl Framed {
     fn give_up(&mut self) -> Errno {
         self.broken = true;
         Errno::IO
+    }
+}
+
+/// What READY says. A writer that has gone matters to a reader only when nothing is left to read.
+fn readable(eof: bool, available: u32) -> StdinState {
+    StdinState::Ready {
+        bytes: available.into(),
+        hangup: eof && available == 0,
     }
 }
 

@@ -10,13 +10,11 @@ fn main() {
         println!("descriptor {fd}");
         table(fd);
     }
+    // Which error it is depends on the C library's version.
+    println!("std::fs::read fails: {}", std::fs::read("/etc/passwd").is_err());
     println!(
-        "std::fs::read: {}",
-        std::fs::read("/etc/passwd").expect_err("there is no file system")
-    );
-    println!(
-        "std::fs::File::create: {}",
-        std::fs::File::create("x").expect_err("there is no file system")
+        "std::fs::File::create fails: {}",
+        std::fs::File::create("x").is_err()
     );
     println!("std::env::current_dir: {:?}", std::env::current_dir());
 }

@@ -1,0 +1,117 @@
+/* QEMU TCG plugin: counts the guest's instructions exactly, the same on every run with `-icount`.
+ *
+ * Logs, each with the count so far:  entry   first instruction at each address given as `mark=0x...`
+ *                                    port    every instruction that accesses a port (with its number of accesses so far)
+ *                                    string  the first string output, which on this system is the first console byte
+ *                                    total   at the end
+ * A `rep` prefix counts one per iteration, as QEMU executes it. Source of the interface: QEMU, include/qemu/qemu-plugin.h,
+ * of which only what is used is declared here, because Debian's packages do not carry the header.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint64_t qemu_plugin_id_t;
+struct qemu_plugin_tb;
+struct qemu_plugin_insn;
+struct qemu_info_t;
+enum { CB_NO_REGS = 0, INLINE_ADD_U64 = 0 };
+typedef void (*exec_cb)(unsigned cpu, void *data);
+
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, exec_cb, int, void *);
+void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *, int, void *, uint64_t);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, void *), void *);
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
+struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
+void qemu_plugin_outs(const char *);
+
+#define EXPORT __attribute__((visibility("default")))
+EXPORT int qemu_plugin_version = 1;
+
+enum { MAX_MARKS = 8 };
+static uint64_t count, ports, marks[MAX_MARKS];
+static bool seen[MAX_MARKS], printed;
+static int mark_count;
+
+static void say(const char *what, uint64_t where) {
+    char line[96];
+    snprintf(line, sizeof line, "bench %s %llx %llu %llu\n", what, (unsigned long long)where,
+             (unsigned long long)count, (unsigned long long)ports);
+    qemu_plugin_outs(line);
+}
+
+static void on_mark(unsigned cpu, void *data) {
+    int mark = (int)(intptr_t)data;
+    (void)cpu;
+    if (!seen[mark]) {
+        seen[mark] = true;
+        say("entry", marks[mark]);
+    }
+}
+
+static void on_port(unsigned cpu, void *data) {
+    (void)cpu;
+    ports++;
+    say("port", (uint64_t)(uintptr_t)data);
+}
+
+static void on_string_output(unsigned cpu, void *data) {
+    (void)cpu;
+    ports++;
+    if (!printed) {
+        printed = true;
+        say("string", (uint64_t)(uintptr_t)data);
+    }
+}
+
+static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
+    (void)id;
+    for (size_t i = 0; i < qemu_plugin_tb_n_insns(block); i++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(block, i);
+        const unsigned char *byte = qemu_plugin_insn_data(insn);
+        size_t size = qemu_plugin_insn_size(insn);
+        void *address = (void *)(uintptr_t)qemu_plugin_insn_vaddr(insn);
+
+        qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &count, 1);
+        for (int mark = 0; mark < mark_count; mark++)
+            if ((uint64_t)(uintptr_t)address == marks[mark])
+                qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, CB_NO_REGS, (void *)(intptr_t)mark);
+        while (size > 1 && (*byte == 0x66 || *byte == 0x67 || *byte == 0xf2 || *byte == 0xf3)) {
+            byte++;
+            size--;
+        }
+        switch (*byte) {
+        case 0x6e: case 0x6f: /* OUTS */
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_string_output, CB_NO_REGS, address);
+            break;
+        case 0x6c: case 0x6d:                       /* INS */
+        case 0xe4: case 0xe5: case 0xe6: case 0xe7: /* IN, OUT with the port in the instruction */
+        case 0xec: case 0xed: case 0xee: case 0xef: /* IN, OUT with the port in DX */
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_port, CB_NO_REGS, address);
+            break;
+        }
+    }
+}
+
+static void finish(qemu_plugin_id_t id, void *data) {
+    (void)id;
+    (void)data;
+    say("total", 0);
+}
+
+EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int argc, char **argv) {
+    (void)info;
+    for (int i = 0; i < argc && mark_count < MAX_MARKS; i++)
+        if (strncmp(argv[i], "mark=", 5) == 0)
+            marks[mark_count++] = strtoull(argv[i] + 5, NULL, 0);
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
+    qemu_plugin_register_atexit_cb(id, finish, NULL);
+    return 0;
+}
