@@ -50,10 +50,7 @@ pub(crate) fn run_all() -> Result<()> {
             (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#,
     )?;
 
-    println!(
-        "Guest instructions (QEMU TCG, -icount shift=0, {} of memory)\n",
-        "256 MiB"
-    );
+    println!("Guest instructions (QEMU TCG, -icount shift=0, 256 MiB of memory)\n");
     println!("{:42} {:>12} {:>12} {:>12}", "", "microvm", "q35", "pc");
     let machines = ["microvm", "q35", "pc"];
     let mut hellos = Vec::new();
@@ -266,7 +263,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

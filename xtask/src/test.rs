@@ -247,7 +247,14 @@ fn unit() -> Result<Counts> {
 
 fn loader() -> Result<Counts> {
     let directory = root().join("loader");
-    let mut counts = harness(cargo().current_dir(&directory).args(["test", "--locked"]))?;
+    let mut counts = harness(cargo().current_dir(&directory).args([
+        "test",
+        "--locked",
+        "--workspace",
+        "--",
+        // Those that boot a machine.
+        "--include-ignored",
+    ]))?;
     counts.add(&check(cargo().current_dir(&directory).args([
         "clippy",
         "--locked",
