@@ -2,10 +2,20 @@
 //!
 //! Layer: core. Built once before the guest starts; the calls get it mutably.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-use crate::{abi::types::Size, fd_table::FdTable, system::System};
+use crate::{
+    abi::{
+        Errno,
+        types::{Fdflags, Rights, Size},
+    },
+    fd_table::{self, Descriptor, Entry, FdTable, OpenDirectory, Terminals},
+    fs::{Access, FileSystem, Permission},
+    mounts::Mounts,
+    path::PATH_MAX,
+    system::System,
+};
 
 /// All state of WASI for one guest.
 #[derive(Debug)]
@@ -15,13 +25,32 @@ pub struct WasiCtx<S> {
     pub(crate) args: Strings,
     pub(crate) env: Strings,
     pub(crate) fds: FdTable,
+    pub(crate) mounts: Mounts,
 }
 
-/// Builds a [`WasiCtx`]. A fresh one has no argument (not even the program's name) and no environment variable.
-#[derive(Clone, Debug, Default)]
+/// Builds a [`WasiCtx`]. A fresh one has no argument (not even the program's name), no environment variable and no
+/// directory: a guest has what it was given and nothing else.
+#[derive(Debug)]
 pub struct WasiCtxBuilder {
     args: Strings,
     env: Strings,
+    terminals: Terminals,
+    mounts: Mounts,
+    preopens: Vec<Entry>,
+    max_descriptors: usize,
+}
+
+impl Default for WasiCtxBuilder {
+    fn default() -> Self {
+        Self {
+            args: Strings::default(),
+            env: Strings::default(),
+            terminals: Terminals::default(),
+            mounts: Mounts::default(),
+            preopens: Vec::new(),
+            max_descriptors: fd_table::DEFAULT_LIMIT,
+        }
+    }
 }
 
 impl WasiCtxBuilder {
@@ -60,18 +89,72 @@ impl WasiCtxBuilder {
         Ok(self)
     }
 
-    /// The context on `system`, with the three standard streams open.
+    /// Says behind which standard streams there is a terminal. Without this, behind none.
+    #[must_use]
+    pub fn terminals(mut self, terminals: Terminals) -> Self {
+        self.terminals = terminals;
+        self
+    }
+
+    /// Gives the guest a file system: its root directory as `guest_path`. Preopens get the descriptors 3, 4, … in
+    /// the order in which they are given; a libc takes the one whose name is the longest prefix of a path.
+    ///
+    /// # Errors
+    /// [`BuildError::Nul`], [`BuildError::BadPath`]; [`BuildError::FileSystem`] if its root cannot be opened.
+    pub fn preopen(
+        mut self,
+        fs: impl FileSystem + 'static,
+        guest_path: impl AsRef<[u8]>,
+        permission: Permission,
+    ) -> Result<Self, BuildError> {
+        let guest_path = guest_path.as_ref();
+        if guest_path.contains(&0) {
+            return Err(BuildError::Nul);
+        }
+        if guest_path.is_empty() || guest_path.len() >= PATH_MAX || core::str::from_utf8(guest_path).is_err()
+        {
+            return Err(BuildError::BadPath);
+        }
+        let mut fs = Box::new(fs);
+        let node = fs.root();
+        let handle = fs.open(node, Access::READ).map_err(BuildError::FileSystem)?;
+        let directory = OpenDirectory {
+            mount: self.mounts.add(fs, permission),
+            node,
+            handle,
+            preopen: Some(guest_path.into()),
+        };
+        let descriptor = Descriptor::Directory(directory);
+        self.preopens
+            .push(Entry::opened(descriptor, Fdflags::NONE, Rights::ALL));
+        Ok(self)
+    }
+
+    /// Sets how many descriptors the guest may have open, streams and preopens included. Without this, 65,536.
+    #[must_use]
+    pub fn max_descriptors(mut self, limit: usize) -> Self {
+        self.max_descriptors = limit;
+        self
+    }
+
+    /// The context on `system`, with the three standard streams and the preopens open.
     pub fn build<S: System>(self, system: S) -> WasiCtx<S> {
+        let mut fds = FdTable::with_standard_streams(self.terminals);
+        for preopen in self.preopens {
+            fds.insert(preopen);
+        }
+        fds.set_limit(self.max_descriptors);
         WasiCtx {
             system,
             args: self.args,
             env: self.env,
-            fds: FdTable::with_standard_streams(),
+            fds,
+            mounts: self.mounts,
         }
     }
 }
 
-/// Why an argument or a variable cannot be given to a guest.
+/// Why something cannot be given to a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildError {
     /// It contains a zero byte, which ends a string in the guest.
@@ -80,14 +163,20 @@ pub enum BuildError {
     BadName,
     /// Together they do not fit a guest's memory.
     TooLarge,
+    /// A preopen's name is empty, too long or no UTF-8.
+    BadPath,
+    /// The root of a preopen's file system cannot be opened.
+    FileSystem(Errno),
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::FileSystem(errno) => return write!(f, "the directory cannot be opened: {errno}"),
             Self::Nul => "contains a zero byte",
             Self::BadName => "the variable's name is empty or contains `=`",
             Self::TooLarge => "arguments or environment of more than 4 GiB",
+            Self::BadPath => "the directory's name is empty, longer than 4095 bytes or no UTF-8",
         })
     }
 }

@@ -4,24 +4,78 @@
 //! calls share: an unknown number is BADF, a missing right NOTCAPABLE. Numbers are given lowest first, as POSIX
 //! does; the specification leaves the choice.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use crate::{
     abi::{
         Errno,
-        types::{Fd, Fdflags, Filetype, Rights},
+        types::{Fd, Fdflags, Filesize, Filetype, Rights},
     },
+    fs::{Access, Handle, Node},
+    mounts::MountId,
     system::Stream,
 };
 
 /// What a descriptor number names. A new kind of descriptor is a new variant here; the calls match on it
 /// exhaustively, so the compiler names every place that has to decide about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Descriptor {
     /// Standard input.
-    Stdin,
+    Stdin {
+        /// Whether a terminal is behind it.
+        terminal: bool,
+    },
     /// Standard output or standard error.
-    Output(Stream),
+    Output {
+        /// Which of the two.
+        stream: Stream,
+        /// Whether a terminal is behind it.
+        terminal: bool,
+    },
+    /// A regular file.
+    File(OpenFile),
+    /// A directory.
+    Directory(OpenDirectory),
+}
+
+/// An open regular file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OpenFile {
+    /// Its file system.
+    pub mount: MountId,
+    /// What is open.
+    pub node: Node,
+    /// By which the file system knows it.
+    pub handle: Handle,
+    /// What it was opened for.
+    pub access: Access,
+    /// Where the next read or write begins.
+    pub position: Filesize,
+}
+
+/// An open directory.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OpenDirectory {
+    /// Its file system.
+    pub mount: MountId,
+    /// What is open.
+    pub node: Node,
+    /// By which the file system knows it.
+    pub handle: Handle,
+    /// The guest's name for it, if it is a preopen.
+    pub preopen: Option<Box<[u8]>>,
+}
+
+/// Behind which standard streams there is a terminal. A guest colours and line-buffers what it writes to one; to
+/// anything else it writes plainly and in blocks. By default there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminals {
+    /// Behind standard input.
+    pub stdin: bool,
+    /// Behind standard output.
+    pub stdout: bool,
+    /// Behind standard error.
+    pub stderr: bool,
 }
 
 /// Rights that a standard stream has besides reading or writing.
@@ -29,26 +83,79 @@ const STREAM_RIGHTS: Rights = Rights::FD_FDSTAT_SET_FLAGS
     .union(Rights::FD_FILESTAT_GET)
     .union(Rights::POLL_FD_READWRITE);
 
+/// Rights that mean something for a regular file.
+const FILE_RIGHTS: Rights = Rights::FD_DATASYNC
+    .union(Rights::FD_READ)
+    .union(Rights::FD_SEEK)
+    .union(Rights::FD_FDSTAT_SET_FLAGS)
+    .union(Rights::FD_SYNC)
+    .union(Rights::FD_TELL)
+    .union(Rights::FD_WRITE)
+    .union(Rights::FD_ADVISE)
+    .union(Rights::FD_ALLOCATE)
+    .union(Rights::FD_FILESTAT_GET)
+    .union(Rights::FD_FILESTAT_SET_SIZE)
+    .union(Rights::FD_FILESTAT_SET_TIMES)
+    .union(Rights::POLL_FD_READWRITE);
+
+/// Rights of a file that need it to be open for writing.
+const WRITING_RIGHTS: Rights = Rights::FD_WRITE
+    .union(Rights::FD_ALLOCATE)
+    .union(Rights::FD_FILESTAT_SET_SIZE);
+
+/// Rights that mean something for a directory.
+const DIRECTORY_RIGHTS: Rights = Rights::PATH_CREATE_DIRECTORY
+    .union(Rights::PATH_CREATE_FILE)
+    .union(Rights::PATH_LINK_SOURCE)
+    .union(Rights::PATH_LINK_TARGET)
+    .union(Rights::PATH_OPEN)
+    .union(Rights::FD_READDIR)
+    .union(Rights::PATH_READLINK)
+    .union(Rights::PATH_RENAME_SOURCE)
+    .union(Rights::PATH_RENAME_TARGET)
+    .union(Rights::PATH_FILESTAT_GET)
+    .union(Rights::PATH_FILESTAT_SET_SIZE)
+    .union(Rights::PATH_FILESTAT_SET_TIMES)
+    .union(Rights::FD_FILESTAT_GET)
+    .union(Rights::FD_FILESTAT_SET_TIMES)
+    .union(Rights::PATH_SYMLINK)
+    .union(Rights::PATH_REMOVE_DIRECTORY)
+    .union(Rights::PATH_UNLINK_FILE);
+
 impl Descriptor {
-    /// The file type that the guest sees.
+    /// The file type that the guest sees. A stream that is no terminal is of unknown type, as in wasmtime.
     pub const fn filetype(&self) -> Filetype {
         match self {
-            Self::Stdin | Self::Output(_) => Filetype::CharacterDevice,
+            Self::Stdin { terminal: true } | Self::Output { terminal: true, .. } => Filetype::CharacterDevice,
+            Self::Stdin { terminal: false } | Self::Output { terminal: false, .. } => Filetype::Unknown,
+            Self::File(_) => Filetype::RegularFile,
+            Self::Directory(_) => Filetype::Directory,
         }
     }
 
-    /// The rights of a fresh descriptor: what can succeed on it. Seeking is not among them, which is how
+    /// The rights of a fresh descriptor: what can succeed on it. Seeking is not among those of a stream, which is how
     /// wasi-libc's `isatty` knows a terminal.
     const fn rights(&self) -> Rights {
         match self {
-            Self::Stdin => STREAM_RIGHTS.union(Rights::FD_READ),
-            Self::Output(_) => STREAM_RIGHTS.union(Rights::FD_WRITE),
+            Self::Stdin { .. } => STREAM_RIGHTS.union(Rights::FD_READ),
+            Self::Output { .. } => STREAM_RIGHTS.union(Rights::FD_WRITE),
+            Self::File(file) => {
+                let mut rights = FILE_RIGHTS;
+                if !file.access.read {
+                    rights = rights.without(Rights::FD_READ);
+                }
+                if !file.access.write {
+                    rights = rights.without(WRITING_RIGHTS);
+                }
+                rights
+            }
+            Self::Directory(_) => DIRECTORY_RIGHTS,
         }
     }
 }
 
 /// An open descriptor.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Entry {
     /// What it names.
     pub descriptor: Descriptor,
@@ -66,6 +173,20 @@ impl Entry {
             descriptor,
             flags: Fdflags::NONE,
             rights_inheriting: Rights::NONE,
+        }
+    }
+
+    /// A descriptor of what was opened through one that passes on the rights `inherited`: all that mean something
+    /// for what it names. The rights that a guest asks for say how it wants to open, and no more; see docs/wasi.md.
+    pub(crate) const fn opened(descriptor: Descriptor, flags: Fdflags, inherited: Rights) -> Self {
+        Self {
+            rights_base: descriptor.rights().intersection(inherited),
+            rights_inheriting: match descriptor {
+                Descriptor::Directory(_) => inherited,
+                _ => Rights::NONE,
+            },
+            descriptor,
+            flags,
         }
     }
 
@@ -105,27 +226,73 @@ impl Entry {
     }
 }
 
+/// How many descriptors a guest may have open, unless the embedder says otherwise.
+pub(crate) const DEFAULT_LIMIT: usize = 65_536;
+
 /// The guest's descriptors by number.
 #[derive(Debug)]
 pub struct FdTable {
     // Dense: renumbering goes to open numbers only, so no guest can stretch it.
     entries: Vec<Option<Entry>>,
+    /// No number below this one is free.
+    lowest_free: usize,
+    limit: usize,
 }
 
 impl FdTable {
     /// Standard input, output and error as 0, 1 and 2.
-    pub fn with_standard_streams() -> Self {
+    pub fn with_standard_streams(terminals: Terminals) -> Self {
+        let output = |stream, terminal| Descriptor::Output { stream, terminal };
         let streams = [
-            Descriptor::Stdin,
-            Descriptor::Output(Stream::Stdout),
-            Descriptor::Output(Stream::Stderr),
+            Descriptor::Stdin {
+                terminal: terminals.stdin,
+            },
+            output(Stream::Stdout, terminals.stdout),
+            output(Stream::Stderr, terminals.stderr),
         ];
         Self {
             entries: streams
                 .into_iter()
                 .map(|stream| Some(Entry::new(stream)))
                 .collect(),
+            lowest_free: 3,
+            limit: DEFAULT_LIMIT,
         }
+    }
+
+    /// Sets how many descriptors may be open. Those that are stay so.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// The number that the next descriptor gets, with room for it: the lowest that is free. To be followed by
+    /// [`Self::insert`] with nothing in between.
+    ///
+    /// # Errors
+    /// [`Errno::MFILE`] if too many are open; [`Errno::NOMEM`].
+    pub(crate) fn vacancy(&mut self) -> Result<Fd, Errno> {
+        let taken = self
+            .entries
+            .iter()
+            .skip(self.lowest_free)
+            .take_while(|entry| entry.is_some());
+        self.lowest_free = self.lowest_free.saturating_add(taken.count());
+        if self.lowest_free >= self.limit {
+            return Err(Errno::MFILE);
+        }
+        if self.lowest_free == self.entries.len() {
+            self.entries.try_reserve(1).map_err(|_| Errno::NOMEM)?;
+        }
+        Fd::try_from(self.lowest_free).map_err(|_| Errno::MFILE)
+    }
+
+    /// Opens a descriptor under the number that [`Self::vacancy`] gave.
+    pub(crate) fn insert(&mut self, entry: Entry) {
+        match self.entries.get_mut(self.lowest_free) {
+            Some(slot) => *slot = Some(entry),
+            None => self.entries.push(Some(entry)),
+        }
+        self.lowest_free = self.lowest_free.saturating_add(1);
     }
 
     /// The open descriptor `fd`.
@@ -150,7 +317,9 @@ impl FdTable {
     /// # Errors
     /// [`Errno::BADF`].
     pub fn remove(&mut self, fd: Fd) -> Result<Entry, Errno> {
-        self.slot(fd)?.take().ok_or(Errno::BADF)
+        let entry = self.slot(fd)?.take().ok_or(Errno::BADF)?;
+        self.lowest_free = self.lowest_free.min(usize::try_from(fd).unwrap_or(usize::MAX));
+        Ok(entry)
     }
 
     /// Makes `to` name what `from` names, and closes `from`; what `to` named is handed out, to be closed.

@@ -43,8 +43,11 @@ pub mod calls;
 pub mod context;
 pub mod error;
 pub mod fd_table;
+pub mod fs;
 pub mod linker;
 pub mod memory;
+mod mounts;
+mod path;
 pub mod system;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -52,5 +55,6 @@ pub mod testing;
 pub use abi::Errno;
 pub use context::{WasiCtx, WasiCtxBuilder};
 pub use error::{Error, Trap};
+pub use fd_table::Terminals;
 pub use memory::GuestMemory;
 pub use system::{Clock, StdinState, Stream, System};

@@ -9,11 +9,12 @@ use core::fmt;
 use wasmi::{AsContextMut, Caller, Extern, Func, FuncType, Memory, Store, ValType, errors::HostError};
 
 use crate::{
+    abi::{layout::*, snapshot0 as old, types::*},
     calls,
     context::WasiCtx,
     error::{Error, Trap},
-    memory::GuestMemory,
-    system::System,
+    memory::{GuestMemory, Ptr},
+    system::{Clock, System},
 };
 
 /// What a store holds for a guest: put it into `wasmi::Store::new`.
@@ -138,6 +139,9 @@ impl fmt::Display for ValTypeName {
 /// The module name of preview1.
 const SNAPSHOT_PREVIEW1: &str = "wasi_snapshot_preview1";
 
+/// The module name of snapshot 0.
+const UNSTABLE: &str = "wasi_unstable";
+
 /// The WASI function that an import names, as a function of `store`; `None` if WASI has none of that name.
 ///
 /// # Errors
@@ -152,6 +156,7 @@ pub fn resolve<S: System + 'static>(
         SNAPSHOT_PREVIEW1 => {
             snapshot_preview1(store, name).map(|(name, func)| (SNAPSHOT_PREVIEW1, name, func))
         }
+        UNSTABLE => unstable(store, name).map(|(name, func)| (UNSTABLE, name, func)),
         _ => None,
     };
     let Some((module, name, func)) = found else {
@@ -175,7 +180,6 @@ macro_rules! functions {
     ($(#[$doc:meta])* fn $table:ident; $($family:ident :: $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:tt;)+) => {
         $(#[$doc])*
         fn $table<S: System + 'static>(store: &mut Store<Host<S>>, name: &str) -> Option<(&'static str, Func)> {
-            use crate::{abi::{layout::*, types::*}, memory::Ptr, system::Clock};
             Some(match name {
                 $(stringify!($name) => {
                     let func = Func::wrap(
@@ -246,6 +250,24 @@ functions! {
     sock::sock_recv(fd: Fd, ri_data: Ptr<Iovec>, ri_data_len: Size, ri_flags: Riflags, ro_datalen: Ptr<Size>, ro_flags: Ptr<Roflags>) -> errno;
     sock::sock_send(fd: Fd, si_data: Ptr<Iovec>, si_data_len: Size, si_flags: Siflags, so_datalen: Ptr<Size>) -> errno;
     sock::sock_shutdown(fd: Fd, how: Sdflags) -> errno;
+}
+
+functions! {
+    /// The functions of `wasi_unstable` that are not those of preview1.
+    fn snapshot0;
+    snapshot0::fd_filestat_get(fd: Fd, buf: Ptr<old::Filestat>) -> errno;
+    snapshot0::fd_seek(fd: Fd, offset: Filedelta, whence: old::Whence, newoffset: Ptr<Filesize>) -> errno;
+    snapshot0::path_filestat_get(fd: Fd, flags: Lookupflags, path: Ptr<u8>, path_len: Size, buf: Ptr<old::Filestat>) -> errno;
+    snapshot0::poll_oneoff(subscriptions: Ptr<old::Subscription>, events: Ptr<Event>, nsubscriptions: Size, nevents: Ptr<Size>) -> errno;
+}
+
+/// The functions of `wasi_unstable`.
+fn unstable<S: System + 'static>(store: &mut Store<Host<S>>, name: &str) -> Option<(&'static str, Func)> {
+    match name {
+        // Came with preview1.
+        "sock_accept" => None,
+        name => snapshot0(store, name).or_else(|| snapshot_preview1(store, name)),
+    }
 }
 
 /// Runs a call on the guest's context and memory. The one place where an [`Error`] becomes a wire value or leaves

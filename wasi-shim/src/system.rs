@@ -112,3 +112,8 @@ pub enum StdinState {
 pub(crate) fn now<S: System>(system: &mut S) -> Result<Timestamp, Errno> {
     system.clock_time(Clock::Monotonic)
 }
+
+/// Time of the wall clock, for what is recorded with a file; 1970 on a machine that does not know it.
+pub(crate) fn realtime<S: System>(system: &mut S) -> Timestamp {
+    system.clock_time(Clock::Realtime).unwrap_or(0)
+}

@@ -16,6 +16,10 @@ use std::{
 use serde_json::Value;
 use wasi_shim::{
     WasiCtxBuilder,
+    fs::{
+        Access, FileSystem, Node, Permission,
+        mem::{Limits, MemFs},
+    },
     linker::{Host, Stop, resolve},
     testing::TestSystem,
 };
@@ -111,6 +115,13 @@ fn run(path: &Path) -> Result<(), AnyError> {
         builder = builder.env(name, value.as_str().ok_or("a variable that is no string")?)?;
     }
 
+    if let Some(root) = specification["root"].as_str() {
+        let mut fs = MemFs::new(LIMITS, TestSystem::default().realtime);
+        let top = fs.root();
+        copy(&path.with_file_name(root), &mut fs, top)?;
+        builder = builder.preopen(fs, "/", Permission::ReadWrite)?;
+    }
+
     let mut store = Store::new(
         &Engine::default(),
         Host::new(builder.build(TestSystem::default())),
@@ -132,6 +143,43 @@ fn run(path: &Path) -> Result<(), AnyError> {
                 return Err(format!("{stream} is {:?}, not {wanted:?}", output(bytes)).into());
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a test may fill its directory with.
+const LIMITS: Limits = Limits {
+    bytes: 16 << 20,
+    entries: 10_000,
+};
+
+/// Copies a directory of the host into one of `fs`.
+fn copy(from: &Path, fs: &mut MemFs, to: Node) -> Result<(), AnyError> {
+    let now = &mut || TestSystem::default().realtime;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if entry.file_type()?.is_dir() {
+            fs.create_dir(to, name, now).map_err(|errno| errno.to_string())?;
+            let dir = fs.lookup(to, name).map_err(|errno| errno.to_string())?.node;
+            copy(&entry.path(), fs, dir)?;
+            continue;
+        }
+        let file = fs.create(to, name, now).map_err(|errno| errno.to_string())?;
+        let write = Access {
+            read: false,
+            write: true,
+        };
+        let handle = fs.open(file, write).map_err(|errno| errno.to_string())?;
+        let bytes = fs::read(entry.path())?;
+        let count = fs
+            .write(handle, 0, &bytes, now)
+            .map_err(|errno| errno.to_string())?;
+        fs.close(handle);
+        if count < bytes.len() {
+            return Err(format!("no room for {}", entry.path().display()).into());
         }
     }
     Ok(())

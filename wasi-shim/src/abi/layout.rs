@@ -7,8 +7,8 @@
 use super::{
     Errno,
     types::{
-        Eventrwflags, Eventtype, Fd, Fdflags, Filesize, Filetype, Param, Rights, Size, Subclockflags,
-        Timestamp, Userdata,
+        Dircookie, Eventrwflags, Eventtype, Fd, Fdflags, Filesize, Filetype, Param, Rights, Size,
+        Subclockflags, Timestamp, Userdata,
     },
 };
 use crate::system::Clock;
@@ -69,6 +69,8 @@ macro_rules! put {
         $bytes[AT..AT + LEN].copy_from_slice(&value.to_le_bytes());
     }};
 }
+
+pub(super) use {field, put};
 
 /// `iovec` and `ciovec`: a region of guest memory for scatter/gather.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,6 +230,57 @@ impl Wire<{ Prestat::SIZE }> for Prestat {
     const ALIGN: u32 = 4;
 }
 
+impl Encode<{ Prestat::SIZE }> for Prestat {
+    fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        // `preopentype` has one value, `dir`.
+        put!(bytes, Prestat::TAG, 0, u8);
+        put!(bytes, Prestat::PR_NAME_LEN, self.pr_name_len, u32);
+        bytes
+    }
+}
+
+/// `dirent`: an entry of a directory, followed by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dirent {
+    /// Where the next entry is found.
+    pub d_next: Dircookie,
+    /// Serial number of the file.
+    pub d_ino: u64,
+    /// Length of the name in bytes.
+    pub d_namlen: Size,
+    /// Type of the file.
+    pub d_type: Filetype,
+}
+
+impl Dirent {
+    /// Bytes in guest memory.
+    pub const SIZE: usize = 24;
+    /// Offset of `d_next`.
+    pub const D_NEXT: usize = 0;
+    /// Offset of `d_ino`.
+    pub const D_INO: usize = 8;
+    /// Offset of `d_namlen`.
+    pub const D_NAMLEN: usize = 16;
+    /// Offset of `d_type`.
+    pub const D_TYPE: usize = 20;
+}
+
+impl Wire<{ Dirent::SIZE }> for Dirent {
+    const ALIGN: u32 = 8;
+}
+
+impl Encode<{ Dirent::SIZE }> for Dirent {
+    fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        put!(bytes, Dirent::D_NEXT, self.d_next, u64);
+        put!(bytes, Dirent::D_INO, self.d_ino, u64);
+        put!(bytes, Dirent::D_NAMLEN, self.d_namlen, u32);
+        put!(bytes, Dirent::D_TYPE, self.d_type.raw(), u8);
+        bytes
+    }
+}
+
 /// What a subscription waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscriptionU {
@@ -359,6 +412,7 @@ const _: () = {
     assert!(
         Prestat::PR_NAME_LEN + 4 == Prestat::SIZE && is_multiple(Prestat::SIZE, <Prestat as Wire<_>>::ALIGN)
     );
+    assert!(Dirent::D_TYPE + 4 == Dirent::SIZE && is_multiple(Dirent::SIZE, <Dirent as Wire<_>>::ALIGN));
     assert!(Subscription::CLOCK_FLAGS + 8 == Subscription::SIZE);
     assert!(is_multiple(Subscription::SIZE, <Subscription as Wire<_>>::ALIGN));
     assert!(Event::FLAGS + 8 == Event::SIZE && is_multiple(Event::SIZE, <Event as Wire<_>>::ALIGN));

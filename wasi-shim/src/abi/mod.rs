@@ -4,6 +4,7 @@
 
 pub mod errno;
 pub mod layout;
+pub mod snapshot0;
 pub mod types;
 
 pub use errno::Errno;

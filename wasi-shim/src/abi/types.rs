@@ -235,6 +235,18 @@ macro_rules! flags {
                     self.0 & other.0 == other.0
                 }
 
+                /// The flags that are set in both.
+                #[must_use]
+                pub const fn intersection(self, other: Self) -> Self {
+                    Self(self.0 & other.0)
+                }
+
+                /// The flags that are set here and not in `other`.
+                #[must_use]
+                pub const fn without(self, other: Self) -> Self {
+                    Self(self.0 & !other.0)
+                }
+
                 /// The flags that are set in either.
                 #[must_use]
                 pub const fn union(self, other: Self) -> Self {

@@ -18,6 +18,7 @@ pub mod poll;
 pub mod proc;
 pub mod random;
 pub mod sched;
+pub mod snapshot0;
 pub mod sock;
 #[cfg(test)]
 mod testbed;
@@ -25,11 +26,14 @@ mod testbed;
 use crate::{
     abi::{
         Errno,
-        types::{Fstflags, Size},
+        layout::Filestat,
+        types::{Fstflags, Size, Timestamp},
     },
     context::Strings,
     error::Error,
+    fs::{Node, Now},
     memory::{GuestMemory, Ptr},
+    mounts::{MountId, Mounts},
 };
 
 /// `args_get` and `environ_get`: the strings to `buf`, a pointer to each to `pointers`.
@@ -78,4 +82,41 @@ fn check_times(flags: Fstflags) -> Result<(), Errno> {
         return Err(Errno::INVAL);
     }
     Ok(())
+}
+
+/// The times to set, after [`check_times`]: both to the same now if both are to be now.
+fn new_times(
+    atim: Timestamp,
+    mtim: Timestamp,
+    flags: Fstflags,
+    now: Now<'_>,
+) -> (Option<Timestamp>, Option<Timestamp>) {
+    let [atim_now, mtim_now] = [Fstflags::ATIM_NOW, Fstflags::MTIM_NOW].map(|flag| flags.contains(flag));
+    let time = if atim_now || mtim_now { now() } else { 0 };
+    let choose = |is_now: bool, value, flag| {
+        if is_now {
+            Some(time)
+        } else {
+            flags.contains(flag).then_some(value)
+        }
+    };
+    (
+        choose(atim_now, atim, Fstflags::ATIM),
+        choose(mtim_now, mtim, Fstflags::MTIM),
+    )
+}
+
+/// `fd_filestat_get` and `path_filestat_get`: the attributes of a node.
+fn filestat(mounts: &mut Mounts, mount: MountId, node: Node) -> Result<Filestat, Errno> {
+    let stat = mounts.get(mount)?.stat(node)?;
+    Ok(Filestat {
+        dev: mount.dev(),
+        ino: stat.ino,
+        filetype: stat.filetype,
+        nlink: stat.nlink,
+        size: stat.size,
+        atim: stat.atim,
+        mtim: stat.mtim,
+        ctim: stat.ctim,
+    })
 }

@@ -6,13 +6,14 @@
 use crate::{
     abi::{
         Errno,
-        layout::{Event, Subscription, SubscriptionU},
+        layout::{Decode, Event, Subscription, SubscriptionU},
         types::{Eventrwflags, Eventtype, Fd, Rights, Size, Subclockflags, Timestamp},
     },
     context::WasiCtx,
     error::Error,
-    fd_table::{Descriptor, FdTable},
+    fd_table::{Descriptor, FdTable, OpenFile},
     memory::{GuestMemory, Ptr},
+    mounts::Mounts,
     system::{Clock, StdinState, System, now},
 };
 
@@ -29,17 +30,19 @@ use crate::{
 ///
 /// A clock subscription happens when its time has come; `precision` is not used. Relative times pass on the
 /// monotonic clock whatever clock they name. `fd_read` of standard input happens when a read would not wait, its
-/// end included (`nbytes` 0 and `fd_readwrite_hangup`); `fd_write` of standard output and error happens at once.
+/// end included (`nbytes` 0 and `fd_readwrite_hangup`); `fd_write` of standard output and error happens at once. A
+/// regular file is always ready, for both, however it was opened; `nbytes` is what is left to read, 0 with
+/// `fd_readwrite_hangup` at its end.
 ///
 /// **Errors:**
-/// - INVAL: `nsubscriptions` is 0; a subscription has an unknown type, clock or flag; `out` starts inside `in`,
-///   where events would overwrite subscriptions not yet served.
+/// - INVAL: `nsubscriptions` is 0; a subscription has an unknown type, clock or flag, or names a clock of CPU time
+///   or one that this machine does not have; `out` starts inside `in`, where events would overwrite subscriptions
+///   not yet served.
+/// - BADF: a subscription's descriptor is not open, is a stream that goes the other way, or a directory.
+/// - NOTCAPABLE: a subscription's descriptor lacks the right `poll_fd_readwrite`, or the one to read or write.
 ///
-/// What is wrong with one well-formed subscription is told in its event, which happens at once:
-/// - BADF: the descriptor is not open, or cannot be read or written.
-/// - NOTCAPABLE: the descriptor lacks the right `poll_fd_readwrite`, or the one to read or write.
-/// - INVAL: a clock of CPU time, or one that this machine does not have.
-/// - IO and others: what the machine says of standard input.
+/// The first subscription with a fault fails the call, as in wasmtime, before any time passes. What the machine
+/// says of standard input (IO and others) is told in an event.
 ///
 /// **Traps:** `in`, `out` or `nevents` out of bounds; `in` or `out` not a multiple of 8, `nevents` of 4. No time
 /// passes then.
@@ -48,13 +51,30 @@ use crate::{
 /// timeout u64le at 24, precision u64le at 32, flags u16le at 40; else descriptor u32le at 16. An event has 32
 /// bytes: userdata u64le at 0, errno u16le at 8, type u8 at 10, nbytes u64le at 16, flags u16le at 24, the rest 0.
 ///
-/// **Deviations:** wasmtime fails as a whole where one subscription is wrong, and always tells 1 for `nbytes`.
+/// **Deviations:** wasmtime always tells 1 for `nbytes`.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#poll_oneoff>
 pub fn poll_oneoff<S: System>(
     ctx: &mut WasiCtx<S>,
     mem: &mut GuestMemory<'_>,
     r#in: Ptr<Subscription>,
+    out: Ptr<Event>,
+    nsubscriptions: Size,
+    nevents: Ptr<Size>,
+) -> Result<(), Error> {
+    poll(ctx, mem, r#in, out, nsubscriptions, nevents)
+}
+
+/// A subscription in any layout.
+pub(super) trait AnySubscription<const N: usize>: Decode<N> + Into<Subscription> {}
+
+impl<const N: usize, T: Decode<N> + Into<Subscription>> AnySubscription<N> for T {}
+
+/// [`poll_oneoff`] with any layout of the subscriptions.
+pub(super) fn poll<S: System, const N: usize, T: AnySubscription<N>>(
+    ctx: &mut WasiCtx<S>,
+    mem: &mut GuestMemory<'_>,
+    r#in: Ptr<T>,
     out: Ptr<Event>,
     nsubscriptions: Size,
     nevents: Ptr<Size>,
@@ -69,12 +89,15 @@ pub fn poll_oneoff<S: System>(
         return Err(Errno::INVAL.into());
     }
 
-    let WasiCtx { system, fds, .. } = ctx;
+    let WasiCtx {
+        system, fds, mounts, ..
+    } = ctx;
+    let files = &mut Files { fds, mounts };
     let start = now(system);
     loop {
-        let plan = plan(system, fds, mem, r#in, nsubscriptions, start)?;
+        let plan = plan(system, files.fds, mem, r#in, nsubscriptions, start)?;
         let stdin = wait(system, &plan);
-        let count = report(system, fds, mem, r#in, out, nsubscriptions, start, stdin)?;
+        let count = report(system, files, mem, r#in, out, nsubscriptions, start, stdin)?;
         if count > 0 {
             return mem.write(nevents, count);
         }
@@ -83,8 +106,12 @@ pub fn poll_oneoff<S: System>(
 
 /// Whether `out` starts in the list `in` but not at its start. An event is smaller than a subscription, so a list
 /// of events that starts at or before the subscriptions never reaches one that is not served yet.
-fn starts_inside(r#in: Ptr<Subscription>, out: Ptr<Event>, nsubscriptions: Size) -> bool {
-    let size = u64::try_from(Subscription::SIZE).unwrap_or(u64::MAX);
+fn starts_inside<const N: usize, T: AnySubscription<N>>(
+    r#in: Ptr<T>,
+    out: Ptr<Event>,
+    nsubscriptions: Size,
+) -> bool {
+    let size = u64::try_from(N).unwrap_or(u64::MAX);
     let start = u64::from(r#in.address());
     let end = start.saturating_add(size.saturating_mul(u64::from(nsubscriptions)));
     let out = u64::from(out.address());
@@ -99,12 +126,12 @@ struct Plan {
     stdin: bool,
 }
 
-/// First pass over the subscriptions: what to wait for, and whether all of them mean something.
-fn plan<S: System>(
+/// First pass over the subscriptions: what to wait for, and whether all of them can be served.
+fn plan<S: System, const N: usize, T: AnySubscription<N>>(
     system: &mut S,
     fds: &FdTable,
     mem: &GuestMemory<'_>,
-    r#in: Ptr<Subscription>,
+    r#in: Ptr<T>,
     nsubscriptions: Size,
     start: Result<Timestamp, Errno>,
 ) -> Result<Plan, Error> {
@@ -113,16 +140,20 @@ fn plan<S: System>(
         stdin: false,
     };
     for index in 0..nsubscriptions {
-        let subscription: Subscription = mem.read(r#in.element(index)?)?;
+        let subscription: Subscription = mem.read(r#in.element(index)?)?.into();
         let remaining = match subscription.u {
-            SubscriptionU::Clock { id, timeout, flags } => {
-                remaining(system, id, timeout, flags, start).unwrap_or(0)
+            SubscriptionU::Clock { id, timeout, flags } => remaining(system, id, timeout, flags, start)?,
+            SubscriptionU::FdRead(fd) => match source(fds, fd)? {
+                Source::Stdin => {
+                    plan.stdin = true;
+                    continue;
+                }
+                Source::File(_) => 0,
+            },
+            SubscriptionU::FdWrite(fd) => {
+                check_writable(fds, fd)?;
+                0
             }
-            SubscriptionU::FdRead(fd) if readable(fds, fd).is_ok() => {
-                plan.stdin = true;
-                continue;
-            }
-            SubscriptionU::FdRead(_) | SubscriptionU::FdWrite(_) => 0,
         };
         plan.timeout = Some(plan.timeout.map_or(remaining, |least| least.min(remaining)));
     }
@@ -147,11 +178,11 @@ fn wait<S: System>(system: &mut S, plan: &Plan) -> Option<Result<StdinState, Err
     clippy::too_many_arguments,
     reason = "the call's own, with what the first pass found"
 )]
-fn report<S: System>(
+fn report<S: System, const N: usize, T: AnySubscription<N>>(
     system: &mut S,
-    fds: &FdTable,
+    files: &mut Files<'_>,
     mem: &mut GuestMemory<'_>,
-    r#in: Ptr<Subscription>,
+    r#in: Ptr<T>,
     out: Ptr<Event>,
     nsubscriptions: Size,
     start: Result<Timestamp, Errno>,
@@ -159,23 +190,20 @@ fn report<S: System>(
 ) -> Result<Size, Error> {
     let mut count: Size = 0;
     for index in 0..nsubscriptions {
-        let Subscription { userdata, u } = mem.read(r#in.element(index)?)?;
+        let Subscription { userdata, u } = mem.read(r#in.element(index)?)?.into();
         let (r#type, happened) = match u {
             SubscriptionU::Clock { id, timeout, flags } => (
                 Eventtype::Clock,
-                clock_happened(remaining(system, id, timeout, flags, start)),
+                clock_happened(remaining(system, id, timeout, flags, start)?),
             ),
             SubscriptionU::FdRead(fd) => (
                 Eventtype::FdRead,
-                match readable(fds, fd) {
-                    Ok(()) => stdin.and_then(stdin_happened),
-                    Err(errno) => Some(Err(errno)),
+                match source(files.fds, fd)? {
+                    Source::Stdin => stdin.and_then(stdin_happened),
+                    Source::File(file) => Some(files.left(file)),
                 },
             ),
-            SubscriptionU::FdWrite(fd) => (
-                Eventtype::FdWrite,
-                Some(writable(fds, fd).map(|()| (CONSOLE_ROOM, Eventrwflags::NONE))),
-            ),
+            SubscriptionU::FdWrite(_) => (Eventtype::FdWrite, Some(Ok((ROOM, Eventrwflags::NONE)))),
         };
         let event = match happened {
             None => continue,
@@ -200,18 +228,14 @@ fn report<S: System>(
     Ok(count)
 }
 
-/// `nbytes` of a console that takes whatever it is given: as in wasmtime, that there is room, not how much.
-const CONSOLE_ROOM: u64 = 1;
+/// `nbytes` of what takes whatever it is given: as in wasmtime, that there is room, not how much.
+const ROOM: u64 = 1;
 
 /// `nbytes` and flags of an event, or why the subscription could not be served; `None`: nothing happened.
 type Happened = Option<Result<(u64, Eventrwflags), Errno>>;
 
-fn clock_happened(remaining: Result<u64, Errno>) -> Happened {
-    match remaining {
-        Ok(0) => Some(Ok((0, Eventrwflags::NONE))),
-        Ok(_) => None,
-        Err(errno) => Some(Err(errno)),
-    }
+fn clock_happened(remaining: u64) -> Happened {
+    (remaining == 0).then_some(Ok((0, Eventrwflags::NONE)))
 }
 
 fn stdin_happened(state: Result<StdinState, Errno>) -> Happened {
@@ -242,21 +266,52 @@ fn remaining<S: System>(
     Ok(deadline.saturating_sub(system.clock_time(clock)?))
 }
 
-/// Whether a read of `fd` can be waited for.
-fn readable(fds: &FdTable, fd: Fd) -> Result<(), Errno> {
+/// Descriptors and the file systems behind them.
+struct Files<'a> {
+    fds: &'a FdTable,
+    mounts: &'a mut Mounts,
+}
+
+impl Files<'_> {
+    /// What is left to read of a file.
+    fn left(&mut self, file: &OpenFile) -> Result<(u64, Eventrwflags), Errno> {
+        let size = self.mounts.get(file.mount)?.stat(file.node)?.size;
+        match size.saturating_sub(file.position) {
+            0 => Ok((0, Eventrwflags::FD_READWRITE_HANGUP)),
+            left => Ok((left, Eventrwflags::NONE)),
+        }
+    }
+}
+
+/// What a read can be waited for on.
+enum Source<'a> {
+    Stdin,
+    File(&'a OpenFile),
+}
+
+/// Whether a read of `fd` can be waited for, and on what.
+fn source(fds: &FdTable, fd: Fd) -> Result<Source<'_>, Errno> {
     let entry = fds.get(fd)?;
-    match entry.descriptor {
-        Descriptor::Stdin => entry.require(Rights::FD_READ.union(Rights::POLL_FD_READWRITE)),
-        Descriptor::Output(_) => Err(Errno::BADF),
+    match &entry.descriptor {
+        Descriptor::Stdin { .. } => {
+            entry.require(Rights::FD_READ.union(Rights::POLL_FD_READWRITE))?;
+            Ok(Source::Stdin)
+        }
+        Descriptor::File(file) => {
+            entry.require(Rights::POLL_FD_READWRITE)?;
+            Ok(Source::File(file))
+        }
+        Descriptor::Output { .. } | Descriptor::Directory(_) => Err(Errno::BADF),
     }
 }
 
 /// Whether a write to `fd` can be waited for.
-fn writable(fds: &FdTable, fd: Fd) -> Result<(), Errno> {
+fn check_writable(fds: &FdTable, fd: Fd) -> Result<(), Errno> {
     let entry = fds.get(fd)?;
     match entry.descriptor {
-        Descriptor::Output(_) => entry.require(Rights::FD_WRITE.union(Rights::POLL_FD_READWRITE)),
-        Descriptor::Stdin => Err(Errno::BADF),
+        Descriptor::Output { .. } => entry.require(Rights::FD_WRITE.union(Rights::POLL_FD_READWRITE)),
+        Descriptor::File(_) => entry.require(Rights::POLL_FD_READWRITE),
+        Descriptor::Stdin { .. } | Descriptor::Directory(_) => Err(Errno::BADF),
     }
 }
 

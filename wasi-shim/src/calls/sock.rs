@@ -20,7 +20,10 @@ use crate::{
 /// The socket that `fd` names; no kind of descriptor is one.
 fn socket(fds: &FdTable, fd: Fd) -> Result<Infallible, Errno> {
     match fds.get(fd)?.descriptor {
-        Descriptor::Stdin | Descriptor::Output(_) => Err(Errno::NOTSOCK),
+        Descriptor::Stdin { .. }
+        | Descriptor::Output { .. }
+        | Descriptor::File(_)
+        | Descriptor::Directory(_) => Err(Errno::NOTSOCK),
     }
 }
 

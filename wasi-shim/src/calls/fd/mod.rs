@@ -1,28 +1,29 @@
 //! The `fd_*` calls: what works on an open descriptor.
 //!
-//! Layer: calls. Split by what they touch: [`io`] moves bytes, [`stat`] reads and sets attributes, [`sync`]
-//! concerns a file's storage, [`dir`] directories and preopens, [`table`] the numbers themselves.
+//! Layer: calls. Split by what they touch: [`read`] and [`write`] move bytes, [`seek`] positions, [`stat`] reads and
+//! sets attributes, [`sync`] concerns a file's storage, [`dir`] directories and preopens, [`table`] the numbers.
 
 pub mod dir;
-pub mod io;
 mod iovec;
+pub mod read;
+pub mod seek;
 pub mod stat;
 pub mod sync;
 pub mod table;
+pub mod write;
 
-use core::convert::Infallible;
-
-pub use self::{dir::*, io::*, stat::*, sync::*, table::*};
+pub use self::{dir::*, read::*, seek::*, stat::*, sync::*, table::*, write::*};
 use crate::{
-    abi::{Errno, types::Fd},
-    fd_table::{Descriptor, FdTable},
+    abi::Errno,
+    fd_table::{Descriptor, Entry, OpenFile},
 };
 
-/// The regular file that `fd` names; no kind of descriptor is one. BADF on a stream is wasmtime's choice, where
-/// POSIX has several.
-fn file(fds: &FdTable, fd: Fd) -> Result<Infallible, Errno> {
-    match fds.get(fd)?.descriptor {
-        Descriptor::Stdin | Descriptor::Output(_) => Err(Errno::BADF),
+/// The regular file that `entry` names. BADF on a stream and on a directory is wasmtime's choice, where POSIX has
+/// several.
+fn file(entry: &Entry) -> Result<&OpenFile, Errno> {
+    match &entry.descriptor {
+        Descriptor::File(file) => Ok(file),
+        Descriptor::Stdin { .. } | Descriptor::Output { .. } | Descriptor::Directory(_) => Err(Errno::BADF),
     }
 }
 

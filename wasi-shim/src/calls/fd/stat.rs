@@ -6,14 +6,15 @@ use super::file;
 use crate::{
     abi::{
         Errno,
-        layout::{Fdstat, Filestat},
+        layout::{Encode, Fdstat, Filestat},
         types::{Fd, Fdflags, Filesize, Fstflags, Rights, Timestamp},
     },
-    calls::check_times,
+    calls::{check_times, filestat, new_times},
     context::WasiCtx,
     error::Error,
     fd_table::Descriptor,
     memory::{GuestMemory, Ptr},
+    system::{System, realtime},
 };
 
 /// Returns type, flags and rights of a descriptor.
@@ -22,7 +23,8 @@ use crate::{
 /// errno fd_fdstat_get(fd fd, fdstat *stat);
 /// ```
 ///
-/// - `fd`: the descriptor. A standard stream is a character device whatever is behind it.
+/// - `fd`: the descriptor. A standard stream with a terminal behind it is a character device, else of unknown
+///   type; see [`Terminals`](crate::fd_table::Terminals).
 /// - `stat`: gets the attributes.
 ///
 /// **Errors:** BADF: `fd` is not open.
@@ -31,8 +33,7 @@ use crate::{
 ///
 /// **Layout:** 24 bytes: type u8 at 0, flags u16le at 2, base rights u64le at 8, inheriting rights u64le at 16.
 ///
-/// **Deviations:** wasmtime gives streams that are no terminal the type `unknown`, and the right to read or to
-/// write only.
+/// **Deviations:** wasmtime gives streams the right to read or to write only.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_fdstat_get>
 pub fn fd_fdstat_get<S>(
@@ -58,12 +59,12 @@ pub fn fd_fdstat_get<S>(
 /// ```
 ///
 /// - `fd`: the descriptor.
-/// - `flags`: the new flags. `nonblock` makes `fd_read` of standard input report AGAIN instead of waiting;
-///   `append` means nothing to a stream.
+/// - `flags`: the new flags. `nonblock` makes `fd_read` of standard input report AGAIN instead of waiting, and means
+///   nothing to a file; `append` means nothing to a stream.
 ///
 /// **Errors:**
 /// - INVAL: `flags` has an unknown bit, or one of `dsync`, `rsync`, `sync`, which cannot be changed.
-/// - BADF: `fd` is not open.
+/// - BADF: `fd` is not open, or is a directory (wasmtime's choice).
 /// - NOTCAPABLE: `fd` lacks the right `fd_fdstat_set_flags`.
 ///
 /// **Deviations:** wasmtime answers BADF on a stream.
@@ -76,6 +77,9 @@ pub fn fd_fdstat_set_flags<S>(
     flags: Fdflags,
 ) -> Result<(), Error> {
     let entry = ctx.fds.get_mut(fd)?;
+    if matches!(entry.descriptor, Descriptor::Directory(_)) {
+        return Err(Errno::BADF.into());
+    }
     entry.require(Rights::FD_FDSTAT_SET_FLAGS)?;
     if !Fdflags::APPEND.union(Fdflags::NONBLOCK).contains(flags) {
         return Err(Errno::INVAL.into());
@@ -121,7 +125,8 @@ pub fn fd_fdstat_set_rights<S>(
 /// ```
 ///
 /// - `fd`: the descriptor.
-/// - `buf`: gets the attributes. Of a standard stream all are 0 but the type.
+/// - `buf`: gets the attributes. Of a standard stream all are 0 but the type. Of others, `dev` counts the file systems
+///   of the guest from 1.
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open.
@@ -132,8 +137,6 @@ pub fn fd_fdstat_set_rights<S>(
 /// **Layout:** 64 bytes: dev u64le at 0, ino u64le at 8, type u8 at 16, nlink u64le at 24, size u64le at 32,
 /// atim, mtim, ctim u64le (nanoseconds since 1970) at 40, 48, 56.
 ///
-/// **Deviations:** wasmtime gives streams that are no terminal the type `unknown`.
-///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_filestat_get>
 pub fn fd_filestat_get<S>(
     ctx: &mut WasiCtx<S>,
@@ -141,21 +144,38 @@ pub fn fd_filestat_get<S>(
     fd: Fd,
     buf: Ptr<Filestat>,
 ) -> Result<(), Error> {
+    filestat_get(ctx, mem, fd, buf)
+}
+
+/// [`fd_filestat_get`] with any layout of the result.
+pub(in crate::calls) fn filestat_get<S, const N: usize, F: Encode<N> + From<Filestat>>(
+    ctx: &mut WasiCtx<S>,
+    mem: &mut GuestMemory<'_>,
+    fd: Fd,
+    buf: Ptr<F>,
+) -> Result<(), Error> {
     let entry = ctx.fds.get(fd)?;
     entry.require(Rights::FD_FILESTAT_GET)?;
-    let value = match entry.descriptor {
-        Descriptor::Stdin | Descriptor::Output(_) => Filestat {
-            dev: 0,
-            ino: 0,
-            filetype: entry.descriptor.filetype(),
-            nlink: 0,
-            size: 0,
-            atim: 0,
-            mtim: 0,
-            ctim: 0,
-        },
+    mem.check(buf)?;
+    let (mount, node) = match &entry.descriptor {
+        Descriptor::Stdin { .. } | Descriptor::Output { .. } => {
+            let value = Filestat {
+                dev: 0,
+                ino: 0,
+                filetype: entry.descriptor.filetype(),
+                nlink: 0,
+                size: 0,
+                atim: 0,
+                mtim: 0,
+                ctim: 0,
+            };
+            return mem.write(buf, value.into());
+        }
+        Descriptor::File(file) => (file.mount, file.node),
+        Descriptor::Directory(directory) => (directory.mount, directory.node),
     };
-    mem.write(buf, value)
+    let value = filestat(&mut ctx.mounts, mount, node)?;
+    mem.write(buf, value.into())
 }
 
 /// Sets the size of a file.
@@ -167,16 +187,29 @@ pub fn fd_filestat_get<S>(
 /// - `fd`: the file.
 /// - `size`: the new size in bytes; new bytes are zero.
 ///
-/// **Errors:** BADF: `fd` is not open, or is a stream.
+/// **Errors:**
+/// - BADF: `fd` is not open, or is no regular file.
+/// - INVAL: `fd` is not open for writing (POSIX's answer, and wasmtime's), or `size` is beyond 2^63 - 1.
+/// - NOTCAPABLE: `fd` lacks the right `fd_filestat_set_size`.
+/// - FBIG: `size` is beyond the largest size of a file.
+/// - ROFS: the file system cannot be changed.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_filestat_set_size>
-pub fn fd_filestat_set_size<S>(
+pub fn fd_filestat_set_size<S: System>(
     ctx: &mut WasiCtx<S>,
     _mem: &mut GuestMemory<'_>,
     fd: Fd,
-    _size: Filesize,
+    size: Filesize,
 ) -> Result<(), Error> {
-    match file(&ctx.fds, fd)? {}
+    let entry = ctx.fds.get(fd)?;
+    let file = file(entry)?;
+    if !file.access.write || i64::try_from(size).is_err() {
+        return Err(Errno::INVAL.into());
+    }
+    entry.require(Rights::FD_FILESTAT_SET_SIZE)?;
+    let fs = ctx.mounts.writable(file.mount)?;
+    let system = &mut ctx.system;
+    Ok(fs.set_size(file.handle, size, &mut || realtime(system))?)
 }
 
 /// Sets the times of a file or directory.
@@ -185,23 +218,36 @@ pub fn fd_filestat_set_size<S>(
 /// errno fd_filestat_set_times(fd fd, timestamp atim, timestamp mtim, fstflags fst_flags);
 /// ```
 ///
-/// - `fd`: the file or directory.
+/// - `fd`: the file or directory, however it was opened.
 /// - `atim`, `mtim`: times of access and of change, in nanoseconds since 1970.
 /// - `fst_flags`: which of them to set, and whether to the value given or to now.
 ///
 /// **Errors:**
 /// - INVAL: `fst_flags` has an unknown bit, or asks for both the value and now.
 /// - BADF: `fd` is not open, or is a stream.
+/// - NOTCAPABLE: `fd` lacks the right `fd_filestat_set_times`.
+/// - ROFS: the file system cannot be changed.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_filestat_set_times>
-pub fn fd_filestat_set_times<S>(
+pub fn fd_filestat_set_times<S: System>(
     ctx: &mut WasiCtx<S>,
     _mem: &mut GuestMemory<'_>,
     fd: Fd,
-    _atim: Timestamp,
-    _mtim: Timestamp,
+    atim: Timestamp,
+    mtim: Timestamp,
     fst_flags: Fstflags,
 ) -> Result<(), Error> {
     check_times(fst_flags)?;
-    match file(&ctx.fds, fd)? {}
+    let entry = ctx.fds.get(fd)?;
+    let (mount, node) = match &entry.descriptor {
+        Descriptor::Stdin { .. } | Descriptor::Output { .. } => return Err(Errno::BADF.into()),
+        Descriptor::File(file) => (file.mount, file.node),
+        Descriptor::Directory(directory) => (directory.mount, directory.node),
+    };
+    entry.require(Rights::FD_FILESTAT_SET_TIMES)?;
+    let fs = ctx.mounts.writable(mount)?;
+    let system = &mut ctx.system;
+    let now = &mut || realtime(system);
+    let (atim, mtim) = new_times(atim, mtim, fst_flags, now);
+    Ok(fs.set_times(node, atim, mtim, now)?)
 }

@@ -2,7 +2,14 @@
 //!
 //! Layer: calls.
 
-use crate::{abi::types::Fd, context::WasiCtx, error::Error, memory::GuestMemory};
+use crate::{
+    abi::types::Fd,
+    context::WasiCtx,
+    error::Error,
+    fd_table::{Descriptor, Entry},
+    memory::GuestMemory,
+    mounts::Mounts,
+};
 
 /// Closes a descriptor.
 ///
@@ -10,13 +17,15 @@ use crate::{abi::types::Fd, context::WasiCtx, error::Error, memory::GuestMemory}
 /// errno fd_close(fd fd);
 /// ```
 ///
-/// - `fd`: the descriptor. The standard streams can be closed too; the machine's console stays as it is.
+/// - `fd`: the descriptor. The standard streams can be closed too; the machine's console stays as it is. So can
+///   preopens; what was opened through one stays open.
 ///
 /// **Errors:** BADF: `fd` is not open.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_close>
 pub fn fd_close<S>(ctx: &mut WasiCtx<S>, _mem: &mut GuestMemory<'_>, fd: Fd) -> Result<(), Error> {
-    ctx.fds.remove(fd)?;
+    let entry = ctx.fds.remove(fd)?;
+    release(&mut ctx.mounts, &entry);
     Ok(())
 }
 
@@ -26,13 +35,27 @@ pub fn fd_close<S>(ctx: &mut WasiCtx<S>, _mem: &mut GuestMemory<'_>, fd: Fd) -> 
 /// errno fd_renumber(fd fd, fd to);
 /// ```
 ///
-/// - `fd`: the descriptor to move; closed afterwards.
+/// - `fd`: the descriptor to move; closed afterwards. Flags, rights and position move with it, and that it is a preopen.
 /// - `to`: the number to replace; what it named is closed. If it is `fd`, nothing changes.
 ///
 /// **Errors:** BADF: `fd` or `to` is not open. Unlike `dup2`, the call makes no new number, as in wasmtime.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_renumber>
 pub fn fd_renumber<S>(ctx: &mut WasiCtx<S>, _mem: &mut GuestMemory<'_>, fd: Fd, to: Fd) -> Result<(), Error> {
-    ctx.fds.renumber(fd, to)?;
+    if let Some(replaced) = ctx.fds.renumber(fd, to)? {
+        release(&mut ctx.mounts, &replaced);
+    }
     Ok(())
+}
+
+/// Closes what a descriptor named.
+fn release(mounts: &mut Mounts, entry: &Entry) {
+    let (mount, handle) = match &entry.descriptor {
+        Descriptor::Stdin { .. } | Descriptor::Output { .. } => return,
+        Descriptor::File(file) => (file.mount, file.handle),
+        Descriptor::Directory(directory) => (directory.mount, directory.handle),
+    };
+    if let Ok(fs) = mounts.get(mount) {
+        fs.close(handle);
+    }
 }

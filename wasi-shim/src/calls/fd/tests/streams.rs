@@ -1,11 +1,17 @@
 //! Tests of the `fd_*` calls on the standard streams, but for those that move bytes (see `io/tests.rs`).
 //! The errnos on a stream are those that wasmtime 50.0.1 gave when called with the same arguments.
 
-use super::*;
+use super::super::*;
 use crate::{
-    abi::types::{Advice, Fdflags, Fstflags, Param, Rights, Whence},
+    abi::{
+        Errno,
+        types::{Advice, Fd, Fdflags, Fstflags, Param, Rights, Whence},
+    },
     calls::testbed::{Bed, FDS, SIZE},
+    context::WasiCtxBuilder,
+    fd_table::Terminals,
     memory::Ptr,
+    testing::TestSystem,
 };
 
 /// What a call answers for each of [`FDS`]: standard input, output, error, and two that are not open.
@@ -78,10 +84,10 @@ fn times_that_contradict_themselves_are_inval_before_all_else() {
     Bed::new().errno(|c, m| fd_filestat_set_times(c, m, 99, 0, 0, flags), Errno::INVAL);
 }
 
-/// `fs_filetype` 2 (character device), `fs_flags`, the right and those of all streams, nothing to inherit.
+/// `fs_filetype` 0 (unknown), `fs_flags`, the right and those of all streams, nothing to inherit.
 fn fdstat(flags: u8, right: u8) -> [u8; 24] {
     [
-        2,
+        0,
         0,
         flags,
         0,
@@ -135,13 +141,37 @@ fn fd_fdstat_get_errors() {
 
 #[test]
 fn fd_filestat_get_of_the_standard_streams() {
-    let mut stat = [0; 64];
-    stat[16] = 2;
     for fd in 0..3 {
         Bed::new().ok(
             |c, m| fd_filestat_get(c, m, fd, Ptr::new(SIZE - 64)),
-            &[(SIZE - 64, &stat)],
+            &[(SIZE - 64, &[0; 64])],
         );
+    }
+}
+
+#[test]
+fn a_terminal_is_a_character_device() {
+    let none = Terminals::default();
+    let choices = [
+        Terminals { stdin: true, ..none },
+        Terminals { stdout: true, ..none },
+        Terminals { stderr: true, ..none },
+    ];
+    for (terminal, terminals) in (0..3).zip(choices) {
+        let mut bed = Bed::of(
+            WasiCtxBuilder::new()
+                .terminals(terminals)
+                .build(TestSystem::default()),
+        );
+        for fd in 0..3 {
+            let filetype = if fd == terminal { 2 } else { 0 };
+            let mut fdstat = fdstat(0, if fd == 0 { 2 } else { 0x40 });
+            fdstat[0] = filetype;
+            bed.ok(|c, m| fd_fdstat_get(c, m, fd, Ptr::new(0)), &[(0, &fdstat)]);
+            let mut filestat = [0; 64];
+            filestat[16] = filetype;
+            bed.ok(|c, m| fd_filestat_get(c, m, fd, Ptr::new(64)), &[(64, &filestat)]);
+        }
     }
 }
 

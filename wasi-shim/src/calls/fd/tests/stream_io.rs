@@ -2,12 +2,17 @@
 
 use alloc::vec::Vec;
 
-use super::*;
+use super::super::*;
 use crate::{
+    abi::{
+        Errno,
+        types::{Fdflags, Rights},
+    },
     calls::{
         fd::{fd_fdstat_set_flags, fd_fdstat_set_rights, fd_renumber},
         testbed::{Bed, SIZE, le32},
     },
+    memory::Ptr,
     testing::{Stdin, TestSystem},
 };
 

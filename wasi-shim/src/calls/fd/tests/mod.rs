@@ -1,0 +1,4 @@
+//! Tests of the `fd_*` calls.
+
+mod stream_io;
+mod streams;
