@@ -109,7 +109,7 @@ fn resolve_imports<S: System + 'static>(
         return Ok(found);
     }
     Err(Outcome::Refused(format!(
-        "it imports what nothing here provides (only wasi_snapshot_preview1 is): {}",
+        "it imports what nothing here provides (only wasi_snapshot_preview1 and wasi_unstable are): {}",
         problems.join(", ")
     )))
 }

@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use boot_tests::bytes::parse_hex;
 use boot_tests::manifest::Manifest;
 
-use crate::toolchain::{cargo, output, run, sysroot};
+use crate::toolchain::{cargo, compile, output, run, sysroot};
 
 /// The target of the guests in Rust.
 const TARGET: &str = "wasm32-wasip1";
@@ -178,7 +178,7 @@ fn cargo_build(root: &Path, what: &[&str]) -> Result<PathBuf> {
     if !sysroot()?.join("lib/rustlib").join(TARGET).join("lib").exists() {
         build_std(&mut command)?;
     }
-    run(&mut command)?;
+    compile(&mut command)?;
     Ok(target_dir.join(TARGET).join("release"))
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::arch::Arch;
-use crate::toolchain::{BUILD_STD, cargo, root, run};
+use crate::toolchain::{BUILD_STD, cargo, compile, root};
 use crate::{guests, kernel};
 
 /// Builds everything for `arch` into `out`/<arch>/: `hermit-wasm` (the application), `hermit-loader`, and
@@ -34,10 +34,12 @@ pub(crate) fn build_launcher() -> Result<PathBuf> {
     for arch in Arch::ALL {
         build(arch, &out)?;
     }
-    run(cargo()
-        .args(["build", "--locked", "--release", "--package", "hermit-wasm"])
-        .env("CARGO_TARGET_DIR", root().join("target"))
-        .env("HERMIT_WASM_IMAGES", &out))?;
+    compile(
+        cargo()
+            .args(["build", "--locked", "--release", "--package", "hermit-wasm"])
+            .env("CARGO_TARGET_DIR", root().join("target"))
+            .env("HERMIT_WASM_IMAGES", &out),
+    )?;
     Ok(root().join("target/release/hermit-wasm"))
 }
 
@@ -49,21 +51,23 @@ pub(crate) fn default_out() -> PathBuf {
 /// Builds the application with the kernel `object` and the module `embedded` inside.
 fn build_app(arch: Arch, object: &Path, embedded: &Path) -> Result<PathBuf> {
     let target_dir = root().join("target/app");
-    run(cargo()
-        .args([
-            "build",
-            "--locked",
-            "--release",
-            "--package",
-            "kernel-app",
-            "--bin",
-            "kernel-app",
-        ])
-        .args(["--target", arch.app_target()])
-        .args(BUILD_STD)
-        .env("CARGO_TARGET_DIR", &target_dir)
-        .env("HERMIT_WASM_KERNEL", object)
-        .env("HERMIT_WASM_EMBEDDED", embedded))?;
+    compile(
+        cargo()
+            .args([
+                "build",
+                "--locked",
+                "--release",
+                "--package",
+                "kernel-app",
+                "--bin",
+                "kernel-app",
+            ])
+            .args(["--target", arch.app_target()])
+            .args(BUILD_STD)
+            .env("CARGO_TARGET_DIR", &target_dir)
+            .env("HERMIT_WASM_KERNEL", object)
+            .env("HERMIT_WASM_EMBEDDED", embedded),
+    )?;
     Ok(target_dir.join(arch.app_target()).join("release/kernel-app"))
 }
 
@@ -74,8 +78,8 @@ fn build_loader(arch: Arch, app: Option<&Path>) -> Result<PathBuf> {
     } else {
         "target/loader"
     });
-    let mut build = cargo();
-    build
+    let mut loader = cargo();
+    loader
         .current_dir(root().join("loader"))
         .args(["build", "--locked", "--release", "--bin", "hermit-loader"])
         .args(["--target", arch.kernel_target()])
@@ -83,9 +87,9 @@ fn build_loader(arch: Arch, app: Option<&Path>) -> Result<PathBuf> {
         .env("CARGO_TARGET_DIR", &target_dir)
         .env_remove("HERMIT_WASM_APP");
     if let Some(app) = app {
-        build.env("HERMIT_WASM_APP", app);
+        loader.env("HERMIT_WASM_APP", app);
     }
-    run(&mut build)?;
+    compile(&mut loader)?;
     Ok(target_dir
         .join(arch.kernel_target())
         .join("release/hermit-loader"))

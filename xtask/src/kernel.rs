@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::arch::Arch;
-use crate::toolchain::{BUILD_STD, cargo, output, root, run, tool};
+use crate::toolchain::{BUILD_STD, cargo, compile, output, root, run, tool};
 
 const CRATE: &str = "hermit-kernel";
 
@@ -18,16 +18,15 @@ pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
     let work = root().join("target/hermit-kernel");
     let workspace = prepare_source(&work)?;
 
-    let mut build = cargo();
-    build
+    let mut kernel = cargo();
+    kernel
         .current_dir(&workspace)
         .args(["build", "--locked", "--release", "--target", arch.kernel_target()])
         .args(BUILD_STD)
-        .arg("--quiet")
         .env("CARGO_TARGET_DIR", work.join("build"))
         // The first as upstream builds it: parts of the kernel alias mutable references. Its warnings are not ours.
         .env("RUSTFLAGS", "-Zmutable-noalias=no -Awarnings");
-    run(&mut build)?;
+    compile(&mut kernel)?;
 
     let library = work
         .join("build")

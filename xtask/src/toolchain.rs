@@ -1,8 +1,9 @@
 //! Finds the tools that come with the Rust toolchain, and runs commands with errors that say what failed.
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -72,6 +73,27 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("cannot start: {shown}"))?;
+    if !status.success() {
+        bail!("failed ({status}): {shown}");
+    }
+    Ok(())
+}
+
+/// Runs a cargo build: shows what it compiles, and nothing when there was nothing to do.
+pub(crate) fn compile(command: &mut Command) -> Result<()> {
+    let shown = describe(command);
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start: {shown}"))?;
+    let messages = child.stderr.take().context("no messages")?;
+    for line in BufReader::new(messages).lines() {
+        let line = line?;
+        if !line.trim_start().starts_with("Finished ") {
+            eprintln!("{line}");
+        }
+    }
+    let status = child.wait()?;
     if !status.success() {
         bail!("failed ({status}): {shown}");
     }
