@@ -4,7 +4,7 @@
 //! POSIX shells; the kernel takes its own words first, `--` ends them, the application's follow:
 //!
 //! ```text
-//! [-freq MHZ] -- [--log=LEVEL] [--console=framed] [--file=MODULE] [--argv0=NAME] [--env=K=V]… -- [ARGS…]
+//! [-freq MHZ] -- [--log=LEVEL] [--console=framed|shared] [--terminals=LIST] [--file=MODULE] [--argv0=NAME] [--env=K=V]… -- [ARGS…]
 //! ```
 
 use alloc::borrow::Cow;
@@ -48,6 +48,18 @@ pub fn quote(word: &str) -> Cow<'_, str> {
     Cow::Owned(quoted)
 }
 
+/// What the serial line carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Console {
+    /// The guest's bytes as they are.
+    #[default]
+    Plain,
+    /// The protocol of [`crate::console`], version 1, for a launcher at the other end.
+    Framed,
+    /// Version 2: the launcher also sees the machine's memory.
+    Shared,
+}
+
 /// The parts of a boot line; [`BootLine::build`] puts them together.
 #[derive(Clone, Debug, Default)]
 pub struct BootLine {
@@ -55,8 +67,10 @@ pub struct BootLine {
     pub tsc_mhz: Option<u32>,
     /// Level of the kernel's and the application's log.
     pub log: Option<String>,
-    /// Whether a launcher that speaks the protocol of [`crate::console`] is at the other end of the serial line.
-    pub framed: bool,
+    /// What the serial line carries.
+    pub console: Console,
+    /// Which of `stdin`, `stdout` and `stderr` are terminals; none: what the application takes to be usual.
+    pub terminals: Vec<String>,
     /// A path inside the VM to read the module from; without one it is the boot module or the embedded one.
     pub file: Option<String>,
     /// The guest's argv\[0\].
@@ -83,8 +97,13 @@ impl BootLine {
         if let Some(level) = &self.log {
             option("--log", level);
         }
-        if self.framed {
-            option("--console", "framed");
+        match self.console {
+            Console::Plain => {}
+            Console::Framed => option("--console", "framed"),
+            Console::Shared => option("--console", "shared"),
+        }
+        if !self.terminals.is_empty() {
+            option("--terminals", &self.terminals.join(","));
         }
         if let Some(file) = &self.file {
             option("--file", file);
@@ -229,7 +248,8 @@ mod tests {
         let line = BootLine {
             tsc_mhz: Some(2400),
             log: Some("debug".into()),
-            framed: true,
+            console: Console::Framed,
+            terminals: vec!["stdin".into(), "stderr".into()],
             file: Some("/root/m.wasm".into()),
             argv0: Some("m.wasm".into()),
             env: vec![("A".into(), "1".into()), ("B".into(), "x y=z".into())],
@@ -237,7 +257,7 @@ mod tests {
         };
         assert_eq!(
             line.build(),
-            r"-freq 2400 -- --log=debug --console=framed --file=/root/m.wasm --argv0=m.wasm --env=A=1 '--env=B=x y=z' -- -i 12 -- '' 'it'\''s'"
+            r"-freq 2400 -- --log=debug --console=framed --terminals=stdin,stderr --file=/root/m.wasm --argv0=m.wasm --env=A=1 '--env=B=x y=z' -- -i 12 -- '' 'it'\''s'"
         );
     }
 
@@ -245,7 +265,7 @@ mod tests {
     fn what_is_built_is_what_is_read() {
         let line = BootLine {
             tsc_mhz: None,
-            framed: true,
+            console: Console::Shared,
             argv0: Some("--env=odd name\n".into()),
             env: TRICKY
                 .iter()

@@ -28,7 +28,7 @@ pub(crate) fn main(arguments: &[String], environment: &[(String, String)]) -> ! 
             // Whoever started the machine with a wrong boot line may well have meant to speak the protocol.
             let framed = arguments
                 .iter()
-                .any(|word| word == "framed" || word == "--console=framed");
+                .any(|word| matches!(word.trim_start_matches("--console="), "framed" | "shared"));
             let console = if framed {
                 Console::framed()
             } else {
@@ -41,6 +41,7 @@ pub(crate) fn main(arguments: &[String], environment: &[(String, String)]) -> ! 
     let console = match config.console {
         config::Console::Plain => Console::plain(),
         config::Console::Framed => Console::framed(),
+        config::Console::Shared => Console::shared(),
     };
 
     let boot_module = boot_module();

@@ -3,7 +3,7 @@
 //! Layer: pure; words in, values out. Grammar, in any order up to the first word that is no option:
 //!
 //! ```text
-//! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed] [--terminals LIST] [--log LEVEL] [--] [ARGS…]
+//! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed|shared] [--terminals LIST] [--log LEVEL] [--] [ARGS…]
 //! ```
 
 use alloc::borrow::ToOwned as _;
@@ -41,6 +41,8 @@ pub enum Console {
     Plain,
     /// The console protocol, spoken with a launcher.
     Framed,
+    /// The same, with a launcher that sees this machine's memory.
+    Shared,
 }
 
 /// Why a boot line cannot be understood.
@@ -166,7 +168,8 @@ impl Config {
                 self.console = match value {
                     "plain" => Console::Plain,
                     "framed" => Console::Framed,
-                    _ => return Err(invalid("--console", value, "plain or framed")),
+                    "shared" => Console::Shared,
+                    _ => return Err(invalid("--console", value, "plain, framed or shared")),
                 }
             }
             "--terminals" => self.terminals = Some(parse_terminals(value)?),
@@ -236,6 +239,7 @@ mod tests {
         let config = parse(&[]).unwrap();
         assert_eq!(config, Config::new());
         assert_eq!(config.console, Console::Plain);
+        assert_eq!(parse(&["--console=shared"]).unwrap().console, Console::Shared);
     }
 
     #[test]
@@ -313,10 +317,12 @@ mod tests {
             stderr: true,
         };
         assert_eq!(parse(&[]).unwrap().terminals(), all);
-        assert_eq!(
-            parse(&["--console", "framed"]).unwrap().terminals(),
-            Terminals::default()
-        );
+        for console in ["framed", "shared"] {
+            assert_eq!(
+                parse(&["--console", console]).unwrap().terminals(),
+                Terminals::default()
+            );
+        }
         let some = parse(&["--console", "framed", "--terminals", "stderr,stdin"]).unwrap();
         assert_eq!(some.terminals(), Terminals { stdout: false, ..all });
         assert_eq!(

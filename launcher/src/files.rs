@@ -95,7 +95,7 @@ impl Drop for QemuFile {
 }
 
 /// Lets children inherit `file` and returns the name under which they find it; `None` without /proc.
-fn inherited(file: &File) -> Option<PathBuf> {
+pub(crate) fn inherited(file: &File) -> Option<PathBuf> {
     let name = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     // Opening it by that name is what QEMU will do.
     File::open(&name).ok()?;

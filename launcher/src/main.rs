@@ -1,7 +1,7 @@
 //! `hermit-wasm`: runs WASI programs in a Hermit microVM on the host it is called on.
 //!
 //! The way of a run: [`cli`] understands the command line, [`module`] looks at the module, [`accel`] chooses KVM or
-//! TCG, [`qemu`] starts the machine with the [`image`] that this program carries, [`session`] connects it until the
+//! TCG, [`qemu`] starts the machine with the [`image`] that this program carries and [`memory`] of its own, [`session`] connects it until the
 //! guest ends, [`outcome`] makes an exit code of that. [`run`] holds them together.
 
 #[cfg(not(target_os = "linux"))]
@@ -14,6 +14,7 @@ mod cli;
 mod failure;
 mod files;
 mod image;
+mod memory;
 mod module;
 mod outcome;
 mod qemu;

@@ -1,17 +1,18 @@
 //! One run, from the command line to the exit code: checks what can be checked, chooses, boots, and reports.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use boot_protocol::boot_line::BootLine;
+use boot_protocol::boot_line::{BootLine, Console};
 
 use crate::accel::{self, Decision, Look, Memory};
 use crate::cli::{AccelChoice, Run};
 use crate::failure::Failure;
 use crate::files::{self, QemuFile};
 use crate::image;
+use crate::memory::{self, GuestMemory};
 use crate::module::{self, Module};
 use crate::outcome::{self, Outcome};
 use crate::qemu::discover;
@@ -131,12 +132,25 @@ fn boot_line(run: &Run) -> Result<BootLine, Failure> {
         // Measured while other things are done, and filled in at the end.
         tsc_mhz: None,
         log: run.log.map(|level| level.name().to_string()),
-        framed: true,
+        console: Console::Framed,
+        terminals: terminals(),
         file: None,
         argv0: run.argv0()?,
         env: run.environment(|key| std::env::var_os(key))?,
         args: run.args()?,
     })
+}
+
+/// Which standard streams are terminals.
+fn terminals() -> Vec<String> {
+    [
+        ("stdin", io::stdin().is_terminal()),
+        ("stdout", io::stdout().is_terminal()),
+        ("stderr", io::stderr().is_terminal()),
+    ]
+    .into_iter()
+    .filter_map(|(name, terminal)| terminal.then(|| name.to_string()))
+    .collect()
 }
 
 /// Refuses a module that cannot possibly fit.
@@ -164,6 +178,7 @@ impl Plan<'_> {
             machine: self.run.machine,
             accelerator,
             memory: self.run.memory,
+            memory_file: None,
             kernel: self.image.name(),
             initrd: self.module.as_ref().map(|module| module.file.name()),
             boot_line,
@@ -217,7 +232,7 @@ impl Plan<'_> {
     /// Boots the image under KVM up to its first sign of life. An `Err` is something that TCG cannot help either.
     fn try_kvm(&self, signals: &Signals) -> Result<Trial, Failure> {
         let line = BootLine {
-            framed: true,
+            console: Console::Framed,
             ..BootLine::default()
         }
         .build();
@@ -231,7 +246,7 @@ impl Plan<'_> {
             show_text: false,
             verbose: 0,
         };
-        let report = session::run(&mut process, signals, &terms);
+        let report = session::run(&mut process, signals, &terms, None);
         let words = outcome::first_line(&report.qemu.text());
         Ok(match report.ending {
             Ending::Started => Trial::Verdict(Ok(())),
@@ -257,10 +272,33 @@ impl Plan<'_> {
         })
     }
 
+    /// Memory for the machine that this program sees too; without it the console is only slower.
+    fn memory(&self) -> Option<GuestMemory> {
+        let size = memory::rounded(self.run.memory);
+        match GuestMemory::new(size, self.run.machine.ram()) {
+            Ok(memory) => Some(memory),
+            Err(error) => {
+                self.progress
+                    .say(|| format!("the machine's memory is not shared: {error}"));
+                None
+            }
+        }
+    }
+
     /// Boots, and stays until the end.
     fn boot(&self, accelerator: Accelerator, signals: &Signals) -> Result<Outcome, Failure> {
-        let line = self.line(&self.boot_line)?;
-        let mut process = self.start(&self.setup(accelerator, &line))?;
+        let memory = self.memory();
+        let line = self.line(&BootLine {
+            console: if memory.is_some() {
+                Console::Shared
+            } else {
+                Console::Framed
+            },
+            ..self.boot_line.clone()
+        })?;
+        let mut setup = self.setup(accelerator, &line);
+        setup.memory_file = memory.as_ref().map(GuestMemory::name);
+        let mut process = self.start(&setup)?;
         let terms = Terms {
             deadline: self.deadline,
             boot_deadline: Instant::now() + longest_boot(accelerator),
@@ -268,7 +306,7 @@ impl Plan<'_> {
             show_text: self.run.verbose > 0 || self.run.log.is_some(),
             verbose: self.run.verbose,
         };
-        let report = session::run(&mut process, signals, &terms);
+        let report = session::run(&mut process, signals, &terms, memory.as_ref());
         let status = process.ended().ok().flatten();
         // Whatever it still does, nobody waits for it.
         process.kill();
@@ -291,7 +329,8 @@ impl Plan<'_> {
         };
         // By hand, there is nobody who understands frames.
         let line = self.line(&BootLine {
-            framed: false,
+            console: Console::Plain,
+            terminals: Vec::new(),
             ..self.boot_line.clone()
         })?;
         let mut setup = self.setup(accelerator, &line);

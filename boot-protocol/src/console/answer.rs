@@ -13,12 +13,17 @@ const DATA: u8 = 0x81;
 const READY: u8 = 0x82;
 /// TIME's answer: `nanoseconds:u64le`.
 const TIME: u8 = 0x83;
+/// READ's other answer: `length:u32le`; the bytes of standard input lie in the window.
+const DATA_WINDOW: u8 = 0x84;
+/// SYNC's answer.
+const SYNCED: u8 = 0x85;
 
 /// READY's flag for end of file.
 const READY_EOF: u8 = 1;
 
 const READY_LENGTH: usize = 5;
 const TIME_LENGTH: usize = 8;
+const DATA_WINDOW_LENGTH: usize = 4;
 
 /// An answer for the host to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +39,10 @@ pub enum Reply<'a> {
     },
     /// Nanoseconds since 1970-01-01 UTC.
     Time(u64),
+    /// So many bytes of standard input lie in the window, no more than were asked for; none at the end of file.
+    DataWindow(u32),
+    /// All spans before the SYNC have been read.
+    Synced,
 }
 
 impl Reply<'_> {
@@ -54,6 +63,8 @@ impl Reply<'_> {
                 put(READY, &[if *eof { READY_EOF } else { 0 }, a, b, c, d]);
             }
             Self::Time(nanoseconds) => put(TIME, &nanoseconds.to_le_bytes()),
+            Self::DataWindow(length) => put(DATA_WINDOW, &length.to_le_bytes()),
+            Self::Synced => put(SYNCED, &[]),
         }
     }
 }
@@ -75,6 +86,13 @@ pub enum Answer {
     },
     /// Nanoseconds since 1970-01-01 UTC.
     Time(u64),
+    /// Bytes of standard input lie in the window.
+    DataWindow {
+        /// Number of bytes. Not checked: it may be more than were asked for, or than the window holds.
+        length: u32,
+    },
+    /// All spans before the SYNC have been read.
+    Synced,
 }
 
 /// What [`AnswerParser::feed`] did.
@@ -233,6 +251,8 @@ impl AnswerParser {
             DATA => self.length() <= space,
             READY => self.length() == READY_LENGTH,
             TIME => self.length() == TIME_LENGTH,
+            DATA_WINDOW => self.length() == DATA_WINDOW_LENGTH,
+            SYNCED => self.length() == 0,
             kind => return Err(AnswerError::UnknownKind(kind)),
         };
         if self.taken == ANSWER_HEADER && !right {
@@ -245,6 +265,10 @@ impl AnswerParser {
     fn answer(&self) -> Answer {
         let [flags, a, b, c, d, ..] = self.fixed;
         match self.kind() {
+            DATA_WINDOW => Answer::DataWindow {
+                length: u32::from_le_bytes([flags, a, b, c]),
+            },
+            SYNCED => Answer::Synced,
             DATA => Answer::Data {
                 length: self.length(),
             },
@@ -317,6 +341,11 @@ mod tests {
             encode(&[Reply::Time(0x0807_0605_0403_0201)]),
             b"\x83\x08\x00\x01\x02\x03\x04\x05\x06\x07\x08"
         );
+        assert_eq!(
+            encode(&[Reply::DataWindow(0x0403_0201)]),
+            b"\x84\x04\x00\x01\x02\x03\x04"
+        );
+        assert_eq!(encode(&[Reply::Synced]), b"\x85\x00\x00");
     }
 
     #[test]
@@ -340,6 +369,8 @@ mod tests {
             },
             Reply::Data(b""),
             Reply::Time(u64::MAX),
+            Reply::DataWindow(0x0102_0304),
+            Reply::Synced,
             Reply::Data(b"x"),
         ]);
         let expected = vec![
@@ -353,6 +384,8 @@ mod tests {
             ),
             (Answer::Data { length: 0 }, vec![]),
             (Answer::Time(u64::MAX), vec![]),
+            (Answer::DataWindow { length: 0x0102_0304 }, vec![]),
+            (Answer::Synced, vec![]),
             (Answer::Data { length: 1 }, b"x".to_vec()),
         ];
         for first in 0..=line.len() {
@@ -397,7 +430,14 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_an_error_at_once() {
         assert_eq!(parse(&[b"\x80"], 9), Err(AnswerError::UnknownKind(0x80)));
+        assert_eq!(parse(&[b"\x86"], 9), Err(AnswerError::UnknownKind(0x86)));
         assert_eq!(parse(&[b"\x00"], 9), Err(AnswerError::UnknownKind(0)));
+        for kind in [0x84, 0x85] {
+            assert_eq!(
+                parse(&[&[kind, 3, 0]], 9),
+                Err(AnswerError::WrongLength { kind, length: 3 })
+            );
+        }
         assert_eq!(
             parse(&[b"\x82\x04\x00"], 9),
             Err(AnswerError::WrongLength {

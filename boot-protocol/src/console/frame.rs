@@ -2,6 +2,7 @@
 //!
 //! Layer: wire format. The guest's half ([`header`], [`chunks`]) allocates nothing; the host's half is [`Decoder`].
 
+use super::window::{SPAN_LENGTH, Span, WINDOW_LENGTH, Window};
 use super::{FRAME_HEADER, MARK, MAX_PAYLOAD};
 use alloc::vec::Vec;
 
@@ -15,7 +16,7 @@ pub enum FrameKind {
     Stderr = 0x02,
     /// The application's own message as UTF-8 text: a trap, a refused module.
     Diagnostic = 0x03,
-    /// `max:u32le`, 1 to 65535: wants up to so many bytes of standard input.
+    /// `max:u32le`, 1 to 65535 or the window's size: wants up to so many bytes of standard input.
     Read = 0x04,
     /// No payload: wants to know when standard input has bytes or is at its end.
     Poll = 0x05,
@@ -25,6 +26,16 @@ pub enum FrameKind {
     Hello = 0x07,
     /// No payload: wants to know the wall clock's time.
     Time = 0x08,
+    /// A [`Window`]: where bulk data goes. This and what follows is version 2.
+    Window = 0x09,
+    /// A [`Span`]: the guest wrote these bytes of the window to its standard output.
+    StdoutWindow = 0x0a,
+    /// A [`Span`]: the guest wrote these bytes of the window to its standard error.
+    StderrWindow = 0x0b,
+    /// No payload: wants to know when all spans before this have been read.
+    Sync = 0x0c,
+    /// `count:u32le`: so many bytes of standard input, the last ones, were not used.
+    Unread = 0x0d,
 }
 
 impl FrameKind {
@@ -40,6 +51,11 @@ impl FrameKind {
             0x06 => Self::Exit,
             0x07 => Self::Hello,
             0x08 => Self::Time,
+            0x09 => Self::Window,
+            0x0a => Self::StdoutWindow,
+            0x0b => Self::StderrWindow,
+            0x0c => Self::Sync,
+            0x0d => Self::Unread,
             _ => return None,
         })
     }
@@ -56,9 +72,11 @@ impl FrameKind {
     pub const fn fixed_length(self) -> Option<usize> {
         match self {
             Self::Stdout | Self::Stderr | Self::Diagnostic => None,
-            Self::Read => Some(4),
+            Self::Window => Some(WINDOW_LENGTH),
+            Self::StdoutWindow | Self::StderrWindow => Some(SPAN_LENGTH),
+            Self::Read | Self::Unread => Some(4),
             Self::Exit | Self::Hello => Some(1),
-            Self::Poll | Self::Time => Some(0),
+            Self::Poll | Self::Time | Self::Sync => Some(0),
         }
     }
 }
@@ -100,7 +118,7 @@ pub enum Frame<'a> {
     Diagnostic(&'a [u8]),
     /// Standard input is wanted.
     Read {
-        /// Most bytes that the answer may carry. Not checked to be within 1 to 65535.
+        /// Most bytes that the answer may carry. Not checked to be sensible.
         max: u32,
     },
     /// Wants to be told when standard input is readable.
@@ -117,6 +135,19 @@ pub enum Frame<'a> {
     },
     /// The wall clock is wanted.
     Time,
+    /// Where bulk data goes. Not checked to be memory.
+    Window(Window),
+    /// Bytes for standard output. Not checked to be in the window.
+    StdoutWindow(Span),
+    /// Bytes for standard error. Not checked to be in the window.
+    StderrWindow(Span),
+    /// Wants to be told when the spans before have been read.
+    Sync,
+    /// Standard input that was read ahead and not used.
+    Unread {
+        /// Number of bytes. Not checked to be as many as were read.
+        count: u32,
+    },
 }
 
 impl<'a> Frame<'a> {
@@ -136,6 +167,13 @@ impl<'a> Frame<'a> {
                 version: only(payload)?,
             },
             FrameKind::Time => payload.is_empty().then_some(Self::Time)?,
+            FrameKind::Window => Self::Window(Window::from_bytes(payload)?),
+            FrameKind::StdoutWindow => Self::StdoutWindow(Span::from_bytes(payload)?),
+            FrameKind::StderrWindow => Self::StderrWindow(Span::from_bytes(payload)?),
+            FrameKind::Sync => payload.is_empty().then_some(Self::Sync)?,
+            FrameKind::Unread => Self::Unread {
+                count: u32::from_le_bytes(payload.try_into().ok()?),
+            },
         })
     }
 }

@@ -56,6 +56,11 @@ const ALL: &[FrameKind] = &[
     FrameKind::Exit,
     FrameKind::Hello,
     FrameKind::Time,
+    FrameKind::Window,
+    FrameKind::StdoutWindow,
+    FrameKind::StderrWindow,
+    FrameKind::Sync,
+    FrameKind::Unread,
 ];
 
 /// Every kind of frame, text before, between and after, and things that look like frames and are none.
@@ -70,7 +75,13 @@ fn mixed_stream() -> (Vec<u8>, Vec<Seen>) {
         b"\xff\x03\x02\x00\xc3\xa4",     // DIAGNOSTIC "ä"
         b"\xff\x04\x04\x00\xff\xff\0\0", // READ 65535
         b"\xff\x05\x00\x00",             // POLL
-        b"\xff\x09x",                    // no such kind
+        b"\xff\x0ex",                    // no such kind
+        b"\xff\x09\x10\0\0\0\x20\0\0\0\0\0\0\0\x01\0\0\x80\0\0", // WINDOW
+        b"\xff\x0a\x08\0\xff\0\0\0\0\x10\0\0", // STDOUT_WINDOW
+        b"\xff\x0b\x08\0\0\0\0\0\xff\xff\xff\xff", // STDERR_WINDOW, absurd
+        b"\xff\x0c\0\0",                // SYNC
+        b"\xff\x0a\x07\0",              // STDOUT_WINDOW has 8 bytes
+        b"\xff\x0d\x04\0\x2a\0\0\0",    // UNREAD 42
         b"\xff\xff\xff\x08\x00\x00",     // two marks too many, TIME
         b"\xff\x08\x01\x00",             // TIME never has a payload
         b"\xff\x06\xff\x06\x01\x00\x2a", // half a header, EXIT 42
@@ -87,7 +98,24 @@ fn mixed_stream() -> (Vec<u8>, Vec<Seen>) {
         frame(Frame::Diagnostic("ä".as_bytes())),
         frame(Frame::Read { max: 65535 }),
         frame(Frame::Poll),
-        text(b"\xff\x09x\xff\xff"),
+        text(b"\xff\x0ex"),
+        frame(Frame::Window(Window {
+            address: 0x0020_0000,
+            output: 0x0001_0000,
+            input: 0x8000,
+        })),
+        frame(Frame::StdoutWindow(Span {
+            offset: 255,
+            length: 4096,
+        })),
+        frame(Frame::StderrWindow(Span {
+            offset: 0,
+            length: u32::MAX,
+        })),
+        frame(Frame::Sync),
+        text(b"\xff\x0a\x07\0"),
+        frame(Frame::Unread { count: 42 }),
+        text(b"\xff\xff"),
         frame(Frame::Time),
         text(b"\xff\x08\x01\x00\xff\x06"),
         frame(Frame::Exit { code: 42 }),
@@ -116,7 +144,7 @@ fn kinds_and_bytes_are_inverse() {
 #[test]
 fn payloads_of_a_wrong_length_are_refused() {
     for kind in ALL {
-        for length in 0..=6usize {
+        for length in 0..=17usize {
             let payload = vec![1u8; length];
             let right = kind.fixed_length().is_none_or(|fixed| fixed == length);
             assert_eq!(
@@ -234,6 +262,11 @@ fn every_short_stream_is_kept_whole() {
                     Frame::Exit { code } => (FrameKind::Exit, vec![code]),
                     Frame::Hello { version } => (FrameKind::Hello, vec![version]),
                     Frame::Time => (FrameKind::Time, vec![]),
+                    Frame::Window(window) => (FrameKind::Window, window.to_bytes().to_vec()),
+                    Frame::StdoutWindow(span) => (FrameKind::StdoutWindow, span.to_bytes().to_vec()),
+                    Frame::StderrWindow(span) => (FrameKind::StderrWindow, span.to_bytes().to_vec()),
+                    Frame::Sync => (FrameKind::Sync, vec![]),
+                    Frame::Unread { count } => (FrameKind::Unread, count.to_le_bytes().to_vec()),
                 };
                 again.extend(header(kind, u16::try_from(payload.len()).unwrap()));
                 again.extend(payload);

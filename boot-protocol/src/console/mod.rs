@@ -4,15 +4,21 @@
 //!
 //! - [`frame`]: what the guest sends. Encoding allocates nothing; [`Decoder`] is the host's side.
 //! - [`answer`]: what the host sends back. [`AnswerParser`] is the guest's side and allocates nothing.
+//! - [`window`]: memory that both sides see, for bulk data, in version 2.
 
 pub mod answer;
 pub mod frame;
+pub mod window;
 
 pub use answer::{Answer, AnswerError, AnswerParser, Progress, Reply};
 pub use frame::{CutOff, Decoder, Event, Frame, FrameKind, chunks, header};
+pub use window::{Halves, MAX_INLINE_INPUT, Span, Window};
 
-/// The protocol's version, sent in HELLO.
+/// The protocol's version, sent in HELLO: everything goes over the line.
 pub const VERSION: u8 = 1;
+
+/// The version with a window and with UNREAD, spoken only if the boot line asks for it.
+pub const VERSION_SHARED: u8 = 2;
 
 /// Begins each frame. It occurs nowhere in UTF-8, so text outside of frames never looks like a frame.
 pub const MARK: u8 = 0xFF;

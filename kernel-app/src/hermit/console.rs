@@ -3,15 +3,18 @@
 //! Layer: device. The protocol is `boot_protocol::console`, in prose `docs/console.md`. On uhyve a plain console
 //! goes through the kernel's descriptors 1 and 2, which reach uhyve's own standard streams; there is no input.
 
-use alloc::collections::VecDeque;
-use alloc::{format, vec};
+use alloc::format;
+use alloc::vec::Vec;
 
-use boot_protocol::console::{Answer, AnswerParser, FrameKind, MAX_PAYLOAD, VERSION, chunks, header};
+use boot_protocol::console::{
+    Answer, AnswerParser, FrameKind, Halves, MAX_PAYLOAD, VERSION, VERSION_SHARED, chunks, header,
+};
 use wasi_shim::Stream;
 use wasi_shim::abi::Errno;
 use wasi_shim::system::StdinState;
 
 use super::syscalls::{sys_console_read, sys_console_write, sys_write};
+use super::window::{INPUT, SharedMemory};
 
 /// On a plain console this byte ends standard input (EOT, Ctrl-D): a serial line has no end of file.
 const END_OF_TRANSMISSION: u8 = 4;
@@ -36,10 +39,18 @@ struct Plain {
 /// message to the host and back each time. The host answers with what there is and does not wait for more.
 const READ_AHEAD: usize = 16 << 10;
 
+/// The shortest output that goes through the window. What is shorter is over the line before the host has fetched it.
+const LEAST_WINDOW: usize = 128;
+
 /// A console that speaks the protocol.
 struct Framed {
-    /// Input that has arrived and has not been read.
-    input: VecDeque<u8>,
+    version: u8,
+    /// Memory that the host sees, and which of it is free.
+    window: Option<(SharedMemory, Halves)>,
+    /// Input that has arrived.
+    input: Vec<u8>,
+    /// How much of it has been read.
+    used: usize,
     parser: AnswerParser,
     /// Whether a POLL waits for its READY.
     poll_pending: bool,
@@ -60,10 +71,28 @@ impl Console {
 
     /// A console that speaks the protocol, beginning with HELLO.
     pub(crate) fn framed() -> Self {
-        send(FrameKind::Hello, &[VERSION]);
+        Self::speaking(VERSION, None)
+    }
+
+    /// The same with a host that sees this machine's memory.
+    pub(crate) fn shared() -> Self {
+        Self::speaking(VERSION_SHARED, SharedMemory::take())
+    }
+
+    fn speaking(version: u8, memory: Option<SharedMemory>) -> Self {
+        send(FrameKind::Hello, &[version]);
         super::panic::console_is_framed();
+        if let Some(memory) = &memory {
+            send(FrameKind::Window, &memory.window().to_bytes());
+        }
         Self(Kind::Framed(Framed {
-            input: VecDeque::new(),
+            version,
+            window: memory.map(|memory| {
+                let halves = Halves::new(memory.window().output);
+                (memory, halves)
+            }),
+            input: Vec::new(),
+            used: 0,
             parser: AnswerParser::new(),
             poll_pending: false,
             ready: None,
@@ -73,7 +102,7 @@ impl Console {
 
     /// Writes all of `buf` to a standard stream.
     pub(crate) fn write(&mut self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
-        match &self.0 {
+        match &mut self.0 {
             Kind::Plain(_) => {
                 let fd = match stream {
                     Stream::Stdout => 1,
@@ -81,12 +110,8 @@ impl Console {
                 };
                 write_fd(fd, buf)
             }
-            Kind::Framed(_) => {
-                let kind = match stream {
-                    Stream::Stdout => FrameKind::Stdout,
-                    Stream::Stderr => FrameKind::Stderr,
-                };
-                send(kind, buf);
+            Kind::Framed(framed) => {
+                framed.write(stream, buf);
                 Ok(buf.len())
             }
         }
@@ -105,7 +130,8 @@ impl Console {
 
     /// Announces the exit code, if someone listens for it.
     pub(crate) fn exit(&mut self, code: u8) {
-        if let Kind::Framed(_) = self.0 {
+        if let Kind::Framed(framed) = &mut self.0 {
+            framed.give_back();
             send(FrameKind::Exit, &[code]);
         }
     }
@@ -169,26 +195,90 @@ impl Plain {
 }
 
 impl Framed {
+    fn write(&mut self, stream: Stream, buf: &[u8]) {
+        let (inline, spans) = match stream {
+            Stream::Stdout => (FrameKind::Stdout, FrameKind::StdoutWindow),
+            Stream::Stderr => (FrameKind::Stderr, FrameKind::StderrWindow),
+        };
+        let mut rest = buf;
+        while let Some((memory, halves)) = self.window.as_mut().filter(|_| rest.len() >= LEAST_WINDOW) {
+            if let Some(span) = halves.place(rest.len()) {
+                memory.put(span, rest);
+                send(spans, &span.to_bytes());
+                let taken = usize::try_from(span.length).unwrap_or(usize::MAX);
+                rest = rest.get(taken..).unwrap_or_default();
+            } else {
+                send(FrameKind::Sync, &[]);
+                halves.turn();
+                if self.wait_for_half().is_err() {
+                    // Without answers nobody knows what may be written over.
+                    self.window = None;
+                }
+            }
+        }
+        if !rest.is_empty() || buf.is_empty() {
+            send(inline, rest);
+        }
+    }
+
+    /// Waits until the half in use has been read by the host.
+    fn wait_for_half(&mut self) -> Result<(), Errno> {
+        while self.window.as_ref().is_some_and(|(_, halves)| halves.must_wait()) {
+            match self.answer(&mut [], None)? {
+                Some(Answer::Synced) => {}
+                Some(Answer::Ready { eof, available }) => {
+                    self.is_ready(eof, available);
+                }
+                _ => return Err(self.give_up()),
+            }
+        }
+        Ok(())
+    }
+
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
-        if self.input.is_empty() {
+        if self.unread().is_empty() {
             if buf.len() >= READ_AHEAD {
                 return self.fetch(buf);
             }
-            let mut ahead = vec![0; READ_AHEAD];
-            let count = self.fetch(&mut ahead)?;
-            ahead.truncate(count);
-            self.input = ahead.into();
+            let mut ahead = core::mem::take(&mut self.input);
+            ahead.resize(READ_AHEAD, 0);
+            let result = self.fetch(&mut ahead);
+            ahead.truncate(*result.as_ref().unwrap_or(&0));
+            self.input = ahead;
+            self.used = 0;
+            result?;
         }
-        let count = buf.len().min(self.input.len());
-        for (to, from) in buf.iter_mut().zip(self.input.drain(..count)) {
-            *to = from;
+        let unread = self.unread();
+        let count = buf.len().min(unread.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..count), unread.get(..count)) {
+            to.copy_from_slice(from);
         }
+        self.used = self.used.saturating_add(count);
         Ok(count)
+    }
+
+    /// Input that has arrived and has not been read.
+    fn unread(&self) -> &[u8] {
+        self.input.get(self.used..).unwrap_or_default()
+    }
+
+    /// Tells the host how much input was read ahead in vain: it can give a file's bytes to the next reader.
+    fn give_back(&mut self) {
+        if let Ok(count @ 1..) = u32::try_from(self.unread().len())
+            && self.version >= VERSION_SHARED
+        {
+            send(FrameKind::Unread, &count.to_le_bytes());
+            self.input.clear();
+        }
     }
 
     /// Asks the host for input; 0 at its end.
     fn fetch(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
-        let max = buf.len().min(MAX_PAYLOAD);
+        let most = match self.window {
+            Some(_) => usize::try_from(INPUT).unwrap_or(MAX_PAYLOAD),
+            None => MAX_PAYLOAD,
+        };
+        let max = buf.len().min(most);
         let buf = buf.get_mut(..max).unwrap_or_default();
         self.ready = None;
         send(
@@ -198,15 +288,26 @@ impl Framed {
         loop {
             match self.answer(buf, None)? {
                 Some(Answer::Data { length }) => return Ok(length),
+                Some(Answer::DataWindow { length }) => {
+                    let place = usize::try_from(length).ok().and_then(|length| buf.get_mut(..length));
+                    return match (place, &mut self.window) {
+                        (Some(place), Some((memory, _))) => {
+                            memory.get(place);
+                            Ok(place.len())
+                        }
+                        _ => Err(self.give_up()),
+                    };
+                }
                 // A POLL sent earlier is answered first; reading makes what it said obsolete.
                 Some(Answer::Ready { .. }) => self.poll_pending = false,
+                Some(Answer::Synced) => {}
                 Some(Answer::Time(_)) | None => return Err(self.give_up()),
             }
         }
     }
 
     fn poll(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
-        if let Ok(bytes @ 1..) = u64::try_from(self.input.len()) {
+        if let Ok(bytes @ 1..) = u64::try_from(self.unread().len()) {
             return Ok(StdinState::Ready { bytes, hangup: false });
         }
         if let Some(state) = self.ready {
@@ -216,16 +317,25 @@ impl Framed {
             send(FrameKind::Poll, &[]);
             self.poll_pending = true;
         }
-        match self.answer(&mut [], timeout)? {
-            None => Ok(StdinState::NotReady),
-            Some(Answer::Ready { eof, available }) => {
-                self.poll_pending = false;
-                let state = readable(eof, available);
-                self.ready = Some(state);
-                Ok(state)
+        let deadline = deadline(timeout);
+        loop {
+            match self.answer(&mut [], deadline)? {
+                None => return Ok(StdinState::NotReady),
+                Some(Answer::Ready { eof, available }) => return Ok(self.is_ready(eof, available)),
+                Some(Answer::Synced) => {}
+                Some(_) => return Err(self.give_up()),
             }
-            Some(_) => Err(self.give_up()),
         }
+    }
+
+    /// Notes POLL's answer.
+    fn is_ready(&mut self, eof: bool, available: u32) -> StdinState {
+        self.poll_pending = false;
+        *self.ready.insert(StdinState::Ready {
+            bytes: available.into(),
+            // A writer that has gone matters to a reader only when nothing is left to read.
+            hangup: eof && available == 0,
+        })
     }
 
     fn host_time(&mut self) -> Option<u64> {
@@ -234,10 +344,10 @@ impl Framed {
             match self.answer(&mut [], None).ok()?? {
                 Answer::Time(nanoseconds) => return Some(nanoseconds),
                 Answer::Ready { eof, available } => {
-                    self.poll_pending = false;
-                    self.ready = Some(readable(eof, available));
+                    self.is_ready(eof, available);
                 }
-                Answer::Data { .. } => {
+                Answer::Synced => {}
+                Answer::Data { .. } | Answer::DataWindow { .. } => {
                     self.give_up();
                     return None;
                 }
@@ -245,12 +355,11 @@ impl Framed {
         }
     }
 
-    /// The next answer; `None` if it has not arrived whole within `timeout` nanoseconds.
-    fn answer(&mut self, data: &mut [u8], timeout: Option<u64>) -> Result<Option<Answer>, Errno> {
+    /// The next answer; `None` if it has not arrived whole at `deadline`. One to SYNC has been taken note of.
+    fn answer(&mut self, data: &mut [u8], deadline: Option<u64>) -> Result<Option<Answer>, Errno> {
         if self.broken {
             return Err(Errno::IO);
         }
-        let deadline = timeout.map(|timeout| super::machine::monotonic().saturating_add(timeout));
         let mut piece = [0; 2048];
         loop {
             let left = deadline.map(|deadline| deadline.saturating_sub(super::machine::monotonic()));
@@ -263,6 +372,9 @@ impl Framed {
                     let arrived = space.get(..count).unwrap_or_default();
                     match self.parser.feed(arrived, data) {
                         Ok(progress) => {
+                            if progress.answer == Some(Answer::Synced) && !self.synced() {
+                                return Err(self.give_up());
+                            }
                             if progress.answer.is_some() {
                                 return Ok(progress.answer);
                             }
@@ -281,6 +393,11 @@ impl Framed {
         }
     }
 
+    /// Notes SYNC's answer; `false` if there was no SYNC.
+    fn synced(&mut self) -> bool {
+        self.window.as_mut().is_some_and(|(_, halves)| halves.synced())
+    }
+
     /// Marks the line as unusable for input.
     fn give_up(&mut self) -> Errno {
         self.broken = true;
@@ -288,12 +405,9 @@ impl Framed {
     }
 }
 
-/// What READY says. A writer that has gone matters to a reader only when nothing is left to read.
-fn readable(eof: bool, available: u32) -> StdinState {
-    StdinState::Ready {
-        bytes: available.into(),
-        hangup: eof && available == 0,
-    }
+/// The time, by the monotonic clock, at which `timeout` nanoseconds are over.
+fn deadline(timeout: Option<u64>) -> Option<u64> {
+    timeout.map(|timeout| super::machine::monotonic().saturating_add(timeout))
 }
 
 /// What came from the serial line.

@@ -16,6 +16,7 @@ pub(crate) mod log;
 pub(crate) mod machine;
 mod panic;
 mod syscalls;
+mod window;
 
 use core::ptr;
 

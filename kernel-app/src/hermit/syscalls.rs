@@ -35,6 +35,7 @@ unsafe extern "C" {
 
     // Added by `hermit-kernel/patches/`.
     pub(crate) fn sys_boot_module(addr: *mut *const u8, len: *mut usize) -> i32;
+    pub(crate) fn sys_physical_address(buf: *const u8, len: usize, physical: *mut u64) -> i32;
     pub(crate) fn sys_console_write(buf: *const u8, len: usize);
     pub(crate) fn sys_console_read(buf: *mut u8, len: usize, timeout: u64) -> isize;
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use boot_protocol::boot_line::quote;
 use clap::ValueEnum;
 
+use crate::memory::{self, Ram};
 use crate::units::MIB;
 
 /// A machine that QEMU can be.
@@ -39,6 +40,22 @@ impl Machine {
             Self::Microvm => "microvm,acpi=off,auto-kernel-cmdline=off,rtc=on,pit=on,pic=on,isa-serial=on",
             Self::Q35 => "q35",
             Self::Pc => "pc",
+        }
+    }
+
+    /// Where its memory lies.
+    ///
+    /// QEMU 7.2 begins the memory's file at address 0 and goes on without a gap up to 2 GiB (q35 with 2.75 GiB or
+    /// more), 2.75 GiB (q35), 3 GiB (microvm and pc with as much or more) or 3.5 GiB (pc): `pc_memory_init` and
+    /// `microvm_memory_init`. What does not fit goes above 4 GiB. So below 2 GiB, address and place in the file are
+    /// the same everywhere; below 1 MiB, firmware and devices lie over the memory.
+    pub(crate) const fn ram(self) -> Ram {
+        match self {
+            Self::Microvm | Self::Q35 | Self::Pc => Ram {
+                base: 0,
+                first: MIB,
+                end: 2048 * MIB,
+            },
         }
     }
 
@@ -93,6 +110,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) accelerator: Accelerator,
     /// Memory in bytes; QEMU is given whole MiB, rounded up.
     pub(crate) memory: u64,
+    /// The file that is to be the memory, as large; without one QEMU takes memory of its own.
+    pub(crate) memory_file: Option<&'a Path>,
     /// The image to boot.
     pub(crate) kernel: &'a Path,
     /// The module; without one the image runs its own.
@@ -107,11 +126,27 @@ impl Setup<'_> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
 
-        add(&["-machine", self.machine.machine_option()]);
+        let machine = self.machine.machine_option();
+        match self.memory_file {
+            None => add(&["-machine", machine]),
+            Some(file) => {
+                let size = memory::rounded(self.memory);
+                add(&[
+                    "-object",
+                    // Shared, so that both sides see what the other writes.
+                    &format!(
+                        "memory-backend-file,id=ram,mem-path={},size={size},share=on",
+                        file.display()
+                    ),
+                    "-machine",
+                    &format!("{machine},memory-backend=ram"),
+                ]);
+            }
+        }
         add(&["-accel", self.accelerator.name()]);
         add(&["-cpu", self.accelerator.processor()]);
         add(&["-smp", "1"]);
-        add(&["-m", &format!("{}M", self.memory.div_ceil(MIB))]);
+        add(&["-m", &format!("{}M", memory::rounded(self.memory) / MIB)]);
         // Nothing that was not asked for: no default devices, no configuration of this host's user, no window.
         add(&["-nodefaults", "-no-user-config", "-display", "none"]);
         // A triple fault ends the run instead of booting again.
@@ -157,6 +192,7 @@ mod tests {
             machine,
             accelerator,
             memory: 256 * MIB,
+            memory_file: None,
             kernel: Path::new("/proc/self/fd/5"),
             initrd: Some(Path::new("/proc/self/fd/6")),
             boot_line: "-freq 2400 -- --console=framed -- a 'b c'",
@@ -215,6 +251,7 @@ mod tests {
                 machine: Machine::Microvm,
                 accelerator: Accelerator::Tcg,
                 memory: bytes,
+                memory_file: Some(Path::new("/proc/self/fd/7")),
                 kernel: Path::new("k"),
                 initrd: None,
                 boot_line: "-- --",
@@ -225,6 +262,12 @@ mod tests {
                 .map(|word| word.into_string().unwrap())
                 .collect();
             assert_eq!(value(&arguments, "-m"), shown);
+            let size = shown.strip_suffix('M').unwrap().parse::<u64>().unwrap() * MIB;
+            assert_eq!(
+                value(&arguments, "-object"),
+                format!("memory-backend-file,id=ram,mem-path=/proc/self/fd/7,size={size},share=on")
+            );
+            assert!(value(&arguments, "-machine").ends_with(",memory-backend=ram"));
             assert!(!arguments.iter().any(|word| word == "-initrd"));
         }
     }

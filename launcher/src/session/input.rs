@@ -1,15 +1,18 @@
 //! Standard input for the guest: read only when the guest asks, and never more than it asks for.
 //!
-//! What the guest does not read stays in the pipe or terminal for whoever reads there next, as with any program.
+//! What the guest does not ask for stays in the pipe or terminal for whoever reads there next, as with any program.
+//! What it has asked for and not used goes back, if standard input is a file.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use boot_protocol::console::{MAX_PAYLOAD, Reply};
+use boot_protocol::console::{MAX_INLINE_INPUT, MAX_PAYLOAD, Reply};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, SeekFrom};
 use rustix::io::Errno;
 
+use crate::memory::SharedWindow;
 use crate::say::say;
 
 /// What the guest wants of standard input.
@@ -31,6 +34,9 @@ pub(super) struct Input {
     requests: VecDeque<Request>,
     /// A failure has been reported; the guest sees the end of file from there on.
     failed: bool,
+    /// Bytes that the guest has been given and has not given back.
+    given: u64,
+    buffer: Vec<u8>,
 }
 
 impl AsFd for Input {
@@ -45,6 +51,8 @@ impl Input {
             stdin: io::stdin(),
             requests: VecDeque::new(),
             failed: false,
+            given: 0,
+            buffer: Vec::new(),
         }
     }
 
@@ -57,34 +65,73 @@ impl Input {
         self.requests.push_back(request);
     }
 
-    /// Answers the first request. Call it when standard input is readable or at its end.
-    pub(super) fn answer(&mut self, answers: &mut Vec<u8>) {
+    /// Answers the first request, through the guest's window if it has one. Call it when standard input is readable
+    /// or at its end.
+    pub(super) fn answer(
+        &mut self,
+        window: Option<&SharedWindow<'_>>,
+        answers: &mut Vec<u8>,
+    ) -> io::Result<()> {
         let answered = match self.requests.front() {
-            Some(Request::Read { max }) => self.read(*max, answers),
+            Some(Request::Read { max }) => self.read(*max, window, answers)?,
             Some(Request::Poll) => self.poll(answers),
-            None => return,
+            None => return Ok(()),
         };
         if answered {
             self.requests.pop_front();
         }
+        Ok(())
     }
 
     /// READ: whether it could be answered.
-    fn read(&mut self, max: u32, answers: &mut Vec<u8>) -> bool {
-        let mut buffer = [0; MAX_PAYLOAD];
+    fn read(
+        &mut self,
+        max: u32,
+        window: Option<&SharedWindow<'_>>,
+        answers: &mut Vec<u8>,
+    ) -> io::Result<bool> {
+        let room = window.map_or(0, SharedWindow::input);
         // An answer of no bytes would be the end of file, so at least one is read.
-        let max = usize::try_from(max).unwrap_or(MAX_PAYLOAD).clamp(1, MAX_PAYLOAD);
-        let buffer = buffer.get_mut(..max).unwrap_or_default();
+        let max = usize::try_from(max)
+            .unwrap_or(usize::MAX)
+            .clamp(1, room.max(MAX_PAYLOAD));
+        self.buffer.resize(max.max(self.buffer.len()), 0);
+        let buffer = self.buffer.get_mut(..max).unwrap_or_default();
         let length = match rustix::io::read(&self.stdin, &mut *buffer) {
             Ok(length) => length,
             // Somebody else was quicker.
-            Err(Errno::INTR | Errno::AGAIN) => return false,
+            Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
             Err(error) => {
                 self.report(error);
                 0
             }
         };
-        Reply::Data(buffer.get(..length).unwrap_or_default()).append_to(answers);
+        let bytes = self.buffer.get(..length).unwrap_or_default();
+        match (window, u32::try_from(length)) {
+            // Room may be less than a payload can be; then the payload must do.
+            (Some(window), Ok(count)) if length > MAX_INLINE_INPUT && length <= room => {
+                window.write(bytes)?;
+                Reply::DataWindow(count).append_to(answers);
+            }
+            _ => Reply::Data(bytes).append_to(answers),
+        }
+        self.given = self
+            .given
+            .saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        Ok(true)
+    }
+
+    /// UNREAD: puts the last bytes that the guest got back, if they came from a file. `false` if it never got as many.
+    pub(super) fn take_back(&mut self, count: u32) -> bool {
+        let Some(given) = self.given.checked_sub(count.into()) else {
+            return false;
+        };
+        self.given = given;
+        let kind = rustix::fs::fstat(&self.stdin).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if kind == Ok(FileType::RegularFile) {
+            // Where it fails, the bytes are as lost as those of a pipe.
+            let _ = rustix::fs::seek(&self.stdin, SeekFrom::Current(-i64::from(count)));
+        }
         true
     }
 

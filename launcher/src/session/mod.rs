@@ -4,10 +4,12 @@
 //! signal can all be waited for together, so that `--timeout` and Ctrl-C work whatever else is stuck. Guest output
 //! is written before more is read, so a slow reader slows the guest down and nothing piles up here.
 //!
+//! - [`frames`]: what the guest wants, frame by frame.
 //! - [`output`]: the guest's bytes to standard output and standard error.
 //! - [`input`]: standard input, read only when the guest asks for it.
 //! - [`transcript`]: text that is not the guest's.
 
+mod frames;
 mod input;
 mod output;
 mod transcript;
@@ -15,14 +17,14 @@ mod transcript;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use boot_protocol::console::{Decoder, Event, Frame, Reply, VERSION};
+use boot_protocol::console::{Decoder, Event, Reply, Span};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::memory::{GuestMemory, SharedWindow};
 use crate::qemu::process::Process;
-use crate::say::say;
 use crate::signals::Signals;
 use input::{Input, Request};
 use output::{Output, Stream, Written};
@@ -99,7 +101,13 @@ const KVM_FAILURES: [&str; 2] = ["KVM internal error", "KVM: entry failed"];
 #[derive(Debug)]
 enum Action {
     Write(Stream, Vec<u8>),
+    /// Bytes that are still in the window: a guest that does not wait for SYNC's answer must not fill this queue.
+    WriteSpan(Stream, Span),
     Ask(Request),
+    /// To know that all spans before this have been read.
+    Sync,
+    /// To take so many bytes of input back.
+    Unread(u32),
     Exit(u8),
 }
 
@@ -110,9 +118,14 @@ struct Session<'a> {
     actions: VecDeque<Action>,
     output: Output,
     input: Input,
+    /// The machine's memory, if the launcher owns it, and the guest's window in it.
+    memory: Option<&'a GuestMemory>,
+    window: Option<SharedWindow<'a>>,
     /// Bytes for the guest that its end of the line has not taken yet.
     answers: Vec<u8>,
     started: bool,
+    /// The version that the guest's HELLO has named.
+    version: u8,
     ending: Option<Ending>,
     text: Transcript,
     qemu: Transcript,
@@ -125,16 +138,24 @@ struct Session<'a> {
     farewell: Option<(Instant, u8)>,
 }
 
-/// Runs a session until it ends. QEMU may still be running then.
-pub(crate) fn run(process: &mut Process, signals: &Signals, terms: &Terms) -> Report {
+/// Runs a session until it ends. QEMU may still be running then. `memory` is the machine's, if the guest may use it.
+pub(crate) fn run(
+    process: &mut Process,
+    signals: &Signals,
+    terms: &Terms,
+    memory: Option<&GuestMemory>,
+) -> Report {
     let mut session = Session {
         terms,
         decoder: Decoder::new(),
         actions: VecDeque::new(),
         output: Output::new(),
         input: Input::new(),
+        memory,
+        window: None,
         answers: Vec::new(),
         started: false,
+        version: 0,
         ending: None,
         text: Transcript::new("[vm] ", terms.show_text),
         qemu: Transcript::new("[qemu] ", terms.verbose > 0),
@@ -184,7 +205,7 @@ enum Source {
 impl Session<'_> {
     /// One turn of the loop: waits for something and does it.
     fn turn(&mut self, process: &mut Process, signals: &Signals) -> io::Result<()> {
-        self.act();
+        self.act()?;
         if self.ending.is_some() {
             return Ok(());
         }
@@ -206,7 +227,7 @@ impl Session<'_> {
                 Source::Stderr => self.read_stderr(&process.stderr)?,
                 Source::Answers => {}
                 Source::Input => {
-                    self.input.answer(&mut self.answers);
+                    self.input.answer(self.window.as_ref(), &mut self.answers)?;
                 }
                 Source::Output => self.write_output(),
             }
@@ -221,19 +242,29 @@ impl Session<'_> {
     }
 
     /// Takes what the guest wants from the queue, up to the first thing that must be waited for.
-    fn act(&mut self) {
+    fn act(&mut self) -> io::Result<()> {
         while self.output.is_idle() {
             let Some(action) = self.actions.pop_front() else {
                 break;
             };
             match action {
                 Action::Write(stream, bytes) => self.output.begin(stream, bytes),
+                Action::WriteSpan(stream, span) => {
+                    if let Some(window) = &self.window {
+                        self.output.begin(stream, window.read(span)?);
+                    }
+                }
+                Action::Sync => Reply::Synced.append_to(&mut self.answers),
+                Action::Unread(count) => {
+                    if !self.input.take_back(count) {
+                        self.protocol("it gives back more input than it got");
+                        return Ok(());
+                    }
+                }
                 Action::Ask(request) => {
                     if self.input.waiting() >= MOST_REQUESTS {
-                        self.end(Ending::Protocol(
-                            "it asks for input without waiting for answers".into(),
-                        ));
-                        return;
+                        self.protocol("it asks for input without waiting for answers");
+                        return Ok(());
                     }
                     self.input.ask(request);
                 }
@@ -242,7 +273,7 @@ impl Session<'_> {
                         self.farewell = Some((Instant::now() + FAREWELL, code));
                     } else {
                         self.end(Ending::Exit(code));
-                        return;
+                        return Ok(());
                     }
                 }
             }
@@ -253,6 +284,7 @@ impl Session<'_> {
                 None => Ending::Ended,
             });
         }
+        Ok(())
     }
 
     /// How long to wait at most. `None` if a time is over, and with it the session.
@@ -276,6 +308,11 @@ impl Session<'_> {
     /// Notes how the session ends; the first reason stands.
     fn end(&mut self, ending: Ending) {
         self.ending.get_or_insert(ending);
+    }
+
+    /// Ends the session because the guest's side does not keep to the protocol.
+    fn protocol(&mut self, what: impl Into<String>) {
+        self.end(Ending::Protocol(what.into()));
     }
 
     /// Waits until something can be done, and says what.
@@ -348,44 +385,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// One frame of the guest.
-    fn frame(&mut self, frame: Frame<'_>) {
-        if self.terms.verbose > 1 {
-            say(&describe(&frame));
-        }
-        if self.farewell.is_some()
-            || self
-                .actions
-                .iter()
-                .any(|action| matches!(action, Action::Exit(_)))
-        {
-            // EXIT is the last frame.
-            return;
-        }
-        let action = match frame {
-            Frame::Stdout(bytes) => Action::Write(Stream::Output, bytes.to_vec()),
-            Frame::Stderr(bytes) | Frame::Diagnostic(bytes) => Action::Write(Stream::Error, bytes.to_vec()),
-            Frame::Read { max } => Action::Ask(Request::Read { max }),
-            Frame::Poll => Action::Ask(Request::Poll),
-            Frame::Exit { code } => Action::Exit(code),
-            Frame::Hello { version } => return self.hello(version),
-            // At once, not behind a READ that waits for a person to type.
-            Frame::Time => return Reply::Time(now()).append_to(&mut self.answers),
-        };
-        self.actions.push_back(action);
-    }
-
-    fn hello(&mut self, version: u8) {
-        if version != VERSION {
-            let message =
-                format!("it speaks version {version} of the console protocol, this program {VERSION}");
-            self.end(Ending::Protocol(message));
-        } else if self.terms.only_boot {
-            self.end(Ending::Started);
-        }
-        self.started = true;
-    }
-
     /// Reads what QEMU has to say.
     fn read_stderr(&mut self, stderr: &OwnedFd) -> io::Result<()> {
         let mut buffer = [0; 4096];
@@ -437,25 +436,5 @@ impl Session<'_> {
                 Err(_) => self.answers.clear(),
             }
         }
-    }
-}
-
-/// Nanoseconds since 1970-01-01 UTC; 0 on a host whose clock stands before that.
-fn now() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A frame's name and size, for -vv.
-fn describe(frame: &Frame<'_>) -> String {
-    match frame {
-        Frame::Stdout(bytes) => format!("frame STDOUT, {} bytes", bytes.len()),
-        Frame::Stderr(bytes) => format!("frame STDERR, {} bytes", bytes.len()),
-        Frame::Diagnostic(bytes) => format!("frame DIAGNOSTIC, {} bytes", bytes.len()),
-        Frame::Read { max } => format!("frame READ, at most {max} bytes"),
-        Frame::Poll => "frame POLL".to_string(),
-        Frame::Exit { code } => format!("frame EXIT, code {code}"),
-        Frame::Hello { version } => format!("frame HELLO, version {version}"),
-        Frame::Time => "frame TIME".to_string(),
     }
 }

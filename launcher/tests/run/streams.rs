@@ -311,7 +311,7 @@ fn arguments_arrive() {
     let line = line.split_once("-- ").unwrap().1;
     assert_eq!(
         line,
-        "--log=warn --console=framed '--argv0=-a,b c=d'\\''e.wasm' '--env=A=x y' --env=HOST=here \
+        "--log=warn --console=shared '--argv0=-a,b c=d'\\''e.wasm' '--env=A=x y' --env=HOST=here \
          -- --memory '' 'it'\\''s' -- 'ä\n'\n"
     );
 
