@@ -240,7 +240,10 @@ mod tests {
         let memory = GuestMemory::new(6144 * MIB, PC).unwrap();
         assert!(memory.window(window(2048 * MIB - 8192, 4096, 4096)).is_ok());
         for address in [2048 * MIB - 4096, 2048 * MIB, 3500 * MIB, 4096 * MIB, 5000 * MIB] {
-            assert!(memory.window(window(address, 4096, 4096)).is_err(), "{address:#x}");
+            assert!(
+                memory.window(window(address, 4096, 4096)).is_err(),
+                "{address:#x}"
+            );
         }
     }
 

@@ -67,24 +67,24 @@ const ALL: &[FrameKind] = &[
 fn mixed_stream() -> (Vec<u8>, Vec<Seen>) {
     let stream = [
         b"firmware\r\n".as_slice(),
-        b"\xff\x07\x01\x00\x01",         // HELLO 1
-        b"\xff\x01\x03\x00a\xffb",       // STDOUT with a mark inside
-        b"\xff\x01\x00\x00",             // STDOUT, empty
-        b"text",                         //
-        b"\xff\x02\x01\x00!",            // STDERR
-        b"\xff\x03\x02\x00\xc3\xa4",     // DIAGNOSTIC "ä"
-        b"\xff\x04\x04\x00\xff\xff\0\0", // READ 65535
-        b"\xff\x05\x00\x00",             // POLL
-        b"\xff\x0ex",                    // no such kind
+        b"\xff\x07\x01\x00\x01",                                 // HELLO 1
+        b"\xff\x01\x03\x00a\xffb",                               // STDOUT with a mark inside
+        b"\xff\x01\x00\x00",                                     // STDOUT, empty
+        b"text",                                                 //
+        b"\xff\x02\x01\x00!",                                    // STDERR
+        b"\xff\x03\x02\x00\xc3\xa4",                             // DIAGNOSTIC "ä"
+        b"\xff\x04\x04\x00\xff\xff\0\0",                         // READ 65535
+        b"\xff\x05\x00\x00",                                     // POLL
+        b"\xff\x0ex",                                            // no such kind
         b"\xff\x09\x10\0\0\0\x20\0\0\0\0\0\0\0\x01\0\0\x80\0\0", // WINDOW
-        b"\xff\x0a\x08\0\xff\0\0\0\0\x10\0\0", // STDOUT_WINDOW
-        b"\xff\x0b\x08\0\0\0\0\0\xff\xff\xff\xff", // STDERR_WINDOW, absurd
-        b"\xff\x0c\0\0",                // SYNC
-        b"\xff\x0a\x07\0",              // STDOUT_WINDOW has 8 bytes
-        b"\xff\x0d\x04\0\x2a\0\0\0",    // UNREAD 42
-        b"\xff\xff\xff\x08\x00\x00",     // two marks too many, TIME
-        b"\xff\x08\x01\x00",             // TIME never has a payload
-        b"\xff\x06\xff\x06\x01\x00\x2a", // half a header, EXIT 42
+        b"\xff\x0a\x08\0\xff\0\0\0\0\x10\0\0",                   // STDOUT_WINDOW
+        b"\xff\x0b\x08\0\0\0\0\0\xff\xff\xff\xff",               // STDERR_WINDOW, absurd
+        b"\xff\x0c\0\0",                                         // SYNC
+        b"\xff\x0a\x07\0",                                       // STDOUT_WINDOW has 8 bytes
+        b"\xff\x0d\x04\0\x2a\0\0\0",                             // UNREAD 42
+        b"\xff\xff\xff\x08\x00\x00",                             // two marks too many, TIME
+        b"\xff\x08\x01\x00",                                     // TIME never has a payload
+        b"\xff\x06\xff\x06\x01\x00\x2a",                         // half a header, EXIT 42
         b"bye",
     ]
     .concat();

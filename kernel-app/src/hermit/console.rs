@@ -289,7 +289,9 @@ impl Framed {
             match self.answer(buf, None)? {
                 Some(Answer::Data { length }) => return Ok(length),
                 Some(Answer::DataWindow { length }) => {
-                    let place = usize::try_from(length).ok().and_then(|length| buf.get_mut(..length));
+                    let place = usize::try_from(length)
+                        .ok()
+                        .and_then(|length| buf.get_mut(..length));
                     return match (place, &mut self.window) {
                         (Some(place), Some((memory, _))) => {
                             memory.get(place);

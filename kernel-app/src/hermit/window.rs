@@ -58,7 +58,9 @@ impl SharedMemory {
         let (Ok(offset), Ok(length)) = (usize::try_from(span.offset), usize::try_from(span.length)) else {
             return;
         };
-        let fits = offset.checked_add(length).is_some_and(|end| end <= OUTPUT as usize);
+        let fits = offset
+            .checked_add(length)
+            .is_some_and(|end| end <= OUTPUT as usize);
         let Some(bytes) = bytes.get(..length).filter(|_| fits) else {
             return;
         };

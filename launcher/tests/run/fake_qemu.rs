@@ -248,7 +248,7 @@ pub(crate) fn play(scenario: &str) {
             send(FrameKind::Stdout, b"tcg\n");
             leave(0);
         }
-        other => panic!("there is no scenario '{other}'"),
+        other => crate::fake_window::play(other),
     }
 }
 
@@ -289,13 +289,13 @@ fn sleep_forever() -> ! {
     }
 }
 
-fn frame(kind: FrameKind, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: FrameKind, payload: &[u8]) -> Vec<u8> {
     let mut bytes = header(kind, payload.len().try_into().unwrap()).to_vec();
     bytes.extend_from_slice(payload);
     bytes
 }
 
-fn raw(bytes: &[u8]) {
+pub(crate) fn raw(bytes: &[u8]) {
     let mut stdout = io::stdout();
     // The launcher may be gone, which ends a QEMU by a signal.
     if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
@@ -303,7 +303,7 @@ fn raw(bytes: &[u8]) {
     }
 }
 
-fn send(kind: FrameKind, bytes: &[u8]) {
+pub(crate) fn send(kind: FrameKind, bytes: &[u8]) {
     for (header, payload) in chunks(kind, bytes) {
         raw(&header);
         raw(payload);
@@ -315,12 +315,12 @@ fn hello() {
 }
 
 /// EXIT, and QEMU's end through isa-debug-exit.
-fn leave(code: u8) -> ! {
+pub(crate) fn leave(code: u8) -> ! {
     raw(&frame(FrameKind::Exit, &[code]));
     exit(if code == 0 { DEBUG_EXIT_SUCCESS } else { 1 });
 }
 
-fn answer(data: &mut [u8]) -> Answer {
+pub(crate) fn answer(data: &mut [u8]) -> Answer {
     let mut parser = AnswerParser::new();
     let mut stdin = io::stdin().lock();
     loop {
@@ -339,7 +339,7 @@ fn ask(kind: FrameKind) -> Answer {
     answer(&mut [])
 }
 
-fn read(buffer: &mut [u8]) -> usize {
+pub(crate) fn read(buffer: &mut [u8]) -> usize {
     let max = u32::try_from(buffer.len()).unwrap();
     raw(&frame(FrameKind::Read, &max.to_le_bytes()));
     match answer(buffer) {

@@ -8,8 +8,10 @@ mod accel;
 mod ends;
 mod errors;
 mod fake_qemu;
+mod fake_window;
 mod harness;
 mod streams;
+mod window;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -18,7 +20,13 @@ fn main() {
         fake_qemu::play(&scenario);
         return;
     }
-    let groups: [fn() -> Vec<Trial>; 4] = [streams::tests, ends::tests, errors::tests, accel::tests];
+    let groups: [fn() -> Vec<Trial>; 5] = [
+        streams::tests,
+        window::tests,
+        ends::tests,
+        errors::tests,
+        accel::tests,
+    ];
     let tests = groups.iter().flat_map(|group| group()).collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit();
 }
