@@ -149,7 +149,8 @@ fn terminals() -> Vec<String> {
         ("stderr", io::stderr().is_terminal()),
     ]
     .into_iter()
-    .filter_map(|(name, terminal)| terminal.then(|| name.to_string()))
+    .filter(|(_, terminal)| *terminal)
+    .map(|(name, _)| name.to_string())
     .collect()
 }
 

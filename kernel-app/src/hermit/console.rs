@@ -36,11 +36,15 @@ struct Plain {
 }
 
 /// How many bytes are asked of the host at least: a guest that reads byte by byte would otherwise wait for a
-/// message to the host and back each time. The host answers with what there is and does not wait for more.
-const READ_AHEAD: usize = 16 << 10;
+/// message to the host and back each time. The host answers with what there is and does not wait for more. It is
+/// little at first, since what a guest leaves unread of a pipe is lost, and doubles with each answer that is full.
+const FIRST_READ_AHEAD: usize = 4 << 10;
 
-/// The shortest output that goes through the window. What is shorter is over the line before the host has fetched it.
-const LEAST_WINDOW: usize = 128;
+/// Where the doubling ends if input comes over the line, which more at a time would not make quicker.
+const MOST_READ_AHEAD_INLINE: usize = 16 << 10;
+
+/// The shortest output that goes through the window. At 16 bytes both ways took the same time (`docs/console.md`).
+const LEAST_WINDOW: usize = 32;
 
 /// A console that speaks the protocol.
 struct Framed {
@@ -51,6 +55,8 @@ struct Framed {
     input: Vec<u8>,
     /// How much of it has been read.
     used: usize,
+    /// How much to ask for at least.
+    ahead: usize,
     parser: AnswerParser,
     /// Whether a POLL waits for its READY.
     poll_pending: bool,
@@ -93,6 +99,7 @@ impl Console {
             }),
             input: Vec::new(),
             used: 0,
+            ahead: FIRST_READ_AHEAD,
             parser: AnswerParser::new(),
             poll_pending: false,
             ready: None,
@@ -237,11 +244,11 @@ impl Framed {
 
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
         if self.unread().is_empty() {
-            if buf.len() >= READ_AHEAD {
+            if buf.len() >= self.ahead {
                 return self.fetch(buf);
             }
             let mut ahead = core::mem::take(&mut self.input);
-            ahead.resize(READ_AHEAD, 0);
+            ahead.resize(self.ahead, 0);
             let result = self.fetch(&mut ahead);
             ahead.truncate(*result.as_ref().unwrap_or(&0));
             self.input = ahead;
@@ -274,11 +281,21 @@ impl Framed {
 
     /// Asks the host for input; 0 at its end.
     fn fetch(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
-        let most = match self.window {
-            Some(_) => usize::try_from(INPUT).unwrap_or(MAX_PAYLOAD),
-            None => MAX_PAYLOAD,
+        let room = usize::try_from(INPUT).unwrap_or(MAX_PAYLOAD);
+        let (most, most_ahead) = match self.window {
+            Some(_) => (room, room),
+            None => (MAX_PAYLOAD, MOST_READ_AHEAD_INLINE),
         };
         let max = buf.len().min(most);
+        let length = self.ask(buf, max)?;
+        if length == max {
+            self.ahead = max.saturating_mul(2).clamp(FIRST_READ_AHEAD, most_ahead);
+        }
+        Ok(length)
+    }
+
+    /// Sends READ and waits for its answer.
+    fn ask(&mut self, buf: &mut [u8], max: usize) -> Result<usize, Errno> {
         let buf = buf.get_mut(..max).unwrap_or_default();
         self.ready = None;
         send(
