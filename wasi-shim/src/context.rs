@@ -76,7 +76,8 @@ impl WasiCtxBuilder {
         args.into_iter().try_fold(self, Self::arg)
     }
 
-    /// Appends an environment variable. It does not replace an earlier one of the same name; a libc finds the first.
+    /// Appends an environment variable. It does not replace an earlier one of the same name; a libc finds the
+    /// first.
     ///
     /// # Errors
     /// [`BuildError::BadName`] if `name` is empty or contains `=`; [`BuildError::Nul`], [`BuildError::TooLarge`].

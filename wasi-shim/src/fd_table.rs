@@ -133,8 +133,8 @@ impl Descriptor {
         }
     }
 
-    /// The rights of a fresh descriptor: what can succeed on it. Seeking is not among those of a stream, which is how
-    /// wasi-libc's `isatty` knows a terminal.
+    /// The rights of a fresh descriptor: what can succeed on it. Seeking is not among those of a stream, which
+    /// is how wasi-libc's `isatty` knows a terminal.
     const fn rights(&self) -> Rights {
         match self {
             Self::Stdin { .. } => STREAM_RIGHTS.union(Rights::FD_READ),
@@ -177,7 +177,8 @@ impl Entry {
     }
 
     /// A descriptor of what was opened through one that passes on the rights `inherited`: all that mean something
-    /// for what it names. The rights that a guest asks for say how it wants to open, and no more; see docs/wasi.md.
+    /// for what it names. The rights that a guest asks for say how it wants to open, and no more; see
+    /// docs/wasi.md.
     pub(crate) const fn opened(descriptor: Descriptor, flags: Fdflags, inherited: Rights) -> Self {
         Self {
             rights_base: descriptor.rights().intersection(inherited),

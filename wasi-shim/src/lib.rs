@@ -1,14 +1,21 @@
 //! WASI preview1 for an embedder without an operating system of its own.
 //!
 //! `no_std`, safe Rust. From the bottom: [`abi`] is the wire format; [`memory`] checks the guest's pointers;
-//! [`system`] is what the machine has to provide; [`context`] holds what one guest has; [`calls`] are the 46
-//! functions, free of any engine; [`linker`] hands them to wasmi and is the only file that names it.
-//! docs/wasi.md of the repository says what each function does and why.
+//! [`system`] is what the machine has to provide, [`fs`] what a file system has to, with one in memory; `path`
+//! is the sandbox; [`context`] holds what one guest has; [`calls`] are the 46 functions, free of any engine;
+//! [`linker`] hands them to wasmi and is the only file that names it. docs/wasi.md of the repository says what
+//! each function does and why.
 //!
 //! ```
 //! # use wasi_shim::{context::WasiCtxBuilder, linker::{Host, resolve}, testing::TestSystem};
+//! # use wasi_shim::fs::{Permission, mem::{Limits, MemFs}};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let context = WasiCtxBuilder::new().arg("hello.wasm")?.env("PWD", "/")?.build(TestSystem::default());
+//! let limits = Limits { bytes: 64 << 20, entries: 10_000 };
+//! let context = WasiCtxBuilder::new()
+//!     .arg("hello.wasm")?
+//!     .env("PWD", "/")?
+//!     .preopen(MemFs::new(limits, 0), "/", Permission::ReadWrite)?
+//!     .build(TestSystem::default());
 //! let engine = wasmi::Engine::default();
 //! let mut store = wasmi::Store::new(&engine, Host::new(context));
 //! // For every import of the module, in order:

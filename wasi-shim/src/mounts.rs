@@ -1,7 +1,7 @@
 //! The file systems that a guest was given, by number.
 //!
-//! Layer: core. Descriptors name a file system by its [`MountId`]. Whoever wants to change something has to ask for
-//! the file system with [`Mounts::writable`], which is where a read-only one says no.
+//! Layer: core. Descriptors name a file system by its [`MountId`]. Whoever wants to change something has to ask
+//! for the file system with [`Mounts::writable`], which is where a read-only one says no.
 
 use alloc::{boxed::Box, vec::Vec};
 

@@ -1,9 +1,9 @@
 //! The sandbox: how a guest's path becomes a node beneath the directory it starts from.
 //!
-//! Layer: core. A path is walked component by component, symbolic links included, on a stack of the directories that
-//! lead to where the walk is. `..` goes back on that stack and never beyond its bottom, so nothing above or beside
-//! the directory that the path starts from is ever looked at; an absolute path, or an absolute link, leads nowhere.
-//! Both are PERM, whether or not anything is there. No file system does any of this itself.
+//! Layer: core. A path is walked component by component, symbolic links included, on a stack of the directories
+//! that lead to where the walk is. `..` goes back on that stack and never beyond its bottom, so nothing above
+//! or beside the directory that the path starts from is ever looked at; an absolute path, or an absolute link,
+//! leads nowhere. Both are PERM, whether or not anything is there. No file system does any of this itself.
 
 use alloc::vec::Vec;
 
@@ -110,8 +110,8 @@ impl Place {
     }
 }
 
-/// Checks what a guest gives as a path, before anything is looked at: UTF-8 (else ILSEQ), no zero byte (INVAL), not
-/// empty (NOENT), not too long (NAMETOOLONG).
+/// Checks what a guest gives as a path, before anything is looked at: UTF-8 (else ILSEQ), no zero byte (INVAL),
+/// not empty (NOENT), not too long (NAMETOOLONG).
 pub(crate) fn check(path: &[u8]) -> Result<(), Errno> {
     if core::str::from_utf8(path).is_err() {
         return Err(Errno::ILSEQ);
@@ -199,11 +199,11 @@ impl Rest<'_> {
     }
 }
 
-/// Walks `path`, which [`check`] has accepted, from the directory `base`. All directories on the way exist; what the
-/// last component names need not.
+/// Walks `path`, which [`check`] has accepted, from the directory `base`. All directories on the way exist;
+/// what the last component names need not.
 ///
-/// Errors: PERM if the path or a link leads out of `base`; NOENT, NOTDIR if a directory on the way is not there or is
-/// none; LOOP; NAMETOOLONG.
+/// Errors: PERM if the path or a link leads out of `base`; NOENT, NOTDIR if a directory on the way is not there
+/// or is none; LOOP; NAMETOOLONG.
 pub(crate) fn walk(fs: &mut dyn FileSystem, base: Node, path: &[u8], last: Last) -> Result<Place, Errno> {
     if path.first() == Some(&b'/') {
         return Err(Errno::PERM);

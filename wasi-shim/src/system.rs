@@ -12,7 +12,8 @@ use crate::abi::{
 ///
 /// Every method may be called at any time the guest chooses, with lengths it chose.
 pub trait System {
-    /// Time of `clock`. [`Clock::Realtime`] counts from 1970-01-01T00:00:00Z; [`Clock::Monotonic`] never goes back.
+    /// Time of `clock`. [`Clock::Realtime`] counts from 1970-01-01T00:00:00Z; [`Clock::Monotonic`] never goes
+    /// back.
     ///
     /// # Errors
     /// [`Errno::INVAL`] if there is no such clock (the specification's number for it).

@@ -8,7 +8,7 @@ use core::mem::{align_of, offset_of, size_of};
 use wasi_shim::{
     abi::{
         Errno,
-        layout::{Event, Fdstat, Filestat, Iovec, Prestat, Subscription, Wire},
+        layout::{Dirent, Event, Fdstat, Filestat, Iovec, Prestat, Subscription, Wire},
         types::{
             Advice, Eventrwflags, Eventtype, Fdflags, Filetype, Fstflags, Lookupflags, Oflags, Param,
             Riflags, Rights, Roflags, Sdflags, Signal, Subclockflags, Whence,
@@ -315,6 +315,12 @@ fn records() {
     assert_eq!(Filestat::MTIM, offset_of!(wasip1::Filestat, mtim));
     assert_eq!(Filestat::CTIM, offset_of!(wasip1::Filestat, ctim));
 
+    same_layout::<{ Dirent::SIZE }, Dirent, wasip1::Dirent>();
+    assert_eq!(Dirent::D_NEXT, offset_of!(wasip1::Dirent, d_next));
+    assert_eq!(Dirent::D_INO, offset_of!(wasip1::Dirent, d_ino));
+    assert_eq!(Dirent::D_NAMLEN, offset_of!(wasip1::Dirent, d_namlen));
+    assert_eq!(Dirent::D_TYPE, offset_of!(wasip1::Dirent, d_type));
+
     same_layout::<{ Event::SIZE }, Event, wasip1::Event>();
     assert_eq!(Event::USERDATA, offset_of!(wasip1::Event, userdata));
     assert_eq!(Event::ERROR, offset_of!(wasip1::Event, error));
@@ -370,5 +376,76 @@ fn records_of_pointers() {
     assert_eq!(
         Prestat::PR_NAME_LEN,
         in_wasm32(offset_of!(wasip1::Prestat, u.dir.pr_name_len))
+    );
+}
+
+/// Snapshot 0, of which there is no crate: its records as C lays them out for wasm32, from the old witx file.
+mod old {
+    #[repr(C)]
+    pub(super) struct Filestat {
+        pub(super) dev: u64,
+        pub(super) ino: u64,
+        pub(super) filetype: u8,
+        pub(super) nlink: u32,
+        pub(super) size: u64,
+        pub(super) atim: u64,
+        pub(super) mtim: u64,
+        pub(super) ctim: u64,
+    }
+
+    #[repr(C)]
+    pub(super) struct SubscriptionClock {
+        pub(super) identifier: u64,
+        pub(super) id: u32,
+        pub(super) timeout: u64,
+        pub(super) precision: u64,
+        pub(super) flags: u16,
+    }
+
+    #[repr(C)]
+    pub(super) struct Subscription {
+        pub(super) userdata: u64,
+        pub(super) tag: u8,
+        pub(super) clock: SubscriptionClock,
+    }
+}
+
+#[test]
+fn records_of_snapshot_0() {
+    use wasi_shim::abi::snapshot0::{Filestat, Subscription};
+
+    assert_eq!(Filestat::SIZE, size_of::<old::Filestat>());
+    assert_eq!(Filestat::DEV, offset_of!(old::Filestat, dev));
+    assert_eq!(Filestat::INO, offset_of!(old::Filestat, ino));
+    assert_eq!(Filestat::FILETYPE, offset_of!(old::Filestat, filetype));
+    assert_eq!(Filestat::NLINK, offset_of!(old::Filestat, nlink));
+    assert_eq!(Filestat::FILE_SIZE, offset_of!(old::Filestat, size));
+    assert_eq!(Filestat::ATIM, offset_of!(old::Filestat, atim));
+    assert_eq!(Filestat::MTIM, offset_of!(old::Filestat, mtim));
+    assert_eq!(Filestat::CTIM, offset_of!(old::Filestat, ctim));
+
+    assert_eq!(Subscription::SIZE, size_of::<old::Subscription>());
+    assert_eq!(Subscription::USERDATA, offset_of!(old::Subscription, userdata));
+    assert_eq!(Subscription::TAG, offset_of!(old::Subscription, tag));
+    assert_eq!(
+        Subscription::FILE_DESCRIPTOR,
+        offset_of!(old::Subscription, clock)
+    );
+    assert_eq!(
+        Subscription::CLOCK_IDENTIFIER,
+        offset_of!(old::Subscription, clock.identifier)
+    );
+    assert_eq!(Subscription::CLOCK_ID, offset_of!(old::Subscription, clock.id));
+    assert_eq!(
+        Subscription::CLOCK_TIMEOUT,
+        offset_of!(old::Subscription, clock.timeout)
+    );
+    assert_eq!(
+        Subscription::CLOCK_PRECISION,
+        offset_of!(old::Subscription, clock.precision)
+    );
+    assert_eq!(
+        Subscription::CLOCK_FLAGS,
+        offset_of!(old::Subscription, clock.flags)
     );
 }

@@ -10,6 +10,10 @@ use std::{
 
 use wasi_shim::{
     Clock, Errno, StdinState, Stream, System, WasiCtxBuilder,
+    fs::{
+        Permission,
+        mem::{Limits, MemFs},
+    },
     linker::{Host, resolve},
 };
 use wasmi::{Engine, Extern, ExternType, Instance, Module, Store};
@@ -66,17 +70,52 @@ impl System for Machine {
     fn yield_now(&mut self) {}
 }
 
-/// Each round: three buffers read, three written, the time, random bytes, a poll of output.
+/// Each round: three buffers read, three written, the time, random bytes, a poll of output; of a file, all that
+/// can be done without its growing; its attributes by descriptor and by name; the directory that it is in.
 const GUEST: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
     (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_seek" (func $fd_seek (param i32 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_pread" (func $fd_pread (param i32 i32 i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_pwrite" (func $fd_pwrite (param i32 i32 i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_filestat_get" (func $fd_filestat_get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_filestat_get"
+        (func $path_filestat_get (param i32 i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_readdir" (func $fd_readdir (param i32 i32 i32 i64 i32) (result i32)))
     (memory (export "memory") 1)
     ;; three iovecs at 0, a subscription to fd_write of 1 at 512
     (data (i32.const 0) "\00\10\00\00\10\00\00\00" "\00\20\00\00\00\00\00\00" "\00\30\00\00\00\10\00\00")
     (data (i32.const 520) "\02\00\00\00\00\00\00\00\01\00\00\00")
+    (data (i32.const 600) "f")
+    ;; opens `f` as 4
+    (func (export "open") (result i32)
+        (call $path_open (i32.const 3) (i32.const 0) (i32.const 600) (i32.const 1) (i32.const 1)
+            (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 64)))
+    (func $file (result i32)
+        (i32.or
+            (i32.or
+                (i32.or
+                    (call $fd_seek (i32.const 4) (i64.const 0) (i32.const 0) (i32.const 64))
+                    (call $fd_write (i32.const 4) (i32.const 0) (i32.const 3) (i32.const 64)))
+                (i32.or
+                    (call $fd_seek (i32.const 4) (i64.const -100) (i32.const 2) (i32.const 64))
+                    (call $fd_read (i32.const 4) (i32.const 0) (i32.const 3) (i32.const 64))))
+            (i32.or
+                (i32.or
+                    (call $fd_pwrite (i32.const 4) (i32.const 0) (i32.const 3) (i64.const 1) (i32.const 64))
+                    (call $fd_pread (i32.const 4) (i32.const 0) (i32.const 3) (i64.const 1) (i32.const 64)))
+                (i32.or
+                    (i32.or
+                        (call $fd_filestat_get (i32.const 4) (i32.const 64))
+                        (call $path_filestat_get
+                            (i32.const 3) (i32.const 0) (i32.const 600) (i32.const 1) (i32.const 64)))
+                    (call $fd_readdir
+                        (i32.const 3) (i32.const 2048) (i32.const 1000) (i64.const 0) (i32.const 64))))))
     (func (export "rounds") (param $n i32) (result i32) (local $errnos i32)
         (loop $again
             (local.set $errnos (i32.or (local.get $errnos) (i32.or
@@ -85,6 +124,7 @@ const GUEST: &str = r#"(module
             (local.set $errnos (i32.or (local.get $errnos) (i32.or
                 (call $clock_time_get (i32.const 0) (i64.const 0) (i32.const 64))
                 (call $random_get (i32.const 8192) (i32.const 100)))))
+            (local.set $errnos (i32.or (local.get $errnos) (call $file)))
             (local.set $errnos (i32.or (local.get $errnos)
                 (call $poll_oneoff (i32.const 512) (i32.const 1024) (i32.const 1) (i32.const 64))))
             (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
@@ -94,7 +134,11 @@ const GUEST: &str = r#"(module
 fn the_busiest_calls_allocate_nothing() -> Result<(), Box<dyn StdError>> {
     let mut store = Store::new(
         &Engine::default(),
-        Host::new(WasiCtxBuilder::new().build(Machine)),
+        Host::new(
+            WasiCtxBuilder::new()
+                .preopen(MemFs::new(Limits::NONE, 0), "/", Permission::ReadWrite)?
+                .build(Machine),
+        ),
     );
     let module = Module::new(store.engine(), wat::parse_str(GUEST)?)?;
     let mut imports = Vec::new();
@@ -107,6 +151,8 @@ fn the_busiest_calls_allocate_nothing() -> Result<(), Box<dyn StdError>> {
         ));
     }
     let instance = Instance::new(&mut store, &module, &imports)?;
+    let open = instance.get_typed_func::<(), u32>(&store, "open")?;
+    assert_eq!(open.call(&mut store, ())?, 0);
     let rounds = instance.get_typed_func::<u32, u32>(&store, "rounds")?;
 
     let mut allocations = |n: u32| -> Result<usize, wasmi::Error> {

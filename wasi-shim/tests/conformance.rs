@@ -2,8 +2,8 @@
 //!
 //! Layer: tests. `WASI_TESTSUITE` names a folder with `LANG/NAME.wasm` and, where a test needs more than the
 //! default, `LANG/NAME.json`: `{"args":[], "env":{}, "root":"DIR", "exit_code":0, "stdout":"…", "stderr":"…"}`.
-//! `expectations.json` lists the tests that fail, each with the reason. A listed test that passes fails this one as
-//! much as an unlisted one that does not, so the list stays true.
+//! `expectations.json` lists the tests that fail, each with the reason. A listed test that passes fails this
+//! one as much as an unlisted one that does not, so the list stays true.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +11,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::Value;
@@ -18,7 +19,8 @@ use wasi_shim::{
     WasiCtxBuilder,
     fs::{
         Access, FileSystem, Node, Permission,
-        mem::{Limits, MemFs},
+        mem::{Bytes, Limits, MemFs},
+        tar,
     },
     linker::{Host, Stop, resolve},
     testing::TestSystem,
@@ -51,9 +53,12 @@ fn conformance() -> Result<(), AnyError> {
             .with_extension("")
             .display()
             .to_string();
-        match run(&module) {
+        // On a directory that was copied, and on one that came as an archive.
+        let copied = run(&module, copied).map_err(|error| format!("on a copy: {error}"));
+        let archived = run(&module, archived).map_err(|error| format!("on an archive: {error}"));
+        match copied.and(archived) {
             Ok(()) => passed += 1,
-            Err(error) => drop(failed.insert(name, error.to_string())),
+            Err(error) => drop(failed.insert(name, error)),
         }
     }
     assert!(
@@ -99,8 +104,9 @@ fn modules(suite: &Path) -> Result<Vec<PathBuf>, AnyError> {
     Ok(modules)
 }
 
-/// Runs one test; the error says how it differs from its specification.
-fn run(path: &Path) -> Result<(), AnyError> {
+/// Runs one test on a tree that `tree` makes of the directory it names; the error says how it differs from its
+/// specification.
+fn run(path: &Path, tree: fn(&Path) -> Result<MemFs, AnyError>) -> Result<(), AnyError> {
     let specification: Value = match fs::read_to_string(path.with_extension("json")) {
         Ok(json) => serde_json::from_str(&json)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
@@ -116,9 +122,7 @@ fn run(path: &Path) -> Result<(), AnyError> {
     }
 
     if let Some(root) = specification["root"].as_str() {
-        let mut fs = MemFs::new(LIMITS, TestSystem::default().realtime);
-        let top = fs.root();
-        copy(&path.with_file_name(root), &mut fs, top)?;
+        let fs = tree(&path.with_file_name(root))?;
         builder = builder.preopen(fs, "/", Permission::ReadWrite)?;
     }
 
@@ -153,6 +157,23 @@ const LIMITS: Limits = Limits {
     bytes: 16 << 20,
     entries: 10_000,
 };
+
+/// A directory of the host in memory, copied file by file.
+fn copied(from: &Path) -> Result<MemFs, AnyError> {
+    let mut fs = MemFs::new(LIMITS, TestSystem::default().realtime);
+    let top = fs.root();
+    copy(from, &mut fs, top)?;
+    Ok(fs)
+}
+
+/// The same by way of an archive, as a launcher hands it over.
+fn archived(from: &Path) -> Result<MemFs, AnyError> {
+    let mut archive = ::tar::Builder::new(Vec::new());
+    archive.append_dir_all("", from)?;
+    let mut fs = MemFs::new(LIMITS, TestSystem::default().realtime);
+    tar::load(&mut fs, &Bytes::Shared(Arc::new(archive.into_inner()?)))?;
+    Ok(fs)
+}
 
 /// Copies a directory of the host into one of `fs`.
 fn copy(from: &Path, fs: &mut MemFs, to: Node) -> Result<(), AnyError> {

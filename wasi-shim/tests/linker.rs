@@ -6,6 +6,10 @@ use std::error::Error as StdError;
 
 use wasi_shim::{
     Errno, Trap, WasiCtxBuilder,
+    fs::{
+        FileSystem, Permission,
+        mem::{Limits, MemFs},
+    },
     linker::{Host, SignatureMismatch, Stop, resolve},
     testing::TestSystem,
 };
@@ -64,10 +68,31 @@ const FUNCTIONS: [(&str, &str); 46] = [
     ("sock_shutdown", "ii"),
 ];
 
+/// A directory whose names are bytes that garbage has: a file, a directory and links.
+fn directory() -> MemFs {
+    let limits = Limits {
+        bytes: 1 << 20,
+        entries: 100,
+    };
+    let mut fs = MemFs::new(limits, 0);
+    let root = fs.root();
+    let now = &mut || 0;
+    let made = [
+        fs.create(root, b"\x01", now).map(|_| ()),
+        fs.create_dir(root, b"\x02", now),
+        fs.create_link(root, b"\x03", b"\x01", now),
+        fs.create_link(root, b"\x01\x01", b"\x02", now),
+        fs.create_link(root, b"\x02\x02", b"../\x01", now),
+    ];
+    assert_eq!(made, [Ok(()); 5]);
+    fs
+}
+
 fn store_on(system: TestSystem) -> Result<TestStore, Box<dyn StdError>> {
     let context = WasiCtxBuilder::new()
         .arg("program")?
         .env("NAME", "value")?
+        .preopen(directory(), "/", Permission::ReadWrite)?
         .build(system);
     Ok(Store::new(&Engine::default(), Host::new(context)))
 }
@@ -164,12 +189,59 @@ fn every_function_links_with_its_own_type_only() -> TestResult {
 }
 
 #[test]
+fn snapshot_0_has_the_same_functions_but_one() -> TestResult {
+    let mut store = store_on(TestSystem::default())?;
+    for (name, params) in FUNCTIONS {
+        let ty = func_type(name, params);
+        let func = resolve(&mut store, "wasi_unstable", name, &ty)?;
+        assert_eq!(func.is_some(), name != "sock_accept", "{name}");
+    }
+    let wrong = FuncType::new([], []);
+    let mismatch = resolve(&mut store, "wasi_unstable", "fd_seek", &wrong).expect_err("another type");
+    assert_eq!((mismatch.module, mismatch.name), ("wasi_unstable", "fd_seek"));
+    Ok(())
+}
+
+/// An old module: `whence` 2 is the start, `filestat` has its size at 24.
+#[test]
+fn an_old_module_runs() -> TestResult {
+    let mut store = store_on(TestSystem::default())?;
+    let wat = r#"(module
+        (import "wasi_unstable" "path_open"
+            (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+        (import "wasi_unstable" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_unstable" "fd_seek" (func $fd_seek (param i32 i64 i32 i32) (result i32)))
+        (import "wasi_unstable" "fd_filestat_get" (func $fd_filestat_get (param i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\10\00\00\00\05\00\00\00")
+        (data (i32.const 16) "hello\01")
+        (func (export "go") (result i32)
+            (i32.or (i32.or
+                (call $path_open (i32.const 3) (i32.const 0) (i32.const 21) (i32.const 1) (i32.const 0)
+                    (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 32))
+                (call $fd_write (i32.load (i32.const 32)) (i32.const 0) (i32.const 1) (i32.const 36)))
+            (i32.or
+                (call $fd_seek (i32.load (i32.const 32)) (i64.const 2) (i32.const 2) (i32.const 40))
+                (call $fd_filestat_get (i32.load (i32.const 32)) (i32.const 64))))))"#;
+    let instance = instantiate(&mut store, wat)?;
+    assert_eq!(call(&mut store, instance, "go", &[])?, 0);
+    let memory = instance.get_memory(&store, "memory").ok_or("no memory")?;
+    let bytes = memory.data(&store);
+    assert_eq!(bytes[40], 2, "the position");
+    assert_eq!(bytes[64 + 24], 5, "the size");
+    assert_eq!(bytes[64 + 20], 1, "one name");
+    Ok(())
+}
+
+#[test]
 fn unknown_names_are_nobodys() -> TestResult {
     let mut store = store_on(TestSystem::default())?;
     let ty = func_type("fd_close", "i");
     for (module, name) in [
         ("wasi_snapshot_preview1", "fd_clos"),
         ("env", "fd_close"),
+        ("wasi_unstable", "fd_clos"),
+        ("wasi_snapshot_preview2", "fd_close"),
         ("wasi_snapshot_preview1", ""),
     ] {
         assert!(
@@ -370,52 +442,110 @@ fn garbage(random: &mut u64) -> i64 {
     }
 }
 
+/// Opens the file as 4 and the directory as 5, so that garbage meets descriptors of every kind.
+fn open_descriptors(store: &mut TestStore, instance: Instance) -> TestResult {
+    let memory = instance.get_memory(&*store, "memory").ok_or("no memory")?;
+    for (name, oflags, rights, fd) in [(1, 0, 66, 4), (2, 2, 0, 5)] {
+        memory.data_mut(&mut *store)[0] = name;
+        let args = [3, 0, 0, 1, oflags].map(Val::I32);
+        let rights = [Val::I64(rights), Val::I64(0)];
+        let rest = [Val::I32(0), Val::I32(8)];
+        let args = [&args[..], &rights, &rest].concat();
+        assert_eq!(call(store, instance, "path_open", &args)?, 0);
+        assert_eq!(memory.data(&*store)[8], fd);
+    }
+    Ok(())
+}
+
+/// Calls a function with garbage in its arguments and in memory; whether it succeeded, failed or trapped.
+fn call_with_garbage(
+    store: &mut TestStore,
+    instance: Instance,
+    (name, params): (&str, &str),
+    random: &mut u64,
+) -> Result<Option<bool>, Box<dyn StdError>> {
+    let memory = instance.get_memory(&*store, "memory").ok_or("no memory")?;
+    // Small numbers make lists, subscriptions and names that mean something now and then.
+    for byte in &mut memory.data_mut(&mut *store)[..512] {
+        *byte = u8::try_from(garbage(random).unsigned_abs() % 4).expect("small");
+    }
+    let args: Vec<_> = params
+        .chars()
+        .map(|c| match (c, garbage(random)) {
+            ('I', value) => Val::I64(value),
+            (_, value) => Val::I32(i32::from_le_bytes(
+                value.to_le_bytes()[..4].try_into().expect("4 bytes"),
+            )),
+        })
+        .collect();
+    let end = match call(store, instance, name, &args) {
+        Ok(0) => Some(true),
+        Ok(errno) => {
+            let known = Errno::ALL
+                .iter()
+                .any(|(known, _)| i32::from(known.raw()) == errno);
+            assert!(known, "{name}");
+            Some(false)
+        }
+        Err(error) => match Stop::of(&error) {
+            Some(Stop::Trap(Trap::NoMemory)) | None => panic!("{name}{args:?}: {error}"),
+            Some(Stop::Trap(_)) => None,
+            Some(Stop::Exit(_)) => {
+                assert!(["proc_exit", "proc_raise"].contains(&name), "{name}");
+                Some(false)
+            }
+        },
+    };
+    // What a guest wrote must not pile up, nor its closing of a stream end the test.
+    let system = &mut store.data_mut().context.system;
+    system.stdout.clear();
+    system.stderr.clear();
+    Ok(end)
+}
+
 #[test]
 fn no_arguments_make_a_function_panic() -> TestResult {
     const ROUNDS: usize = 3000;
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let (mut succeeded, mut trapped) = (0, 0);
-    for (name, params) in FUNCTIONS {
+    for function in FUNCTIONS {
         let mut store = store_on(TestSystem::with_stdin(&[1; 100]))?;
-        let instance = instantiate(&mut store, &wrapper(&[(name, params)]))?;
-        let memory = instance.get_memory(&store, "memory").ok_or("no memory")?;
+        let open = ("path_open", "iiiiiIIii");
+        let both = [open, function];
+        let functions = if function == open { &both[..1] } else { &both };
+        let instance = instantiate(&mut store, &wrapper(functions))?;
+        open_descriptors(&mut store, instance)?;
         for _ in 0..ROUNDS {
-            // Small numbers make lists and subscriptions that mean something now and then.
-            for byte in &mut memory.data_mut(&mut store)[..512] {
-                *byte = u8::try_from(garbage(&mut random).unsigned_abs() % 4).expect("small");
+            match call_with_garbage(&mut store, instance, function, &mut random)? {
+                Some(true) => succeeded += 1,
+                Some(false) => {}
+                None => trapped += 1,
             }
-            let args: Vec<_> = params
-                .chars()
-                .map(|c| match (c, garbage(&mut random)) {
-                    ('I', value) => Val::I64(value),
-                    (_, value) => Val::I32(i32::from_le_bytes(
-                        value.to_le_bytes()[..4].try_into().expect("4 bytes"),
-                    )),
-                })
-                .collect();
-            match call(&mut store, instance, name, &args) {
-                Ok(0) => succeeded += 1,
-                Ok(errno) => assert!(
-                    Errno::ALL
-                        .iter()
-                        .any(|(known, _)| i32::from(known.raw()) == errno),
-                    "{name}"
-                ),
-                Err(error) => match Stop::of(&error) {
-                    Some(Stop::Trap(Trap::NoMemory)) | None => panic!("{name}{args:?}: {error}"),
-                    Some(Stop::Trap(_)) => trapped += 1,
-                    Some(Stop::Exit(_)) => assert!(["proc_exit", "proc_raise"].contains(&name), "{name}"),
-                },
-            }
-            // What a guest wrote must not pile up, nor its closing of a stream end the test.
-            let system = &mut store.data_mut().context.system;
-            system.stdout.clear();
-            system.stderr.clear();
         }
     }
     assert!(
         succeeded > 1000 && trapped > 1000,
         "the garbage is too dull: {succeeded} succeeded, {trapped} trapped"
     );
+    Ok(())
+}
+
+#[test]
+fn no_sequence_of_calls_makes_one_panic() -> TestResult {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut succeeded = 0;
+    for _ in 0..20 {
+        let mut store = store_on(TestSystem::with_stdin(&[1; 100]))?;
+        let instance = instantiate(&mut store, &wrapper(&FUNCTIONS))?;
+        open_descriptors(&mut store, instance)?;
+        for _ in 0..2000 {
+            let index = usize::try_from(garbage(&mut random).unsigned_abs() >> 7)? % FUNCTIONS.len();
+            let function = FUNCTIONS[index];
+            if call_with_garbage(&mut store, instance, function, &mut random)? == Some(true) {
+                succeeded += 1;
+            }
+        }
+    }
+    assert!(succeeded > 1000, "the garbage is too dull: {succeeded} succeeded");
     Ok(())
 }

@@ -21,7 +21,8 @@ use crate::{
 ///
 /// **Traps:** either region out of bounds, `argv` not a multiple of 4. Nothing is written then.
 ///
-/// **Layout:** for the arguments `a`, `bc`: `argv` = `[argv_buf, argv_buf + 2]` as u32le, `argv_buf` = `"a\0bc\0"`.
+/// **Layout:** for the arguments `a`, `bc`: `argv` = `[argv_buf, argv_buf + 2]` as u32le, `argv_buf` =
+/// `"a\0bc\0"`.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#args_get>
 pub fn args_get<S>(

@@ -21,7 +21,8 @@ use crate::{
 ///
 /// **Traps:** either region out of bounds, `environ` not a multiple of 4. Nothing is written then.
 ///
-/// **Layout:** for `A=1`, `B=`: `environ` = `[environ_buf, environ_buf + 4]` as u32le, `environ_buf` = `"A=1\0B=\0"`.
+/// **Layout:** for `A=1`, `B=`: `environ` = `[environ_buf, environ_buf + 4]` as u32le, `environ_buf` =
+/// `"A=1\0B=\0"`.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#environ_get>
 pub fn environ_get<S>(

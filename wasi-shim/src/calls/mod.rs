@@ -1,4 +1,4 @@
-//! The 46 functions of WASI preview1: one file a family, one function a call.
+//! The 46 functions of WASI preview1: one file or folder a family, one function a call.
 //!
 //! Layer: calls. Implements wasi_snapshot_preview1.witx. A call is a free function over the context, the
 //! guest's memory and typed arguments; it knows no engine. All of them keep this order, so that a call either

@@ -44,7 +44,8 @@ pub(super) const BIRTH: u64 = 1_600_000_000_000_000_000;
 ///
 /// ```text
 /// f "hello", hard (the same file), sub/g "g", empty/
-/// lf -> f, ld -> sub, le -> empty, dang -> nowhere, loop -> loop, abs -> /f, up -> ../x
+/// lf -> f, ld -> sub, le -> empty, dang -> nowhere, loop -> loop, abs -> /f, up -> ../x,
+/// self -> sub/.., lfd -> sub/../f
 /// ```
 pub(super) fn tree(limits: Limits) -> MemFs {
     let mut fs = MemFs::new(limits, BIRTH);
@@ -56,7 +57,7 @@ pub(super) fn tree(limits: Limits) -> MemFs {
     }
     let sub = fs.lookup(root, b"sub").expect("it was made").node;
     put_file(&mut fs, sub, b"g", b"g");
-    let links: [(&[u8], &[u8]); 7] = [
+    let links: [(&[u8], &[u8]); 9] = [
         (b"lf", b"f"),
         (b"ld", b"sub"),
         (b"le", b"empty"),
@@ -64,6 +65,8 @@ pub(super) fn tree(limits: Limits) -> MemFs {
         (b"loop", b"loop"),
         (b"abs", b"/f"),
         (b"up", b"../x"),
+        (b"self", b"sub/.."),
+        (b"lfd", b"sub/../f"),
     ];
     for (name, target) in links {
         fs.create_link(root, name, target, now).expect("the link");
@@ -86,8 +89,8 @@ pub(super) fn put_file(fs: &mut MemFs, dir: Node, name: &[u8], data: &[u8]) -> N
     node
 }
 
-/// All that is in the file systems, to see what a call has changed. Reading it is an access, so those times are not
-/// in it.
+/// All that is in the file systems, to see what a call has changed. Reading it is an access, so those times are
+/// not in it.
 fn dump(mounts: &mut Mounts) -> String {
     let mut text = String::new();
     for index in 0.. {

@@ -13,7 +13,8 @@ use crate::abi::{
     types::{Filesize, Filetype, Timestamp},
 };
 
-/// Something in a file system: a file, a directory, a symbolic link. A number that only its file system understands.
+/// Something in a file system: a file, a directory, a symbolic link. A number that only its file system
+/// understands.
 ///
 /// A node that a call hands out is good until [`FileSystem::begin`] is called next; while it is open, until it is
 /// closed.
@@ -215,8 +216,8 @@ pub trait FileSystem {
     /// Gives a node that is no directory another name.
     ///
     /// # Errors
-    /// [`Errno::EXIST`], [`Errno::NOENT`], [`Errno::NOSPC`]; [`Errno::PERM`] if it is a directory; [`Errno::MLINK`] if it can have
-    /// no more names.
+    /// [`Errno::EXIST`], [`Errno::NOENT`], [`Errno::NOSPC`]; [`Errno::PERM`] if it is a directory;
+    /// [`Errno::MLINK`] if it can have no more names.
     fn hard_link(&mut self, node: Node, dir: Node, name: &[u8], now: Now<'_>) -> Result<(), Errno>;
 
     /// Removes a name of what is no directory.
@@ -234,9 +235,9 @@ pub trait FileSystem {
     /// Renames, replacing what has the new name. Both names may be those of one node: then nothing happens.
     ///
     /// # Errors
-    /// [`Errno::NOENT`]; [`Errno::INVAL`] if a directory would become its own descendant; [`Errno::NOTEMPTY`] if what would be
-    /// replaced is a directory with entries; [`Errno::ISDIR`] if only what would be replaced is a directory, [`Errno::NOTDIR`]
-    /// if only what is renamed is one; [`Errno::NOSPC`]; [`Errno::MLINK`].
+    /// [`Errno::NOENT`]; [`Errno::INVAL`] if a directory would become its own descendant; [`Errno::NOTEMPTY`]
+    /// if what would be replaced is a directory with entries; [`Errno::ISDIR`] if only what would be replaced
+    /// is a directory, [`Errno::NOTDIR`] if only what is renamed is one; [`Errno::NOSPC`]; [`Errno::MLINK`].
     fn rename(
         &mut self,
         from: Node,

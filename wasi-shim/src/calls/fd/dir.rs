@@ -58,7 +58,8 @@ pub fn fd_prestat_get<S>(
 /// ```
 ///
 /// - `fd`: the descriptor.
-/// - `path`, `path_len`: the buffer for the name, and its length in bytes; bytes after the name are left as they are.
+/// - `path`, `path_len`: the buffer for the name, and its length in bytes; bytes after the name are left as
+///   they are.
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open.
@@ -105,8 +106,8 @@ const OWN_COOKIES: Dircookie = 2;
 ///
 /// **Traps:** the buffer or `bufused` out of bounds; `bufused` not a multiple of 4.
 ///
-/// **Layout:** an entry has 24 bytes and its name: next cookie u64le at 0, ino u64le at 8, length of the name u32le at
-/// 16, type u8 at 20, 0 at 21 to 23. Entries follow each other without padding.
+/// **Layout:** an entry has 24 bytes and its name: next cookie u64le at 0, ino u64le at 8, length of the name
+/// u32le at 16, type u8 at 20, 0 at 21 to 23. Entries follow each other without padding.
 ///
 /// **Deviations:** the ino of `..` is that of `.`: what is above the directory is not told.
 ///

@@ -15,8 +15,8 @@ use crate::{
 /// Checks a list and every region it names before anything happens. The list may be as long as the guest's
 /// memory holds; nothing is allocated for it. A region of no bytes may lie anywhere.
 ///
-/// Returns what the regions add up to; fails with INVAL if that is more than the result, a u32, could tell (POSIX's
-/// answer).
+/// Returns what the regions add up to; fails with INVAL if that is more than the result, a u32, could tell
+/// (POSIX's answer).
 pub(super) fn check(mem: &GuestMemory<'_>, iovs: Ptr<Iovec>, iovs_len: Size) -> Result<Size, Error> {
     mem.check_array(iovs, iovs_len)?;
     let mut total: Size = 0;
@@ -28,8 +28,8 @@ pub(super) fn check(mem: &GuestMemory<'_>, iovs: Ptr<Iovec>, iovs_len: Size) -> 
     Ok(total)
 }
 
-/// Fails with INVAL if `total` bytes at `offset` reach beyond the largest offset that POSIX has, 2^63 - 1. (wasmtime's
-/// answer too; FBIG is for a file system that cannot hold so much.) No bytes may be anywhere.
+/// Fails with INVAL if `total` bytes at `offset` reach beyond the largest offset that POSIX has, 2^63 - 1.
+/// (wasmtime's answer too; FBIG is for a file system that cannot hold so much.) No bytes may be anywhere.
 pub(super) fn check_end(offset: Filesize, total: Size) -> Result<(), Errno> {
     match offset.checked_add(u64::from(total)).map(i64::try_from) {
         _ if total == 0 => Ok(()),

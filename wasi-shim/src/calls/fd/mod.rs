@@ -1,7 +1,8 @@
 //! The `fd_*` calls: what works on an open descriptor.
 //!
-//! Layer: calls. Split by what they touch: [`read`] and [`write`] move bytes, [`seek`] positions, [`stat`] reads and
-//! sets attributes, [`sync`] concerns a file's storage, [`dir`] directories and preopens, [`table`] the numbers.
+//! Layer: calls. Split by what they touch: [`mod@read`] and [`mod@write`] move bytes, [`seek`] positions, [`stat`]
+//! reads and sets attributes, [`sync`] concerns a file's storage, [`dir`] directories and preopens, [`table`]
+//! the numbers.
 
 pub mod dir;
 mod iovec;

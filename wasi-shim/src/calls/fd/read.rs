@@ -39,8 +39,9 @@ pub(in crate::calls) fn check_readable(entry: &Entry) -> Result<(), Errno> {
 /// - `iovs`, `iovs_len`: the buffers to fill in order, and their number.
 /// - `nread`: gets the number of bytes read; 0 at the end of the stream, or if there is no room at all.
 ///
-/// A file is read where the last read or write ended. Standard input waits for the first byte, unless it is `nonblock`; further buffers get what is there at once.
-/// Reading ends early after a buffer that overwrites the part of the list not used yet.
+/// A file is read where the last read or write ended. Standard input waits for the first byte, unless it is
+/// `nonblock`; further buffers get what is there at once. Reading ends early after a buffer that overwrites the
+/// part of the list not used yet.
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open, or is not readable.

@@ -59,8 +59,8 @@ pub fn fd_fdstat_get<S>(
 /// ```
 ///
 /// - `fd`: the descriptor.
-/// - `flags`: the new flags. `nonblock` makes `fd_read` of standard input report AGAIN instead of waiting, and means
-///   nothing to a file; `append` means nothing to a stream.
+/// - `flags`: the new flags. `nonblock` makes `fd_read` of standard input report AGAIN instead of waiting, and
+///   means nothing to a file; `append` means nothing to a stream.
 ///
 /// **Errors:**
 /// - INVAL: `flags` has an unknown bit, or one of `dsync`, `rsync`, `sync`, which cannot be changed.
@@ -125,8 +125,8 @@ pub fn fd_fdstat_set_rights<S>(
 /// ```
 ///
 /// - `fd`: the descriptor.
-/// - `buf`: gets the attributes. Of a standard stream all are 0 but the type. Of others, `dev` counts the file systems
-///   of the guest from 1.
+/// - `buf`: gets the attributes. Of a standard stream all are 0 but the type. Of others, `dev` counts the file
+///   systems of the guest from 1.
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open.

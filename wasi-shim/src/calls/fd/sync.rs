@@ -64,7 +64,8 @@ pub fn fd_advise<S>(
 /// - NOTSUP: the file system cannot do this.
 /// - ROFS: the file system cannot be changed.
 ///
-/// **Deviations:** wasmtime answers NOTSUP always; the specification describes `posix_fallocate`, and this is that.
+/// **Deviations:** wasmtime answers NOTSUP always; the specification describes `posix_fallocate`, and this is
+/// that.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_allocate>
 pub fn fd_allocate<S: System>(

@@ -35,7 +35,8 @@ pub fn fd_close<S>(ctx: &mut WasiCtx<S>, _mem: &mut GuestMemory<'_>, fd: Fd) -> 
 /// errno fd_renumber(fd fd, fd to);
 /// ```
 ///
-/// - `fd`: the descriptor to move; closed afterwards. Flags, rights and position move with it, and that it is a preopen.
+/// - `fd`: the descriptor to move; closed afterwards. Flags, rights and position move with it, and that it is a
+///   preopen.
 /// - `to`: the number to replace; what it named is closed. If it is `fd`, nothing changes.
 ///
 /// **Errors:** BADF: `fd` or `to` is not open. Unlike `dup2`, the call makes no new number, as in wasmtime.

@@ -1,7 +1,7 @@
 //! `fd_write`, `fd_pwrite`: bytes to a descriptor.
 //!
-//! Layer: calls. Bytes go straight from guest memory to the [`System`] or the file system; nothing is allocated but
-//! what a file grows by.
+//! Layer: calls. Bytes go straight from guest memory to the [`System`] or the file system; nothing is allocated
+//! but what a file grows by.
 
 use super::iovec;
 use crate::{
@@ -153,7 +153,8 @@ fn gather(
 ///
 /// **Traps**, **Layout:** as for [`fd_read`](super::fd_read).
 ///
-/// **Deviations:** an `append` descriptor writes at the file's end, as on Linux and in wasmtime; POSIX says at `offset`.
+/// **Deviations:** an `append` descriptor writes at the file's end, as on Linux and in wasmtime; POSIX says at
+/// `offset`.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_pwrite>
 pub fn fd_pwrite<S: System>(

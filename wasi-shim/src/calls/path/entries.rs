@@ -28,7 +28,8 @@ use crate::{
 /// - EXIST: something is there, be it a symbolic link that leads nowhere.
 /// - MLINK: the directory above can hold no more of them.
 ///
-/// **Deviations:** wasmtime 50 answers NOENT if slashes follow; POSIX, to which the specification refers, allows them.
+/// **Deviations:** wasmtime 50 answers NOENT if slashes follow; POSIX, to which the specification refers,
+/// allows them.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#path_create_directory>
 pub fn path_create_directory<S: System>(
@@ -71,7 +72,8 @@ pub fn path_create_directory<S: System>(
 /// - NOTEMPTY: the directory has entries.
 /// - INVAL: the path ends in `.` or `..`.
 ///
-/// **Deviations:** wasmtime 50 answers INVAL if slashes follow; POSIX, to which the specification refers, allows them.
+/// **Deviations:** wasmtime 50 answers INVAL if slashes follow; POSIX, to which the specification refers,
+/// allows them.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#path_remove_directory>
 pub fn path_remove_directory<S: System>(
@@ -151,7 +153,8 @@ pub fn path_unlink_file<S: System>(
 /// **Errors:** as for every path (see [the family](super)), and
 /// - BUSY: a path ends in `.` or `..`.
 /// - NOENT: nothing is at `old_path`.
-/// - NOTDIR: slashes come after a path, and no directory is at `old_path`; or only what is at `old_path` is a directory.
+/// - NOTDIR: slashes come after a path, and no directory is at `old_path`; or only what is at `old_path` is a
+///   directory.
 /// - ISDIR: only what is at `new_path` is a directory.
 /// - NOTEMPTY: a directory with entries is at `new_path`.
 /// - INVAL: `new_path` is beneath the directory at `old_path`.

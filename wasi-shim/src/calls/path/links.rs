@@ -24,8 +24,8 @@ use crate::{
 ///
 /// - `old_fd`: the directory that `old_path` starts from.
 /// - `old_flags`: nothing; see INVAL.
-/// - `old_path`, `old_path_len`: the name of the file, in UTF-8, and its length in bytes. Of a symbolic link, the link
-///   itself gets another name.
+/// - `old_path`, `old_path_len`: the name of the file, in UTF-8, and its length in bytes. Of a symbolic link,
+///   the link itself gets another name.
 /// - `new_fd`: the directory that `new_path` starts from.
 /// - `new_path`, `new_path_len`: the name of the link, likewise.
 ///
@@ -82,8 +82,8 @@ pub fn path_link<S: System>(
 ///                    const uint8_t *new_path, size new_path_len);
 /// ```
 ///
-/// - `old_path`, `old_path_len`: what the link contains, in UTF-8, and its length in bytes. Nothing needs to be there,
-///   and it may lead anywhere: that is looked at when it is followed.
+/// - `old_path`, `old_path_len`: what the link contains, in UTF-8, and its length in bytes. Nothing needs to be
+///   there, and it may lead anywhere: that is looked at when it is followed.
 /// - `fd`: the directory that `new_path` starts from.
 /// - `new_path`, `new_path_len`: the name of the link, likewise.
 ///

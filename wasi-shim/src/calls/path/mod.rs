@@ -1,16 +1,17 @@
 //! The `path_*` calls: what works on a path beneath a directory.
 //!
-//! Layer: calls. `crate::path` resolves; these decide what a call does with what it finds. [`open`] opens, [`attributes`]
-//! reads and sets attributes, [`entries`] makes and removes names, [`links`] makes and reads links.
+//! Layer: calls. `crate::path` resolves; these decide what a call does with what it finds. [`open`] opens,
+//! [`attributes`] reads and sets attributes, [`entries`] makes and removes names, [`links`] makes and reads
+//! links.
 //!
 //! All of them have these errors in common, by which their own documentation means "as for every path":
 //!
 //! - BADF: the descriptor is not open, or not a directory (wasmtime's choice; POSIX says NOTDIR).
 //! - NOTCAPABLE: the descriptor lacks the right for the call.
-//! - ILSEQ: the path is no UTF-8. INVAL: it contains a zero byte. NOENT: it is empty. NAMETOOLONG: it has 4,096 bytes
-//!   or more, or a component more than 255.
-//! - PERM: it is absolute, or leads out of the directory: by `..`, or by a symbolic link, absolute or not. Whether there
-//!   is something is not looked at.
+//! - ILSEQ: the path is no UTF-8. INVAL: it contains a zero byte. NOENT: it is empty. NAMETOOLONG: it has 4,096
+//!   bytes or more, or a component more than 255.
+//! - PERM: it is absolute, or leads out of the directory: by `..`, or by a symbolic link, absolute or not.
+//!   Whether there is something is not looked at.
 //! - NOENT: a directory on the way is not there. NOTDIR: it is none. LOOP: more than 40 symbolic links.
 //! - NOTDIR: slashes come after what is no directory.
 //! - ROFS: the file system cannot be changed, and the call would. NOSPC: it is full. IO and others: what it says.

@@ -28,17 +28,18 @@ use crate::{
 /// - `fd`: the directory that `path` starts from.
 /// - `dirflags`: whether a symbolic link at the end is followed.
 /// - `path`, `path_len`: the name, in UTF-8, and its length in bytes.
-/// - `oflags`: how to open: `creat` makes a regular file where there is nothing, with `excl` there must be nothing;
-///   `directory` wants a directory; `trunc` empties a file.
+/// - `oflags`: how to open: `creat` makes a regular file where there is nothing, with `excl` there must be
+///   nothing; `directory` wants a directory; `trunc` empties a file.
 /// - `fs_rights_base`: what to open for: `fd_read`, `fd_write` or both; with neither, reading, and writing too if
 ///   `oflags` has `creat` or `trunc`.
 /// - `fs_rights_inheriting`: checked, and not used otherwise.
 /// - `fdflags`: flags of the new descriptor; without meaning for a directory.
-/// - `opened_fd`: gets the new descriptor, the lowest that is free. It has all rights that mean something for what it names
-///   and for what it was opened for, as far as `fd` passes them on.
+/// - `opened_fd`: gets the new descriptor, the lowest that is free. It has all rights that mean something for
+///   what it names and for what it was opened for, as far as `fd` passes them on.
 ///
 /// **Errors:** as for every path (see [the family](super)), but NOTDIR if `fd` is a file, and
-/// - INVAL: `dirflags`, `oflags`, `fdflags` or a set of rights has an unknown bit; `directory` with `creat` or `trunc`.
+/// - INVAL: `dirflags`, `oflags`, `fdflags` or a set of rights has an unknown bit; `directory` with `creat` or
+///   `trunc`.
 /// - NOTSUP: `dsync`, `rsync` or `sync`, as in wasmtime.
 /// - NOTCAPABLE: `fd` lacks the right `path_open`, with `creat` `path_create_file`, with `trunc`
 ///   `path_filestat_set_size`; or rights are asked for that `fd` does not pass on.

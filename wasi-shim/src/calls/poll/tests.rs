@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::{
+    abi::types::{Fdflags, Oflags, Whence},
     calls::{
-        fd::{fd_close, fd_fdstat_set_rights},
+        fd::{fd_close, fd_fdstat_set_rights, fd_seek},
         testbed::{Bed, SIZE, le32},
     },
     testing::{Stdin, TestSystem},
@@ -260,6 +261,55 @@ fn the_first_fault_is_told() {
     let mut bed = Bed::new();
     poll_errno(&mut bed, &[fd(5, 1, 9), subscription(1, 3)], Errno::BADF);
     poll_errno(&mut bed, &[subscription(1, 3), fd(5, 1, 9)], Errno::INVAL);
+}
+
+#[test]
+fn files_are_always_ready() {
+    let (read, write) = (Rights::FD_READ, Rights::FD_WRITE);
+    for rights in [read, write, read.union(write)] {
+        let mut bed = Bed::with_tree();
+        let f = bed.open("f", Oflags::NONE, rights, Fdflags::NONE);
+        let subscriptions = [fd(1, 1, f), clock(2, MONOTONIC, MS, 0), fd(3, 2, f)];
+        poll(
+            &mut bed,
+            &subscriptions,
+            &[event(1, 0, 1, 5, 0), event(3, 0, 2, 1, 0)],
+        );
+        for (position, left, flags) in [(2_i64, 3, 0), (5, 0, 1), (9, 0, 1)] {
+            bed.ok(
+                |c, m| fd_seek(c, m, f, position, Whence::Set, Ptr::new(0)),
+                &[(0, &position.to_le_bytes())],
+            );
+            poll(&mut bed, &[fd(1, 1, f)], &[event(1, 0, 1, left, flags)]);
+        }
+        assert_eq!(
+            (&bed.ctx.system.sleeps[..], &bed.ctx.system.polls[..]),
+            (&[][..], &[][..])
+        );
+    }
+}
+
+#[test]
+fn a_file_keeps_stdin_from_waiting() {
+    let mut bed = Bed::with_tree();
+    bed.ctx.system.stdin = [Stdin::Pause(MS), Stdin::Bytes(b"a".to_vec())].into();
+    let f = bed.open("f", Oflags::NONE, Rights::NONE, Fdflags::NONE);
+    poll(&mut bed, &[fd(1, 1, 0), fd(2, 1, f)], &[event(2, 0, 1, 5, 0)]);
+    assert_eq!(bed.ctx.system.polls, [Some(0)]);
+}
+
+#[test]
+fn directories_cannot_be_waited_for() {
+    let mut bed = Bed::with_tree();
+    poll_errno(&mut bed, &[fd(1, 1, 3)], Errno::BADF);
+    poll_errno(&mut bed, &[fd(1, 2, 3)], Errno::BADF);
+    let f = bed.open("f", Oflags::NONE, Rights::NONE, Fdflags::NONE);
+    bed.ok(
+        |c, m| fd_fdstat_set_rights(c, m, f, Rights::FD_READ, Rights::NONE),
+        &[],
+    );
+    poll_errno(&mut bed, &[fd(1, 1, f)], Errno::NOTCAPABLE);
+    poll_errno(&mut bed, &[fd(1, 2, f)], Errno::NOTCAPABLE);
 }
 
 #[test]

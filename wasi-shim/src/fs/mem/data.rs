@@ -1,9 +1,9 @@
 //! The data of a file: sparse, in chunks, over bytes that are shared until they are written.
 //!
-//! Layer: file systems. A file's bytes are, in this order: those of the chunk they lie in, if there is one; those of
-//! the bytes that the file was made with, if it was ([`Shared`]: a part of an archive, not copied); zeros. A chunk is
-//! made by the first write to it, from what was there before, so holes and untouched parts of an archive cost
-//! nothing. All memory is asked for fallibly.
+//! Layer: file systems. A file's bytes are, in this order: those of the chunk they lie in, if there is one;
+//! those of the bytes that the file was made with, if it was ([`Shared`]: a part of an archive, not copied);
+//! zeros. A chunk is made by the first write to it, from what was there before, so holes and untouched parts of
+//! an archive cost nothing. All memory is asked for fallibly.
 
 use alloc::{sync::Arc, vec::Vec};
 use core::ops::Range;

@@ -2,7 +2,8 @@
 //!
 //! Layer: file systems. Each entry has a number that never changes and is never given again; it is the entry's
 //! cookie. So reading a directory goes on where it was whatever comes and goes in between. Finding, adding and
-//! removing a name takes the same time in a directory of 100,000 as in one of ten. All memory is asked for fallibly.
+//! removing a name takes the same time in a directory of 100,000 as in one of ten. All memory is asked for
+//! fallibly.
 
 use alloc::{boxed::Box, vec::Vec};
 

@@ -4,7 +4,7 @@
 //! for an open file. A node goes when its last name and its last handle have gone. Memory is asked for fallibly
 //! everywhere, and [`Limits`] hold the guest to what the machine has to spare: NOSPC, never an abort.
 //!
-//! [`data`] holds a file's bytes, [`dir`] a directory's names, [`quota`] counts.
+//! `data` holds a file's bytes, `dir` a directory's names, `quota` counts, `tree` adds and removes names.
 
 mod data;
 mod dir;
@@ -364,6 +364,7 @@ impl FileSystem for MemFs {
     }
 
     fn create_link(&mut self, dir: Node, name: &[u8], target: &[u8], now: Now<'_>) -> Result<(), Errno> {
+        self.check_new_name(position(dir.0), name)?;
         let cost = u64::try_from(target.len()).unwrap_or(u64::MAX);
         self.bytes.charge(cost)?;
         let made = dir::copy(target).and_then(|target| self.add(dir, name, Content::Link(target), now));

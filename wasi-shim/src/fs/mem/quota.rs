@@ -7,8 +7,8 @@ use crate::abi::Errno;
 /// The most that a RAM file system may hold. Whatever the limits, memory that runs out is NOSPC too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes for the data of files and the targets of symbolic links. Holes, and data that is still as it came from an archive,
-    /// count nothing.
+    /// Bytes for the data of files and the targets of symbolic links. Holes, and data that is still as it came
+    /// from an archive, count nothing.
     pub bytes: u64,
     /// Names: files, directories, links of both kinds. A file that is open without a name counts too.
     pub entries: u64,

@@ -1,6 +1,7 @@
 //! Names of the RAM file system coming and going: nodes added, linked, renamed, and let go.
 //!
-//! Layer: file systems. Everything that can fail comes before the first change, so a call happens or leaves no trace.
+//! Layer: file systems. Everything that can fail comes before the first change, so a call happens or leaves no
+//! trace.
 
 use super::{Content, Inode, MemFs, ROOT, Slot, dir, position};
 use crate::{
@@ -81,7 +82,7 @@ impl MemFs {
     }
 
     /// Fails unless `name` can be added to `dir`.
-    fn check_new_name(&self, dir: usize, name: &[u8]) -> Result<(), Errno> {
+    pub(super) fn check_new_name(&self, dir: usize, name: &[u8]) -> Result<(), Errno> {
         if self.dir(dir)?.get(name).is_some() {
             return Err(Errno::EXIST);
         }

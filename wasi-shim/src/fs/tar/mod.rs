@@ -1,8 +1,9 @@
 //! A tree from a tar archive in memory.
 //!
-//! Layer: file systems. The entries become nodes of a [`MemFs`]; the data of files stays where it is in the archive,
-//! and is copied chunk by chunk only when a guest writes to it. So one file system serves for a read-only tree
-//! (`Permission::ReadOnly`) and for a writable layer over one; docs/wasi.md says why there is no other.
+//! Layer: file systems. The entries become nodes of a [`MemFs`]; the data of files stays where it is in the
+//! archive, and is copied chunk by chunk only when a guest writes to it. So one file system serves for a
+//! read-only tree (`Permission::ReadOnly`) and for a writable layer over one; docs/wasi.md says why there is no
+//! other.
 
 mod parse;
 
@@ -71,9 +72,9 @@ impl fmt::Display for TarError {
 
 impl core::error::Error for TarError {}
 
-/// Puts the entries of an archive into a file system, beneath its root. Paths are relative to it, whether or not they begin with a
-/// slash. Directories that are not in the archive but on the way are made; a later entry replaces an earlier one
-/// of the same name, as when it is unpacked. Times are those of the archive.
+/// Puts the entries of an archive into a file system, beneath its root. Paths are relative to it, whether or
+/// not they begin with a slash. Directories that are not in the archive but on the way are made; a later entry
+/// replaces an earlier one of the same name, as when it is unpacked. Times are those of the archive.
 ///
 /// # Errors
 /// [`TarError`]; entries before the one that is at fault have been made then.

@@ -1,8 +1,8 @@
 //! The format: headers, numbers, extensions.
 //!
-//! Layer: file systems. Reads ustar and v7 archives, the extended headers of POSIX (pax: path, linkpath, size, mtime)
-//! and GNU's long names. Everything is a slice of the archive; nothing is allocated. The bytes are not trusted: what
-//! does not add up is an error with its place, never a panic.
+//! Layer: file systems. Reads ustar and v7 archives, the extended headers of POSIX (pax: path, linkpath, size,
+//! mtime) and GNU's long names. Everything is a slice of the archive; nothing is allocated. The bytes are not
+//! trusted: what does not add up is an error with its place, never a panic.
 
 use core::ops::Range;
 

@@ -1,6 +1,6 @@
-//! Tests of the `path_*` calls.
+//! Tests of the `path_*` calls on what is no directory.
 
-use super::*;
+use super::super::*;
 use crate::abi::{
     Errno,
     types::{Fdflags, Fstflags, Lookupflags, Oflags},
