@@ -20,6 +20,9 @@ const MAX_CALL_DEPTH: usize = 1 << 16;
 /// Most bytes that a guest's calls may use for parameters and locals.
 const MAX_STACK_BYTES: usize = 16 << 20;
 
+/// Most missing imports that a message names.
+const MAX_NAMED_IMPORTS: usize = 20;
+
 /// Runs `wasm` with the world that `ctx` describes until it ends.
 ///
 /// Gives `ctx` back, so that its console can say how it ended.
@@ -94,19 +97,26 @@ fn resolve_imports<S: System + 'static>(
     let mut problems = Vec::new();
     for import in module.imports() {
         let (from, name) = (import.module(), import.name());
+        // A name is whatever the module says: nothing in it may act on the terminal that shows it.
+        let shown = format!("{}::{}", from.escape_debug(), name.escape_debug());
         match import.ty() {
             ExternType::Func(ty) => match linker::resolve(store, from, name, ty) {
                 Ok(Some(function)) => found.push(Extern::Func(function)),
-                Ok(None) => problems.push(format!("{from}::{name}")),
+                Ok(None) => problems.push(shown),
                 Err(mismatch) => problems.push(mismatch.to_string()),
             },
-            ExternType::Memory(_) => problems.push(format!("{from}::{name} (a memory)")),
-            ExternType::Table(_) => problems.push(format!("{from}::{name} (a table)")),
-            ExternType::Global(_) => problems.push(format!("{from}::{name} (a global)")),
+            ExternType::Memory(_) => problems.push(shown + " (a memory)"),
+            ExternType::Table(_) => problems.push(shown + " (a table)"),
+            ExternType::Global(_) => problems.push(shown + " (a global)"),
         }
     }
     if problems.is_empty() {
         return Ok(found);
+    }
+    let unnamed = problems.len().saturating_sub(MAX_NAMED_IMPORTS);
+    problems.truncate(MAX_NAMED_IMPORTS);
+    if unnamed > 0 {
+        problems.push(format!("and {unnamed} more"));
     }
     Err(Outcome::Refused(format!(
         "it imports what nothing here provides (only wasi_snapshot_preview1 and wasi_unstable are): {}",

@@ -19,6 +19,11 @@ pub(crate) struct Module {
     pub(crate) length: u64,
 }
 
+/// How many bytes are looked at first.
+const START: u64 = 256;
+/// No module is longer: the interpreter's limit, which is that of the JavaScript API's specification.
+const LONGEST: u64 = 1 << 30;
+
 /// First bytes of every WebAssembly binary.
 const MAGIC: &[u8; 4] = b"\0asm";
 /// What follows them in a module: version 1, layer 0.
@@ -37,23 +42,30 @@ pub(crate) fn open(path: &Path) -> Result<Module, Failure> {
     let cannot_read =
         |error: io::Error| Failure::not_found(format!("cannot read the module '{shown}': {error}"));
 
-    if !metadata.is_file() {
-        // A pipe (`<(…)`, /dev/stdin) can be read once only, and QEMU wants to know its size: copy it.
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(cannot_read)?;
-        return from_bytes(path, bytes);
-    }
-    let mut start = Vec::new();
-    (&file).take(8).read_to_end(&mut start).map_err(cannot_read)?;
-    file.rewind().map_err(cannot_read)?;
-    if start.starts_with(MAGIC) {
-        check_binary(path, &start)?;
-        let length = metadata.len();
-        let file = QemuFile::open(file, path).map_err(cannot_read)?;
-        return Ok(Module { file, length });
-    }
+    // What it begins with tells whether the rest, which may be endless, is worth reading.
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(cannot_read)?;
+    (&file).take(START).read_to_end(&mut bytes).map_err(cannot_read)?;
+    if bytes.starts_with(MAGIC) {
+        check_binary(path, &bytes)?;
+        if metadata.is_file() {
+            file.rewind().map_err(cannot_read)?;
+            let length = metadata.len();
+            let file = QemuFile::open(file, path).map_err(cannot_read)?;
+            return Ok(Module { file, length });
+        }
+    } else {
+        check_text(path, &bytes)?;
+    }
+    // Text has to be translated. A pipe (`<(…)`, /dev/stdin) can be read once only, and QEMU wants to know its size.
+    (&file)
+        .take(LONGEST)
+        .read_to_end(&mut bytes)
+        .map_err(cannot_read)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LONGEST) {
+        return Err(Failure::refused(format!(
+            "'{shown}' is longer than 1 GiB, and no module is"
+        )));
+    }
     from_bytes(path, bytes)
 }
 
@@ -111,8 +123,8 @@ fn check_binary(path: &Path, start: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Turns the text form into the binary form.
-fn translate(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+/// Checks that what does not begin like a binary module may be text.
+fn check_text(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let shown = path.display();
     let is_wat = path.extension().is_some_and(|extension| extension == "wat");
     if bytes.is_empty() {
@@ -126,6 +138,12 @@ fn translate(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
             looks_like(bytes)
         )));
     }
+    Ok(())
+}
+
+/// Turns the text form into the binary form.
+fn translate(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+    let shown = path.display();
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Failure::refused(format!(
             "'{shown}' is not WebAssembly text: the byte at offset {} is not UTF-8",

@@ -85,8 +85,21 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<()> {
         let target = built.add(name.into())?;
         write_if_changed(&target, &kept)?;
     }
+    let target = built.add(MANY_EXPORTS.into())?;
+    write_if_changed(&target, &wat::parse_str(many_exports())?)?;
     built.remove_strangers()?;
     Manifest::read(root)?.check_guests(built.guests.keys().map(String::as_str))
+}
+
+/// A module that makes the interpreter allocate many small blocks.
+const MANY_EXPORTS: &str = "many-exports";
+
+/// The text of [`MANY_EXPORTS`], which is too long to be written by hand.
+fn many_exports() -> String {
+    let exports: String = (0..60_000)
+        .map(|number| format!("(export \"e{number}\" (func $start))"))
+        .collect();
+    format!("(module (func $start (export \"_start\")) {exports})")
 }
 
 /// Builds only the guest that the image carries; gives its path. Needs no C compiler.

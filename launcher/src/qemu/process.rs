@@ -32,7 +32,10 @@ impl Process {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            // A group of its own: what the terminal sends to the launcher's (Ctrl-C, a hang-up that the launcher was
+            // told to ignore) is the launcher's to act on, and a wrapper script ends together with its QEMU.
+            .process_group(0);
         // SAFETY: the closure runs between fork and exec and makes three system calls through rustix, which wraps
         // them without locks and without allocating, as is demanded of that moment.
         unsafe {
@@ -94,7 +97,13 @@ impl Process {
 
     /// Kills QEMU and waits until it is gone.
     pub(crate) fn kill(&mut self) {
-        // Fails only if it has ended already.
+        // Fails only if all of it has ended already. Until `wait`, its number belongs to no other process.
+        let group = i32::try_from(self.child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        if let (Some(group), Ok(None)) = (group, self.ended()) {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

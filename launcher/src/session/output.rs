@@ -1,12 +1,13 @@
 //! The guest's bytes to standard output and standard error, without ever blocking in a write.
 //!
 //! The descriptors are shared with other programs, so they cannot be made non-blocking. Instead they are polled, and
-//! a pipe that is writable is given no more than it is certain to take: PIPE_BUF bytes.
+//! a pipe that is writable is given no more than it is certain to take: PIPE_BUF bytes. A terminal promises no such
+//! thing: it is opened once more, which gives a descriptor of our own that can be non-blocking.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::say::PIPE_BUF;
@@ -43,21 +44,34 @@ pub(super) struct Output {
 
 #[derive(Debug)]
 struct Target<T> {
-    handle: T,
+    shared: T,
+    /// The same terminal, opened once more.
+    own: Option<OwnedFd>,
     /// Most bytes for one write.
     chunk: usize,
 }
 
-impl<T: std::os::fd::AsFd> Target<T> {
-    fn new(handle: T) -> Self {
-        let kind = rustix::fs::fstat(&handle).map(|stat| FileType::from_raw_mode(stat.st_mode));
+impl<T: AsFd> Target<T> {
+    fn new(shared: T) -> Self {
+        let kind = rustix::fs::fstat(&shared).map(|stat| FileType::from_raw_mode(stat.st_mode));
         // Files never make a writer wait.
         let chunk = if kind == Ok(FileType::RegularFile) {
             usize::MAX
         } else {
             PIPE_BUF
         };
-        Self { handle, chunk }
+        let own = if kind == Ok(FileType::CharacterDevice) {
+            let name = format!("/proc/self/fd/{}", shared.as_fd().as_raw_fd());
+            let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            rustix::fs::open(name, flags, Mode::empty()).ok()
+        } else {
+            None
+        };
+        Self { shared, own, chunk }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.own.as_ref().map_or_else(|| self.shared.as_fd(), AsFd::as_fd)
     }
 }
 
@@ -95,8 +109,8 @@ impl Output {
 
     fn target(&self) -> (BorrowedFd<'_>, usize, &'static str) {
         match self.stream {
-            Stream::Output => (self.stdout.handle.as_fd(), self.stdout.chunk, "standard output"),
-            Stream::Error => (self.stderr.handle.as_fd(), self.stderr.chunk, "standard error"),
+            Stream::Output => (self.stdout.descriptor(), self.stdout.chunk, "standard output"),
+            Stream::Error => (self.stderr.descriptor(), self.stderr.chunk, "standard error"),
         }
     }
 
