@@ -1,6 +1,7 @@
-//! Provides the bootable image that the launcher carries, as OUT_DIR/hermit-wasm-x86_64.img.
+//! Provides the bootable images that the launcher carries, as OUT_DIR/hermit-wasm-<arch>.img, and the application alone,
+//! which uhyve loads itself, as OUT_DIR/hermit-wasm-x86_64.elf.
 //!
-//! Taken from the directory that the variable HERMIT_WASM_IMAGES names (`<dir>/x86_64/hermit-wasm.img`, as
+//! Taken from the directory that the variable HERMIT_WASM_IMAGES names (`<dir>/<arch>/hermit-wasm.img`, as
 //! `cargo xtask image` lays it out), or else built here by that same command, so that `cargo install --path launcher`
 //! alone gives a working program.
 
@@ -12,7 +13,10 @@ use std::process::Command;
 
 const IMAGES: &str = "HERMIT_WASM_IMAGES";
 
-/// What the image is made of: a change there makes a new image.
+/// The architectures; `src/arch.rs` describes them.
+const ARCHES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
+
+/// What the images are made of: a change there makes a new image.
 const SOURCES: [&str; 8] = [
     "kernel-app",
     "wasi-shim",
@@ -32,18 +36,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(directory) => PathBuf::from(directory),
         None => build(&out)?,
     };
-    let image = images.join("x86_64").join("hermit-wasm.img");
-    println!("cargo::rerun-if-changed={}", image.display());
-    fs::copy(&image, out.join("hermit-wasm-x86_64.img")).map_err(|error| {
-        format!(
-            "cannot copy the image {}: {error}; `cargo xtask image` makes it",
-            image.display()
+    let images_of = |arch: &str| {
+        (
+            images.join(arch).join("hermit-wasm.img"),
+            format!("hermit-wasm-{arch}.img"),
         )
-    })?;
+    };
+    let application = (
+        images.join("x86_64").join("hermit-wasm"),
+        "hermit-wasm-x86_64.elf".to_string(),
+    );
+    for (image, kept) in ARCHES.into_iter().map(images_of).chain([application]) {
+        println!("cargo::rerun-if-changed={}", image.display());
+        fs::copy(&image, out.join(kept)).map_err(|error| {
+            format!(
+                "cannot copy the image {}: {error}; `cargo xtask image` makes it",
+                image.display()
+            )
+        })?;
+    }
     Ok(())
 }
 
-/// Builds the image and returns the directory with the images.
+/// Builds the images and returns the directory with the images.
 fn build(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let manifest =
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo has not set CARGO_MANIFEST_DIR")?);
@@ -55,17 +70,7 @@ fn build(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let mut command = Command::new(env::var_os("CARGO").ok_or("cargo has not set CARGO")?);
     command
         .current_dir(root)
-        .args([
-            "run",
-            "--locked",
-            "--package",
-            "xtask",
-            "--",
-            "image",
-            "--arch",
-            "x86_64",
-            "--out",
-        ])
+        .args(["run", "--locked", "--package", "xtask", "--", "image", "--out"])
         .arg(&images)
         // The cargo that runs this script holds the lock of its own target directory until the script ends.
         .env("CARGO_TARGET_DIR", root.join("target").join("xtask"));

@@ -4,7 +4,9 @@
 //! POSIX shells; the kernel takes its own words first, `--` ends them, the application's follow:
 //!
 //! ```text
-//! [-freq MHZ] -- [--log=LEVEL] [--console=framed|shared] [--terminals=LIST] [--file=MODULE] [--argv0=NAME] [--env=K=V]… -- [ARGS…]
+//! [-freq MHZ] -- [--log=LEVEL] [--console=framed|shared] [--terminals=LIST] [--file=MODULE] [--argv0=NAME] [--env=K=V]…
+//!   [--tmpfs=GUEST | --copy-dir=MEMBER::GUEST[:ro] | --share=TAG::GUEST[:ro]
+//!   | --map=PATH::GUEST[:ro]]… -- [ARGS…]
 //! ```
 
 use alloc::borrow::Cow;
@@ -60,6 +62,43 @@ pub enum Console {
     Shared,
 }
 
+/// A directory for the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Directory {
+    /// An empty one in memory.
+    Tmpfs {
+        /// What the guest calls it.
+        guest: String,
+    },
+    /// A tree from a tar archive in the boot file (see [`crate::bundle`]).
+    Archive {
+        /// The archive's name in the boot file.
+        member: String,
+        /// What the guest calls it.
+        guest: String,
+        /// Whether the guest may only read.
+        read_only: bool,
+    },
+    /// One that the host shares with the machine, by virtio-fs.
+    Share {
+        /// The device's tag.
+        tag: String,
+        /// What the guest calls it.
+        guest: String,
+        /// Whether the guest may only read.
+        read_only: bool,
+    },
+    /// One that uhyve maps into the machine.
+    Mapped {
+        /// Its path in the machine.
+        path: String,
+        /// What the guest calls it.
+        guest: String,
+        /// Whether the guest may only read.
+        read_only: bool,
+    },
+}
+
 /// The parts of a boot line; [`BootLine::build`] puts them together.
 #[derive(Clone, Debug, Default)]
 pub struct BootLine {
@@ -77,6 +116,8 @@ pub struct BootLine {
     pub argv0: Option<String>,
     /// The guest's environment, in order.
     pub env: Vec<(String, String)>,
+    /// The guest's directories: its descriptors 3, 4, ….
+    pub directories: Vec<Directory>,
     /// The guest's argv\[1..\].
     pub args: Vec<String>,
 }
@@ -113,6 +154,27 @@ impl BootLine {
         }
         for (key, value) in &self.env {
             option("--env", &[key.as_str(), value.as_str()].join("="));
+        }
+        for directory in &self.directories {
+            let access = |read_only: bool| if read_only { ":ro" } else { "" };
+            match directory {
+                Directory::Tmpfs { guest } => option("--tmpfs", guest),
+                Directory::Archive {
+                    member: source,
+                    guest,
+                    read_only,
+                } => option("--copy-dir", &[source, "::", guest, access(*read_only)].concat()),
+                Directory::Share {
+                    tag: source,
+                    guest,
+                    read_only,
+                } => option("--share", &[source, "::", guest, access(*read_only)].concat()),
+                Directory::Mapped {
+                    path: source,
+                    guest,
+                    read_only,
+                } => option("--map", &[source, "::", guest, access(*read_only)].concat()),
+            }
         }
         words.push("--".to_string());
         words.extend(self.args.iter().cloned());
@@ -253,11 +315,29 @@ mod tests {
             file: Some("/root/m.wasm".into()),
             argv0: Some("m.wasm".into()),
             env: vec![("A".into(), "1".into()), ("B".into(), "x y=z".into())],
+            directories: vec![
+                Directory::Tmpfs { guest: "/tmp".into() },
+                Directory::Archive {
+                    member: "dir-0.tar".into(),
+                    guest: "a b".into(),
+                    read_only: true,
+                },
+                Directory::Share {
+                    tag: "share-0".into(),
+                    guest: "/".into(),
+                    read_only: false,
+                },
+                Directory::Mapped {
+                    path: "/root/0".into(),
+                    guest: ".".into(),
+                    read_only: true,
+                },
+            ],
             args: vec!["-i".into(), "12".into(), "--".into(), "".into(), "it's".into()],
         };
         assert_eq!(
             line.build(),
-            r"-freq 2400 -- --log=debug --console=framed --terminals=stdin,stderr --file=/root/m.wasm --argv0=m.wasm --env=A=1 '--env=B=x y=z' -- -i 12 -- '' 'it'\''s'"
+            r"-freq 2400 -- --log=debug --console=framed --terminals=stdin,stderr --file=/root/m.wasm --argv0=m.wasm --env=A=1 '--env=B=x y=z' --tmpfs=/tmp '--copy-dir=dir-0.tar::a b:ro' --share=share-0::/ --map=/root/0::.:ro -- -i 12 -- '' 'it'\''s'"
         );
     }
 

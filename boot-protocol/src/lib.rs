@@ -5,6 +5,7 @@
 //!
 //! - [`console`]: frames on the serial line, guest to host, and the host's answers.
 //! - [`boot_line`]: quoting and putting together the kernel's command line.
+//! - [`bundle`]: the boot file that carries directories besides the module.
 //! - [`exit_code`]: what a run's exit code means.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -15,5 +16,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod boot_line;
+pub mod bundle;
 pub mod console;
 pub mod exit_code;

@@ -29,6 +29,18 @@ pub struct Source {
 }
 
 impl Source {
+    /// Checks that there is exactly one source.
+    ///
+    /// # Errors
+    /// If there is none or several.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            self.given() == 1,
+            "give exactly one of text, file, hex, random, all_bytes"
+        );
+        Ok(())
+    }
+
     /// How many of the keys are given.
     fn given(&self) -> usize {
         [
@@ -44,7 +56,10 @@ impl Source {
     }
 
     /// The bytes; `guests` is the directory that `file` is relative to.
-    fn produce(&self, guests: &Path) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// If a file cannot be read or the digits are not hexadecimal.
+    pub fn produce(&self, guests: &Path) -> Result<Vec<u8>> {
         let once = if let Some(text) = &self.text {
             text.clone().into_bytes()
         } else if let Some(file) = &self.file {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::bytes::{Expected, Stdin};
+use crate::fixture::{self, Fixture};
 
 /// All runs and all programs to download, of all files.
 #[derive(Debug, Default)]
@@ -53,6 +54,8 @@ pub struct Test {
     /// The launcher's other flags.
     #[serde(default)]
     pub flags: Vec<String>,
+    /// A directory to prepare for this run, which flags call `{fixture}`.
+    pub fixture: Option<Fixture>,
     /// Variables of the launcher's own environment, `NAME=value` each.
     #[serde(default)]
     pub host_env: Vec<String>,
@@ -80,12 +83,26 @@ pub struct Test {
     pub limit: Option<u64>,
 }
 
-/// A program from a package on the Python package index, pinned by its hash.
+/// Where a package comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registry {
+    /// The Python package index, by pip.
+    #[default]
+    PyPi,
+    /// The npm registry, by npm.
+    Npm,
+}
+
+/// A program from a package, pinned by its hash.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Download {
     /// The name that rows use, and the file's name without `.wasm`.
     pub name: String,
+    /// Where the package comes from: `pypi` if not given, or `npm`.
+    #[serde(default)]
+    pub registry: Registry,
     /// The package.
     pub package: String,
     /// Its version, exactly.
@@ -166,6 +183,11 @@ impl Manifest {
                     test.name
                 );
             }
+            match &test.fixture {
+                Some(fixture) => fixture.check(&test.flags),
+                None => fixture::no_place(&test.flags),
+            }
+            .with_context(|| format!("test {}: fixture", test.name))?;
             test.stdin
                 .check()
                 .with_context(|| format!("test {}: stdin", test.name))?;
@@ -248,6 +270,14 @@ mod tests {
         assert!(
             manifest(&format!("{ROW}stdin = {{ text = \"a\", random = 3 }}")).is_err(),
             "two sources"
+        );
+        assert!(
+            manifest(&format!("{ROW}flags = [\"{{fixture}}::/\"]")).is_err(),
+            "no fixture to put there"
+        );
+        assert!(
+            manifest(&format!("{ROW}fixture = {{ from = \"fixtures/tree\" }}")).is_err(),
+            "a fixture that nothing uses"
         );
         assert!(
             manifest(&format!("{ROW}stdout = {{ regex = \"(\" }}")).is_err(),

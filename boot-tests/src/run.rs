@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::compare::show;
+use crate::fixture::{self, Snapshot};
 use crate::manifest::{Module, Test};
 use crate::process::{Collected, feed, wait};
 
@@ -38,8 +39,10 @@ pub struct Runner {
     pub downloads: PathBuf,
     /// `guests/` of the repository: what rows' files are relative to.
     pub source: PathBuf,
-    /// Where the standard input of a failed run is kept, to repeat it.
+    /// Where the standard input and the prepared directory of a failed run are kept, to repeat it.
     pub scratch: PathBuf,
+    /// What `guests/fixtures` held before the first run; no run may change it.
+    pub fixtures: Option<Snapshot>,
     /// How long a run may take unless its row says otherwise.
     pub limit: Duration,
 }
@@ -60,10 +63,17 @@ impl Runner {
     /// # Errors
     /// A report for people: what differs, everything the run said, and the command that repeats it.
     pub fn run(&self, test: &Test) -> Result<()> {
-        let words = self.words(test)?;
+        let prepared = self.prepare(test)?;
+        let words = self.words(test, prepared.as_ref().map(|(path, _)| path.as_path()))?;
         let stdin = test.stdin.produce(&self.source)?;
         let outcome = self.execute(test, &words, &stdin)?;
         let mut report = String::new();
+        let directories = prepared.iter().map(|(_, before)| before).chain(&self.fixtures);
+        for untouched in directories.map(Snapshot::verify) {
+            if let Err(error) = untouched {
+                let _ = writeln!(report, "{error:#}");
+            }
+        }
         if outcome.late {
             let _ = writeln!(
                 report,
@@ -92,6 +102,9 @@ impl Runner {
             }
         }
         if report.is_empty() {
+            if let Some((path, _)) = &prepared {
+                std::fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
             return Ok(());
         }
         if stderr.is_none() {
@@ -102,6 +115,24 @@ impl Runner {
             test.shows,
             self.repeat(test, &words, &stdin)?
         )
+    }
+
+    /// Makes the directory that a row wants prepared; gives it and what it holds.
+    fn prepare(&self, test: &Test) -> Result<Option<(PathBuf, Snapshot)>> {
+        let Some(fixture) = &test.fixture else {
+            return Ok(None);
+        };
+        let path = self
+            .scratch
+            .join(format!("{}.fixture", test.name.replace('/', "-")));
+        // A run before this one that failed has left it.
+        if path.exists() {
+            std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        std::fs::create_dir_all(&self.scratch)?;
+        fixture.prepare(&self.source, &path)?;
+        let snapshot = Snapshot::of(&path)?;
+        Ok(Some((path, snapshot)))
     }
 
     /// Checks the launcher's own message, which comes last on standard error, if the row expects one; gives what
@@ -152,7 +183,7 @@ impl Runner {
     }
 
     /// The command line of a row.
-    fn words(&self, test: &Test) -> Result<Vec<String>> {
+    fn words(&self, test: &Test, prepared: Option<&Path>) -> Result<Vec<String>> {
         let module = match test.module()? {
             Module::Guest(name) => self.built.join(format!("{name}.wasm")),
             Module::Download(name) => self.downloads.join(format!("{name}.wasm")),
@@ -160,7 +191,8 @@ impl Runner {
         };
         let mut words = self.command.clone();
         words.push("run".into());
-        words.extend(self.flags.iter().chain(&test.flags).cloned());
+        words.extend(self.flags.iter().cloned());
+        words.extend(fixture::flags(&test.flags, prepared));
         for variable in &test.env {
             words.extend(["--env".into(), variable.clone()]);
         }
@@ -175,6 +207,8 @@ impl Runner {
         let mut command = Command::new(program);
         command
             .args(arguments)
+            // So that rows can name directories of `guests/`.
+            .current_dir(&self.source)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -219,9 +253,13 @@ impl Runner {
     fn repeat(&self, test: &Test, words: &[String], stdin: &[u8]) -> Result<String> {
         let mut line: Vec<String> = test.host_env.iter().map(|variable| quote(variable)).collect();
         line.extend(words.iter().map(|word| quote(word)));
-        let line = line.join(" ");
+        let line = format!(
+            "cd {} && {}",
+            quote(&self.source.to_string_lossy()),
+            line.join(" ")
+        );
         if test.stdin.open {
-            return Ok(format!("sleep 1000 | {line}"));
+            return Ok(format!("sleep 1000 | ({line})"));
         }
         if stdin.is_empty() {
             return Ok(format!("{line} </dev/null"));
@@ -251,7 +289,18 @@ fn quote(word: &str) -> String {
     }
 }
 
-/// The runner that the environment describes.
+/// A command's words from anywhere: those that are paths of files below the repository's `root` become absolute.
+fn anywhere(words: Vec<String>, root: &Path) -> Vec<String> {
+    words
+        .into_iter()
+        .map(|word| match root.join(&word) {
+            path if word.contains('/') && path.exists() => path.to_string_lossy().into_owned(),
+            _ => word,
+        })
+        .collect()
+}
+
+/// The runner that the environment describes. Relative paths in it start from the repository's `root`.
 ///
 /// # Errors
 /// If a variable that is needed is missing; says what to run instead.
@@ -273,13 +322,14 @@ pub fn from_environment(root: &Path, scratch: &Path) -> Result<Runner> {
         .map_or(Ok(60), |seconds| seconds.parse())
         .context("HERMIT_WASM_LIMIT")?;
     Ok(Runner {
-        command,
+        command: anywhere(command, root),
         oracle: oracle.is_some(),
         flags: get("HERMIT_WASM_RUN_FLAGS").map(words).unwrap_or_default(),
-        built: std::path::absolute(&built)?,
+        built: root.join(built),
         downloads: root.join("target/downloads"),
         source: root.join("guests"),
         scratch: scratch.to_path_buf(),
+        fixtures: Some(Snapshot::of(&root.join("guests/fixtures"))?),
         limit: Duration::from_secs(limit),
     })
 }
@@ -303,8 +353,9 @@ mod tests {
             flags: Vec::new(),
             built: "built".into(),
             downloads: "downloads".into(),
-            source: "source".into(),
+            source: scratch.clone(),
             scratch,
+            fixtures: None,
             limit: Duration::from_secs(10),
         };
         runner.run(rows.test.first().context("no row")?)
@@ -347,6 +398,40 @@ mod tests {
         assert!(report(&script("hermit-wasm: g\nzero"), row).contains("does not contain"));
         assert!(report("echo guest >&2; exit 134", row).contains("does not contain"));
         assert!(report("exit 134", row).contains("has no end of line"));
+    }
+
+    #[test]
+    fn rows_name_directories_of_the_source() {
+        let here = std::env::temp_dir().canonicalize().unwrap();
+        run("pwd -P", &format!("stdout = \"{}\\n\"", here.display())).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_changes_a_directory_it_was_given_fails() {
+        let folder = std::env::temp_dir().join(format!("given-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("file"), "x").unwrap();
+        let row = format!(
+            "flags = ['{{fixture}}']\nfixture = {{ from = '{}' }}\nstdout = 'x'",
+            folder.display()
+        );
+        // `$1` is the fixture: `sh -c SCRIPT run FIXTURE MODULE`.
+        run("cat $1/file", &row).unwrap();
+        let report = report("cat $1/file; echo y >>$1/file", &row);
+        assert!(report.contains("changed the host's files"), "{report}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn commands_are_found_from_anywhere() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let words = ["python", "src/run.rs", "no/such", "Cargo.toml"].map(String::from);
+        let absolute = root.join("src/run.rs").to_string_lossy().into_owned();
+        assert_eq!(
+            anywhere(words.to_vec(), root),
+            ["python", &absolute, "no/such", "Cargo.toml"]
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Layer: pure; words in, values out. Grammar, in any order up to the first word that is no option:
 //!
 //! ```text
-//! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed|shared] [--terminals LIST] [--log LEVEL] [--] [ARGS…]
+//! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed|shared] [--terminals LIST] [--log LEVEL]
+//! [--tmpfs GUEST | --copy-dir MEMBER::GUEST[:ro] | --share TAG::GUEST[:ro] | --map PATH::GUEST[:ro]]…
+//! [--] [ARGS…]
 //! ```
 
 use alloc::borrow::ToOwned as _;
@@ -11,6 +13,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use boot_protocol::boot_line::Directory;
 use log::LevelFilter;
 use wasi_shim::Terminals;
 
@@ -30,6 +33,8 @@ pub struct Config {
     pub terminals: Option<Terminals>,
     /// Which of the application's own messages are printed.
     pub log: LevelFilter,
+    /// The guest's directories, its descriptors 3, 4, …: in order.
+    pub directories: Vec<Directory>,
     /// The guest's arguments behind `argv[0]`.
     pub args: Vec<String>,
 }
@@ -97,6 +102,7 @@ impl Config {
             console: Console::Plain,
             terminals: None,
             log: LevelFilter::Warn,
+            directories: Vec::new(),
             args: Vec::new(),
         }
     }
@@ -144,7 +150,16 @@ impl Config {
             };
             if !matches!(
                 option,
-                "-f" | "--file" | "--argv0" | "--env" | "--console" | "--terminals" | "--log"
+                "-f" | "--file"
+                    | "--argv0"
+                    | "--env"
+                    | "--console"
+                    | "--terminals"
+                    | "--log"
+                    | "--tmpfs"
+                    | "--copy-dir"
+                    | "--share"
+                    | "--map"
             ) {
                 return Err(ConfigError::UnknownOption(option.to_owned()));
             }
@@ -178,6 +193,37 @@ impl Config {
                     .parse()
                     .map_err(|_| invalid("--log", value, "off, error, warn, info, debug or trace"))?;
             }
+            "--tmpfs" if value.is_empty() => return Err(invalid("--tmpfs", value, "GUEST")),
+            "--tmpfs" => self.directories.push(Directory::Tmpfs {
+                guest: value.to_owned(),
+            }),
+            "--copy-dir" => {
+                let (member, guest, read_only) = parse_directory(value)
+                    .ok_or_else(|| invalid("--copy-dir", value, "MEMBER::GUEST[:ro]"))?;
+                self.directories.push(Directory::Archive {
+                    member,
+                    guest,
+                    read_only,
+                });
+            }
+            "--share" => {
+                let (tag, guest, read_only) =
+                    parse_directory(value).ok_or_else(|| invalid("--share", value, "TAG::GUEST[:ro]"))?;
+                self.directories.push(Directory::Share {
+                    tag,
+                    guest,
+                    read_only,
+                });
+            }
+            "--map" => {
+                let (path, guest, read_only) =
+                    parse_directory(value).ok_or_else(|| invalid("--map", value, "PATH::GUEST[:ro]"))?;
+                self.directories.push(Directory::Mapped {
+                    path,
+                    guest,
+                    read_only,
+                });
+            }
             _ => self.file = Some(value.to_owned()),
         }
         Ok(())
@@ -190,6 +236,16 @@ impl Config {
             None => self.env.push((name.to_owned(), value.to_owned())),
         }
     }
+}
+
+/// Parses `SOURCE::GUEST[:ro]`: what it names, what the guest calls it, whether the guest may only read.
+fn parse_directory(value: &str) -> Option<(String, String, bool)> {
+    let (source, guest) = value.split_once("::")?;
+    let (guest, read_only) = match guest.strip_suffix(":ro") {
+        Some(guest) => (guest, true),
+        None => (guest, false),
+    };
+    (!source.is_empty() && !guest.is_empty()).then(|| (source.to_owned(), guest.to_owned(), read_only))
 }
 
 /// Parses `stdin`, `stdout`, `stderr` in any order, comma-separated; nothing means none of them.
@@ -255,6 +311,29 @@ mod tests {
             console: Console::Framed,
             terminals: None,
             log: LevelFilter::Debug,
+            directories: vec![
+                Directory::Archive {
+                    member: "d.tar".into(),
+                    guest: "/".into(),
+                    read_only: false,
+                },
+                Directory::Tmpfs { guest: "/tmp".into() },
+                Directory::Archive {
+                    member: "e.tar".into(),
+                    guest: "a::b".into(),
+                    read_only: true,
+                },
+                Directory::Share {
+                    tag: "s".into(),
+                    guest: ".".into(),
+                    read_only: true,
+                },
+                Directory::Mapped {
+                    path: "/root/d".into(),
+                    guest: "d".into(),
+                    read_only: false,
+                },
+            ],
             args: strings(&["one", "two"]),
         };
         let apart = [
@@ -272,6 +351,16 @@ mod tests {
             "framed",
             "--log",
             "debug",
+            "--copy-dir",
+            "d.tar::/",
+            "--tmpfs",
+            "/tmp",
+            "--copy-dir",
+            "e.tar::a::b:ro",
+            "--share",
+            "s::.:ro",
+            "--map",
+            "/root/d::d",
             "--",
             "one",
             "two",
@@ -285,6 +374,11 @@ mod tests {
             "--env=C=",
             "--console=framed",
             "--log=DEBUG",
+            "--copy-dir=d.tar::/",
+            "--tmpfs=/tmp",
+            "--copy-dir=e.tar::a::b:ro",
+            "--share=s::.:ro",
+            "--map=/root/d::d",
             "one",
             "two",
         ];
@@ -343,7 +437,18 @@ mod tests {
             parse(&["--frobnicate=1"]),
             Err(ConfigError::UnknownOption("--frobnicate".into()))
         );
-        for option in ["-f", "--file", "--argv0", "--env", "--console", "--log"] {
+        for option in [
+            "-f",
+            "--file",
+            "--argv0",
+            "--env",
+            "--console",
+            "--log",
+            "--tmpfs",
+            "--copy-dir",
+            "--share",
+            "--map",
+        ] {
             assert_eq!(parse(&[option]), Err(ConfigError::MissingValue(option.into())));
         }
         for (option, value) in [
@@ -351,6 +456,13 @@ mod tests {
             ("--env", "=1"),
             ("--console", "colour"),
             ("--log", "loud"),
+            ("--copy-dir", "/host"),
+            ("--share", "tag"),
+            ("--map", "/root"),
+            ("--copy-dir", "::/"),
+            ("--copy-dir", "d.tar::"),
+            ("--copy-dir", "d.tar:::ro"),
+            ("--tmpfs", ""),
         ] {
             let error = parse(&[option, value]).unwrap_err();
             assert!(

@@ -41,7 +41,8 @@ pub fn run<S: System + 'static>(wasm: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiC
 }
 
 /// The interpreter's configuration.
-fn config() -> Config {
+#[must_use]
+pub fn config() -> Config {
     let mut config = Config::default();
     config
         .set_max_recursion_depth(MAX_CALL_DEPTH)

@@ -12,7 +12,7 @@ use crate::config::Config;
 pub enum ModuleSource<'a> {
     /// A path in the machine's file system (`-f`).
     File(&'a str),
-    /// The memory image that the loader handed over (`-initrd` of QEMU).
+    /// The file that the loader handed over (`-initrd` of QEMU), or the module in it.
     BootModule,
     /// The module that is part of the application's image.
     Embedded,

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::arch::Arch;
 use crate::cli::AccelChoice;
 use crate::failure::Failure;
 use crate::files;
@@ -47,8 +48,13 @@ pub(crate) enum Look {
 }
 
 /// Decides as far as that is possible without a trial.
-pub(crate) fn look(choice: AccelChoice, memory: &Memory) -> Result<Look, Failure> {
-    look_at(choice, open_device(Path::new(DEVICE)), memory)
+pub(crate) fn look(choice: AccelChoice, arch: Arch, memory: &Memory) -> Result<Look, Failure> {
+    let device = if arch.is_hosts() {
+        open_device(Path::new(DEVICE))
+    } else {
+        Err(NoDevice::OtherArchitecture(arch))
+    };
+    look_at(choice, device, memory)
 }
 
 fn look_at(choice: AccelChoice, device: Result<(), NoDevice>, memory: &Memory) -> Result<Look, Failure> {
@@ -81,14 +87,11 @@ pub(crate) fn judge(verdict: Result<(), String>) -> Decision {
 #[derive(Debug)]
 enum NoDevice {
     /// KVM runs guests of the host's own architecture.
-    OtherArchitecture,
+    OtherArchitecture(Arch),
     Cannot(io::Error),
 }
 
 fn open_device(path: &Path) -> Result<(), NoDevice> {
-    if !cfg!(target_arch = "x86_64") {
-        return Err(NoDevice::OtherArchitecture);
-    }
     File::options()
         .read(true)
         .write(true)
@@ -100,7 +103,7 @@ fn open_device(path: &Path) -> Result<(), NoDevice> {
 impl NoDevice {
     fn reason(&self) -> String {
         match self {
-            Self::OtherArchitecture => "the image is for x86_64, and this host is not".to_string(),
+            Self::OtherArchitecture(arch) => format!("the machine is {}, and this host is not", arch.name()),
             Self::Cannot(error) => match error.kind() {
                 io::ErrorKind::NotFound => format!("{DEVICE} does not exist"),
                 io::ErrorKind::PermissionDenied => format!("no permission to use {DEVICE}"),
@@ -111,7 +114,7 @@ impl NoDevice {
 
     fn failure(&self) -> Failure {
         let advice = match self {
-            Self::OtherArchitecture => "use --accel tcg",
+            Self::OtherArchitecture(_) => "use --accel tcg",
             Self::Cannot(error) => match error.kind() {
                 io::ErrorKind::NotFound => {
                     "is virtualisation switched on in the firmware, and the kernel module kvm_intel or kvm_amd \

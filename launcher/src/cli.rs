@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::arch::Arch;
+use crate::directories::DirectoryFlags;
 use crate::failure::Failure;
 use crate::qemu::machine::Machine;
 use crate::units::{self, MIB};
@@ -78,6 +80,17 @@ pub(crate) struct Run {
     #[arg(long = "env", value_name = "K[=V]", action = ArgAction::Append)]
     pub(crate) env: Vec<OsString>,
 
+    /// The guest's directories.
+    #[command(flatten)]
+    pub(crate) directories: DirectoryFlags,
+
+    /// The program that makes the virtual machine
+    ///
+    /// uhyve: needs KVM and x86-64, and shares the directories of --dir itself; some of what a guest can do in them
+    /// with QEMU has an errno then (docs/uhyve.md).
+    #[arg(long, value_enum, default_value_t = Vmm::Qemu)]
+    pub(crate) vmm: Vmm,
+
     /// What executes the guest
     ///
     /// auto: KVM if it works here, else QEMU's translation. Whether it works is tried out once, by booting, and
@@ -85,9 +98,15 @@ pub(crate) struct Run {
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub(crate) accel: AccelChoice,
 
-    /// The machine that QEMU is to be
-    #[arg(long, value_enum, default_value_t = Machine::Microvm)]
-    pub(crate) machine: Machine,
+    /// The architecture of the virtual machine; default: this host's
+    ///
+    /// The module is the same for all of them. One that is not this host's is translated by QEMU.
+    #[arg(long, value_enum, default_value_t = Arch::host())]
+    pub(crate) arch: Arch,
+
+    /// The machine that QEMU is to be; default: microvm on x86_64, virt elsewhere
+    #[arg(long, value_enum)]
+    machine: Option<Machine>,
 
     /// The guest's first argument, its own name; default: the module's file name
     #[arg(long, value_name = "NAME")]
@@ -103,14 +122,23 @@ pub(crate) struct Run {
     #[arg(long, value_name = "LEVEL", value_enum)]
     pub(crate) log: Option<LogLevel>,
 
-    /// The QEMU program; default: qemu-system-x86_64, in PATH
+    /// The QEMU program; default: qemu-system- with the architecture's name, in PATH
     #[arg(long, value_name = "PATH")]
     pub(crate) qemu: Option<PathBuf>,
+
+    /// The virtiofsd program, for --dir; default: virtiofsd, in PATH
+    #[arg(long, value_name = "PATH")]
+    pub(crate) virtiofsd: Option<PathBuf>,
+
+    /// The uhyve program, for --vmm uhyve; default: uhyve, in PATH
+    #[arg(long, value_name = "PATH")]
+    pub(crate) uhyve: Option<PathBuf>,
 
     /// Print a QEMU command line that runs the module by hand, and end
     ///
     /// The image is kept in the cache directory for it. Output is plain then: standard output and standard error
-    /// are one stream, and QEMU's own exit status is 3 for the guest's exit code 0, and 1 for any other.
+    /// are one stream. QEMU's own exit status is the guest's on riscv64; on x86_64 it is 3 for the guest's exit code 0,
+    /// and 1 for any other; on aarch64 it tells nothing.
     #[arg(long)]
     pub(crate) print_command: bool,
 
@@ -121,6 +149,15 @@ pub(crate) struct Run {
     /// The module, .wasm or .wat, and its arguments: all that follows is the guest's, flags too
     #[arg(value_name = "MODULE [ARGS]", trailing_var_arg = true)]
     module_and_args: Vec<OsString>,
+}
+
+/// The program that makes the virtual machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Vmm {
+    /// Works everywhere
+    Qemu,
+    /// Hermit's own, with KVM
+    Uhyve,
 }
 
 /// A choice of [`crate::qemu::machine::Accelerator`].
@@ -166,6 +203,20 @@ impl LogLevel {
 }
 
 impl Run {
+    /// The machine that QEMU is to be.
+    pub(crate) fn machine(&self) -> Result<Machine, Failure> {
+        let machine = self.machine.unwrap_or(self.arch.usual_machine());
+        if machine.is_of(self.arch) {
+            return Ok(machine);
+        }
+        Err(Failure::usage(format!(
+            "--machine {}: there is no such machine of --arch {}; use {}, or leave --machine out",
+            machine.name(),
+            self.arch.name(),
+            self.arch.usual_machine().name()
+        )))
+    }
+
     /// The module to run; `None`: the one in the image.
     pub(crate) fn module(&self) -> Option<&Path> {
         self.module_and_args.first().map(Path::new)
@@ -252,6 +303,9 @@ Examples:
   hermit-wasm run app.wasm -i 12 --verbose      flags after the module are the guest's
   hermit-wasm app.wat < input > output          'run' may be left out; text modules work too
   hermit-wasm run --env LANG --env MODE=fast --memory 1G app.wasm
+  hermit-wasm run --dir . app.wasm input.txt    with this directory, shared
+  hermit-wasm run --copy-dir project::/ --tmpfs /tmp app.wasm /input.txt
+                                                with a copy of a directory and an empty one
   hermit-wasm run --timeout 10s app.wasm        exit code 124 if it takes longer
   hermit-wasm run --log debug app.wasm          what the kernel does
   hermit-wasm run -- -odd-name.wasm             a module whose name looks like a flag

@@ -32,7 +32,10 @@ fn run_may_be_left_out() {
         assert_eq!(run.args().unwrap(), [""; 0]);
         assert_eq!(run.memory, 256 * MIB);
         assert_eq!(run.accel, AccelChoice::Auto);
-        assert_eq!(run.machine, Machine::Microvm);
+        assert_eq!(
+            (run.arch, run.machine().unwrap()),
+            (Arch::host(), Arch::host().usual_machine())
+        );
         assert_eq!(run.timeout, None);
     }
     let run = parse(&["--memory", "1G", "-vv", "app.wasm", "x"]);
@@ -96,6 +99,8 @@ fn flags_are_understood() {
         "--memory=64MiB",
         "--accel",
         "tcg",
+        "--arch",
+        "x86_64",
         "--machine",
         "q35",
         "--argv0=-name",
@@ -111,7 +116,7 @@ fn flags_are_understood() {
     ]);
     assert_eq!(run.memory, 64 * MIB);
     assert_eq!(run.accel, AccelChoice::Tcg);
-    assert_eq!(run.machine, Machine::Q35);
+    assert_eq!((run.arch, run.machine().unwrap()), (Arch::X86_64, Machine::Q35));
     assert_eq!(run.argv0().unwrap().as_deref(), Some("-name"));
     assert_eq!(run.timeout, Some(Duration::from_millis(1500)));
     assert_eq!(run.log.map(LogLevel::name), Some("debug"));
@@ -139,8 +144,8 @@ fn what_is_wrong_is_named_with_its_flag() {
         (&["run", "--timeout", "0s", "m"], ["--timeout", "zero"]),
         (&["run", "--accel", "xen", "m"], ["--accel", "auto, kvm, tcg"]),
         (
-            &["run", "--machine", "virt", "m"],
-            ["--machine", "microvm, q35, pc"],
+            &["run", "--machine", "vax", "m"],
+            ["--machine", "microvm, q35, pc, virt"],
         ),
         (&["run", "--log", "loud", "m"], ["--log", "trace"]),
         (&["run", "--memroy", "1G", "m"], ["--memroy", "--memory"]),
@@ -244,4 +249,26 @@ fn the_help_lists_every_exit_code() {
     let error = Cli::try_parse_from(["hermit-wasm", "run", "--help"]).unwrap_err();
     assert_eq!(error.exit_code(), 0);
     assert!(error.to_string().contains("Exit codes:"));
+}
+
+#[test]
+fn machines_belong_to_architectures() {
+    let machine = |words: &[&str]| {
+        let words = [&["hermit-wasm", "run"], words].concat();
+        Cli::try_parse_from(words).unwrap().into_run().machine()
+    };
+    assert_eq!(machine(&["--arch", "x86_64"]).unwrap(), Machine::Microvm);
+    assert_eq!(machine(&["--arch", "aarch64"]).unwrap(), Machine::Virt);
+    assert_eq!(
+        machine(&["--arch", "riscv64", "--machine", "virt"]).unwrap(),
+        Machine::Virt
+    );
+    for words in [
+        ["--arch", "aarch64", "--machine", "q35"],
+        ["--arch", "x86_64", "--machine", "virt"],
+    ] {
+        let failure = machine(&words).unwrap_err();
+        assert_eq!(failure.code, exit_code::USAGE);
+        assert!(failure.message.contains(words[3]) && failure.message.contains(words[1]));
+    }
 }

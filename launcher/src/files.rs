@@ -18,7 +18,7 @@ pub(crate) struct QemuFile {
     /// What to call it on QEMU's command line.
     name: PathBuf,
     /// The descriptor behind a `/proc/self/fd` name.
-    _file: File,
+    file: File,
     /// To be deleted at the end.
     temporary: bool,
 }
@@ -33,29 +33,35 @@ impl QemuFile {
         };
         Ok(Self {
             name,
-            _file: file,
+            file,
             temporary: false,
         })
     }
 
     /// Hands bytes to QEMU. `label` is seen in /proc and in the name of a temporary file.
     pub(crate) fn from_bytes(label: &str, bytes: &[u8]) -> io::Result<Self> {
+        let this = Self::empty(label)?;
+        this.file().write_all(bytes)?;
+        Ok(this)
+    }
+
+    /// An empty file, to be written before QEMU is started.
+    pub(crate) fn empty(label: &str) -> io::Result<Self> {
         if let Ok(descriptor) = rustix::fs::memfd_create(label, MemfdFlags::CLOEXEC) {
-            let mut file = File::from(descriptor);
-            file.write_all(bytes)?;
+            let file = File::from(descriptor);
             if let Some(name) = inherited(&file) {
                 return Ok(Self {
                     name,
-                    _file: file,
+                    file,
                     temporary: false,
                 });
             }
         }
-        Self::temporary(&std::env::temp_dir(), label, bytes)
+        Self::temporary(&std::env::temp_dir(), label)
     }
 
     /// A file in `directory` that is deleted with this value.
-    fn temporary(directory: &Path, label: &str, bytes: &[u8]) -> io::Result<Self> {
+    pub(crate) fn temporary(directory: &Path, label: &str) -> io::Result<Self> {
         let mut attempt = 0u32;
         loop {
             let name = directory.join(format!("hermit-wasm-{}-{attempt}-{label}", std::process::id()));
@@ -65,11 +71,10 @@ impl QemuFile {
                 .create_new(true)
                 .open(&name)
             {
-                Ok(mut file) => {
-                    file.write_all(bytes)?;
+                Ok(file) => {
                     return Ok(Self {
                         name,
-                        _file: file,
+                        file,
                         temporary: true,
                     });
                 }
@@ -77,6 +82,11 @@ impl QemuFile {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The file itself.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     /// What to call it on QEMU's command line.
@@ -119,7 +129,8 @@ pub(crate) fn cache_directory() -> Option<PathBuf> {
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory)?;
-    let mut temporary = QemuFile::temporary(directory, "new", bytes)?;
+    let mut temporary = QemuFile::temporary(directory, "new")?;
+    temporary.file().write_all(bytes)?;
     fs::rename(&temporary.name, path)?;
     temporary.temporary = false;
     Ok(())
@@ -175,8 +186,10 @@ mod tests {
     #[test]
     fn a_temporary_file_is_deleted() {
         let directory = scratch("temporary");
-        let first = QemuFile::temporary(&directory, "label", b"one").unwrap();
-        let second = QemuFile::temporary(&directory, "label", b"two").unwrap();
+        let first = QemuFile::temporary(&directory, "label").unwrap();
+        let second = QemuFile::temporary(&directory, "label").unwrap();
+        first.file().write_all(b"one").unwrap();
+        second.file().write_all(b"two").unwrap();
         assert_eq!(seen_by_a_child(&first), b"one");
         assert_eq!(seen_by_a_child(&second), b"two");
         drop((first, second));

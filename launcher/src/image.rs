@@ -1,7 +1,19 @@
-//! The bootable image that this program carries: loader, Hermit kernel, interpreter and a module that greets.
+//! The bootable images that this program carries: loader, Hermit kernel, interpreter and a module that greets.
 
-/// The image for x86_64, made or found by `build.rs`.
-pub(crate) const X86_64: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hermit-wasm-x86_64.img"));
+use crate::arch::Arch;
+
+/// The image of an architecture, made or found by `build.rs`.
+pub(crate) const fn of(arch: Arch) -> &'static [u8] {
+    match arch {
+        Arch::X86_64 => include_bytes!(concat!(env!("OUT_DIR"), "/hermit-wasm-x86_64.img")),
+        Arch::Aarch64 => include_bytes!(concat!(env!("OUT_DIR"), "/hermit-wasm-aarch64.img")),
+        Arch::Riscv64 => include_bytes!(concat!(env!("OUT_DIR"), "/hermit-wasm-riscv64.img")),
+    }
+}
+
+/// The application alone, for uhyve, which loads it itself.
+pub(crate) const X86_64_APPLICATION: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/hermit-wasm-x86_64.elf"));
 
 /// A name for exactly this image, for files that are kept of it or about it: FNV-1a, 64 bits. It is no protection
 /// against anyone; it tells one build from another.
@@ -24,7 +36,13 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_image() {
-        assert!(!X86_64.is_empty());
+    fn there_is_an_image_of_each_architecture() {
+        // ELF, "ARM\x64" in the header of Linux's image, ELF; and whose it is.
+        let at = |arch, range: std::ops::Range<usize>| of(arch).get(range).unwrap();
+        assert_eq!(at(Arch::X86_64, 0..4), b"\x7fELF");
+        assert_eq!(at(Arch::X86_64, 18..20), [62, 0]);
+        assert_eq!(at(Arch::Aarch64, 56..60), b"ARM\x64");
+        assert_eq!(at(Arch::Riscv64, 0..4), b"\x7fELF");
+        assert_eq!(at(Arch::Riscv64, 18..20), [243, 0]);
     }
 }

@@ -1,7 +1,7 @@
 //! `hermit-wasm`: runs WASI programs in a Hermit microVM on the host it is called on.
 //!
 //! The way of a run: [`cli`] understands the command line, [`module`] looks at the module, [`accel`] chooses KVM or
-//! TCG, [`qemu`] starts the machine with the [`image`] that this program carries and [`memory`] of its own, [`session`] connects it until the
+//! TCG, [`qemu`] starts the machine (or [`uhyve`] does) with the [`image`] that this program carries and [`memory`] of its own, [`session`] connects it until the
 //! guest ends, [`outcome`] makes an exit code of that. [`run`] holds them together.
 
 #[cfg(not(target_os = "linux"))]
@@ -10,7 +10,11 @@ compile_error!(
 );
 
 mod accel;
+mod arch;
+mod bundle;
+mod child;
 mod cli;
+mod directories;
 mod failure;
 mod files;
 mod image;
@@ -23,7 +27,9 @@ mod say;
 mod session;
 mod signals;
 mod tsc;
+mod uhyve;
 mod units;
+mod virtiofsd;
 
 use std::process::ExitCode;
 

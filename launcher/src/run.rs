@@ -5,10 +5,14 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use boot_protocol::boot_line::{BootLine, Console};
+use boot_protocol::boot_line::{self, BootLine, Console};
+use boot_protocol::bundle as names;
 
 use crate::accel::{self, Decision, Look, Memory};
-use crate::cli::{AccelChoice, Run};
+use crate::arch::Arch;
+use crate::bundle::{self, Bounds, Bundle, Stopped};
+use crate::cli::{AccelChoice, Run, Vmm};
+use crate::directories::Directory;
 use crate::failure::Failure;
 use crate::files::{self, QemuFile};
 use crate::image;
@@ -16,13 +20,15 @@ use crate::memory::{self, GuestMemory};
 use crate::module::{self, Module};
 use crate::outcome::{self, Outcome};
 use crate::qemu::discover;
-use crate::qemu::machine::{Accelerator, Setup, show_command};
+use crate::qemu::machine::{Accelerator, Machine, Setup, Share, show_command};
 use crate::qemu::process::Process;
 use crate::say::say;
 use crate::session::{self, Ending, Terms};
 use crate::signals::Signals;
 use crate::tsc::Measurement;
+use crate::uhyve;
 use crate::units;
+use crate::virtiofsd::{self, Daemon, Sandbox};
 
 /// How long the trial of KVM may take. It takes a fraction of a second where KVM works.
 const TRIAL: Duration = Duration::from_secs(10);
@@ -71,8 +77,13 @@ enum Trial {
 /// All that is known before QEMU is needed.
 struct Plan<'a> {
     run: &'a Run,
+    machine: Machine,
     qemu: PathBuf,
     module: Option<Module>,
+    /// The boot file, if it is more than the module.
+    bundle: Option<Bundle>,
+    /// The daemons of shared directories, in order.
+    daemons: Vec<Daemon>,
     image: QemuFile,
     boot_line: BootLine,
     progress: Progress,
@@ -90,17 +101,39 @@ pub(crate) fn run(run: &Run) -> Result<Outcome, Failure> {
     // A time beyond what the clock can say is no limit.
     let deadline = run.timeout.and_then(|timeout| start.checked_add(timeout));
 
-    let boot_line = boot_line(run)?;
+    let machine = run.machine()?;
+    let directories = run.directories.directories()?;
+    let boot_line = boot_line(run, &directories)?;
     let module = run.module().map(module::open).transpose()?;
     check_memory(run, module.as_ref())?;
-    let qemu = discover::find(run.qemu.as_deref())?;
+    if run.vmm == Vmm::Uhyve {
+        return uhyve::run(run, module.as_ref(), &directories, boot_line, deadline, |text| {
+            progress.say(|| text);
+        });
+    }
+    let bundle = match bundle(run, module.as_ref(), &directories, deadline) {
+        Ok(bundle) => bundle,
+        Err(Stopped::Failure(failure)) => return Err(failure),
+        Err(Stopped::Timeout) => return Err(outcome::timeout(run)),
+    };
+    if let Some(bundle) = &bundle {
+        for warning in &bundle.warnings {
+            say(warning);
+        }
+        progress.say(|| format!("the boot file has {}", units::show_size(bundle.length)));
+    }
+    let qemu = discover::find(run.qemu.as_deref(), run.arch)?;
+    let daemons = daemons(run, machine, &directories, &progress)?;
     progress.say(|| format!("QEMU is {}", qemu.display()));
-    let image = QemuFile::from_bytes("hermit-wasm.img", image::X86_64)
+    let image = QemuFile::from_bytes("hermit-wasm.img", image::of(run.arch))
         .map_err(|error| Failure::machine(format!("cannot keep the image in memory for QEMU: {error}")))?;
     let mut plan = Plan {
         run,
+        machine,
         qemu,
         module,
+        bundle,
+        daemons,
         image,
         boot_line,
         progress,
@@ -120,14 +153,16 @@ pub(crate) fn run(run: &Run) -> Result<Outcome, Failure> {
             decision.reason
         )
     });
-    plan.boot_line.tsc_mhz = measurement.finish();
+    if run.arch == Arch::X86_64 {
+        plan.boot_line.tsc_mhz = measurement.finish();
+    }
     if run.print_command {
         return plan.print_command(decision.accelerator);
     }
     plan.boot(decision.accelerator, &signals)
 }
 
-fn boot_line(run: &Run) -> Result<BootLine, Failure> {
+fn boot_line(run: &Run, directories: &[Directory]) -> Result<BootLine, Failure> {
     Ok(BootLine {
         // Measured while other things are done, and filled in at the end.
         tsc_mhz: None,
@@ -137,8 +172,135 @@ fn boot_line(run: &Run) -> Result<BootLine, Failure> {
         file: None,
         argv0: run.argv0()?,
         env: run.environment(|key| std::env::var_os(key))?,
+        directories: directory_words(directories),
         args: run.args()?,
     })
+}
+
+/// What the boot line says of the guest's directories.
+fn directory_words(directories: &[Directory]) -> Vec<boot_line::Directory> {
+    let mut copies = 0..;
+    let mut shares = 0..;
+    directories
+        .iter()
+        .map(|directory| match directory {
+            Directory::Tmpfs { guest } => boot_line::Directory::Tmpfs { guest: guest.clone() },
+            Directory::Copy { guest, read_only, .. } => boot_line::Directory::Archive {
+                member: names::directory(copies.next().unwrap_or_default()),
+                guest: guest.clone(),
+                read_only: *read_only,
+            },
+            Directory::Share { guest, read_only, .. } => boot_line::Directory::Share {
+                tag: tag(shares.next().unwrap_or_default()),
+                guest: guest.clone(),
+                read_only: *read_only,
+            },
+        })
+        .collect()
+}
+
+/// What the machine calls the shared directory `index`, counted from 0.
+fn tag(index: usize) -> String {
+    format!("share-{index}")
+}
+
+/// Starts a daemon for each shared directory.
+fn daemons(
+    run: &Run,
+    machine: Machine,
+    directories: &[Directory],
+    progress: &Progress,
+) -> Result<Vec<Daemon>, Failure> {
+    let mut daemons = Vec::new();
+    for directory in directories {
+        let Directory::Share { host, read_only, .. } = directory else {
+            continue;
+        };
+        if run.print_command {
+            return Err(Failure::usage(
+                "--print-command: a run with --dir needs a daemon besides QEMU, which a printed command cannot start; \
+                 the README shows how to do it by hand",
+            ));
+        }
+        if run.arch == Arch::Riscv64 {
+            return Err(Failure::usage(format!(
+                "--dir: the system for riscv64 cannot share directories yet: it has no driver for the devices' bus there; \
+                 --copy-dir '{}' gives the guest a copy, whose changes are dropped at the end",
+                host.display()
+            )));
+        }
+        if daemons.len() >= machine.most_shares() {
+            return Err(Failure::usage(format!(
+                "--dir: --machine {} has room for {} shared directories{}",
+                machine.name(),
+                machine.most_shares(),
+                match machine {
+                    Machine::Microvm => "; --machine q35 takes more, and --copy-dir and --tmpfs need no room",
+                    _ => "",
+                }
+            )));
+        }
+        let program = virtiofsd::find(run.virtiofsd.as_deref())?;
+        let daemon = virtiofsd::start(&program, host, *read_only)?;
+        progress.say(|| {
+            format!(
+                "'{}' serves '{}', sandbox: {}",
+                program.display(),
+                host.display(),
+                daemon.sandbox.name()
+            )
+        });
+        if daemon.sandbox == Sandbox::None {
+            say(&format!(
+                "--dir: this system does not let virtiofsd confine itself (neither by namespaces nor by chroot): it serves \
+                 '{}' with all rights of this user",
+                host.display()
+            ));
+        }
+        daemons.push(daemon);
+    }
+    Ok(daemons)
+}
+
+/// The boot file with copies of directories, if there are any.
+fn bundle(
+    run: &Run,
+    module: Option<&Module>,
+    directories: &[Directory],
+    deadline: Option<Instant>,
+) -> Result<Option<Bundle>, Stopped> {
+    let copies: Vec<&Path> = directories
+        .iter()
+        .filter_map(|directory| match directory {
+            Directory::Copy { host, .. } => Some(host.as_path()),
+            Directory::Tmpfs { .. } | Directory::Share { .. } => None,
+        })
+        .collect();
+    if copies.is_empty() {
+        return Ok(None);
+    }
+    let bounds = Bounds {
+        bytes: run.memory,
+        deadline,
+    };
+    let bundle = bundle::make(module, &copies, bounds)?;
+    let least = least_memory(run.arch, bundle.length);
+    if least > run.memory {
+        return Err(Stopped::Failure(Failure::refused(format!(
+            "the module and what --copy-dir takes along ({}) do not fit into the virtual machine's memory of {}; give it \
+             more with --memory, {}M at least",
+            units::show_size(bundle.length),
+            units::show_size(run.memory),
+            least.div_ceil(units::MIB),
+        ))));
+    }
+    Ok(Some(bundle))
+}
+
+/// The memory of a machine for a boot file of so many bytes, at the very least.
+fn least_memory(arch: Arch, boot_file: u64) -> u64 {
+    let image = u64::try_from(image::of(arch).len()).unwrap_or(u64::MAX);
+    boot_file.saturating_add(image).saturating_add(SYSTEM_MEMORY)
 }
 
 /// Which standard streams are terminals.
@@ -159,8 +321,7 @@ fn check_memory(run: &Run, module: Option<&Module>) -> Result<(), Failure> {
     let (Some(module), Some(path)) = (module, run.module()) else {
         return Ok(());
     };
-    let image = u64::try_from(image::X86_64.len()).unwrap_or(u64::MAX);
-    let least = module.length.saturating_add(image).saturating_add(SYSTEM_MEMORY);
+    let least = least_memory(run.arch, module.length);
     if least > run.memory {
         return Err(Failure::refused(format!(
             "'{}' ({}) does not fit into the virtual machine's memory of {}; give it more with --memory, {}M at least",
@@ -174,14 +335,25 @@ fn check_memory(run: &Run, module: Option<&Module>) -> Result<(), Failure> {
 }
 
 impl Plan<'_> {
+    /// What the machine is handed besides the image.
+    fn boot_file(&self) -> Option<&QemuFile> {
+        match (&self.bundle, &self.module) {
+            (Some(bundle), _) => Some(&bundle.file),
+            (None, Some(module)) => Some(&module.file),
+            (None, None) => None,
+        }
+    }
+
     fn setup<'a>(&'a self, accelerator: Accelerator, boot_line: &'a str) -> Setup<'a> {
         Setup {
-            machine: self.run.machine,
+            arch: self.run.arch,
+            machine: self.machine,
             accelerator,
             memory: self.run.memory,
             memory_file: None,
             kernel: self.image.name(),
-            initrd: self.module.as_ref().map(|module| module.file.name()),
+            initrd: self.boot_file().map(QemuFile::name),
+            shares: &[],
             boot_line,
         }
     }
@@ -189,11 +361,11 @@ impl Plan<'_> {
     /// The boot line as text, if the machine takes one that long.
     fn line(&self, boot_line: &BootLine) -> Result<String, Failure> {
         let line = boot_line.build();
-        let machine = self.run.machine;
+        let machine = self.machine;
         if line.len() <= machine.longest_boot_line() {
             return Ok(line);
         }
-        let other = crate::qemu::machine::Machine::Microvm;
+        let other = self.run.arch.usual_machine();
         let advice = match other.longest_boot_line() {
             longest if line.len() <= longest => format!("; --machine {} takes {longest}", other.name()),
             _ => String::new(),
@@ -211,10 +383,10 @@ impl Plan<'_> {
     fn decide(&self, signals: &Signals) -> Result<Result<Decision, Outcome>, Failure> {
         let memory = Memory::new(
             &self.qemu,
-            self.run.machine.name(),
-            image::fingerprint(image::X86_64),
+            self.machine.name(),
+            image::fingerprint(image::of(self.run.arch)),
         );
-        let verdict = match accel::look(self.run.accel, &memory)? {
+        let verdict = match accel::look(self.run.accel, self.run.arch, &memory)? {
             Look::Decided(decision) => return Ok(Ok(decision)),
             Look::Try => {
                 self.progress
@@ -247,7 +419,7 @@ impl Plan<'_> {
             show_text: false,
             verbose: 0,
         };
-        let report = session::run(&mut process, signals, &terms, None);
+        let report = session::run(&mut process, signals, &terms, None, &mut []);
         let words = outcome::first_line(&report.qemu.text());
         Ok(match report.ending {
             Ending::Started => Trial::Verdict(Ok(())),
@@ -276,7 +448,7 @@ impl Plan<'_> {
     /// Memory for the machine that this program sees too; without it the console is only slower.
     fn memory(&self) -> Option<GuestMemory> {
         let size = memory::rounded(self.run.memory);
-        match GuestMemory::new(size, self.run.machine.ram()) {
+        match GuestMemory::new(size, self.machine.ram(self.run.arch)) {
             Ok(memory) => Some(memory),
             Err(error) => {
                 self.progress
@@ -286,8 +458,30 @@ impl Plan<'_> {
         }
     }
 
+    /// The shared directories as QEMU is told of them.
+    fn shares(&self, memory_is_shared: bool) -> Result<Vec<Share>, Failure> {
+        if !self.daemons.is_empty() && !memory_is_shared {
+            return Err(Failure::machine(
+                "--dir: this system has no memory files or no /proc, without which a directory cannot be shared; \
+                 --copy-dir gives the guest a copy",
+            ));
+        }
+        let share = |(index, daemon): (usize, &Daemon)| {
+            let connection = daemon.connection().map_err(|error| {
+                Failure::machine(format!(
+                    "--dir: cannot hand the connection to virtiofsd over: {error}"
+                ))
+            })?;
+            Ok(Share {
+                connection,
+                tag: tag(index),
+            })
+        };
+        self.daemons.iter().enumerate().map(share).collect()
+    }
+
     /// Boots, and stays until the end.
-    fn boot(&self, accelerator: Accelerator, signals: &Signals) -> Result<Outcome, Failure> {
+    fn boot(&mut self, accelerator: Accelerator, signals: &Signals) -> Result<Outcome, Failure> {
         let memory = self.memory();
         let line = self.line(&BootLine {
             console: if memory.is_some() {
@@ -297,9 +491,14 @@ impl Plan<'_> {
             },
             ..self.boot_line.clone()
         })?;
+        let shares = self.shares(memory.is_some())?;
         let mut setup = self.setup(accelerator, &line);
         setup.memory_file = memory.as_ref().map(GuestMemory::name);
+        setup.shares = &shares;
         let mut process = self.start(&setup)?;
+        for daemon in &mut self.daemons {
+            daemon.handed_over();
+        }
         let terms = Terms {
             deadline: self.deadline,
             boot_deadline: Instant::now() + longest_boot(accelerator),
@@ -307,7 +506,12 @@ impl Plan<'_> {
             show_text: self.run.verbose > 0 || self.run.log.is_some(),
             verbose: self.run.verbose,
         };
-        let report = session::run(&mut process, signals, &terms, memory.as_ref());
+        let report = session::run(&mut process, signals, &terms, memory.as_ref(), &mut self.daemons);
+        for daemon in &mut self.daemons {
+            if let Some(complaint) = daemon.complaint() {
+                say(&complaint);
+            }
+        }
         let status = process.ended().ok().flatten();
         // Whatever it still does, nobody waits for it.
         process.kill();
@@ -323,9 +527,10 @@ impl Plan<'_> {
                 "--print-command: there is no directory to keep the image in; set HOME or XDG_CACHE_HOME",
             )
         })?;
-        let kernel = keep(&directory, "hermit-wasm", "img", image::X86_64)?;
-        let initrd = match (&self.module, self.run.module()) {
-            (Some(module), Some(path)) => Some(lasting(&directory, module, path)?),
+        let kernel = keep(&directory, "hermit-wasm", "img", image::of(self.run.arch))?;
+        let initrd = match (&self.bundle, &self.module, self.run.module()) {
+            (Some(bundle), ..) => Some(keep_file(&directory, "bundle", "tar", &bundle.file)?),
+            (None, Some(module), Some(path)) => Some(lasting(&directory, module, path)?),
             _ => None,
         };
         // By hand, there is nobody who understands frames.
@@ -353,6 +558,13 @@ fn lasting(directory: &Path, module: &Module, path: &Path) -> Result<PathBuf, Fa
         return fs::canonicalize(path).map_err(cannot);
     }
     keep(directory, "module", "wasm", &bytes)
+}
+
+/// Keeps what is in a file of this program's.
+fn keep_file(directory: &Path, stem: &str, extension: &str, file: &QemuFile) -> Result<PathBuf, Failure> {
+    let bytes = fs::read(file.name())
+        .map_err(|error| Failure::machine(format!("--print-command: cannot read the boot file: {error}")))?;
+    keep(directory, stem, extension, &bytes)
 }
 
 /// Keeps bytes in a file whose name tells them from others.

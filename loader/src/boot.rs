@@ -4,13 +4,16 @@
 
 use core::num::NonZeroU64;
 
-use hermit_entry::boot_info::{BootInfo, HardwareInfo, LoadInfo, PlatformInfo, RawBootInfo, TlsInfo};
+use hermit_entry::boot_info::{
+    BootInfo, HardwareInfo, LoadInfo, PlatformInfo, RawBootInfo, SerialPortBase, TlsInfo,
+};
 
-use crate::arch::current::firmware::Firmware;
-use crate::arch::current::paging::{AddressSpace, Rights, Tables};
-use crate::arch::current::{COMPATIBLE, SERIAL_PORT, TARGET};
+use crate::arch::current::paging::AddressSpace;
+use crate::arch::current::{COMPATIBLE, TARGET};
 use crate::failure::Failure;
+use crate::firmware::{DeviceTree, Firmware};
 use crate::memory::{Physical, REACH};
+use crate::paging::{Rights, Tables};
 use hermit_loader_core::elf::{Image, Source};
 use hermit_loader_core::fdt::{self, Tree};
 use hermit_loader_core::placement::{Layout, MAX_KERNEL_RANGES, MIN_KERNEL_MEMORY};
@@ -36,6 +39,8 @@ pub struct Loader {
 pub struct Handover {
     /// Where it starts.
     pub entry: u64,
+    /// Where the application lies.
+    pub image: Span,
     /// What it is told.
     pub boot_info: RawBootInfo,
 }
@@ -66,7 +71,10 @@ pub fn boot(
 
     let table_bytes = AddressSpace::tables_needed(layout.ram.spans(), &[loader.whole, place]) * PAGE;
     let arguments_len = usize::try_from(layout.command_line.len()).unwrap_or(usize::MAX);
-    let tree_bytes = fdt::size_bound(MAX_KERNEL_RANGES, arguments_len) as u64;
+    let tree_bytes = match firmware.device_tree {
+        Some(_) => 0,
+        None => fdt::size_bound(MAX_KERNEL_RANGES, arguments_len) as u64,
+    };
     let size = table_bytes + tree_bytes;
     let no_room = Failure::NoRoom {
         what: "page tables and device tree",
@@ -86,13 +94,21 @@ pub fn boot(
         });
     }
 
-    write_tree(
-        memory,
-        firmware,
-        &kernel_memory,
-        firmware.module.filter(|_| embedded),
-        tree,
-    )?;
+    let module = firmware.module.filter(|_| embedded);
+    let tree = match &firmware.device_tree {
+        Some(theirs) => {
+            check_arguments(memory, firmware)?;
+            if module.is_none() {
+                hide_module(memory, theirs)?;
+            }
+            theirs.place
+        }
+        None => {
+            write_tree(memory, firmware, &kernel_memory, module, tree)?;
+            tree
+        }
+    };
+    let tables_end = page_tables.end;
     let page_tables = Tables {
         address: page_tables.start,
         tables: memory.take_tables(page_tables).ok_or(no_room)?,
@@ -102,7 +118,8 @@ pub fn boot(
 
     Ok(Handover {
         entry: place.start + image.entry,
-        boot_info: boot_info(&layout, &image, place, tree),
+        image: place,
+        boot_info: boot_info(firmware, &image, place, tables_end, tree),
     })
 }
 
@@ -138,6 +155,29 @@ fn load(memory: &mut Physical, layout: &Layout, embedded: bool) -> Result<(Image
             .map_err(wrong)?;
     }
     Ok((image, place))
+}
+
+/// Checks the command line in the hypervisor's device tree, which the kernel takes to be text.
+fn check_arguments(memory: &Physical, firmware: &Firmware) -> Result<(), Failure> {
+    let text = memory
+        .bytes(firmware.command_line.unwrap_or_default())
+        .ok_or(Failure::BadCommandLine)?;
+    core::str::from_utf8(text)
+        .map(|_| ())
+        .map_err(|_| Failure::CommandLineNotText)
+}
+
+/// Has the hypervisor's device tree name an empty boot module: what it names is the application, not for it.
+fn hide_module(memory: &mut Physical, tree: &DeviceTree) -> Result<(), Failure> {
+    let Some([start, end]) = tree.module else {
+        return Ok(());
+    };
+    let (start, end) = memory.bytes_pair(start, end).ok_or(Failure::NoDeviceTree)?;
+    if start.len() != end.len() {
+        return Err(Failure::NoDeviceTree);
+    }
+    end.copy_from_slice(start);
+    Ok(())
 }
 
 fn write_tree(
@@ -179,7 +219,8 @@ fn map(
     for &span in layout.ram.spans() {
         space.map_high(span)?;
     }
-    // The first pages, all executable so far. This program's code never ceases to be: the tables are in use.
+    // The large page that is executable so far. This program's code never ceases to be: the tables may be in use.
+    let large = loader.text.grow_to(LARGE_PAGE)?;
     space.protect(
         loader.text,
         Some(Rights {
@@ -187,8 +228,8 @@ fn map(
             execute: true,
         }),
     )?;
-    space.protect(Span::new(0, loader.text.start)?, Some(DATA))?;
-    space.protect(Span::new(loader.text.end, LARGE_PAGE)?, Some(DATA))?;
+    space.protect(Span::new(large.start, loader.text.start)?, Some(DATA))?;
+    space.protect(Span::new(loader.text.end, large.end)?, Some(DATA))?;
     space.protect(loader.constants, Some(Rights::default()))?;
     for guard in loader.guards {
         space.protect(guard, None)?;
@@ -206,23 +247,33 @@ fn map(
     Some(())
 }
 
-fn boot_info(layout: &Layout, image: &Image, place: Span, tree: Span) -> RawBootInfo {
+fn boot_info(firmware: &Firmware, image: &Image, place: Span, tables_end: u64, tree: Span) -> RawBootInfo {
+    // Where the kernel is told of one range of memory, what lies above the application and is not free counts as part
+    // of the application.
+    let image_end = match firmware.device_tree {
+        Some(_) => place.end.max(tables_end),
+        None => place.end,
+    };
     // The kernel demands that there be as much memory as lies between this and its image's end, and then some. It
     // does not count that memory itself, so nothing is what it shall demand.
-    let first = align_up(place.end, LARGE_PAGE).unwrap_or(place.end);
-    let last = layout
-        .ram
-        .spans()
-        .last()
-        .map_or(first, |span| span.end.max(first));
+    let first = align_up(image_end, LARGE_PAGE).unwrap_or(image_end);
+    let last = match &firmware.device_tree {
+        // All of it up to where it ends or something else begins.
+        Some(theirs) => theirs.memory.spans().iter().find(|span| span.contains(place)),
+        None => firmware.ram.spans().last(),
+    };
+    let last = last.map_or(first, |span| span.end.max(first));
+    let serial_port = firmware
+        .serial_port
+        .and_then(|port| SerialPortBase::try_from(NonZeroU64::new(port)?).ok());
     let info = BootInfo {
         hardware_info: HardwareInfo {
             phys_addr_range: first..last,
-            serial_port_base: Some(SERIAL_PORT),
+            serial_port_base: serial_port,
             device_tree: NonZeroU64::new(tree.start),
         },
         load_info: LoadInfo {
-            kernel_image_addr_range: place.start..place.end,
+            kernel_image_addr_range: place.start..image_end,
             tls_info: image.tls.map(|tls| TlsInfo {
                 start: place.start + tls.start,
                 filesz: tls.file_size,

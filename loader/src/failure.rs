@@ -10,6 +10,12 @@ use hermit_loader_core::ranges::Span;
 pub enum Failure {
     /// No start information where the boot protocol says it is.
     NoStartInfo,
+    /// No device tree where the boot protocol says it is.
+    NoDeviceTree,
+    /// An interrupt controller that the kernel does not drive.
+    OldInterruptController,
+    /// Entered where only a hypervisor or firmware should run.
+    WrongLevel,
     /// The hypervisor names no memory.
     NoMemoryMap,
     /// More than one boot module.
@@ -58,9 +64,21 @@ impl fmt::Display for Failure {
                 "cannot boot: the boot loader passed no PVH start information; boot by PVH, as QEMU's -kernel does, \
                  with a command line of less than 4 KiB (-append), which is what its boot ROM holds on pc and q35",
             ),
+            Self::NoDeviceTree => f.write_str(
+                "cannot boot: the boot loader passed no device tree; boot as Linux is booted, as QEMU's -kernel does \
+                 on the machine virt",
+            ),
+            Self::OldInterruptController => f.write_str(
+                "cannot boot: the machine has no GICv3, the only interrupt controller that the kernel drives; use \
+                 -machine virt,gic-version=3",
+            ),
+            Self::WrongLevel => f.write_str(
+                "cannot boot: started in EL2 or EL3, and the kernel runs in EL1 only; use a machine without \
+                 virtualization=on and secure=on",
+            ),
             Self::NoMemoryMap => f.write_str(
-                "cannot boot: the hypervisor passed no memory map; use one that passes PVH start information of \
-                 version 1, as QEMU since 4.0 does",
+                "cannot boot: the hypervisor passed no memory map; use one that names the machine's memory, in PVH \
+                 start information of version 1 (QEMU since 4.0) or a device tree",
             ),
             Self::ManyModules => f.write_str("cannot boot: several boot modules were passed; pass one at most"),
             Self::BadModule => f.write_str(
@@ -69,7 +87,7 @@ impl fmt::Display for Failure {
             Self::BadCommandLine => write!(
                 f,
                 "cannot use the command line: it has no end within {} KiB; pass a shorter one (-append)",
-                crate::arch::x86_64::firmware::MAX_COMMAND_LINE >> 10
+                crate::firmware::MAX_COMMAND_LINE >> 10
             ),
             Self::CommandLineNotText => {
                 f.write_str("cannot use the command line: it is not UTF-8; pass arguments in UTF-8 (-append)")
@@ -129,6 +147,9 @@ mod tests {
         };
         let all = [
             Failure::NoStartInfo,
+            Failure::NoDeviceTree,
+            Failure::OldInterruptController,
+            Failure::WrongLevel,
             Failure::NoMemoryMap,
             Failure::ManyModules,
             Failure::BadModule,

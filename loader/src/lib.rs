@@ -9,6 +9,11 @@
 pub mod arch;
 #[cfg(target_os = "none")]
 pub mod boot;
+pub mod device_tree;
 pub mod failure;
+pub mod firmware;
 #[cfg(target_os = "none")]
 pub mod memory;
+pub mod paging;
+#[cfg(target_os = "none")]
+pub mod symbols;

@@ -44,6 +44,8 @@ mod bare_metal {
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("hermit-loader runs on bare metal: build it for x86_64-unknown-none");
+    eprintln!(
+        "hermit-loader runs on bare metal: build it for a target without an operating system, as Cargo.toml says"
+    );
     std::process::exit(2);
 }

@@ -7,7 +7,7 @@
 
 use core::{ptr, slice};
 
-use crate::arch::current::paging::Table;
+use crate::paging::Table;
 use hermit_loader_core::ranges::{Memory, PAGE, Span};
 
 /// What the loader can reach: the low 4 GiB but for the byte at the null pointer and for the loader itself.

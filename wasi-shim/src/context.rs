@@ -103,12 +103,24 @@ impl WasiCtxBuilder {
     /// # Errors
     /// [`BuildError::Nul`], [`BuildError::BadPath`]; [`BuildError::FileSystem`] if its root cannot be opened.
     pub fn preopen(
-        mut self,
+        self,
         fs: impl FileSystem + 'static,
         guest_path: impl AsRef<[u8]>,
         permission: Permission,
     ) -> Result<Self, BuildError> {
-        let guest_path = guest_path.as_ref();
+        self.preopen_boxed(Box::new(fs), guest_path.as_ref(), permission)
+    }
+
+    /// As [`Self::preopen`], with a file system whose kind is not known here.
+    ///
+    /// # Errors
+    /// As [`Self::preopen`].
+    pub fn preopen_boxed(
+        mut self,
+        mut fs: Box<dyn FileSystem>,
+        guest_path: &[u8],
+        permission: Permission,
+    ) -> Result<Self, BuildError> {
         if guest_path.contains(&0) {
             return Err(BuildError::Nul);
         }
@@ -116,7 +128,6 @@ impl WasiCtxBuilder {
         {
             return Err(BuildError::BadPath);
         }
-        let mut fs = Box::new(fs);
         let node = fs.root();
         let handle = fs.open(node, Access::READ).map_err(BuildError::FileSystem)?;
         let directory = OpenDirectory {

@@ -94,6 +94,7 @@ impl Place {
             Self::Passed(node) => Ok(Found {
                 node,
                 filetype: Filetype::Directory,
+                stat: None,
             }),
             Self::Named { found: None, .. } => Err(Errno::NOENT),
             Self::Named {

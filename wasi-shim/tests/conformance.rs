@@ -1,24 +1,19 @@
-//! Published preview1 conformance modules on the host.
-//!
-//! Layer: tests. `WASI_TESTSUITE` names a folder with `LANG/NAME.wasm` and, where a test needs more than the
-//! default, `LANG/NAME.json`: `{"args":[], "env":{}, "root":"DIR", "exit_code":0, "stdout":"…", "stderr":"…"}`.
-//! `expectations.json` lists the tests that fail, each with the reason. A listed test that passes fails this
-//! one as much as an unlisted one that does not, so the list stays true.
+//! Published preview1 conformance modules on the host: crate `conformance` says what they are.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    error::Error as StdError,
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{error::Error as StdError, fs, path::Path, process::ExitCode, sync::Arc};
 
-use serde_json::Value;
+#[path = "support/directory.rs"]
+mod directory;
+#[path = "support/passthrough.rs"]
+mod passthrough;
+
+use conformance::{Case, Expectations};
+use libtest_mimic::{Arguments, Failed, Trial};
 use wasi_shim::{
     WasiCtxBuilder,
     fs::{
         Access, FileSystem, Node, Permission,
+        fuse::FuseFs,
         mem::{Bytes, Limits, MemFs},
         tar,
     },
@@ -27,126 +22,108 @@ use wasi_shim::{
 };
 use wasmi::{Engine, Extern, ExternType, Instance, Module, Store};
 
+use self::{
+    directory::Directory,
+    passthrough::{Client, Config},
+};
+
 type AnyError = Box<dyn StdError>;
 
-/// Past the test harness, which shows the output of failed tests only.
-fn say(line: &str) {
-    // That nobody reads it is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "{line}");
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    match trials() {
+        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
+        Err(error) => {
+            eprintln!("error: the conformance tests cannot begin: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-#[test]
-fn conformance() -> Result<(), AnyError> {
-    let Some(suite) = std::env::var_os("WASI_TESTSUITE").map(PathBuf::from) else {
-        say("SKIP: conformance tests of WASI preview1 NOT RUN: WASI_TESTSUITE names no folder with them");
-        return Ok(());
+/// A trial for each module; an ignored one that stands for all where there is no suite.
+fn trials() -> Result<Vec<Trial>, AnyError> {
+    let Some(folder) = conformance::folder() else {
+        eprintln!(
+            "SKIP conformance on the host: {} names no folder with the suite",
+            conformance::VARIABLE
+        );
+        return Ok(vec![
+            Trial::test("conformance", || Ok(())).with_ignored_flag(true),
+        ]);
     };
-    let expectations =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/expectations.json"))?;
-    let expected: BTreeMap<String, String> = serde_json::from_str(&expectations)?;
-
-    let mut passed = 0;
-    let mut failed = BTreeMap::new();
-    for module in modules(&suite)? {
-        let name = module
-            .strip_prefix(&suite)?
-            .with_extension("")
-            .display()
-            .to_string();
-        // On a directory that was copied, and on one that came as an archive.
-        let copied = run(&module, copied).map_err(|error| format!("on a copy: {error}"));
-        let archived = run(&module, archived).map_err(|error| format!("on an archive: {error}"));
-        match copied.and(archived) {
-            Ok(()) => passed += 1,
-            Err(error) => drop(failed.insert(name, error)),
-        }
-    }
-    assert!(
-        passed > 0,
-        "no test in {} passed: is it the right folder?",
-        suite.display()
-    );
-
-    let listed: BTreeSet<_> = expected.keys().collect();
-    let found: BTreeSet<_> = failed.keys().collect();
-    for name in found.difference(&listed) {
-        say(&format!("FAIL {name}: {}", failed[*name]));
-    }
-    for name in listed.difference(&found) {
-        say(&format!(
-            "PASS {name}, which expectations.json lists as failing ({}): remove it",
-            expected[*name]
-        ));
-    }
-    say(&format!(
-        "conformance: {passed} passed, {} failed as expected",
-        found.intersection(&listed).count()
-    ));
-    assert_eq!(found, listed, "tests that fail, and those that are expected to");
-    Ok(())
-}
-
-/// All modules beneath `suite/LANG/`, in order.
-fn modules(suite: &Path) -> Result<Vec<PathBuf>, AnyError> {
-    let mut modules = Vec::new();
-    for language in fs::read_dir(suite)? {
-        let language = language?.path();
-        if language.is_dir() {
-            for file in fs::read_dir(language)? {
-                let file = file?.path();
-                if file.extension().is_some_and(|extension| extension == "wasm") {
-                    modules.push(file);
-                }
-            }
-        }
-    }
-    modules.sort();
-    Ok(modules)
+    let memory = Arc::new(Expectations::of("memory")?);
+    let served = Arc::new(Expectations::of("served")?);
+    let in_memory = |case: Case| {
+        let expectations = Arc::clone(&memory);
+        Trial::test(case.name.clone(), move || {
+            // On a directory that was copied, and on one that came as an archive.
+            let copied = run(&case, copied).map_err(|error| format!("on a copy: {error}"));
+            let archived = run(&case, archived).map_err(|error| format!("on an archive: {error}"));
+            expectations
+                .judge(&case.name, copied.and(archived))
+                .map_err(Failed::from)
+        })
+    };
+    let on_a_share = |case: Case| {
+        let expectations = Arc::clone(&served);
+        Trial::test(case.name.clone(), move || {
+            let result = run_served(&case).map_err(|error| error.to_string());
+            expectations.judge(&case.name, result).map_err(Failed::from)
+        })
+        .with_kind("served")
+    };
+    let cases = conformance::cases(&folder)?;
+    let in_memory = cases.iter().cloned().map(in_memory);
+    Ok(in_memory.chain(cases.iter().cloned().map(on_a_share)).collect())
 }
 
 /// Runs one test on a tree that `tree` makes of the directory it names; the error says how it differs from its
 /// specification.
-fn run(path: &Path, tree: fn(&Path) -> Result<MemFs, AnyError>) -> Result<(), AnyError> {
-    let specification: Value = match fs::read_to_string(path.with_extension("json")) {
-        Ok(json) => serde_json::from_str(&json)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
-        Err(error) => return Err(error.into()),
-    };
-
-    let mut builder = WasiCtxBuilder::new().arg(path.file_name().ok_or("no name")?.as_encoded_bytes())?;
-    for arg in specification["args"].as_array().into_iter().flatten() {
-        builder = builder.arg(arg.as_str().ok_or("an argument that is no string")?)?;
+fn run<F: FileSystem + 'static>(
+    case: &Case,
+    mut tree: impl FnMut(&Path) -> Result<F, AnyError>,
+) -> Result<(), AnyError> {
+    let name = case.module.file_name().ok_or("no name")?;
+    let mut builder = WasiCtxBuilder::new()
+        .arg(name.as_encoded_bytes())?
+        .args(&case.args)?;
+    for (name, value) in &case.env {
+        builder = builder.env(name, value)?;
     }
-    for (name, value) in specification["env"].as_object().into_iter().flatten() {
-        builder = builder.env(name, value.as_str().ok_or("a variable that is no string")?)?;
+    for (here, there) in &case.directories {
+        builder = builder.preopen(tree(here)?, there, Permission::ReadWrite)?;
     }
-
-    if let Some(root) = specification["root"].as_str() {
-        let fs = tree(&path.with_file_name(root))?;
-        builder = builder.preopen(fs, "/", Permission::ReadWrite)?;
-    }
-
     let mut store = Store::new(
         &Engine::default(),
         Host::new(builder.build(TestSystem::default())),
     );
-    let exit_code = execute(&mut store, &fs::read(path)?)?;
+    let exit_code = execute(&mut store, &fs::read(&case.module)?)?;
     let system = &store.data().context.system;
-    let wanted = specification["exit_code"].as_u64().unwrap_or(0);
-    let output = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if u64::from(exit_code) != wanted {
-        return Err(format!(
-            "exit code {exit_code}, not {wanted}; stderr: {}",
-            output(&system.stderr)
-        )
-        .into());
-    }
-    for (stream, bytes) in [("stdout", &system.stdout), ("stderr", &system.stderr)] {
-        match specification[stream].as_str() {
-            Some(wanted) if wanted.as_bytes() != bytes => {
-                return Err(format!("{stream} is {:?}, not {wanted:?}", output(bytes)).into());
-            }
-            _ => {}
+    Ok(case.judge(exit_code, &system.stdout, &system.stderr)?)
+}
+
+/// Runs one test on copies of its directories, which FUSE servers of this process serve.
+fn run_served(case: &Case) -> Result<(), AnyError> {
+    let mut directories = Vec::new();
+    run(case, |from| {
+        let directory = Directory::new();
+        copy_on_host(from, &directory)?;
+        let client = Client::new(&directory, Config::default());
+        directories.push(directory);
+        FuseFs::new(client, 0o022).map_err(|errno| errno.to_string().into())
+    })
+}
+
+/// Copies a directory of the host into another.
+fn copy_on_host(from: &Path, to: &Path) -> Result<(), AnyError> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&to)?;
+            copy_on_host(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
         }
     }
     Ok(())

@@ -1,5 +1,8 @@
 //! `cargo xtask bench`: what a run costs, as a table; no pass or fail. What each figure means: `docs/performance.md`.
 
+mod calls;
+mod share;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,8 +27,37 @@ struct Trace {
     end: u64,
 }
 
-/// Runs each measurement and prints its row.
-pub(crate) fn run_all() -> Result<()> {
+/// What to measure.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum What {
+    /// Booting and running hello in a virtual machine.
+    Boot,
+    /// WASI calls on the host.
+    Calls,
+    /// Work in a shared directory, in a virtual machine.
+    Share,
+}
+
+/// Measures all, or only one thing.
+pub(crate) fn run_all(only: Option<What>) -> Result<()> {
+    for (index, what) in [What::Boot, What::Calls, What::Share].into_iter().enumerate() {
+        if only.is_some_and(|only| only != what) {
+            continue;
+        }
+        if only.is_none() && index > 0 {
+            println!();
+        }
+        match what {
+            What::Boot => boot()?,
+            What::Calls => calls::run_all()?,
+            What::Share => share::run_all()?,
+        }
+    }
+    Ok(())
+}
+
+/// Runs each measurement in a virtual machine and prints its row.
+fn boot() -> Result<()> {
     let launcher = image::build_launcher()?;
     let work = root().join("target/bench");
     fs::create_dir_all(&work)?;

@@ -114,6 +114,14 @@ pub(crate) fn build_embedded(root: &Path) -> Result<PathBuf> {
     Ok(target)
 }
 
+/// Builds one guest in Rust for use outside the tests of guests; gives its path.
+///
+/// # Errors
+/// If it cannot be built.
+pub(crate) fn build_one(root: &Path, name: &str) -> Result<PathBuf> {
+    Ok(cargo_build(root, &["--bin", name])?.join(format!("{name}.wasm")))
+}
+
 /// The guests that are built so far.
 struct Built<'a> {
     out: &'a Path,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::arch::Arch;
-use crate::toolchain::{BUILD_STD, cargo, compile, root};
+use crate::toolchain::{BUILD_STD, cargo, compile, root, run, tool};
 use crate::{guests, kernel};
 
 /// Builds everything for `arch` into `out`/<arch>/: `hermit-wasm` (the application), `hermit-loader`, and
@@ -17,7 +17,7 @@ pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
 
     let embedded = guests::build_embedded(&root())?;
     let object = kernel::build(arch)?;
-    let app = build_app(arch, &object, &embedded)?;
+    let app = strip(&build_app(arch, &object, &embedded)?)?;
     let app_copy = directory.join("hermit-wasm");
     copy_if_changed(&app, &app_copy)?;
 
@@ -48,6 +48,23 @@ pub(crate) fn default_out() -> PathBuf {
     root().join("target/images")
 }
 
+/// The application of `arch` with the names of its functions, as it was built last.
+pub(crate) fn app_with_symbols(arch: Arch) -> PathBuf {
+    root()
+        .join("target/app")
+        .join(arch.app_target())
+        .join("release/kernel-app")
+}
+
+/// Makes a copy of the application without symbols.
+fn strip(app: &Path) -> Result<PathBuf> {
+    let stripped = app.with_extension("stripped");
+    if !kernel::is_newer(&stripped, app) {
+        run(tool("rust-objcopy")?.arg("--strip-all").arg(app).arg(&stripped))?;
+    }
+    Ok(stripped)
+}
+
 /// Builds the application with the kernel `object` and the module `embedded` inside.
 fn build_app(arch: Arch, object: &Path, embedded: &Path) -> Result<PathBuf> {
     let target_dir = root().join("target/app");
@@ -65,10 +82,13 @@ fn build_app(arch: Arch, object: &Path, embedded: &Path) -> Result<PathBuf> {
             .args(["--target", arch.app_target()])
             .args(BUILD_STD)
             .env("CARGO_TARGET_DIR", &target_dir)
+            .env("RUSTFLAGS", arch.app_flags())
+            // For `tail_calls`; the image gets a copy without.
+            .env("CARGO_PROFILE_RELEASE_STRIP", "none")
             .env("HERMIT_WASM_KERNEL", object)
             .env("HERMIT_WASM_EMBEDDED", embedded),
     )?;
-    Ok(target_dir.join(arch.app_target()).join("release/kernel-app"))
+    Ok(app_with_symbols(arch))
 }
 
 /// Builds the loader; with `app`, one that carries the application.
@@ -90,9 +110,17 @@ fn build_loader(arch: Arch, app: Option<&Path>) -> Result<PathBuf> {
         loader.env("HERMIT_WASM_APP", app);
     }
     compile(&mut loader)?;
-    Ok(target_dir
+    let elf = target_dir
         .join(arch.kernel_target())
-        .join("release/hermit-loader"))
+        .join("release/hermit-loader");
+    if !arch.boots_flat_image() {
+        return Ok(elf);
+    }
+    let flat = elf.with_extension("flat");
+    if !kernel::is_newer(&flat, &elf) {
+        run(tool("rust-objcopy")?.args(["-O", "binary"]).arg(&elf).arg(&flat))?;
+    }
+    Ok(flat)
 }
 
 /// Copies `from` to `to` unless that would change nothing, so that what depends on `to` stays up to date.

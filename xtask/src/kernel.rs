@@ -25,7 +25,10 @@ pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
         .args(BUILD_STD)
         .env("CARGO_TARGET_DIR", work.join("build"))
         // The first as upstream builds it: parts of the kernel alias mutable references. Its warnings are not ours.
-        .env("RUSTFLAGS", "-Zmutable-noalias=no -Awarnings");
+        .env(
+            "RUSTFLAGS",
+            format!("-Zmutable-noalias=no -Awarnings{}", arch.kernel_flags()),
+        );
     compile(&mut kernel)?;
 
     let library = work

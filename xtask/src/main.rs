@@ -2,15 +2,19 @@
 
 mod arch;
 mod bench;
+mod fuzz;
 mod guests;
 mod image;
 mod kernel;
+mod nested;
+mod oracle;
+mod tail_calls;
 mod test;
 mod toolchain;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::arch::Arch;
@@ -43,8 +47,27 @@ enum Step {
     Guests,
     /// Build the launcher with the images inside: target/release/hermit-wasm.
     Launcher,
-    /// Measure and print a table.
-    Bench,
+    /// Measure and print tables.
+    Bench {
+        /// Only this; default: all.
+        #[arg(long, value_enum)]
+        only: Option<bench::What>,
+    },
+    /// Make random WASI calls on our shim, on wasmtime and on wasmi_wasi, and compare the answers.
+    Differential(oracle::Differential),
+    /// Run the checks on real hypervisors: uhyve, and QEMU with KVM; where KVM does not work, in a Linux under QEMU.
+    Nested {
+        /// Only checks with these words in their names.
+        only: Vec<String>,
+    },
+    /// Fuzz: a short run of every target, or of one target for as long as it is told.
+    Fuzz {
+        /// The target; default: all of them, shortly.
+        target: Option<String>,
+        /// Seconds to run the target for; without it, until something is found or it is stopped.
+        #[arg(long, requires = "target")]
+        seconds: Option<u64>,
+    },
     /// Run the tests; ends with a summary.
     Test {
         /// Only these steps.
@@ -71,7 +94,22 @@ fn main() -> Result<()> {
         Step::Launcher => {
             image::build_launcher()?;
         }
-        Step::Bench => bench::run_all()?,
+        Step::Differential(run) => {
+            oracle::differential(&run, &oracle::Other::Wasmtime(oracle::python()?))?;
+            oracle::differential(&run, &oracle::Other::WasmiWasi)?;
+            oracle::differential(&run, &oracle::Other::Vm(image::build_launcher()?))?;
+        }
+        Step::Bench { only } => bench::run_all(only)?,
+        Step::Nested { only } => test::report_nested(&only)?,
+        Step::Fuzz { target: None, .. } => {
+            for (target, result) in fuzz::short()? {
+                result.with_context(|| target)?;
+            }
+        }
+        Step::Fuzz {
+            target: Some(target),
+            seconds,
+        } => fuzz::long(&target, seconds)?,
         Step::Test { list: true, .. } => test::list(),
         Step::Test { steps, .. } => test::run(&steps)?,
         Step::Guests => {

@@ -8,15 +8,16 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::arch::Arch;
+use crate::oracle::Other;
 use crate::toolchain::{BUILD_STD, cargo, root};
-use crate::{guests, image, kernel};
+use crate::{fuzz, guests, image, kernel, nested, oracle, tail_calls};
 
 /// What a step found.
 #[derive(Default)]
-struct Counts {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
+pub(crate) struct Counts {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
 }
 
 impl Counts {
@@ -41,7 +42,7 @@ struct Step {
     run: fn() -> Result<Counts>,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: &[Step] = &[
     Step {
         name: "fmt",
         what: "every Rust file is formatted",
@@ -63,6 +64,16 @@ const STEPS: [Step; 8] = [
         run: loader,
     },
     Step {
+        name: "fuzz",
+        what: "what must hold for any input holds for many: seeds, and a few runs of each fuzz target",
+        run: fuzz,
+    },
+    Step {
+        name: "memcheck",
+        what: "unit tests without a wrong access to memory, as far as AddressSanitizer sees",
+        run: memcheck,
+    },
+    Step {
         name: "deny",
         what: "licences, bans and sources of all dependencies",
         run: deny,
@@ -71,6 +82,11 @@ const STEPS: [Step; 8] = [
         name: "image",
         what: "kernel, application, loader and image build",
         run: build_image,
+    },
+    Step {
+        name: "tail-calls",
+        what: "the interpreter's handlers jump to each other: no frame, no return",
+        run: tail_calls,
     },
     Step {
         name: "clippy-vm",
@@ -82,12 +98,32 @@ const STEPS: [Step; 8] = [
         what: "every guest runs in a virtual machine as it should",
         run: boot,
     },
+    Step {
+        name: "conformance",
+        what: "the published conformance suite passes in the virtual machine (on the host it is part of unit)",
+        run: conformance,
+    },
+    Step {
+        name: "differential",
+        what: "random WASI calls answer as on wasmtime and on wasmi_wasi",
+        run: differential,
+    },
+    Step {
+        name: "share",
+        what: "directories of the host, shared by virtiofsd: the tutorial, faults, what is large or many",
+        run: share,
+    },
+    Step {
+        name: "nested",
+        what: "uhyve, and QEMU with KVM, run the image; where KVM does not work, inside of an emulated Linux",
+        run: || nested::run(&[]),
+    },
 ];
 
 /// Prints the steps' names.
 pub(crate) fn list() {
-    for step in &STEPS {
-        println!("{:10} {}", step.name, step.what);
+    for step in STEPS {
+        println!("{:11} {}", step.name, step.what);
     }
 }
 
@@ -119,12 +155,12 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
     }
     println!("\n=== summary");
     println!(
-        "{:10} {:>7} {:>7} {:>8} {:>8}",
+        "{:11} {:>7} {:>7} {:>8} {:>8}",
         "step", "passed", "failed", "skipped", "time"
     );
     for (name, counts, time) in &rows {
         println!(
-            "{name:10} {:7} {:7} {:8} {:7}s",
+            "{name:11} {:7} {:7} {:8} {:7}s",
             counts.passed,
             counts.failed,
             counts.skipped,
@@ -137,6 +173,19 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
     );
     if total.failed > 0 {
         bail!("{} failed", total.failed);
+    }
+    Ok(())
+}
+
+/// Runs the step `nested` alone, or the checks with one of the words `only` in their names.
+pub(crate) fn report_nested(only: &[String]) -> Result<()> {
+    let counts = nested::run(only)?;
+    println!(
+        "{} passed, {} failed, {} skipped",
+        counts.passed, counts.failed, counts.skipped
+    );
+    if counts.failed > 0 {
+        bail!("{} failed", counts.failed);
     }
     Ok(())
 }
@@ -189,7 +238,7 @@ fn parse_result(line: &str) -> Counts {
 
 fn fmt() -> Result<Counts> {
     let mut counts = check(cargo().args(["fmt", "--all", "--check"]))?;
-    for workspace in ["loader", "guests"] {
+    for workspace in ["loader", "guests", "oracle", "fuzz"] {
         counts.add(&check(
             cargo()
                 .args(["fmt", "--all", "--check"])
@@ -227,6 +276,8 @@ fn clippy_vm() -> Result<Counts> {
                 .args(BUILD_STD)
                 .args(["--", "-Dwarnings"])
                 .env("CARGO_TARGET_DIR", root().join("target/app"))
+                // As the application is built, or everything would be compiled twice.
+                .env("RUSTFLAGS", arch.app_flags())
                 .env("HERMIT_WASM_KERNEL", kernel::build(arch)?)
                 .env("HERMIT_WASM_EMBEDDED", guests::build_embedded(&root())?),
         )?);
@@ -283,13 +334,111 @@ fn loader() -> Result<Counts> {
     Ok(counts)
 }
 
+fn differential() -> Result<Counts> {
+    let run = oracle::Differential::default();
+    let directory = oracle::workspace();
+    let cargo_there = |what: &str| {
+        let mut command = cargo();
+        command
+            .current_dir(&directory)
+            .args([what, "--locked", "--release"]);
+        command.arg("--target-dir").arg(oracle::target());
+        command
+    };
+    let mut counts = harness(&mut cargo_there("test"))?;
+    counts.add(&check(cargo_there("clippy").args([
+        "--all-targets",
+        "--",
+        "-Dwarnings",
+    ]))?);
+    let mut compare = |other: Other| match oracle::differential(&run, &other) {
+        Ok(()) => counts.passed += 1,
+        Err(error) => {
+            println!("differential: {error:#}");
+            counts.failed += 1;
+        }
+    };
+    compare(Other::WasmiWasi);
+    compare(Other::Vm(image::build_launcher()?));
+    match oracle::python() {
+        Ok(python) => compare(Other::Wasmtime(python)),
+        Err(error) => {
+            println!("SKIP: differential test against wasmtime NOT RUN: it cannot be installed: {error:#}");
+            counts.skipped += 1;
+        }
+    }
+    Ok(counts)
+}
+
+fn fuzz() -> Result<Counts> {
+    let directory = root().join("fuzz");
+    let mut counts =
+        harness(
+            cargo()
+                .current_dir(&directory)
+                .args(["test", "--locked", "--tests", "--no-fail-fast"]),
+        )?;
+    counts.add(&check(cargo().current_dir(&directory).args([
+        "clippy",
+        "--locked",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-Dwarnings",
+    ]))?);
+    if let Some(reason) = fuzz::missing() {
+        println!(
+            "SKIPPED: {} fuzz targets were not run: {reason}",
+            fuzz::targets()?.len()
+        );
+        counts.skipped += fuzz::targets()?.len();
+        return Ok(counts);
+    }
+    for (target, result) in fuzz::short()? {
+        match result {
+            Ok(()) => counts.passed += 1,
+            Err(error) => {
+                println!("{target}: {error:#}");
+                counts.failed += 1;
+            }
+        }
+    }
+    Ok(counts)
+}
+
+fn memcheck() -> Result<Counts> {
+    // Tests that start other programs or boot machines are not in these crates.
+    let mut counts = harness(fuzz::sanitized(cargo().args([
+        "test",
+        "--locked",
+        "--lib",
+        "--tests",
+        "--package",
+        "wasi-shim",
+        "--package",
+        "boot-protocol",
+    ]))?)?;
+    counts.add(&harness(fuzz::sanitized(
+        cargo().current_dir(root().join("loader")).args([
+            "test",
+            "--locked",
+            "--package",
+            "hermit-loader-core",
+        ]),
+    )?)?);
+    Ok(counts)
+}
+
 fn deny() -> Result<Counts> {
     let mut counts = Counts::default();
-    for workspace in [".", "loader", "hermit-kernel", "guests"] {
+    for workspace in [".", "loader", "hermit-kernel", "guests", "oracle", "fuzz"] {
         let manifest = root().join(workspace).join("Cargo.toml");
         counts.add(&check(
             cargo()
-                .args(["deny", "--locked", "--manifest-path"])
+                .args(["deny", "--locked"])
+                // libFuzzer is a feature.
+                .args((workspace == "fuzz").then_some("--all-features"))
+                .arg("--manifest-path")
                 .arg(manifest)
                 .arg("--config")
                 .arg(root().join("deny.toml"))
@@ -307,15 +456,85 @@ fn build_image() -> Result<Counts> {
 }
 
 fn boot() -> Result<Counts> {
+    in_vm(&["--lib", "--test", "boot"])
+}
+
+fn conformance() -> Result<Counts> {
+    in_vm(&["--test", "conformance"])
+}
+
+/// The directory's tests, and the tutorial under wasmtime too, if that can be had.
+fn share() -> Result<Counts> {
+    let script = root().join("boot-tests/oracle/wasmtime_run.py");
+    let oracle = match oracle::python() {
+        Ok(python) => format!("{} {}", python.display(), script.display()),
+        Err(error) => {
+            println!("SKIP the tutorial under wasmtime: {error:#}");
+            String::new()
+        }
+    };
+    in_vm_with(
+        &[Arch::X86_64],
+        &["--test", "share"],
+        &[("HERMIT_WASM_ORACLE", &oracle)],
+    )
+}
+
+/// Runs test programs of `boot-tests` with the guests and the launcher that they need.
+fn in_vm(which: &[&str]) -> Result<Counts> {
+    in_vm_with(&Arch::ALL, which, &[])
+}
+
+/// The same with more variables.
+fn in_vm_with(arches: &[Arch], which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
     let guests_out = root().join("target/guests");
     guests::build(&root(), &guests_out)?;
     let launcher = image::build_launcher()?;
-    harness(
-        cargo()
-            .args(["test", "--locked", "--package", "boot-tests"])
-            .env("HERMIT_WASM_BIN", launcher)
-            .env("HERMIT_WASM_GUESTS", guests_out),
-    )
+    let mut total = Counts::default();
+    let mut rows = Vec::new();
+    for arch in arches {
+        println!("\n--- {}", arch.name());
+        let flags = std::env::var("HERMIT_WASM_RUN_FLAGS").unwrap_or_default();
+        let counts = harness(
+            cargo()
+                .args(["test", "--locked", "--package", "boot-tests"])
+                .args(which)
+                .envs(variables.iter().copied())
+                .env("HERMIT_WASM_BIN", &launcher)
+                .env("HERMIT_WASM_GUESTS", &guests_out)
+                .env("HERMIT_WASM_ARCH", arch.name())
+                .env("HERMIT_WASM_RUN_FLAGS", format!("--arch {} {flags}", arch.name())),
+        )?;
+        total.add(&counts);
+        rows.push((arch.name(), counts));
+    }
+    println!("\n{:10} {:>7} {:>7} {:>8}", "arch", "passed", "failed", "skipped");
+    for (arch, counts) in &rows {
+        println!(
+            "{arch:10} {:7} {:7} {:8}",
+            counts.passed, counts.failed, counts.skipped
+        );
+    }
+    Ok(total)
+}
+
+/// Looks for frames and returns in the interpreter's handlers, in the machine code of every architecture.
+fn tail_calls() -> Result<Counts> {
+    let mut counts = Counts::default();
+    for arch in Arch::ALL {
+        image::build(arch, &image::default_out())?;
+        counts.add(&match tail_calls::check(arch) {
+            Ok(()) => Counts::ONE,
+            Err(error) => {
+                println!("{}: {error:#}", arch.name());
+                Counts {
+                    failed: 1,
+                    ..Counts::default()
+                }
+            }
+        });
+    }
+    Ok(counts)
 }
 
 /// Lets the launcher's build script find images: the ones built last, or none where it only needs to compile.

@@ -44,7 +44,7 @@ pub(crate) fn sysroot() -> Result<PathBuf> {
 }
 
 /// The triple of this machine.
-fn host() -> Result<String> {
+pub(crate) fn host() -> Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     Ok(output(Command::new(rustc).args(["--print", "host-tuple"]))?
         .trim()

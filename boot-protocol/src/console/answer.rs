@@ -17,6 +17,8 @@ const TIME: u8 = 0x83;
 const DATA_WINDOW: u8 = 0x84;
 /// SYNC's answer.
 const SYNCED: u8 = 0x85;
+/// SHARE's answer: `served:u8`, 1 or 0.
+const SHARE: u8 = 0x86;
 
 /// READY's flag for end of file.
 const READY_EOF: u8 = 1;
@@ -24,6 +26,7 @@ const READY_EOF: u8 = 1;
 const READY_LENGTH: usize = 5;
 const TIME_LENGTH: usize = 8;
 const DATA_WINDOW_LENGTH: usize = 4;
+const SHARE_LENGTH: usize = 1;
 
 /// An answer for the host to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub enum Reply<'a> {
     DataWindow(u32),
     /// All spans before the SYNC have been read.
     Synced,
+    /// Whether the shared directory is still served.
+    Share(bool),
 }
 
 impl Reply<'_> {
@@ -65,6 +70,7 @@ impl Reply<'_> {
             Self::Time(nanoseconds) => put(TIME, &nanoseconds.to_le_bytes()),
             Self::DataWindow(length) => put(DATA_WINDOW, &length.to_le_bytes()),
             Self::Synced => put(SYNCED, &[]),
+            Self::Share(served) => put(SHARE, &[u8::from(*served)]),
         }
     }
 }
@@ -93,6 +99,8 @@ pub enum Answer {
     },
     /// All spans before the SYNC have been read.
     Synced,
+    /// Whether the shared directory is still served.
+    Share(bool),
 }
 
 /// What [`AnswerParser::feed`] did.
@@ -253,6 +261,7 @@ impl AnswerParser {
             TIME => self.length() == TIME_LENGTH,
             DATA_WINDOW => self.length() == DATA_WINDOW_LENGTH,
             SYNCED => self.length() == 0,
+            SHARE => self.length() == SHARE_LENGTH,
             kind => return Err(AnswerError::UnknownKind(kind)),
         };
         if self.taken == ANSWER_HEADER && !right {
@@ -269,6 +278,7 @@ impl AnswerParser {
                 length: u32::from_le_bytes([flags, a, b, c]),
             },
             SYNCED => Answer::Synced,
+            SHARE => Answer::Share(flags != 0),
             DATA => Answer::Data {
                 length: self.length(),
             },
@@ -346,6 +356,8 @@ mod tests {
             b"\x84\x04\x00\x01\x02\x03\x04"
         );
         assert_eq!(encode(&[Reply::Synced]), b"\x85\x00\x00");
+        assert_eq!(encode(&[Reply::Share(true)]), b"\x86\x01\x00\x01");
+        assert_eq!(encode(&[Reply::Share(false)]), b"\x86\x01\x00\x00");
     }
 
     #[test]
@@ -371,6 +383,8 @@ mod tests {
             Reply::Time(u64::MAX),
             Reply::DataWindow(0x0102_0304),
             Reply::Synced,
+            Reply::Share(true),
+            Reply::Share(false),
             Reply::Data(b"x"),
         ]);
         let expected = vec![
@@ -386,6 +400,8 @@ mod tests {
             (Answer::Time(u64::MAX), vec![]),
             (Answer::DataWindow { length: 0x0102_0304 }, vec![]),
             (Answer::Synced, vec![]),
+            (Answer::Share(true), vec![]),
+            (Answer::Share(false), vec![]),
             (Answer::Data { length: 1 }, b"x".to_vec()),
         ];
         for first in 0..=line.len() {
@@ -430,9 +446,9 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_an_error_at_once() {
         assert_eq!(parse(&[b"\x80"], 9), Err(AnswerError::UnknownKind(0x80)));
-        assert_eq!(parse(&[b"\x86"], 9), Err(AnswerError::UnknownKind(0x86)));
+        assert_eq!(parse(&[b"\x87"], 9), Err(AnswerError::UnknownKind(0x87)));
         assert_eq!(parse(&[b"\x00"], 9), Err(AnswerError::UnknownKind(0)));
-        for kind in [0x84, 0x85] {
+        for kind in [0x84, 0x85, 0x86] {
             assert_eq!(
                 parse(&[&[kind, 3, 0]], 9),
                 Err(AnswerError::WrongLength { kind, length: 3 })

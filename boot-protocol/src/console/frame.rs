@@ -36,6 +36,8 @@ pub enum FrameKind {
     Sync = 0x0c,
     /// `count:u32le`: so many bytes of standard input, the last ones, were not used.
     Unread = 0x0d,
+    /// `index:u32le`: wants to know whether the host still serves this shared directory.
+    Share = 0x0e,
 }
 
 impl FrameKind {
@@ -56,6 +58,7 @@ impl FrameKind {
             0x0b => Self::StderrWindow,
             0x0c => Self::Sync,
             0x0d => Self::Unread,
+            0x0e => Self::Share,
             _ => return None,
         })
     }
@@ -74,7 +77,7 @@ impl FrameKind {
             Self::Stdout | Self::Stderr | Self::Diagnostic => None,
             Self::Window => Some(WINDOW_LENGTH),
             Self::StdoutWindow | Self::StderrWindow => Some(SPAN_LENGTH),
-            Self::Read | Self::Unread => Some(4),
+            Self::Read | Self::Unread | Self::Share => Some(4),
             Self::Exit | Self::Hello => Some(1),
             Self::Poll | Self::Time | Self::Sync => Some(0),
         }
@@ -148,6 +151,11 @@ pub enum Frame<'a> {
         /// Number of bytes. Not checked to be as many as were read.
         count: u32,
     },
+    /// Wants to know whether a shared directory is still served.
+    Share {
+        /// Which, counted from 0 in the order of the boot line. Not checked to be one.
+        index: u32,
+    },
 }
 
 impl<'a> Frame<'a> {
@@ -173,6 +181,9 @@ impl<'a> Frame<'a> {
             FrameKind::Sync => payload.is_empty().then_some(Self::Sync)?,
             FrameKind::Unread => Self::Unread {
                 count: u32::from_le_bytes(payload.try_into().ok()?),
+            },
+            FrameKind::Share => Self::Share {
+                index: u32::from_le_bytes(payload.try_into().ok()?),
             },
         })
     }

@@ -61,6 +61,7 @@ const ALL: &[FrameKind] = &[
     FrameKind::StderrWindow,
     FrameKind::Sync,
     FrameKind::Unread,
+    FrameKind::Share,
 ];
 
 /// Every kind of frame, text before, between and after, and things that look like frames and are none.
@@ -82,6 +83,7 @@ fn mixed_stream() -> (Vec<u8>, Vec<Seen>) {
         b"\xff\x0c\0\0",                                         // SYNC
         b"\xff\x0a\x07\0",                                       // STDOUT_WINDOW has 8 bytes
         b"\xff\x0d\x04\0\x2a\0\0\0",                             // UNREAD 42
+        b"\xff\x0e\x04\x00\x02\x01\x00\x00",                     // SHARE 258
         b"\xff\xff\xff\x08\x00\x00",                             // two marks too many, TIME
         b"\xff\x08\x01\x00",                                     // TIME never has a payload
         b"\xff\x06\xff\x06\x01\x00\x2a",                         // half a header, EXIT 42
@@ -115,6 +117,7 @@ fn mixed_stream() -> (Vec<u8>, Vec<Seen>) {
         frame(Frame::Sync),
         text(b"\xff\x0a\x07\0"),
         frame(Frame::Unread { count: 42 }),
+        frame(Frame::Share { index: 258 }),
         text(b"\xff\xff"),
         frame(Frame::Time),
         text(b"\xff\x08\x01\x00\xff\x06"),
@@ -267,6 +270,7 @@ fn every_short_stream_is_kept_whole() {
                     Frame::StderrWindow(span) => (FrameKind::StderrWindow, span.to_bytes().to_vec()),
                     Frame::Sync => (FrameKind::Sync, vec![]),
                     Frame::Unread { count } => (FrameKind::Unread, count.to_le_bytes().to_vec()),
+                    Frame::Share { index } => (FrameKind::Share, index.to_le_bytes().to_vec()),
                 };
                 again.extend(header(kind, u16::try_from(payload.len()).unwrap()));
                 again.extend(payload);

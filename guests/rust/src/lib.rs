@@ -3,6 +3,9 @@
 //! `no_std`, so that `greet`, which does without the standard library, can use it too.
 #![no_std]
 
+pub mod attempts;
+pub mod files;
+
 use wasip1::{Ciovec, Errno, Fd};
 
 /// Standard input's descriptor.

@@ -1,7 +1,7 @@
 //! The console: the guest's standard streams over the serial line, plain or in frames.
 //!
-//! Layer: device. The protocol is `boot_protocol::console`, in prose `docs/console.md`. On uhyve a plain console
-//! goes through the kernel's descriptors 1 and 2, which reach uhyve's own standard streams; there is no input.
+//! Layer: device. The protocol is `boot_protocol::console`, in prose `docs/console.md`. uhyve's
+//! console has no input: there it is read from uhyve's own standard input.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -13,11 +13,10 @@ use wasi_shim::Stream;
 use wasi_shim::abi::Errno;
 use wasi_shim::system::StdinState;
 
-use super::syscalls::{sys_console_read, sys_console_write, sys_write};
+use super::plain::Plain;
+use super::syscalls::{sys_console_read, sys_console_write, sys_usleep};
+use super::uhyve::{self, Uhyve};
 use super::window::{INPUT, SharedMemory};
-
-/// On a plain console this byte ends standard input (EOT, Ctrl-D): a serial line has no end of file.
-const END_OF_TRANSMISSION: u8 = 4;
 
 /// The console.
 pub(crate) struct Console(Kind);
@@ -27,18 +26,13 @@ enum Kind {
     Framed(Framed),
 }
 
-/// A console without a protocol.
-struct Plain {
-    /// Whether standard input has ended.
-    ended: bool,
-    /// A byte that polling has taken from the line, and reading has not taken yet.
-    next: Option<u8>,
-}
-
 /// How many bytes are asked of the host at least: a guest that reads byte by byte would otherwise wait for a
 /// message to the host and back each time. The host answers with what there is and does not wait for more. It is
 /// little at first, since what a guest leaves unread of a pipe is lost, and doubles with each answer that is full.
 const FIRST_READ_AHEAD: usize = 4 << 10;
+
+/// Microseconds between two looks at input that cannot be waited for with a time-out.
+const LOOK_INTERVAL: u64 = 1000;
 
 /// Where the doubling ends if input comes over the line, which more at a time would not make quicker.
 const MOST_READ_AHEAD_INLINE: usize = 16 << 10;
@@ -49,6 +43,8 @@ const LEAST_WINDOW: usize = 32;
 /// A console that speaks the protocol.
 struct Framed {
     version: u8,
+    /// uhyve, whose standard input brings the answers if it is there.
+    uhyve: Option<Uhyve>,
     /// Memory that the host sees, and which of it is free.
     window: Option<(SharedMemory, Halves)>,
     /// Input that has arrived.
@@ -69,10 +65,7 @@ struct Framed {
 impl Console {
     /// A console without a protocol.
     pub(crate) fn plain() -> Self {
-        Self(Kind::Plain(Plain {
-            ended: false,
-            next: None,
-        }))
+        Self(Kind::Plain(Plain::new()))
     }
 
     /// A console that speaks the protocol, beginning with HELLO.
@@ -86,6 +79,7 @@ impl Console {
     }
 
     fn speaking(version: u8, memory: Option<SharedMemory>) -> Self {
+        let uhyve = Uhyve::find();
         send(FrameKind::Hello, &[version]);
         super::panic::console_is_framed();
         if let Some(memory) = &memory {
@@ -93,6 +87,7 @@ impl Console {
         }
         Self(Kind::Framed(Framed {
             version,
+            uhyve,
             window: memory.map(|memory| {
                 let halves = Halves::new(memory.window().output);
                 (memory, halves)
@@ -110,27 +105,16 @@ impl Console {
     /// Writes all of `buf` to a standard stream.
     pub(crate) fn write(&mut self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
         match &mut self.0 {
-            Kind::Plain(_) => {
-                let fd = match stream {
-                    Stream::Stdout => 1,
-                    Stream::Stderr => 2,
-                };
-                write_fd(fd, buf)
-            }
-            Kind::Framed(framed) => {
-                framed.write(stream, buf);
-                Ok(buf.len())
-            }
+            Kind::Plain(_) => write_line(buf),
+            Kind::Framed(framed) => framed.write(stream, buf),
         }
+        Ok(buf.len())
     }
 
     /// Shows a message of the application itself, one line or more without the last line's end.
     pub(crate) fn diagnostic(&mut self, message: &str) {
         match &self.0 {
-            Kind::Plain(_) => {
-                // There is nowhere to report a failure to.
-                let _ = write_fd(2, message.as_bytes()).and_then(|_| write_fd(2, b"\n"));
-            }
+            Kind::Plain(_) => write_line(format!("{message}\n").as_bytes()),
             Kind::Framed(_) => send(FrameKind::Diagnostic, format!("{message}\n").as_bytes()),
         }
     }
@@ -146,7 +130,7 @@ impl Console {
     /// Blocks until standard input has a byte or has ended (0).
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
         match &mut self.0 {
-            Kind::Plain(plain) => Ok(plain.read(buf)),
+            Kind::Plain(plain) => plain.read(buf),
             Kind::Framed(framed) => framed.read(buf),
         }
     }
@@ -154,7 +138,7 @@ impl Console {
     /// Waits until standard input is readable or `timeout` nanoseconds have passed.
     pub(crate) fn poll(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
         match &mut self.0 {
-            Kind::Plain(plain) => Ok(plain.poll(timeout)),
+            Kind::Plain(plain) => plain.poll(timeout),
             Kind::Framed(framed) => framed.poll(timeout),
         }
     }
@@ -166,37 +150,13 @@ impl Console {
             Kind::Framed(framed) => framed.host_time(),
         }
     }
-}
 
-impl Plain {
-    fn read(&mut self, buf: &mut [u8]) -> usize {
-        if self.next.is_none() && !self.ended {
-            self.poll(None);
-        }
-        match (self.next.take(), buf.first_mut()) {
-            (Some(byte), Some(slot)) => {
-                *slot = byte;
-                1
-            }
-            _ => 0,
-        }
-    }
-
-    fn poll(&mut self, timeout: Option<u64>) -> StdinState {
-        if self.next.is_none() && !self.ended {
-            let mut byte = [0];
-            match receive(&mut byte, timeout) {
-                // A terminal's Enter key sends a carriage return.
-                Received::Bytes(_) if byte == [b'\r'] => self.next = Some(b'\n'),
-                Received::Bytes(_) if byte == [END_OF_TRANSMISSION] => self.ended = true,
-                Received::Bytes(_) => self.next = Some(byte[0]),
-                Received::Nothing => return StdinState::NotReady,
-                Received::NoInput => self.ended = true,
-            }
-        }
-        StdinState::Ready {
-            bytes: self.next.is_some().into(),
-            hangup: self.ended,
+    /// Whether the host still serves the shared directory `share`, counted from 0 on the boot line; `None` if there is
+    /// nobody to ask.
+    pub(crate) fn is_served(&mut self, share: u32) -> Option<bool> {
+        match &mut self.0 {
+            Kind::Plain(_) => None,
+            Kind::Framed(framed) => framed.is_served(share),
         }
     }
 }
@@ -320,7 +280,7 @@ impl Framed {
                 // A POLL sent earlier is answered first; reading makes what it said obsolete.
                 Some(Answer::Ready { .. }) => self.poll_pending = false,
                 Some(Answer::Synced) => {}
-                Some(Answer::Time(_)) | None => return Err(self.give_up()),
+                Some(Answer::Time(_) | Answer::Share(_)) | None => return Err(self.give_up()),
             }
         }
     }
@@ -337,6 +297,9 @@ impl Framed {
             self.poll_pending = true;
         }
         let deadline = deadline(timeout);
+        if let (Some(deadline), Some(_)) = (deadline, self.uhyve) {
+            return self.look_until(deadline);
+        }
         loop {
             match self.answer(&mut [], deadline)? {
                 None => return Ok(StdinState::NotReady),
@@ -344,6 +307,23 @@ impl Framed {
                 Some(Answer::Synced) => {}
                 Some(_) => return Err(self.give_up()),
             }
+        }
+    }
+
+    /// Waits for POLL's answer on uhyve, whose input can only be waited for without a time-out: each look asks for the
+    /// time, which is answered at once.
+    fn look_until(&mut self, deadline: u64) -> Result<StdinState, Errno> {
+        loop {
+            self.host_time().ok_or(Errno::IO)?;
+            if let Some(state) = self.ready {
+                return Ok(state);
+            }
+            let left = deadline.saturating_sub(super::machine::monotonic());
+            if left == 0 {
+                return Ok(StdinState::NotReady);
+            }
+            // SAFETY: takes no pointers.
+            unsafe { sys_usleep(left.div_ceil(1000).min(LOOK_INTERVAL)) };
         }
     }
 
@@ -366,7 +346,27 @@ impl Framed {
                     self.is_ready(eof, available);
                 }
                 Answer::Synced => {}
-                Answer::Data { .. } | Answer::DataWindow { .. } => {
+                Answer::Data { .. } | Answer::DataWindow { .. } | Answer::Share(_) => {
+                    self.give_up();
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn is_served(&mut self, share: u32) -> Option<bool> {
+        if self.version < VERSION_SHARED {
+            return None;
+        }
+        send(FrameKind::Share, &share.to_le_bytes());
+        loop {
+            match self.answer(&mut [], None).ok()?? {
+                Answer::Share(served) => return Some(served),
+                Answer::Ready { eof, available } => {
+                    self.is_ready(eof, available);
+                }
+                Answer::Synced => {}
+                Answer::Data { .. } | Answer::DataWindow { .. } | Answer::Time(_) => {
                     self.give_up();
                     return None;
                 }
@@ -386,7 +386,7 @@ impl Framed {
             let Some(space) = piece.get_mut(..wanted) else {
                 return Err(self.give_up());
             };
-            match receive(space, left) {
+            match self.receive(space, left) {
                 Received::Bytes(count) => {
                     let arrived = space.get(..count).unwrap_or_default();
                     match self.parser.feed(arrived, data) {
@@ -412,6 +412,17 @@ impl Framed {
         }
     }
 
+    /// Receives from where the answers come.
+    fn receive(&self, buf: &mut [u8], timeout: Option<u64>) -> Received {
+        let Some(uhyve) = self.uhyve else {
+            return receive(buf, timeout);
+        };
+        match uhyve.read_stdin(buf) {
+            Ok(count @ 1..) => Received::Bytes(count),
+            Ok(0) | Err(_) => Received::NoInput,
+        }
+    }
+
     /// Notes SYNC's answer; `false` if there was no SYNC.
     fn synced(&mut self) -> bool {
         self.window.as_mut().is_some_and(|(_, halves)| halves.synced())
@@ -430,7 +441,7 @@ fn deadline(timeout: Option<u64>) -> Option<u64> {
 }
 
 /// What came from the serial line.
-enum Received {
+pub(super) enum Received {
     /// So many bytes.
     Bytes(usize),
     /// Nothing before the time was over.
@@ -440,7 +451,7 @@ enum Received {
 }
 
 /// Receives at most `buf.len()` bytes; waits for the first at most `timeout` nanoseconds (`None`: for ever).
-fn receive(buf: &mut [u8], timeout: Option<u64>) -> Received {
+pub(super) fn receive(buf: &mut [u8], timeout: Option<u64>) -> Received {
     // `u64::MAX` microseconds mean for ever, which 584,000 years might as well be.
     let microseconds = timeout.map_or(u64::MAX, |nanoseconds| nanoseconds.div_ceil(1000));
     // SAFETY: `buf` is valid for writes of its length.
@@ -453,7 +464,17 @@ fn receive(buf: &mut [u8], timeout: Option<u64>) -> Received {
 }
 
 /// Sends `payload` in as many frames as it takes, at least one.
+///
+/// uhyve keeps what it prints until the end of a line, and a question that it keeps is never answered: there, a line
+/// break follows, which is text between frames.
 pub(super) fn send(kind: FrameKind, payload: &[u8]) {
+    send_frames(kind, payload);
+    if uhyve::is_there() {
+        write_line(b"\n");
+    }
+}
+
+fn send_frames(kind: FrameKind, payload: &[u8]) {
     // Header and payload of a short frame leave together: each call waits for the line.
     let mut short = [0; 64];
     let empty = payload.is_empty().then_some((header(kind, 0), payload));
@@ -475,11 +496,4 @@ pub(super) fn send(kind: FrameKind, payload: &[u8]) {
 pub(super) fn write_line(bytes: &[u8]) {
     // SAFETY: `bytes` is valid for reads of its length.
     unsafe { sys_console_write(bytes.as_ptr(), bytes.len()) };
-}
-
-/// Writes to one of the kernel's descriptors.
-fn write_fd(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
-    // SAFETY: `bytes` is valid for reads of its length.
-    let count = unsafe { sys_write(fd, bytes.as_ptr(), bytes.len()) };
-    usize::try_from(count).map_err(|_| Errno::IO)
 }

@@ -1,10 +1,14 @@
 //! The machine as `wasi-shim` wants to see it: [`System`] on Hermit.
 
+use alloc::format;
+use alloc::rc::Rc;
+use core::cell::RefCell;
+
 use wasi_shim::abi::Errno;
 use wasi_shim::system::{Clock, StdinState, Stream, System};
 
 use super::console::Console;
-use super::entropy;
+use super::entropy::{self, Entropy};
 use super::syscalls::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec, sys_clock_gettime, sys_usleep, sys_yield};
 
 /// The kernel counts in microseconds.
@@ -12,26 +16,23 @@ const RESOLUTION: u64 = 1_000;
 
 /// The machine.
 pub(crate) struct Machine {
-    console: Console,
+    console: Rc<RefCell<Console>>,
     /// What to add to the monotonic clock for the wall clock; asked for when it is first needed.
     wall_clock_offset: Option<u64>,
+    entropy: Entropy,
     /// Whether the lack of an entropy source has been reported.
     entropy_reported: bool,
 }
 
 impl Machine {
     /// The machine with this console.
-    pub(crate) fn new(console: Console) -> Self {
+    pub(crate) fn new(console: Rc<RefCell<Console>>) -> Self {
         Self {
             console,
             wall_clock_offset: None,
+            entropy: Entropy::default(),
             entropy_reported: false,
         }
-    }
-
-    /// The console.
-    pub(crate) fn into_console(self) -> Console {
-        self.console
     }
 
     /// Nanoseconds since 1970: by the host's clock, to which a launcher has the better view, else by the real-time
@@ -40,7 +41,11 @@ impl Machine {
         let offset = match self.wall_clock_offset {
             Some(offset) => offset,
             None => {
-                let now = self.console.host_time().unwrap_or_else(|| clock(CLOCK_REALTIME));
+                let now = self
+                    .console
+                    .borrow_mut()
+                    .host_time()
+                    .unwrap_or_else(|| clock(CLOCK_REALTIME));
                 *self.wall_clock_offset.insert(now.saturating_sub(monotonic()))
             }
         };
@@ -65,29 +70,29 @@ impl System for Machine {
     }
 
     fn fill_random(&mut self, buf: &mut [u8]) -> Result<(), Errno> {
-        if entropy::fill(buf) {
+        if self.entropy.fill(buf) {
             return Ok(());
         }
         if !self.entropy_reported {
             self.entropy_reported = true;
-            self.console.diagnostic(
-                "hermit-wasm: random_get: this machine has no source of random numbers: give it a processor with \
-                 RDRAND (QEMU: -cpu max, or -cpu host with KVM)",
-            );
+            self.console.borrow_mut().diagnostic(&format!(
+                "hermit-wasm: random_get: this machine has no source of random numbers: {}",
+                entropy::ADVICE
+            ));
         }
         Err(Errno::NOSYS)
     }
 
     fn console_write(&mut self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
-        self.console.write(stream, buf)
+        self.console.borrow_mut().write(stream, buf)
     }
 
     fn console_read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
-        self.console.read(buf)
+        self.console.borrow_mut().read(buf)
     }
 
     fn poll_stdin(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
-        self.console.poll(timeout)
+        self.console.borrow_mut().poll(timeout)
     }
 
     fn sleep(&mut self, nanoseconds: u64) {

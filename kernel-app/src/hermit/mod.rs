@@ -7,21 +7,23 @@
     reason = "this is where the machine is touched; each block argues for itself"
 )]
 
-mod allocator;
+pub(crate) mod allocator;
 pub(crate) mod console;
 mod entropy;
 mod entry;
-pub(crate) mod file;
+pub(crate) mod fuse;
 pub(crate) mod log;
 pub(crate) mod machine;
 mod panic;
+mod plain;
 mod syscalls;
+pub(crate) mod uhyve;
 mod window;
 
 use core::ptr;
 
 /// The memory image that the loader handed over besides the application.
-pub(crate) fn boot_module() -> Option<&'static [u8]> {
+pub(crate) fn boot_file() -> Option<&'static [u8]> {
     let mut start = ptr::null();
     let mut len = 0;
     // SAFETY: both pointers are valid for a write.
@@ -31,7 +33,9 @@ pub(crate) fn boot_module() -> Option<&'static [u8]> {
     }
     // SAFETY: the kernel promises `len` readable bytes at `start` that nothing else uses until shutdown, and
     // nothing here writes to them.
-    Some(unsafe { core::slice::from_raw_parts(start, len) })
+    let module = unsafe { core::slice::from_raw_parts(start, len) };
+    // Other loaders take the application as boot module and leave it in the device tree: it is not for itself.
+    (!module.starts_with(b"\x7fELF")).then_some(module)
 }
 
 /// Ends the machine. The code reaches uhyve whole; QEMU only learns whether it is zero.

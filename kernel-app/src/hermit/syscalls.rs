@@ -2,8 +2,6 @@
 //!
 //! Source: `src/syscalls/` of crate hermit-kernel. Failures are negative numbers, the kernel's errno.
 
-use core::ffi::c_char;
-
 /// Seconds and nanoseconds.
 #[repr(C)]
 #[derive(Default)]
@@ -17,6 +15,14 @@ pub(crate) const CLOCK_REALTIME: i32 = 1;
 /// Time since boot.
 pub(crate) const CLOCK_MONOTONIC: i32 = 4;
 
+/// A piece of memory of a FUSE request or of its reply.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Segment {
+    pub(crate) base: *mut u8,
+    pub(crate) len: usize,
+}
+
 unsafe extern "C" {
     pub(crate) fn sys_alloc(size: usize, align: usize) -> *mut u8;
     pub(crate) fn sys_alloc_zeroed(size: usize, align: usize) -> *mut u8;
@@ -28,14 +34,23 @@ unsafe extern "C" {
     pub(crate) fn sys_usleep(microseconds: u64);
     pub(crate) fn sys_clock_gettime(clock: i32, time: *mut Timespec) -> i32;
 
-    pub(crate) fn sys_open(name: *const c_char, flags: i32, mode: u32) -> i32;
-    pub(crate) fn sys_read(fd: i32, buf: *mut u8, len: usize) -> isize;
-    pub(crate) fn sys_write(fd: i32, buf: *const u8, len: usize) -> isize;
-    pub(crate) fn sys_close(fd: i32) -> i32;
-
     // Added by `hermit-kernel/patches/`.
     pub(crate) fn sys_boot_module(addr: *mut *const u8, len: *mut usize) -> i32;
+    pub(crate) fn sys_is_uhyve() -> i32;
     pub(crate) fn sys_physical_address(buf: *const u8, len: usize, physical: *mut u64) -> i32;
+    pub(crate) fn sys_boot_seed(buf: *mut u8, len: usize) -> isize;
     pub(crate) fn sys_console_write(buf: *const u8, len: usize);
     pub(crate) fn sys_console_read(buf: *mut u8, len: usize, timeout: u64) -> isize;
+    pub(crate) fn sys_fuse_devices() -> usize;
+    pub(crate) fn sys_fuse_tag(index: usize, tag: *mut u8) -> i32;
+    pub(crate) fn sys_fuse_request(
+        index: usize,
+        queue: usize,
+        segments: *const Segment,
+        send: usize,
+        recv: usize,
+        timeout: u64,
+    ) -> isize;
+    pub(crate) fn sys_fuse_wait(index: usize, timeout: u64) -> isize;
+    pub(crate) fn sys_fuse_stop(index: usize);
 }

@@ -5,16 +5,14 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
 use crate::failure::Failure;
 
-/// The usual name.
-const NAME: &str = "qemu-system-x86_64";
-
-/// Where Red Hat's distributions keep theirs, outside of every search path.
+/// Where Red Hat's distributions keep theirs for the host's architecture, outside of every search path.
 const ELSEWHERE: &[&str] = &["/usr/libexec/qemu-kvm"];
 
-/// The program to start: the one that `--qemu` names, or the usual one.
-pub(crate) fn find(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
+/// The program to start: the one that `--qemu` names, or the usual one of that architecture.
+pub(crate) fn find(wanted: Option<&Path>, arch: Arch) -> Result<PathBuf, Failure> {
     let path = env::var_os("PATH").unwrap_or_default();
     match wanted {
         Some(name) => search(name, &path).ok_or_else(|| {
@@ -23,17 +21,31 @@ pub(crate) fn find(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
                 name.display()
             ))
         }),
-        None => search(Path::new(NAME), &path)
-            .or_else(|| ELSEWHERE.iter().map(PathBuf::from).find(|path| is_program(path)))
-            .ok_or_else(|| Failure::machine(MISSING)),
+        None => search(Path::new(arch.qemu()), &path)
+            .or_else(|| {
+                let mut elsewhere = ELSEWHERE.iter().map(PathBuf::from);
+                elsewhere.find(|path| arch.is_hosts() && is_program(path))
+            })
+            .ok_or_else(|| Failure::machine(missing(arch))),
     }
 }
 
-const MISSING: &str = "QEMU is not installed: 'qemu-system-x86_64' is not found in PATH\n\
-    On Debian and Ubuntu: apt install qemu-system-x86\n\
-    On Fedora:            dnf install qemu-system-x86-core\n\
-    On Arch Linux:        pacman -S qemu-system-x86\n\
-    If it is installed elsewhere, say where: --qemu PATH";
+fn missing(arch: Arch) -> String {
+    let (program, [debian, fedora, arch_linux]) = (arch.qemu(), arch.packages());
+    format!(
+        "QEMU is not installed: '{program}', which runs machines of {}, is not found in PATH\n\
+         On Debian and Ubuntu: apt install {debian}\n\
+         On Fedora:            dnf install {fedora}\n\
+         On Arch Linux:        pacman -S {arch_linux}\n\
+         If it is installed elsewhere, say where: --qemu PATH",
+        arch.name()
+    )
+}
+
+/// Finds a program as a shell does, with this process's PATH.
+pub(crate) fn search_path(name: &Path) -> Option<PathBuf> {
+    search(name, &env::var_os("PATH").unwrap_or_default())
+}
 
 /// Finds `name` as a shell does: as a path if it has a slash, else in the directories of `path`.
 fn search(name: &Path, path: &OsStr) -> Option<PathBuf> {
@@ -75,9 +87,10 @@ mod tests {
 
     #[test]
     fn a_wrong_flag_is_named() {
-        let failure = find(Some(Path::new("/nonexistent/qemu"))).unwrap_err();
+        let failure = find(Some(Path::new("/nonexistent/qemu")), Arch::host()).unwrap_err();
         assert_eq!(failure.code, boot_protocol::exit_code::VM_FAILED);
         assert!(failure.message.contains("--qemu") && failure.message.contains("/nonexistent/qemu"));
-        assert!(MISSING.contains("apt install qemu-system-x86"));
+        assert!(missing(Arch::X86_64).contains("apt install qemu-system-x86\n"));
+        assert!(missing(Arch::Riscv64).contains("'qemu-system-riscv64', which"));
     }
 }

@@ -1,11 +1,13 @@
 //! QEMU's command line, by pure functions: one for each machine, and one for what they share.
 
 use std::ffi::OsString;
+use std::os::fd::RawFd;
 use std::path::Path;
 
 use boot_protocol::boot_line::quote;
 use clap::ValueEnum;
 
+use crate::arch::Arch;
 use crate::memory::{self, Ram};
 use crate::units::MIB;
 
@@ -18,6 +20,8 @@ pub(crate) enum Machine {
     Q35,
     /// A PC with PCI, QEMU's default
     Pc,
+    /// The only machine of aarch64 and riscv64
+    Virt,
 }
 
 impl Machine {
@@ -27,7 +31,13 @@ impl Machine {
             Self::Microvm => "microvm",
             Self::Q35 => "q35",
             Self::Pc => "pc",
+            Self::Virt => "virt",
         }
+    }
+
+    /// Whether there is such a machine of that architecture.
+    pub(crate) const fn is_of(self, arch: Arch) -> bool {
+        matches!(self, Self::Virt) != matches!(arch, Arch::X86_64)
     }
 
     /// The value of `-machine`.
@@ -35,8 +45,11 @@ impl Machine {
     /// microvm: the kernel reads its tables from nowhere and wants no ACPI; without `auto-kernel-cmdline=off` QEMU
     /// would add words of its own to the boot line; clock (`rtc`), `pit` and `pic` are what the kernel expects of a
     /// PC, and under KVM the clock is off unless it is asked for.
-    const fn machine_option(self) -> &'static str {
+    /// virt on Arm: the kernel drives GICv3 and no other.
+    const fn machine_option(self, arch: Arch) -> &'static str {
         match self {
+            Self::Virt if matches!(arch, Arch::Aarch64) => "virt,gic-version=3",
+            Self::Virt => "virt",
             Self::Microvm => "microvm,acpi=off,auto-kernel-cmdline=off,rtc=on,pit=on,pic=on,isa-serial=on",
             Self::Q35 => "q35",
             Self::Pc => "pc",
@@ -49,13 +62,43 @@ impl Machine {
     /// more), 2.75 GiB (q35), 3 GiB (microvm and pc with as much or more) or 3.5 GiB (pc): `pc_memory_init` and
     /// `microvm_memory_init`. What does not fit goes above 4 GiB. So below 2 GiB, address and place in the file are
     /// the same everywhere; below 1 MiB, firmware and devices lie over the memory.
-    pub(crate) const fn ram(self) -> Ram {
+    /// virt: all of it in one piece, from 1 GiB (`hw/arm/virt.c`) or 2 GiB on (`hw/riscv/virt.c`), the first 2 MiB of
+    /// which are the firmware's.
+    pub(crate) const fn ram(self, arch: Arch) -> Ram {
         match self {
+            Self::Virt => {
+                let (base, first) = match arch {
+                    Arch::Riscv64 => (2048 * MIB, 2050 * MIB),
+                    _ => (1024 * MIB, 1024 * MIB),
+                };
+                Ram {
+                    base,
+                    first,
+                    end: base + (128 << 10) * MIB,
+                }
+            }
             Self::Microvm | Self::Q35 | Self::Pc => Ram {
                 base: 0,
                 first: MIB,
                 end: 2048 * MIB,
             },
+        }
+    }
+
+    /// QEMU's name for a shared directory's device.
+    const fn share_device(self) -> &'static str {
+        match self {
+            Self::Microvm => "vhost-user-fs-device",
+            Self::Q35 | Self::Pc | Self::Virt => "vhost-user-fs-pci",
+        }
+    }
+
+    /// How many shared directories fit: virtio-mmio places without ACPI, and places on the one PCI bus that nothing else
+    /// has. Tried with QEMU 7.2.
+    pub(crate) const fn most_shares(self) -> usize {
+        match self {
+            Self::Microvm => 8,
+            Self::Q35 | Self::Pc | Self::Virt => 24,
         }
     }
 
@@ -67,7 +110,7 @@ impl Machine {
     /// QEMU 7.2.
     pub(crate) const fn longest_boot_line(self) -> usize {
         match self {
-            Self::Microvm => 128 * 1024 - 1,
+            Self::Microvm | Self::Virt => 128 * 1024 - 1,
             Self::Q35 | Self::Pc => 4096 - 1,
         }
     }
@@ -93,17 +136,30 @@ impl Accelerator {
 
     /// The most able processor it has: what the host has, or all that QEMU can do (RDRAND among it, which is the
     /// guest's source of random numbers).
-    const fn processor(self) -> &'static str {
-        match self {
-            Self::Kvm => "host",
-            Self::Tcg => "max",
+    const fn processor(self, arch: Arch) -> &'static str {
+        match (self, arch) {
+            (Self::Kvm, _) => "host",
+            // QEMU 7.2 has no "max" there.
+            (Self::Tcg, Arch::Riscv64) => "rv64",
+            (Self::Tcg, _) => "max",
         }
     }
+}
+
+/// A shared directory, as QEMU is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// The number of the inherited connection to its virtiofsd.
+    pub(crate) connection: RawFd,
+    /// The device's tag, 36 bytes at most.
+    pub(crate) tag: String,
 }
 
 /// All that the command line depends on.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup<'a> {
+    /// Its architecture.
+    pub(crate) arch: Arch,
     /// The machine to be.
     pub(crate) machine: Machine,
     /// What executes the guest.
@@ -116,6 +172,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) kernel: &'a Path,
     /// The module; without one the image runs its own.
     pub(crate) initrd: Option<&'a Path>,
+    /// Shared directories. They need a memory file: their daemons read and write the machine's memory.
+    pub(crate) shares: &'a [Share],
     /// The boot line.
     pub(crate) boot_line: &'a str,
 }
@@ -126,7 +184,7 @@ impl Setup<'_> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
 
-        let machine = self.machine.machine_option();
+        let machine = self.machine.machine_option(self.arch);
         match self.memory_file {
             None => add(&["-machine", machine]),
             Some(file) => {
@@ -144,7 +202,7 @@ impl Setup<'_> {
             }
         }
         add(&["-accel", self.accelerator.name()]);
-        add(&["-cpu", self.accelerator.processor()]);
+        add(&["-cpu", self.accelerator.processor(self.arch)]);
         add(&["-smp", "1"]);
         add(&["-m", &format!("{}M", memory::rounded(self.memory) / MIB)]);
         // Nothing that was not asked for: no default devices, no configuration of this host's user, no window.
@@ -159,7 +217,18 @@ impl Setup<'_> {
             "-serial",
             "chardev:console",
         ]);
-        add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        if self.arch == Arch::X86_64 {
+            add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        }
+        if !self.shares.is_empty() && self.machine == Machine::Microvm {
+            // What virtio 1.0 says; QEMU's default on these is what was before it.
+            add(&["-global", "virtio-mmio.force-legacy=off"]);
+        }
+        for Share { connection, tag } in self.shares {
+            let device = self.machine.share_device();
+            add(&["-chardev", &format!("socket,id={tag},fd={connection}")]);
+            add(&["-device", &format!("{device},chardev={tag},tag={tag}")]);
+        }
 
         arguments.push("-kernel".into());
         arguments.push(self.kernel.into());
@@ -187,14 +256,16 @@ pub(crate) fn show_command(program: &Path, arguments: &[OsString]) -> String {
 mod tests {
     use super::*;
 
-    fn setup(machine: Machine, accelerator: Accelerator) -> Vec<String> {
+    fn setup(arch: Arch, machine: Machine, accelerator: Accelerator) -> Vec<String> {
         let setup = Setup {
+            arch,
             machine,
             accelerator,
             memory: 256 * MIB,
             memory_file: None,
             kernel: Path::new("/proc/self/fd/5"),
             initrd: Some(Path::new("/proc/self/fd/6")),
+            shares: &[],
             boot_line: "-freq 2400 -- --console=framed -- a 'b c'",
         };
         setup
@@ -214,7 +285,7 @@ mod tests {
     #[test]
     fn microvm_under_tcg_word_for_word() {
         assert_eq!(
-            setup(Machine::Microvm, Accelerator::Tcg).join("\n"),
+            setup(Arch::X86_64, Machine::Microvm, Accelerator::Tcg).join("\n"),
             "-machine\nmicrovm,acpi=off,auto-kernel-cmdline=off,rtc=on,pit=on,pic=on,isa-serial=on\n\
              -accel\ntcg\n-cpu\nmax\n-smp\n1\n-m\n256M\n\
              -nodefaults\n-no-user-config\n-display\nnone\n-no-reboot\n\
@@ -227,16 +298,23 @@ mod tests {
 
     #[test]
     fn each_machine_and_accelerator() {
-        for (machine, option) in [
-            (Machine::Q35, "q35"),
-            (Machine::Pc, "pc"),
-            (Machine::Microvm, Machine::Microvm.machine_option()),
+        let microvm = Machine::Microvm.machine_option(Arch::X86_64);
+        for (arch, machine, option, most) in [
+            (Arch::X86_64, Machine::Q35, "q35", "max"),
+            (Arch::X86_64, Machine::Pc, "pc", "max"),
+            (Arch::X86_64, Machine::Microvm, microvm, "max"),
+            (Arch::Aarch64, Machine::Virt, "virt,gic-version=3", "max"),
+            (Arch::Riscv64, Machine::Virt, "virt", "rv64"),
         ] {
-            for (accelerator, name, processor) in [
-                (Accelerator::Kvm, "kvm", "host"),
-                (Accelerator::Tcg, "tcg", "max"),
-            ] {
-                let arguments = setup(machine, accelerator);
+            for (accelerator, name, processor) in
+                [(Accelerator::Kvm, "kvm", "host"), (Accelerator::Tcg, "tcg", most)]
+            {
+                let arguments = setup(arch, machine, accelerator);
+                assert!(machine.is_of(arch));
+                assert_eq!(
+                    arguments.iter().any(|word| word.starts_with("isa-debug-exit")),
+                    arch == Arch::X86_64
+                );
                 assert_eq!(value(&arguments, "-machine"), option);
                 assert_eq!(value(&arguments, "-accel"), name);
                 assert_eq!(value(&arguments, "-cpu"), processor);
@@ -248,12 +326,14 @@ mod tests {
     fn memory_is_rounded_up_to_whole_mebibytes() {
         for (bytes, shown) in [(64 * MIB, "64M"), (64 * MIB + 1, "65M"), (4096 * MIB, "4096M")] {
             let setup = Setup {
+                arch: Arch::X86_64,
                 machine: Machine::Microvm,
                 accelerator: Accelerator::Tcg,
                 memory: bytes,
                 memory_file: Some(Path::new("/proc/self/fd/7")),
                 kernel: Path::new("k"),
                 initrd: None,
+                shares: &[],
                 boot_line: "-- --",
             };
             let arguments: Vec<String> = setup
@@ -269,6 +349,44 @@ mod tests {
             );
             assert!(value(&arguments, "-machine").ends_with(",memory-backend=ram"));
             assert!(!arguments.iter().any(|word| word == "-initrd"));
+        }
+    }
+
+    #[test]
+    fn each_shared_directory_is_a_device() {
+        let shares = [3, 7].map(|connection| Share {
+            connection,
+            tag: format!("share-{connection}"),
+        });
+        for (machine, device) in [
+            (Machine::Microvm, "vhost-user-fs-device"),
+            (Machine::Q35, "vhost-user-fs-pci"),
+            (Machine::Pc, "vhost-user-fs-pci"),
+        ] {
+            let setup = Setup {
+                arch: Arch::X86_64,
+                machine,
+                accelerator: Accelerator::Tcg,
+                memory: 64 * MIB,
+                memory_file: Some(Path::new("/proc/self/fd/9")),
+                kernel: Path::new("k"),
+                initrd: None,
+                shares: &shares,
+                boot_line: "-- --",
+            };
+            let words: Vec<String> = setup
+                .arguments()
+                .into_iter()
+                .map(|word| word.into_string().unwrap())
+                .collect();
+            let line = words.join(" ");
+            for number in [3, 7] {
+                let pair = format!(
+                    "-chardev socket,id=share-{number},fd={number} -device {device},chardev=share-{number},tag=share-{number}"
+                );
+                assert!(line.contains(&pair), "{line}");
+            }
+            assert_eq!(line.contains("force-legacy=off"), machine == Machine::Microvm);
         }
     }
 

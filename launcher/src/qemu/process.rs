@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
-use rustix::process::{Resource, Rlimit, Signal};
+
+use crate::child;
 
 /// A running QEMU. Dropping it kills it.
 #[derive(Debug)]
@@ -26,37 +26,13 @@ pub(crate) struct Process {
 impl Process {
     /// Starts QEMU. Call it on the main thread: QEMU is killed when the thread that started it ends.
     pub(crate) fn start(program: &Path, arguments: &[OsString]) -> io::Result<Self> {
-        let launcher = rustix::process::getpid();
         let mut command = Command::new(program);
         command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A group of its own: what the terminal sends to the launcher's (Ctrl-C, a hang-up that the launcher was
-            // told to ignore) is the launcher's to act on, and a wrapper script ends together with its QEMU.
-            .process_group(0);
-        // SAFETY: the closure runs between fork and exec and makes three system calls through rustix, which wraps
-        // them without locks and without allocating, as is demanded of that moment.
-        unsafe {
-            command.pre_exec(move || {
-                // However the launcher ends, by SIGKILL too, QEMU ends with it...
-                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-                // ... unless it had ended before that call.
-                if rustix::process::getppid() != Some(launcher) {
-                    return Err(io::ErrorKind::BrokenPipe.into());
-                }
-                // A QEMU that aborts, as some do where KVM is broken, leaves no dump in the user's directory.
-                let _ = rustix::process::setrlimit(
-                    Resource::Core,
-                    Rlimit {
-                        current: Some(0),
-                        maximum: Some(0),
-                    },
-                );
-                Ok(())
-            });
-        }
+            .stderr(Stdio::piped());
+        child::tie(&mut command);
         let mut child = command.spawn()?;
         let ends = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(console_in), Some(console_out), Some(stderr)) = ends else {
@@ -97,15 +73,7 @@ impl Process {
 
     /// Kills QEMU and waits until it is gone.
     pub(crate) fn kill(&mut self) {
-        // Fails only if all of it has ended already. Until `wait`, its number belongs to no other process.
-        let group = i32::try_from(self.child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        if let (Some(group), Ok(None)) = (group, self.ended()) {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        child::kill(&mut self.child);
     }
 }
 

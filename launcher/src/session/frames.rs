@@ -38,8 +38,26 @@ impl Session<'_> {
             Frame::Window(window) => return self.window(window),
             // At once, not behind a READ that waits for a person to type.
             Frame::Time => return Reply::Time(now()).append_to(&mut self.answers),
+            // The same: who asks is waiting for a directory, not for a person.
+            Frame::Share { index } => return self.share(index),
         };
         self.actions.push_back(action);
+    }
+
+    /// SHARE: a reply from a shared directory is late. If its daemon has ended, none will ever come.
+    fn share(&mut self, index: u32) {
+        let daemon = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.daemons.get_mut(index));
+        let served = match daemon {
+            Some(daemon) => daemon.ended().is_none(),
+            None => {
+                return self.protocol(format!(
+                    "it asks about a shared directory {index}, which it has not"
+                ));
+            }
+        };
+        Reply::Share(served).append_to(&mut self.answers);
     }
 
     fn hello(&mut self, version: u8) {
@@ -109,5 +127,6 @@ fn describe(frame: &Frame<'_>) -> String {
         Frame::StderrWindow(span) => format!("frame STDERR_WINDOW, {} bytes at {}", span.length, span.offset),
         Frame::Sync => "frame SYNC".to_string(),
         Frame::Unread { count } => format!("frame UNREAD, {count} bytes"),
+        Frame::Share { index } => format!("frame SHARE, {index}"),
     }
 }

@@ -26,6 +26,7 @@ use rustix::io::Errno;
 use crate::memory::{GuestMemory, SharedWindow};
 use crate::qemu::process::Process;
 use crate::signals::Signals;
+use crate::virtiofsd::Daemon;
 use input::{Input, Request};
 use output::{Output, Stream, Written};
 use transcript::Transcript;
@@ -121,6 +122,8 @@ struct Session<'a> {
     /// The machine's memory, if the launcher owns it, and the guest's window in it.
     memory: Option<&'a GuestMemory>,
     window: Option<SharedWindow<'a>>,
+    /// The daemons of shared directories.
+    daemons: &'a mut [Daemon],
     /// Bytes for the guest that its end of the line has not taken yet.
     answers: Vec<u8>,
     started: bool,
@@ -138,12 +141,14 @@ struct Session<'a> {
     farewell: Option<(Instant, u8)>,
 }
 
-/// Runs a session until it ends. QEMU may still be running then. `memory` is the machine's, if the guest may use it.
+/// Runs a session until it ends. QEMU may still be running then. `memory` is the machine's, if the guest may use it;
+/// `daemons` serve its shared directories.
 pub(crate) fn run(
     process: &mut Process,
     signals: &Signals,
     terms: &Terms,
     memory: Option<&GuestMemory>,
+    daemons: &mut [Daemon],
 ) -> Report {
     let mut session = Session {
         terms,
@@ -153,6 +158,7 @@ pub(crate) fn run(
         input: Input::new(),
         memory,
         window: None,
+        daemons,
         answers: Vec::new(),
         started: false,
         version: 0,

@@ -231,11 +231,27 @@ fn start(command: &mut Command) -> Child {
     child
 }
 
+/// The same command with signals as in a shell's foreground: a job in its background, as these tests may be, has been told to
+/// ignore SIGINT, and so would the launcher.
+fn with_default_signals(command: &Command) -> Command {
+    let mut wrapped = Command::new("env");
+    wrapped
+        .arg("--default-signal=INT,TERM,HUP")
+        .arg(command.get_program())
+        .args(command.get_args());
+    wrapped.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    wrapped
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    wrapped
+}
+
 fn signals_end_launcher_and_qemu() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         for scenario in ["hang after hello", "stubborn"] {
             let scratch = Scratch::new();
-            let child = start(&mut tcg(&scratch, scenario));
+            let child = start(&mut with_default_signals(&tcg(&scratch, scenario)));
             kill(pid(&child), signal);
             wait(child).expect_signal(signal.as_raw()).expect_silence();
             expect_no_qemu(&scratch, 1);

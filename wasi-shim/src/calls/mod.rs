@@ -31,7 +31,7 @@ use crate::{
     },
     context::Strings,
     error::Error,
-    fs::{Node, Now},
+    fs::{Node, Now, Stat},
     memory::{GuestMemory, Ptr},
     mounts::{MountId, Mounts},
 };
@@ -106,9 +106,12 @@ fn new_times(
     )
 }
 
-/// `fd_filestat_get` and `path_filestat_get`: the attributes of a node.
-fn filestat(mounts: &mut Mounts, mount: MountId, node: Node) -> Result<Filestat, Errno> {
-    let stat = mounts.get(mount)?.stat(node)?;
+/// `fd_filestat_get` and `path_filestat_get`: the attributes of a node, if they are not known yet.
+fn filestat(mounts: &mut Mounts, mount: MountId, node: Node, known: Option<Stat>) -> Result<Filestat, Errno> {
+    let stat = match known {
+        Some(stat) => stat,
+        None => mounts.get(mount)?.stat(node)?,
+    };
     Ok(Filestat {
         dev: mount.dev(),
         ino: stat.ino,

@@ -3,11 +3,14 @@
 //! Layer: seam. A [`FileSystem`] knows nodes and names, never paths: `crate::path` resolves paths, once for all of
 //! them, so that no file system can get the sandbox wrong. Slices go in, values come out, failures are [`Errno`].
 
+pub mod fuse;
 pub mod mem;
+mod read;
 pub mod tar;
 
 use core::fmt;
 
+pub use self::read::read_file;
 use crate::abi::{
     Errno,
     types::{Filesize, Filetype, Timestamp},
@@ -49,6 +52,8 @@ pub struct Found {
     pub node: Node,
     /// What it is: a regular file, a directory, a symbolic link, or something else.
     pub filetype: Filetype,
+    /// Its attributes, if finding it has told them already; else they are to be asked for.
+    pub stat: Option<Stat>,
 }
 
 /// Attributes of a node.
@@ -128,6 +133,16 @@ pub trait FileSystem {
     /// # Errors
     /// None of its own.
     fn open(&mut self, node: Node, access: Access) -> Result<Handle, Errno>;
+
+    /// Hands on what was written and is still held back, before [`Self::close`]: the last chance to say that a
+    /// write has failed after all.
+    ///
+    /// # Errors
+    /// None of its own.
+    fn flush(&mut self, handle: Handle) -> Result<(), Errno> {
+        let _ = handle;
+        Ok(())
+    }
 
     /// Closes what [`Self::open`] opened.
     fn close(&mut self, handle: Handle);

@@ -120,7 +120,7 @@ fn file_part(segment: &Segment) -> Option<Span> {
 }
 
 /// The part of a segment's memory that is zero.
-fn zero_part(segment: &Segment) -> Option<Span> {
+pub(super) fn zero_part(segment: &Segment) -> Option<Span> {
     Span::new(file_part(segment)?.end, segment.memory.end)
 }
 

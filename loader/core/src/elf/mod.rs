@@ -38,6 +38,22 @@ impl Target {
         absolute: 1,
         glob_dat: Some(6),
     };
+
+    /// aarch64: `R_AARCH64_RELATIVE`, `R_AARCH64_ABS64`, `R_AARCH64_GLOB_DAT`.
+    pub const AARCH64: Self = Self {
+        machine: 183,
+        relative: 1027,
+        absolute: 257,
+        glob_dat: Some(1025),
+    };
+
+    /// riscv64: `R_RISCV_RELATIVE`, `R_RISCV_64`, which is also what its global offset table has.
+    pub const RISCV64: Self = Self {
+        machine: 243,
+        relative: 3,
+        absolute: 2,
+        glob_dat: None,
+    };
 }
 
 /// A machine's customary name, for messages.

@@ -3,6 +3,7 @@
 //! The result is an executable for a fixed address whose file is its own memory image, so an embedded application
 //! runs where the hypervisor has put it. Used by the build script.
 
+use super::load::zero_part;
 use super::{ElfError, Image, Source, Target, read};
 
 const ET_EXEC: u16 = 2;
@@ -34,6 +35,15 @@ pub fn prelink(file: &[u8], memory: &mut [u8], target: Target, base: u64) -> Res
     memory.fill(0);
     image.load(memory, Source::File(file))?;
     image.relocate(memory, base)?;
+    // What loading makes zero has no place in the file, so what a relocation stored there would be lost.
+    for part in image.segments().iter().filter_map(zero_part) {
+        let bytes = read::bytes(memory, part.start, part.len()).ok_or(UNEXPECTED)?;
+        if bytes.iter().any(|&byte| byte != 0) {
+            return Err(ElfError::Unsupported(
+                "a relocation of memory that starts as zeros",
+            ));
+        }
+    }
 
     // The headers, in the copy that is part of the image.
     let headers = read::u64(file, 32).zip(read::u16(file, 56)).ok_or(UNEXPECTED)?;

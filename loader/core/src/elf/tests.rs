@@ -149,6 +149,27 @@ fn prelinking_keeps_what_the_loader_needs() {
     );
 }
 
+/// Found by the fuzz target `application`: loading by relocation stored it, the prelinked file lost it.
+#[test]
+fn prelinking_refuses_what_it_would_lose() {
+    for (segment, zeros) in [(RELRO_AT, 0x100), (DATA_AT, 0x80)] {
+        for (at, lost) in [(zeros - 8, false), (zeros - 7, true), (zeros, true)] {
+            let mut file = application();
+            put(&mut file, RELOCATIONS, &(segment + at).to_le_bytes());
+            // All bytes of the value count.
+            put(
+                &mut file,
+                RELOCATIONS + 16,
+                &0x1111_1111_1111_1111_u64.to_le_bytes(),
+            );
+            assert!(load(&file).is_ok());
+            let end = prelink(&file, &mut [0; IMAGE_LEN], Target::X86_64, BASE);
+            let expected = ElfError::Unsupported("a relocation of memory that starts as zeros");
+            assert_eq!(end.err(), lost.then_some(expected), "{segment:#x} {at:#x}");
+        }
+    }
+}
+
 #[test]
 fn every_truncation_is_told() {
     let file = application();

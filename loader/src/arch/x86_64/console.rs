@@ -32,12 +32,12 @@ fn send(byte: u8) {
         let status: u8;
         // SAFETY: reading COM1's line status has no effect on memory; where no port is, it reads as all ones.
         unsafe {
-            asm!("in al, dx", out("al") status, in("dx") SERIAL_PORT.get() + LINE_STATUS, options(nomem, nostack));
+            asm!("in al, dx", out("al") status, in("dx") SERIAL_PORT + LINE_STATUS, options(nomem, nostack));
         }
         if status & TRANSMITTER_EMPTY != 0 {
             break;
         }
     }
     // SAFETY: writing to COM1's data register sends a byte and has no effect on memory.
-    unsafe { asm!("out dx, al", in("al") byte, in("dx") SERIAL_PORT.get(), options(nomem, nostack)) };
+    unsafe { asm!("out dx, al", in("al") byte, in("dx") SERIAL_PORT, options(nomem, nostack)) };
 }

@@ -15,11 +15,11 @@ use hermit_entry::boot_info::RawBootInfo;
 use super::console::Console;
 use super::exit;
 use super::firmware;
-use super::paging::{AddressSpace, LOW_TABLES, Table, Tables};
-use crate::boot::{self, Loader};
+use super::paging::AddressSpace;
+use crate::boot;
 use crate::failure::Failure;
 use crate::memory::Physical;
-use hermit_loader_core::ranges::{PAGE, Span};
+use crate::symbols;
 
 // The note that makes this a PVH kernel: XEN_ELFNOTE_PHYS32_ENTRY, with an address of the ELF class's size.
 global_asm!(
@@ -124,70 +124,11 @@ global_asm!(
 /// CPUID 0x80000001, `edx`: LM and NX.
 const LONG_MODE_AND_NO_EXECUTE: u32 = 1 << 29 | 1 << 20;
 
-#[cfg(embedded_application)]
-global_asm!(
-    ".section .application, \"a\"",
-    concat!(".incbin \"", env!("PRELINKED_APPLICATION"), "\""),
-    ".previous",
-);
-
-// Defined by linker.ld; only their addresses mean something. Without a size, for two may be at one address.
-unsafe extern "C" {
-    static loader_start: [u8; 0];
-    static loader_end: [u8; 0];
-    static text_start: [u8; 0];
-    static text_end: [u8; 0];
-    static loader_stack_guard: [u8; 0];
-    static kernel_stack_guard: [u8; 0];
-    static kernel_stack: [u8; 0];
-    static application_start: [u8; 0];
-    static application_end: [u8; 0];
-    static mut boot_tables: [Table; LOW_TABLES];
-}
-
-/// The address of a linker symbol.
-macro_rules! address_of {
-    ($symbol:ident) => {
-        // A pointer has 64 bits here.
-        (&raw const $symbol).expose_provenance() as u64
-    };
-}
-
-/// The range between two linker symbols.
-macro_rules! span_between {
-    ($start:ident, $end:ident) => {
-        Span {
-            start: address_of!($start),
-            end: address_of!($end),
-        }
-    };
-}
-
 /// Rust's first function. `start_info` is what the hypervisor left in `ebx`.
 extern "C" fn start(start_info: u32) -> ! {
-    let page = |start| Span {
-        start,
-        end: start + PAGE,
-    };
-    let loader = Loader {
-        whole: span_between!(loader_start, loader_end),
-        text: span_between!(text_start, text_end),
-        constants: span_between!(loader_start, text_start),
-        guards: [
-            page(address_of!(loader_stack_guard)),
-            page(address_of!(kernel_stack_guard)),
-        ],
-        application: cfg!(embedded_application).then(|| span_between!(application_start, application_end)),
-    };
-
-    let boot_tables_at = &raw mut boot_tables;
-    // SAFETY: this function runs once, and nothing else in Rust names the symbol. The tables lie in the page that is
-    // mapped, and any bytes are valid tables. They are not in use yet.
-    let tables = unsafe { &mut *boot_tables_at };
-    let mut space = AddressSpace::new(Tables {
-        tables,
-        address: address_of!(boot_tables),
-    });
+    let loader = symbols::loader();
+    // SAFETY: this function runs once. They are not in use yet.
+    let mut space = AddressSpace::new(unsafe { symbols::tables() }, loader.text.start);
     // SAFETY: they map all that the first ones do, with the same rights.
     unsafe { use_tables(space.root()) };
     // SAFETY: the low 4 GiB are mapped now. All of the program lies between the linker's symbols; the embedded
@@ -200,7 +141,7 @@ extern "C" fn start(start_info: u32) -> ! {
         // SAFETY: `boot` has completed the tables in use, loaded a kernel and described the machine to it as it wants.
         Ok(handover) => unsafe {
             use_tables(space.root());
-            enter(handover.entry, &handover.boot_info, address_of!(kernel_stack))
+            enter(handover.entry, &handover.boot_info, symbols::stack().start)
         },
         Err(failure) => fail(&failure),
     }

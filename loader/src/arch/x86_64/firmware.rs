@@ -3,21 +3,10 @@
 //! Layer: pure; memory is read through a function. Spec: the x86/HVM direct boot ABI, `hvm_start_info` version 1
 //! (Xen's `public/arch-x86/hvm/start_info.h`). Addresses and counts are the hypervisor's claims: each is checked.
 
+use super::SERIAL_PORT;
 use crate::failure::Failure;
+use crate::firmware::{Firmware, MAX_COMMAND_LINE};
 use hermit_loader_core::ranges::{Memory, PAGE, Span};
-
-/// What the hypervisor says about machine and boot.
-#[derive(Clone, Debug)]
-pub struct Firmware {
-    /// Memory that is free for use.
-    pub ram: Memory,
-    /// Where the command line lies, without its terminator, if there is one.
-    pub command_line: Option<Span>,
-    /// Where the boot module lies, if there is one.
-    pub module: Option<Span>,
-    /// ACPI's root pointer, if it is named.
-    pub rsdp: Option<u64>,
-}
 
 const MAGIC: u32 = 0x336e_c578;
 const START_INFO: u64 = 56;
@@ -27,8 +16,6 @@ const MAP_ENTRY: u64 = 24;
 const MAX_MAP_ENTRIES: u64 = 1024;
 /// Memory above is not used: one second-level page table reaches so far. See `paging`.
 pub const MAX_ADDRESS: u64 = 512 << 30;
-/// Longest command line: what Linux passes to a program in one argument, so no `-append` is longer.
-pub const MAX_COMMAND_LINE: u64 = 128 << 10;
 
 const MEMORY_RAM: u32 = 1;
 
@@ -81,6 +68,8 @@ pub fn read<'a>(address: u64, read: impl Fn(Span) -> Option<&'a [u8]>) -> Result
         command_line,
         module,
         rsdp: u64_at(info, 32).filter(|&rsdp| rsdp != 0),
+        serial_port: Some(SERIAL_PORT.into()),
+        device_tree: None,
     })
 }
 

@@ -3,11 +3,11 @@
 pub mod firmware;
 pub mod paging;
 
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
 pub mod console;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
 pub mod entry;
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
 pub mod exit;
 
 use hermit_loader_core::elf::Target;
@@ -19,4 +19,4 @@ pub const TARGET: Target = Target::X86_64;
 pub const COMPATIBLE: &str = "hermit,pvh";
 
 /// Address of the serial port that the kernel uses: COM1's.
-pub const SERIAL_PORT: core::num::NonZeroU16 = core::num::NonZeroU16::new(0x3f8).unwrap();
+pub const SERIAL_PORT: u16 = 0x3f8;

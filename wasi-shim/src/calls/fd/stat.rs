@@ -174,7 +174,7 @@ pub(in crate::calls) fn filestat_get<S, const N: usize, F: Encode<N> + From<File
         Descriptor::File(file) => (file.mount, file.node),
         Descriptor::Directory(directory) => (directory.mount, directory.node),
     };
-    let value = filestat(&mut ctx.mounts, mount, node)?;
+    let value = filestat(&mut ctx.mounts, mount, node, None)?;
     mem.write(buf, value.into())
 }
 

@@ -20,13 +20,22 @@ use crate::{
 /// - `fd`: the descriptor. The standard streams can be closed too; the machine's console stays as it is. So can
 ///   preopens; what was opened through one stays open.
 ///
-/// **Errors:** BADF: `fd` is not open.
+/// **Errors:**
+/// - BADF: `fd` is not open.
+/// - IO, NOSPC and others: what was written earlier could not be stored after all, as a host's file system may say
+///   only now. The descriptor is closed nevertheless, as on Linux.
+///
+/// **Deviations:** wasmtime does not tell of such errors.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_close>
 pub fn fd_close<S>(ctx: &mut WasiCtx<S>, _mem: &mut GuestMemory<'_>, fd: Fd) -> Result<(), Error> {
     let entry = ctx.fds.remove(fd)?;
+    let flushed = match &entry.descriptor {
+        Descriptor::File(file) => ctx.mounts.get(file.mount)?.flush(file.handle),
+        Descriptor::Directory(_) | Descriptor::Stdin { .. } | Descriptor::Output { .. } => Ok(()),
+    };
     release(&mut ctx.mounts, &entry);
-    Ok(())
+    Ok(flushed?)
 }
 
 /// Moves a descriptor to another number, replacing what was there.

@@ -63,7 +63,7 @@ pub(in crate::calls) fn filestat_get<S, const N: usize, F: Encode<N> + From<File
     let path = super::bytes(mem, path, path_len)?;
     path::check(path)?;
     let found = base.walk(&mut ctx.mounts, path, Last::of(flags))?.existing()?;
-    let value = filestat(&mut ctx.mounts, base.mount, found.node)?;
+    let value = filestat(&mut ctx.mounts, base.mount, found.node, found.stat)?;
     mem.write(buf, value.into())
 }
 

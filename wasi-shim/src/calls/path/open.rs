@@ -38,8 +38,8 @@ use crate::{
 ///   what it names and for what it was opened for, as far as `fd` passes them on.
 ///
 /// **Errors:** as for every path (see [the family](super)), but NOTDIR if `fd` is a file, and
-/// - INVAL: `dirflags`, `oflags`, `fdflags` or a set of rights has an unknown bit; `directory` with `creat` or
-///   `trunc`.
+/// - INVAL: `dirflags`, `oflags`, `fdflags` or a set of rights has an unknown bit; `directory` with `creat`,
+///   `excl` or `trunc`.
 /// - NOTSUP: `dsync`, `rsync` or `sync`, as in wasmtime.
 /// - NOTCAPABLE: `fd` lacks the right `path_open`, with `creat` `path_create_file`, with `trunc`
 ///   `path_filestat_set_size`; or rights are asked for that `fd` does not pass on.
@@ -77,7 +77,8 @@ pub fn path_open<S: System>(
     if !Fdflags::APPEND.union(Fdflags::NONBLOCK).contains(fdflags) {
         return Err(Errno::NOTSUP.into());
     }
-    if how.directory && (how.creat || how.trunc) {
+    // As in wasmtime; POSIX leaves `excl` without `creat` undefined, and it means nothing without `directory`.
+    if how.directory && (how.creat || how.trunc || oflags.contains(Oflags::EXCL)) {
         return Err(Errno::INVAL.into());
     }
     let inherited = entry.rights_inheriting();
@@ -162,8 +163,13 @@ impl How {
                 name,
                 ..
             } if self.creat => {
-                let node = mounts.writable(mount)?.create(*dir, name.as_bytes(), now)?;
-                return self.open_file(mounts, mount, node, now);
+                let fs = mounts.writable(mount)?;
+                match fs.create(*dir, name.as_bytes(), now) {
+                    Ok(node) => return self.open_file(mounts, mount, node, now),
+                    // Somebody else was quicker, on a host's file system: then it is there.
+                    Err(Errno::EXIST) if !self.excl => fs.lookup(*dir, name.as_bytes())?,
+                    Err(errno) => return Err(errno),
+                }
             }
             place => place.existing()?,
         };

@@ -195,7 +195,7 @@ impl Data {
 
     fn write_piece(&mut self, piece: &Piece, buf: &[u8], quota: &mut Quota) -> Result<usize, Errno> {
         let end = piece.start.saturating_add(buf.len());
-        let (chunk, room) = self.make(piece.index, piece.start, end, quota)?;
+        let (chunk, room) = self.make(piece.index, piece.start, end, Growth::Comfortable, quota)?;
         let count = room.saturating_sub(piece.start).min(buf.len());
         let end = piece.start.saturating_add(count);
         if chunk.bytes.len() < end {
@@ -214,6 +214,7 @@ impl Data {
         index: u64,
         start: usize,
         end: usize,
+        growth: Growth,
         quota: &mut Quota,
     ) -> Result<(&mut Chunk, usize), Errno> {
         let at = match self.find(index) {
@@ -221,7 +222,7 @@ impl Data {
             Err(at) => {
                 let base = self.base_of(index).len();
                 let mut bytes = Vec::new();
-                grow(&mut bytes, start.max(base), end.max(base), quota)?;
+                grow(&mut bytes, start.max(base), end.max(base), growth, quota)?;
                 bytes.extend_from_slice(self.base_of(index));
                 if self.chunks.try_reserve(1).is_err() {
                     quota.refund(to_u64(bytes.capacity()));
@@ -233,7 +234,7 @@ impl Data {
         };
         // It was found or has just been inserted.
         let chunk = self.chunks.get_mut(at).ok_or(Errno::IO)?;
-        grow(&mut chunk.bytes, start, end, quota)?;
+        grow(&mut chunk.bytes, start, end, growth, quota)?;
         let room = chunk.bytes.capacity().min(CHUNK);
         Ok((chunk, room))
     }
@@ -280,27 +281,40 @@ impl Data {
     pub(super) fn allocate(&mut self, offset: u64, len: u64, quota: &mut Quota) -> Result<(), Errno> {
         let end = offset.checked_add(len).filter(|end| *end <= MAX_SIZE);
         let end = end.ok_or(Errno::FBIG)?;
-        if self.least_cost(offset, end) > quota.left() {
+        if self.least_cost(offset, end) > quota.left() || !self.is_affordable(offset, end, quota) {
             return Err(Errno::NOSPC);
         }
-        let mut at = offset;
-        while at < end {
-            let rest = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
-            let piece = Piece::new(at, rest);
+        for piece in pieces(offset, end) {
             if let Err(errno) = self.allocate_piece(&piece, quota) {
                 // What was made beyond the end of the file is of no use to anyone.
                 self.cut(self.size, quota);
                 return Err(errno);
             }
-            at = at.saturating_add(to_u64(piece.len));
         }
         self.size = self.size.max(end);
         Ok(())
     }
 
+    /// Whether the quota allows just what [`Self::allocate`] takes, so that a call that fails for it leaves no trace.
+    fn is_affordable(&self, offset: u64, end: u64, quota: &Quota) -> bool {
+        let mut left = quota.left();
+        for piece in pieces(offset, end) {
+            let needed = piece.start.saturating_add(piece.len);
+            let missing = match self.find(piece.index).ok().and_then(|at| self.chunks.get(at)) {
+                Some(chunk) => needed.saturating_sub(chunk.bytes.capacity()),
+                None => needed.max(self.base_of(piece.index).len()),
+            };
+            match left.checked_sub(to_u64(missing)) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        true
+    }
+
     fn allocate_piece(&mut self, piece: &Piece, quota: &mut Quota) -> Result<(), Errno> {
         let end = piece.start.saturating_add(piece.len);
-        let (chunk, room) = self.make(piece.index, piece.start, end, quota)?;
+        let (chunk, room) = self.make(piece.index, piece.start, end, Growth::Exact, quota)?;
         if room < end {
             return Err(Errno::NOSPC);
         }
@@ -325,15 +339,44 @@ impl Data {
     }
 }
 
+/// The pieces, each within a chunk, of the bytes from `offset` to `end`.
+fn pieces(offset: u64, end: u64) -> impl Iterator<Item = Piece> {
+    let mut at = offset;
+    core::iter::from_fn(move || {
+        let rest = end.checked_sub(at).filter(|rest| *rest > 0)?;
+        let piece = Piece::new(at, usize::try_from(rest).unwrap_or(usize::MAX));
+        at = at.saturating_add(to_u64(piece.len));
+        Some(piece)
+    })
+}
+
+/// How much memory a chunk takes when it grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Growth {
+    /// More than it needs, so that small writes do not copy it over and over.
+    Comfortable,
+    /// What it needs, which can be told in advance.
+    Exact,
+}
+
 /// Grows `bytes` to a capacity of `end`; with a quota that is too small for that, as far as it reaches, which must
 /// be beyond `start`.
-fn grow(bytes: &mut Vec<u8>, start: usize, end: usize, quota: &mut Quota) -> Result<(), Errno> {
+fn grow(
+    bytes: &mut Vec<u8>,
+    start: usize,
+    end: usize,
+    growth: Growth,
+    quota: &mut Quota,
+) -> Result<(), Errno> {
     let capacity = bytes.capacity();
     if end <= capacity {
         return Ok(());
     }
     // Doubling keeps small writes from copying over and over; what the quota does not allow is not taken.
-    let comfortable = capacity.saturating_mul(2).clamp(64, CHUNK).max(end);
+    let comfortable = match growth {
+        Growth::Comfortable => capacity.saturating_mul(2).clamp(64, CHUNK).max(end),
+        Growth::Exact => end,
+    };
     let left = usize::try_from(quota.left()).unwrap_or(usize::MAX);
     let affordable = left.saturating_add(capacity);
     let wanted = if comfortable <= affordable {

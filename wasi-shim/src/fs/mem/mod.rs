@@ -14,7 +14,10 @@ mod tree;
 use alloc::{boxed::Box, vec::Vec};
 use core::ops::Range;
 
-pub use self::{data::Bytes, quota::Limits};
+pub use self::{
+    data::Bytes,
+    quota::{Budget, Limits},
+};
 use self::{data::Data, dir::Dir, quota::Quota};
 use super::{Access, DirEntry, FileSystem, Found, Handle, Node, Now, Stat};
 use crate::abi::{
@@ -84,8 +87,10 @@ impl Inode {
 }
 
 impl MemFs {
-    /// An empty file system, its root directory made at the time `now`.
-    pub fn new(limits: Limits, now: Timestamp) -> Self {
+    /// An empty file system, its root directory made at the time `now`. It has `budget` (or [`Limits`]) for itself,
+    /// or shares it with others that are made with a clone.
+    pub fn new(budget: impl Into<Budget>, now: Timestamp) -> Self {
+        let (bytes, entries) = budget.into().quotas();
         let root = Inode {
             ino: 1,
             nlink: 2,
@@ -103,8 +108,8 @@ impl MemFs {
             slots: alloc::vec![Slot::Used(root)],
             free: None,
             next_ino: 2,
-            bytes: Quota::new(limits.bytes),
-            entries: Quota::new(limits.entries),
+            bytes,
+            entries,
         }
     }
 
@@ -227,6 +232,7 @@ impl FileSystem for MemFs {
         Ok(Found {
             node: node_at(at),
             filetype: self.get(at)?.filetype(),
+            stat: None,
         })
     }
 

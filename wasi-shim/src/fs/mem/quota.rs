@@ -2,6 +2,9 @@
 //!
 //! Layer: file systems.
 
+use alloc::rc::Rc;
+use core::cell::Cell;
+
 use crate::abi::Errno;
 
 /// The most that a RAM file system may hold. Whatever the limits, memory that runs out is NOSPC too.
@@ -22,37 +25,65 @@ impl Limits {
     };
 }
 
-/// A limit, and how much of it is used.
+/// What one or several RAM file systems may take together: clones share what is left of the limits.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    bytes: Rc<Cell<u64>>,
+    entries: Rc<Cell<u64>>,
+}
+
+impl From<Limits> for Budget {
+    fn from(limits: Limits) -> Self {
+        Self {
+            bytes: Rc::new(Cell::new(limits.bytes)),
+            entries: Rc::new(Cell::new(limits.entries)),
+        }
+    }
+}
+
+impl Budget {
+    /// The two counters of a file system on this budget: bytes and entries.
+    pub(super) fn quotas(self) -> (Quota, Quota) {
+        let quota = |pool| Quota { pool, used: 0 };
+        (quota(self.bytes), quota(self.entries))
+    }
+}
+
+/// One file system's use of a pool. What it has used goes back with it.
 #[derive(Debug)]
 pub(super) struct Quota {
-    limit: u64,
+    /// What is left, for all who share it.
+    pool: Rc<Cell<u64>>,
     used: u64,
 }
 
 impl Quota {
-    pub(super) const fn new(limit: u64) -> Self {
-        Self { limit, used: 0 }
-    }
-
     /// Takes `amount`, or nothing.
     pub(super) fn charge(&mut self, amount: u64) -> Result<(), Errno> {
-        if amount > self.left() {
-            return Err(Errno::NOSPC);
-        }
+        let left = self.left().checked_sub(amount).ok_or(Errno::NOSPC)?;
+        self.pool.set(left);
         self.used = self.used.saturating_add(amount);
         Ok(())
     }
 
     /// Gives back what was taken.
     pub(super) fn refund(&mut self, amount: u64) {
+        let amount = amount.min(self.used);
+        self.pool.set(self.left().saturating_add(amount));
         self.used = self.used.saturating_sub(amount);
     }
 
-    pub(super) const fn left(&self) -> u64 {
-        self.limit.saturating_sub(self.used)
+    pub(super) fn left(&self) -> u64 {
+        self.pool.get()
     }
 
     pub(super) const fn used(&self) -> u64 {
         self.used
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        self.refund(self.used);
     }
 }

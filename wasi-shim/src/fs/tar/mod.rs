@@ -15,7 +15,15 @@ use super::{
     FileSystem, Found, NAME_MAX, Node,
     mem::{Bytes, MemFs},
 };
-use crate::abi::{Errno, types::Filetype};
+use crate::{
+    abi::{Errno, types::Filetype},
+    path::PATH_MAX,
+};
+
+/// What a header of an archive contains at [`MAGIC_AT`], but for those from before 1988.
+const MAGIC: &[u8] = b"ustar";
+/// Where.
+const MAGIC_AT: usize = 257;
 
 /// Why an archive cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +47,8 @@ pub enum TarErrorKind {
     Extended(&'static str),
     /// An entry is of a kind that is not supported: a device, a sparse file.
     Unsupported(u8),
-    /// A path is empty, contains `..` or a zero byte, is no UTF-8, or has a component that is too long.
+    /// A path is empty, contains `..` or a zero byte, is no UTF-8, has a component that is too long, or is too long as a
+    /// whole; or a link's target is.
     Path,
     /// A path leads through something that is no directory, or a directory's name is used for something else.
     Conflict,
@@ -71,6 +80,32 @@ impl fmt::Display for TarError {
 }
 
 impl core::error::Error for TarError {}
+
+/// Whether `bytes` begin like an archive of the kinds that programs write today (ustar, pax, GNU).
+#[must_use]
+pub fn is_archive(bytes: &[u8]) -> bool {
+    bytes
+        .get(MAGIC_AT..)
+        .is_some_and(|magic| magic.starts_with(MAGIC))
+}
+
+/// The data of the regular file `path` in an archive, without a file system; of several, the last. The whole
+/// archive is looked through.
+///
+/// # Errors
+/// [`TarError`] if the archive is damaged.
+pub fn find_file<'a>(archive: &'a [u8], path: &str) -> Result<Option<&'a [u8]>, TarError> {
+    let mut entries = Entries::new(archive);
+    let mut found = None;
+    while let Some(entry) = entries.next()? {
+        if let Kind::File { data } = &entry.kind
+            && entry.components().eq(components(path.as_bytes()))
+        {
+            found = archive.get(data.clone());
+        }
+    }
+    Ok(found)
+}
 
 /// Puts the entries of an archive into a file system, beneath its root. Paths are relative to it, whether or
 /// not they begin with a slash. Directories that are not in the archive but on the way are made; a later entry
@@ -108,6 +143,7 @@ pub fn load(fs: &mut MemFs, archive: &Bytes) -> Result<(), TarError> {
 /// Adds one entry; the node, if it is a directory.
 fn add(fs: &mut MemFs, archive: &Bytes, entry: &Entry<'_>) -> Result<Option<Node>, TarErrorKind> {
     let now = &mut || entry.mtime;
+    check_length(entry)?;
     let mut path = entry.components();
     let mut dir = fs.root();
     let Some(mut name) = path.next() else {
@@ -158,6 +194,20 @@ fn add(fs: &mut MemFs, archive: &Bytes, entry: &Entry<'_>) -> Result<Option<Node
     Ok(None)
 }
 
+/// An extended header that holds for the whole archive gives every entry behind it the same path and target. Were they
+/// of any length, each block of 512 bytes could cost as much time and memory as the whole archive has bytes.
+fn check_length(entry: &Entry<'_>) -> Result<(), TarErrorKind> {
+    let [prefix, name] = entry.path;
+    let target = match entry.kind {
+        Kind::SymbolicLink { target } | Kind::HardLink { target } => target,
+        Kind::File { .. } | Kind::Directory => &[],
+    };
+    if prefix.len().saturating_add(name.len()) >= PATH_MAX || target.len() >= PATH_MAX {
+        return Err(TarErrorKind::Path);
+    }
+    Ok(())
+}
+
 /// The directory `name` in `dir`, made if it is not there.
 fn enter(fs: &mut MemFs, dir: Node, name: &[u8], mtime: u64) -> Result<Node, TarErrorKind> {
     check_name(name)?;
@@ -171,6 +221,7 @@ fn enter(fs: &mut MemFs, dir: Node, name: &[u8], mtime: u64) -> Result<Node, Tar
         Ok(Found {
             node,
             filetype: Filetype::Directory,
+            ..
         }) => Ok(node),
         Ok(_) => Err(TarErrorKind::Conflict),
         Err(errno) => Err(TarErrorKind::FileSystem(errno)),
@@ -182,6 +233,7 @@ fn find(fs: &mut MemFs, path: &[u8]) -> Result<Node, TarErrorKind> {
     let mut found = Found {
         node: fs.root(),
         filetype: Filetype::Directory,
+        stat: None,
     };
     for name in components(path) {
         if found.filetype != Filetype::Directory {

@@ -216,7 +216,9 @@ impl<'a> Entries<'a> {
             return Err(self.fail(TarErrorKind::Truncated));
         };
         let data = self.at..end;
-        self.at = end.checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX);
+        // An archive may be cut off in the padding; what is missing then is missed at its end, not behind it.
+        let padded = end.checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX);
+        self.at = padded.min(self.archive.len());
         Ok(data)
     }
 

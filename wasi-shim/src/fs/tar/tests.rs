@@ -12,6 +12,8 @@ use ::tar::{Builder, EntryType, Header};
 use super::*;
 use crate::fs::{Access, DirEntry, mem::Limits};
 
+mod bounds;
+
 type Archive = Builder<Vec<u8>>;
 
 fn header(kind: EntryType, size: u64) -> Header {
@@ -524,4 +526,27 @@ fn garbage_does_no_harm() {
         }
     }
     assert!(good > 100 && bad > 100, "too dull: {good} good, {bad} bad");
+}
+
+#[test]
+fn one_file_is_found_by_its_path_and_the_last_of_that_name_counts() {
+    let mut archive = Archive::new(Vec::new());
+    add_dir(&mut archive, "d");
+    add_file(&mut archive, "d/f", b"first");
+    add_file(&mut archive, "./d//f", b"second");
+    add_link(&mut archive, EntryType::Symlink, "link", "d/f");
+    let bytes = finish(archive);
+    assert!(is_archive(&bytes));
+    assert_eq!(find_file(&bytes, "d/f"), Ok(Some(&b"second"[..])));
+    assert_eq!(find_file(&bytes, "/d/f"), Ok(Some(&b"second"[..])));
+    for other in ["f", "d", "link", "d/f/", ""] {
+        let expected = (other == "d/f/").then_some(&b"second"[..]);
+        assert_eq!(find_file(&bytes, other), Ok(expected), "{other}");
+    }
+    let cut = &bytes[..1000];
+    assert_eq!(
+        find_file(cut, "d/f").map_err(|error| error.kind),
+        Err(TarErrorKind::Truncated)
+    );
+    assert!(!is_archive(b"\0asm\x01\0\0\0") && !is_archive(&[0; 600]));
 }

@@ -133,6 +133,38 @@ fn answers() {
     assert_eq!(differences, Vec::<String>::new());
 }
 
+/// Found by the differential test: wasmtime refuses this before it looks at the path.
+#[test]
+fn a_directory_is_never_opened_exclusively() {
+    for (path, _) in ANSWERS {
+        let mut bed = Bed::with_tree();
+        let (p, len) = bed.path(PATH, path);
+        let state = bed.state();
+        let oflags = Oflags::DIRECTORY.union(Oflags::EXCL);
+        let end = bed.run(|c, m| {
+            let (follow, none) = (Lookupflags::NONE, Rights::NONE);
+            path_open(
+                c,
+                m,
+                3,
+                follow,
+                p,
+                len,
+                oflags,
+                none,
+                none,
+                Fdflags::NONE,
+                Ptr::new(0),
+            )
+        });
+        assert!(
+            matches!(end, Err(crate::error::Error::Errno(Errno::INVAL))),
+            "{path}"
+        );
+        assert_eq!(bed.state(), state, "a failure leaves no trace");
+    }
+}
+
 /// The access that a file gets: by the rights asked for, and what creating and truncating add.
 #[test]
 fn the_rights_asked_for_say_how_to_open() {

@@ -1,0 +1,98 @@
+//! Standard input of a console without a protocol: off the serial line, or uhyve's own.
+//!
+//! Layer: device.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use wasi_shim::abi::Errno;
+use wasi_shim::system::StdinState;
+
+use super::console::{Received, receive};
+use super::uhyve::Uhyve;
+
+/// On a serial line this byte ends standard input (EOT, Ctrl-D): it has no end of file.
+const END_OF_TRANSMISSION: u8 = 4;
+
+/// Bytes that polling uhyve's input reads at once.
+const AHEAD: usize = 4096;
+
+/// A console without a protocol.
+pub(super) struct Plain {
+    /// uhyve, if its input is read.
+    uhyve: Option<Uhyve>,
+    /// Whether standard input has ended.
+    ended: bool,
+    /// What polling has taken.
+    taken: Vec<u8>,
+    /// How much of that reading has taken since.
+    used: usize,
+}
+
+impl Plain {
+    pub(super) fn new() -> Self {
+        Self {
+            uhyve: Uhyve::find(),
+            ended: false,
+            taken: Vec::new(),
+            used: 0,
+        }
+    }
+
+    /// Blocks until there is a byte, or the end (0).
+    pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
+        if self.unread().is_empty() && !self.ended {
+            if let Some(uhyve) = self.uhyve {
+                let count = uhyve.read_stdin(buf)?;
+                // A terminal may go on after its end (Ctrl-D): it is asked again.
+                return Ok(count);
+            }
+            self.poll(None)?;
+        }
+        let unread = self.unread();
+        let count = unread.len().min(buf.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..count), unread.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.used = self.used.saturating_add(count);
+        Ok(count)
+    }
+
+    /// Waits until there is a byte or the end, or until `timeout` nanoseconds have passed. uhyve has no way to look at
+    /// its input without waiting for it: there, a time-out is NOTSUP.
+    pub(super) fn poll(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
+        if self.unread().is_empty() && !self.ended {
+            self.taken.clear();
+            self.used = 0;
+            match self.uhyve {
+                Some(_) if timeout.is_some() => return Err(Errno::NOTSUP),
+                Some(uhyve) => {
+                    self.taken = vec![0; AHEAD];
+                    let result = uhyve.read_stdin(&mut self.taken);
+                    self.taken.truncate(*result.as_ref().unwrap_or(&0));
+                    self.ended = result? == 0;
+                }
+                None => {
+                    let mut byte = [0];
+                    match receive(&mut byte, timeout) {
+                        // A terminal's Enter key sends a carriage return.
+                        Received::Bytes(_) if byte == [b'\r'] => self.taken.push(b'\n'),
+                        Received::Bytes(_) if byte == [END_OF_TRANSMISSION] => self.ended = true,
+                        Received::Bytes(_) => self.taken.extend(byte),
+                        Received::Nothing => return Ok(StdinState::NotReady),
+                        Received::NoInput => self.ended = true,
+                    }
+                }
+            }
+        }
+        Ok(StdinState::Ready {
+            bytes: u64::try_from(self.unread().len()).unwrap_or(u64::MAX),
+            hangup: self.ended,
+        })
+    }
+
+    /// What polling has taken and reading has not.
+    fn unread(&self) -> &[u8] {
+        self.taken.get(self.used..).unwrap_or_default()
+    }
+}

@@ -1,0 +1,251 @@
+//! Directories from the boot line and the boot file, as a guest meets them.
+
+use boot_protocol::boot_line::Directory;
+use kernel_app::boot_file::BootFile;
+use kernel_app::directories::{Sources, give, limits};
+use kernel_app::engine;
+use kernel_app::exit_status::Outcome;
+use wasi_shim::context::WasiCtxBuilder;
+use wasi_shim::fs::FileSystem;
+use wasi_shim::fs::mem::{Budget, Limits, MemFs};
+use wasi_shim::testing::TestSystem;
+
+/// A tar archive of these files.
+fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, data) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len().try_into().unwrap());
+        archive.append_data(&mut header, path, *data).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+/// A boot file, which is there for good.
+fn boot_file(bytes: Vec<u8>) -> BootFile {
+    BootFile::new(bytes.leak())
+}
+
+fn copy(member: &str, guest: &str, read_only: bool) -> Directory {
+    Directory::Archive {
+        member: member.into(),
+        guest: guest.into(),
+        read_only,
+    }
+}
+
+fn share(tag: &str, guest: &str, read_only: bool) -> Directory {
+    Directory::Share {
+        tag: tag.into(),
+        guest: guest.into(),
+        read_only,
+    }
+}
+
+fn mapped(path: &str, guest: &str, read_only: bool) -> Directory {
+    Directory::Mapped {
+        path: path.into(),
+        guest: guest.into(),
+        read_only,
+    }
+}
+
+fn tmpfs(guest: &str) -> Directory {
+    Directory::Tmpfs { guest: guest.into() }
+}
+
+fn builder(directories: &[Directory], boot_file: Option<BootFile>) -> Result<WasiCtxBuilder, Outcome> {
+    on_budget(directories, boot_file, &Limits::NONE.into())
+}
+
+fn on_budget(
+    directories: &[Directory],
+    boot_file: Option<BootFile>,
+    budget: &Budget,
+) -> Result<WasiCtxBuilder, Outcome> {
+    let mut share = |tag: &str| match tag {
+        "known" => {
+            let fs: Box<dyn FileSystem> = Box::new(MemFs::new(Limits::NONE, 0));
+            Ok(fs)
+        }
+        _ => Err("there is no such device".into()),
+    };
+    let sources = Sources {
+        boot_file,
+        budget: budget.clone(),
+        now: 0,
+        share: &mut share,
+        map: &mut |path| match path {
+            "/root/known" => Ok(Box::new(MemFs::new(Limits::NONE, 0))),
+            _ => Err("there is no such directory".into()),
+        },
+    };
+    give(WasiCtxBuilder::new(), directories, sources)
+}
+
+fn failure(directories: &[Directory], boot_file: Option<BootFile>) -> Outcome {
+    builder(directories, boot_file).expect_err("a failure")
+}
+
+/// A module that opens `file` beneath descriptor `fd` (with `oflags` for writing), reads or writes, prints what it
+/// read, and exits with the errno of the first call that fails.
+fn module(fd: u32, write: bool) -> Vec<u8> {
+    let (oflags, rights, call) = if write {
+        (1, 64, "$fd_write")
+    } else {
+        (0, 2, "$fd_read")
+    };
+    let wat = format!(
+        r#"(module
+        (import "wasi_snapshot_preview1" "path_open"
+            (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "file")
+        (data (i32.const 16) "\00\01\00\00\04\00\00\00")
+        (data (i32.const 256) "none")
+        (func $check (param i32) (if (local.get 0) (then (call $exit (local.get 0)))))
+        (func (export "_start")
+            (call $check (call $path_open (i32.const {fd}) (i32.const 0) (i32.const 0) (i32.const 4)
+                (i32.const {oflags}) (i64.const {rights}) (i64.const 0) (i32.const 0) (i32.const 32)))
+            (call $check (call {call} (i32.load (i32.const 32)) (i32.const 16) (i32.const 1) (i32.const 40)))
+            (call $check (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 40)))))"#
+    );
+    wat::parse_str(wat).unwrap()
+}
+
+fn run(builder: WasiCtxBuilder, fd: u32, write: bool) -> (Outcome, String) {
+    let (outcome, context) = engine::run(&module(fd, write), builder.build(TestSystem::default()));
+    (outcome, String::from_utf8(context.system.stdout).unwrap())
+}
+
+/// Errnos as a guest sees them.
+const BADF: u32 = 8;
+const NOENT: u32 = 44;
+const NOSPC: u32 = 51;
+const ROFS: u32 = 69;
+
+#[test]
+fn directories_become_descriptors_in_their_order() {
+    let one = archive(&[("file", b"one!")]);
+    let two = archive(&[("file", b"two!")]);
+    let bundle = boot_file(archive(&[
+        ("module.wasm", b"\0asm"),
+        ("1.tar", &one),
+        ("2.tar", &two),
+    ]));
+    assert_eq!(bundle.module(), Ok(Some(&b"\0asm"[..])));
+    let directories = [
+        tmpfs("/tmp"),
+        copy("2.tar", "/", false),
+        copy("1.tar", "/one", false),
+    ];
+    for (fd, outcome, output) in [
+        (3, Outcome::Exit(NOENT), ""),
+        (4, Outcome::Exit(0), "two!"),
+        (5, Outcome::Exit(0), "one!"),
+        (6, Outcome::Exit(BADF), ""),
+    ] {
+        let builder = builder(&directories, Some(bundle)).unwrap();
+        assert_eq!(run(builder, fd, false), (outcome, output.into()));
+    }
+}
+
+#[test]
+fn read_only_holds_and_the_others_can_be_written() {
+    let inner = archive(&[("file", b"data")]);
+    let bundle = boot_file(archive(&[("d.tar", &inner)]));
+    assert_eq!(bundle.module(), Ok(None));
+    let directories = [
+        copy("d.tar", "/", true),
+        copy("d.tar", "/w", false),
+        tmpfs("/t"),
+        share("known", "/s", true),
+        share("known", "/sw", false),
+        mapped("/root/known", "/m", true),
+        mapped("/root/known", "/mw", false),
+    ];
+    for (fd, outcome) in [(3, ROFS), (4, 0), (5, 0), (6, ROFS), (7, 0), (8, ROFS), (9, 0)] {
+        let builder = builder(&directories, Some(bundle)).unwrap();
+        assert_eq!(run(builder, fd, true).0, Outcome::Exit(outcome), "{fd}");
+    }
+}
+
+#[test]
+fn all_directories_share_one_budget() {
+    let budget = Budget::from(Limits {
+        bytes: 1 << 20,
+        entries: 1,
+    });
+    let directories = [tmpfs("/a"), tmpfs("/b")];
+    let builder = on_budget(&directories, None, &budget).unwrap();
+    assert_eq!(run(builder, 3, true).0, Outcome::Exit(0));
+    // The first run's file has gone with its file system.
+    let inner = archive(&[("other", b"")]);
+    let bundle = boot_file(archive(&[("d.tar", &inner)]));
+    let directories = [copy("d.tar", "/a", false), tmpfs("/b")];
+    let builder = on_budget(&directories, Some(bundle), &budget).unwrap();
+    assert_eq!(run(builder, 4, true).0, Outcome::Exit(NOSPC));
+}
+
+#[test]
+fn a_module_alone_is_a_boot_file() {
+    let module = boot_file(b"\0asm\x01\0\0\0".to_vec());
+    assert_eq!(module.module(), Ok(Some(&b"\0asm\x01\0\0\0"[..])));
+    assert!(boot_file(Vec::new()).module().unwrap().is_some());
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let said = |outcome: Outcome, words: &[&str]| {
+        let Outcome::Usage(text) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    let directories = [copy("d.tar", "/", false)];
+    said(failure(&directories, None), &["d.tar", "no boot file"]);
+    let module = boot_file(b"\0asm".to_vec());
+    said(failure(&directories, Some(module)), &["d.tar", "module alone"]);
+    let empty = boot_file(archive(&[("module.wasm", b"")]));
+    said(failure(&directories, Some(empty)), &["d.tar", "no such member"]);
+    let inner = archive(&[("file", b"data")]);
+    let mut damaged = archive(&[("d.tar", &inner)]);
+    damaged[600] ^= 1;
+    said(
+        failure(&directories, Some(boot_file(damaged))),
+        &["d.tar", "checksum"],
+    );
+    said(
+        failure(&[tmpfs(&"x".repeat(5000))], None),
+        &["cannot give", "xxx"],
+    );
+}
+
+#[test]
+fn what_does_not_fit_asks_for_memory() {
+    let inner = archive(&[("a", b""), ("b", b"")]);
+    let bundle = boot_file(archive(&[("d.tar", &inner)]));
+    let budget = Budget::from(Limits { bytes: 0, entries: 1 });
+    let directories = [copy("d.tar", "/", false)];
+    let outcome = on_budget(&directories, Some(bundle), &budget).err();
+    let Some(Outcome::MachineFailed(text)) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert!(text.contains("--memory"), "{text}");
+}
+
+#[test]
+fn limits_leave_room_for_the_guest() {
+    assert_eq!(
+        limits(256 << 20),
+        Limits {
+            bytes: 192 << 20,
+            entries: 256 << 10
+        }
+    );
+    assert_eq!(limits(0), Limits { bytes: 0, entries: 0 });
+    assert!(limits(usize::MAX).bytes < u64::MAX);
+}

@@ -1,0 +1,173 @@
+//! Tests of bundles: what goes in is read back with crate `tar`, inner archives included.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use super::*;
+
+const ALL: Bounds = Bounds {
+    bytes: u64::MAX,
+    deadline: None,
+};
+
+/// A directory of this test's own, deleted with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("hermit-wasm-bundle-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The members of an archive: name, and kind with data or target.
+fn members(archive: &[u8]) -> BTreeMap<String, (EntryType, Vec<u8>)> {
+    let mut archive = tar::Archive::new(archive);
+    archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().to_str().unwrap().to_string();
+            let mut data = Vec::new();
+            entry.read_to_end(&mut data).unwrap();
+            if let Some(target) = entry.link_name_bytes() {
+                data = target.into_owned();
+            }
+            (path, (entry.header().entry_type(), data))
+        })
+        .collect()
+}
+
+fn outer(bundle: &Bundle) -> BTreeMap<String, (EntryType, Vec<u8>)> {
+    let bytes = fs::read(bundle.file.name()).unwrap();
+    assert_eq!(bytes.len() as u64, bundle.length);
+    members(&bytes)
+}
+
+fn failure(result: Result<Bundle, Stopped>) -> Failure {
+    match result {
+        Err(Stopped::Failure(failure)) => failure,
+        other => panic!("expected a failure, got {other:?}"),
+    }
+}
+
+#[test]
+fn module_and_directories_are_members_and_a_tree_comes_whole() {
+    let (one, two) = (Scratch::new("one"), Scratch::new("two"));
+    let long = format!("{0}/{0}/{0}/file", "x".repeat(200));
+    one.write("a/b/file", b"data");
+    one.write("empty", b"");
+    one.write(&long, &[7; 1000]);
+    fs::create_dir(one.0.join("nothing")).unwrap();
+    std::os::unix::fs::symlink("../b/file", one.0.join("a/link")).unwrap();
+    std::os::unix::fs::symlink("/".repeat(150), one.0.join("far")).unwrap();
+    fs::hard_link(one.0.join("a/b/file"), one.0.join("same")).unwrap();
+    let module = Module {
+        file: QemuFile::from_bytes("m", b"\0asm\x01\0\0\0").unwrap(),
+        length: 8,
+    };
+    let bundle = make(Some(&module), &[&one.0, &two.0], ALL).unwrap();
+    assert_eq!(bundle.warnings, Vec::<String>::new());
+    let outer = outer(&bundle);
+    assert_eq!(
+        outer.keys().collect::<Vec<_>>(),
+        ["dir-0.tar", "dir-1.tar", "module.wasm"]
+    );
+    assert_eq!(outer["module.wasm"].1, b"\0asm\x01\0\0\0");
+    let tree = members(&outer["dir-0.tar"].1);
+    let directory = (EntryType::Directory, Vec::new());
+    assert_eq!(tree["a/b/file"], (EntryType::Regular, b"data".to_vec()));
+    assert_eq!(tree["empty"], (EntryType::Regular, Vec::new()));
+    assert_eq!(tree["nothing/"], directory);
+    assert_eq!(tree["a/link"], (EntryType::Symlink, b"../b/file".to_vec()));
+    assert_eq!(tree["far"], (EntryType::Symlink, "/".repeat(150).into_bytes()));
+    assert_eq!(tree["same"], (EntryType::Link, b"a/b/file".to_vec()));
+    assert_eq!(tree[&long], (EntryType::Regular, vec![7; 1000]));
+    assert_eq!(tree.len(), 13, "{:?}", tree.keys());
+    assert_eq!(
+        members(&outer["dir-1.tar"].1).into_values().collect::<Vec<_>>(),
+        [directory]
+    );
+}
+
+#[test]
+fn times_come_with_their_nanoseconds() {
+    let scratch = Scratch::new("times");
+    scratch.write("f", b"");
+    let time = std::time::UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789);
+    File::options()
+        .write(true)
+        .open(scratch.0.join("f"))
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    let bundle = make(None, &[&scratch.0], ALL).unwrap();
+    let inner = outer(&bundle).remove("dir-0.tar").unwrap().1;
+    let mut archive = tar::Archive::new(inner.as_slice());
+    let mut found = None;
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if entry.path().unwrap() == Path::new("f") {
+            let records = entry.pax_extensions().unwrap().unwrap();
+            let mut values = records.map(|record| record.unwrap().value().unwrap().to_string());
+            found = values.next();
+        }
+    }
+    assert_eq!(found.as_deref(), Some("1600000000.123456789"));
+}
+
+#[test]
+fn what_cannot_be_taken_along_is_named() {
+    let scratch = Scratch::new("odd");
+    let broken = std::ffi::OsStr::from_bytes(b"\xff");
+    fs::write(scratch.0.join(broken), b"x").unwrap();
+    std::os::unix::fs::symlink(broken, scratch.0.join("link")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(scratch.0.join("socket")).unwrap();
+    scratch.write("file", b"x");
+    let bundle = make(None, &[&scratch.0], ALL).unwrap();
+    let inner = members(&outer(&bundle)["dir-0.tar"].1);
+    assert_eq!(inner.keys().collect::<Vec<_>>(), ["./", "file"]);
+    let [warning] = bundle.warnings.as_slice() else {
+        panic!("{:?}", bundle.warnings);
+    };
+    assert!(warning.contains("'link', 'socket'"), "{warning}");
+}
+
+#[test]
+fn what_is_no_directory_or_does_not_fit_is_refused() {
+    let scratch = Scratch::new("wrong");
+    scratch.write("file", &[0; 100_000]);
+    let missing = failure(make(None, &[&scratch.0.join("none")], ALL));
+    assert_eq!(missing.code, 2);
+    assert!(missing.message.contains("No such file"), "{}", missing.message);
+    let file = failure(make(None, &[&scratch.0.join("file")], ALL));
+    assert!(file.message.contains("no directory"), "{}", file.message);
+    let small = Bounds {
+        bytes: 50_000,
+        deadline: None,
+    };
+    let large = failure(make(None, &[&scratch.0], small));
+    assert_eq!(large.code, 126);
+    assert!(large.message.contains("--memory"), "{}", large.message);
+    let late = Bounds {
+        bytes: u64::MAX,
+        deadline: Some(Instant::now()),
+    };
+    assert!(matches!(make(None, &[&scratch.0], late), Err(Stopped::Timeout)));
+}

@@ -1,0 +1,329 @@
+//! virtiofsd: the process on the host that serves one shared directory to the machine.
+//!
+//! It gets a listening socket that has no name any more, and QEMU the connection to it: nobody else can connect, nothing
+//! has to be waited for by name, and nothing is left behind. Before QEMU gets the connection, the daemon has answered on
+//! it, so a daemon that cannot start is seen here, with its own words.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::io::FdFlags;
+
+use crate::child;
+use crate::failure::Failure;
+use crate::files::QemuFile;
+use crate::qemu::discover;
+
+/// Where distributions keep theirs, outside of every search path.
+const ELSEWHERE: &[&str] = &[
+    "/usr/libexec/virtiofsd",
+    "/usr/lib/qemu/virtiofsd",
+    "/usr/lib/virtiofsd",
+];
+
+/// How long the daemon may take to its first answer; a fraction of a second is usual.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How the daemon confines itself, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sandbox {
+    /// Name spaces of its own, with nothing in them but the directory.
+    Namespace,
+    /// The directory as its root; only root can do it.
+    Chroot,
+    /// Nothing but its system call filter.
+    None,
+}
+
+impl Sandbox {
+    const ALL: [Self; 3] = [Self::Namespace, Self::Chroot, Self::None];
+
+    /// virtiofsd's word for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Chroot => "chroot",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A running virtiofsd. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    child: Child,
+    /// The directory that it serves.
+    pub(crate) host: PathBuf,
+    /// How it has confined itself.
+    pub(crate) sandbox: Sandbox,
+    /// QEMU's connection to it, until QEMU has it.
+    connection: Option<UnixStream>,
+    /// What it has to say.
+    log: QemuFile,
+}
+
+/// Finds the program: the one that `--virtiofsd` names, or the usual one.
+pub(crate) fn find(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(name) = wanted {
+        return discover::search_path(name).ok_or_else(|| {
+            Failure::machine(format!(
+                "--virtiofsd: there is no program '{}' that can be executed",
+                name.display()
+            ))
+        });
+    }
+    discover::search_path(Path::new("virtiofsd"))
+        .or_else(|| {
+            ELSEWHERE
+                .iter()
+                .find_map(|path| discover::search_path(Path::new(path)))
+        })
+        .ok_or_else(|| Failure::machine(MISSING))
+}
+
+const MISSING: &str = "--dir: virtiofsd is not installed: it is not found in PATH\n\
+    On Debian 13 and Ubuntu: apt install virtiofsd\n\
+    On Fedora:               dnf install virtiofsd\n\
+    Elsewhere, with Rust:    cargo install --locked virtiofsd (needs libseccomp-dev and libcap-ng-dev)\n\
+    If it is installed elsewhere, say where: --virtiofsd PATH. Without it, --copy-dir gives the guest a copy";
+
+/// Starts a daemon for the directory `host`, confined as well as it can be.
+pub(crate) fn start(program: &Path, host: &Path, read_only: bool) -> Result<Daemon, Failure> {
+    let wrong = |reason: &str| Failure::usage(format!("--dir: cannot share '{}': {reason}", host.display()));
+    // virtiofsd opens the directory itself and follows no link then.
+    let real = host.canonicalize().map_err(|error| wrong(&error.to_string()))?;
+    if !real.is_dir() {
+        return Err(wrong("it is no directory"));
+    }
+    let mut reasons = Vec::new();
+    for sandbox in Sandbox::ALL {
+        match Daemon::start(program, host, &real, read_only, sandbox) {
+            Ok(daemon) => return Ok(daemon),
+            Err(reason) => reasons.push(format!("{}: {reason}", sandbox.name())),
+        }
+    }
+    Err(Failure::machine(format!(
+        "--dir: virtiofsd, '{}', does not serve '{}', in none of its sandboxes ({})",
+        program.display(),
+        host.display(),
+        reasons.join("; ")
+    )))
+}
+
+impl Daemon {
+    /// Serves the directory `real`, which the user has called `host`.
+    fn start(
+        program: &Path,
+        host: &Path,
+        real: &Path,
+        read_only: bool,
+        sandbox: Sandbox,
+    ) -> Result<Self, String> {
+        let text = |error: io::Error| error.to_string();
+        let (listener, connection) = socket().map_err(text)?;
+        let log = QemuFile::empty("virtiofsd.log").map_err(text)?;
+        let errors: File = log.file().try_clone().map_err(text)?;
+        rustix::io::fcntl_setfd(&listener, FdFlags::empty()).map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command
+            .arg("--fd")
+            .arg(listener.as_raw_fd().to_string())
+            .arg("--shared-dir")
+            .arg(real)
+            .args(["--sandbox", sandbox.name(), "--log-level", "error"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors);
+        if read_only {
+            command.arg("--readonly");
+        }
+        let child = child::tie(&mut command).spawn().map_err(text)?;
+        // From here on, dropping kills it.
+        let mut daemon = Self {
+            child,
+            host: host.to_path_buf(),
+            sandbox,
+            connection: Some(connection),
+            log,
+        };
+        // The daemon has it now; while it were open here too, the daemon's end could not be seen.
+        drop(listener);
+        match daemon.connection.as_ref().map(greet) {
+            Some(Ok(())) => Ok(daemon),
+            Some(Err(error)) => Err(daemon.last_words().unwrap_or_else(|| error.to_string())),
+            None => Err("it has no connection".to_string()),
+        }
+    }
+
+    /// Lets QEMU inherit the connection; the number that it has there.
+    pub(crate) fn connection(&self) -> io::Result<RawFd> {
+        let connection = self.connection.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        rustix::io::fcntl_setfd(connection, FdFlags::empty())?;
+        Ok(connection.as_raw_fd())
+    }
+
+    /// QEMU has the connection: were it open here too, the daemon would not see QEMU's end.
+    pub(crate) fn handed_over(&mut self) {
+        self.connection = None;
+    }
+
+    /// How the daemon ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// What to say of a daemon that has ended by itself. When QEMU has ended, it ends too, and successfully.
+    pub(crate) fn complaint(&mut self) -> Option<String> {
+        let status = self.ended().filter(|status| !status.success())?;
+        let words = self
+            .last_words()
+            .map(|words| format!(" ({words})"))
+            .unwrap_or_default();
+        Some(format!(
+            "--dir: virtiofsd, which served '{}', ended during the run: {status}{words}; from then on the guest got input/output \
+             errors there",
+            self.host.display()
+        ))
+    }
+
+    /// The last line that the daemon has written.
+    pub(crate) fn last_words(&mut self) -> Option<String> {
+        let mut bytes = Vec::new();
+        File::open(self.log.name())
+            .ok()?
+            .take(1 << 16)
+            .read_to_end(&mut bytes)
+            .ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+        // "[2026-01-01T00:00:00Z ERROR virtiofsd] text"
+        let text = line.split_once("] ").map_or(line, |(_, text)| text);
+        Some(text.escape_debug().to_string())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        child::kill(&mut self.child);
+    }
+}
+
+/// A listening socket without a name, and a connection to it.
+fn socket() -> io::Result<(UnixListener, UnixStream)> {
+    // A directory that only this user can enter: between `bind` and `remove_file` nobody else connects.
+    let directory = tempfile::Builder::new().prefix("hermit-wasm-").tempdir()?;
+    let path = directory.path().join("s");
+    let listener = UnixListener::bind(&path)?;
+    let connection = UnixStream::connect(&path)?;
+    directory.close()?;
+    Ok((listener, connection))
+}
+
+/// Asks the daemon for its features, as every vhost-user connection begins: whoever answers is ready. QEMU asks again.
+fn greet(mut connection: &UnixStream) -> io::Result<()> {
+    /// VHOST_USER_GET_FEATURES.
+    const GET_FEATURES: u32 = 1;
+    /// Flags: version 1.
+    const VERSION: u32 = 1;
+    /// Request, flags and size of the payload, and 64 bits of features.
+    const REPLY: usize = 12 + 8;
+    let mut request = Vec::new();
+    for word in [GET_FEATURES, VERSION, 0] {
+        request.extend_from_slice(&word.to_ne_bytes());
+    }
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.write_all(&request)?;
+    let mut reply = [0; REPLY];
+    connection
+        .read_exact(&mut reply)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                io::Error::other("it ended at once")
+            }
+            io::ErrorKind::WouldBlock => io::Error::other("it does not answer"),
+            _ => error,
+        })?;
+    connection.set_read_timeout(None)?;
+    match reply.first_chunk().map(|request| u32::from_ne_bytes(*request)) {
+        Some(GET_FEATURES) => Ok(()),
+        _ => Err(io::Error::other("it does not speak vhost-user")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// A program of this test's own, in a directory that goes with it.
+    fn program(script: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("virtiofsd");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn a_daemon_that_fails_is_quoted_for_each_sandbox() {
+        let (_directory, path) = program("echo \"[2026 ERROR virtiofsd] cannot do it\" >&2; exit 1");
+        let failure = start(&path, Path::new("/"), false).unwrap_err();
+        assert_eq!(failure.code, boot_protocol::exit_code::VM_FAILED);
+        for word in [
+            "namespace: cannot do it",
+            "chroot: cannot do it",
+            "none: cannot do it",
+        ] {
+            assert!(failure.message.contains(word), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn the_first_sandbox_that_works_is_taken() {
+        // Answers as a daemon would, but not in namespaces. `$2` is the number after --fd.
+        let script = r#"case "$*" in *"--sandbox namespace"*) exit 1;; esac
+            exec python3 -c 'import socket, sys, time
+s, _ = socket.socket(fileno=int(sys.argv[1])).accept()
+assert s.recv(12)[:4] == b"\1\0\0\0"
+s.sendall(b"\1\0\0\0\5\0\0\0\10\0\0\0" + bytes(8))
+s.recv(1)' "$2""#;
+        let (_directory, path) = program(script);
+        let mut daemon = start(&path, Path::new("/"), true).unwrap();
+        assert_eq!(daemon.sandbox, Sandbox::Chroot);
+        assert!(daemon.connection().is_ok());
+        assert!(daemon.ended().is_none());
+        // It sees the end of the connection.
+        daemon.handed_over();
+        assert!(daemon.child.wait().unwrap().success());
+        assert!(daemon.ended().is_some());
+    }
+
+    #[test]
+    fn one_that_does_not_speak_the_protocol_is_refused() {
+        let (_directory, path) = program(
+            "exec python3 -c 'import socket, sys
+s, _ = socket.socket(fileno=int(sys.argv[1])).accept()
+s.sendall(b\"HTTP/1.1 400 Bad Request\")' \"$2\"",
+        );
+        let failure = start(&path, Path::new("/"), false).unwrap_err();
+        assert!(
+            failure.message.contains("does not speak vhost-user"),
+            "{}",
+            failure.message
+        );
+    }
+
+    #[test]
+    fn what_is_no_directory_is_not_shared() {
+        for (path, reason) in [("/nonexistent", "No such file"), ("/etc/passwd", "no directory")] {
+            let failure = start(Path::new("/bin/true"), Path::new(path), false).unwrap_err();
+            assert_eq!(failure.code, boot_protocol::exit_code::USAGE);
+            assert!(failure.message.contains(reason), "{}", failure.message);
+        }
+    }
+}

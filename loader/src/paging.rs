@@ -1,0 +1,275 @@
+//! Page tables: memory mapped to its own address, what is not code not executable.
+//!
+//! Layer: pure, on table slices. All three architectures have tables of 512 entries for pages of 4 KiB, 2 MiB and 1
+//! GiB; they differ in depth and in the bits of an entry, which each says in its [`Format`]. The kernel goes on with
+//! these tables and adds to them. Large pages are 2 MiB even where there are 1 GiB ones: kernel 0.11 maps 2 MiB pages
+//! of its memory to their own address on x86_64 and panics (`ParentEntryHugePage`) on larger ones that are there.
+
+use core::marker::PhantomData;
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use hermit_loader_core::ranges::{LARGE_PAGE, PAGE, Span};
+
+const ENTRIES: usize = 512;
+const GIB: u64 = 1 << 30;
+
+/// A page table of any level.
+#[derive(Clone, Debug)]
+#[repr(C, align(4096))]
+pub struct Table([u64; ENTRIES]);
+
+impl Table {
+    /// A table that maps nothing.
+    pub const EMPTY: Self = Self([0; ENTRIES]);
+}
+
+/// Tables in physical memory: the slice, and the address of its first.
+#[derive(Debug)]
+pub struct Tables<'a> {
+    /// The tables.
+    pub tables: &'a mut [Table],
+    /// Address of the first.
+    pub address: u64,
+}
+
+impl Tables<'_> {
+    fn at(&mut self, address: u64) -> Option<&mut Table> {
+        let index = address.checked_sub(self.address)? / PAGE;
+        self.tables.get_mut(usize::try_from(index).ok()?)
+    }
+}
+
+/// What may be done with a page that is mapped; reading always may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Whether it may be written to.
+    pub write: bool,
+    /// Whether it may be executed.
+    pub execute: bool,
+}
+
+/// How an architecture writes its entries.
+pub trait Format {
+    /// How many levels of tables there are: 4, or 3 with a root whose entries are for 1 GiB each.
+    const LEVELS: usize;
+    /// Where addresses end that can be mapped to themselves.
+    const MAX_ADDRESS: u64;
+
+    /// An entry for the page at `address`, a large one or a small one.
+    fn page(address: u64, rights: Rights, large: bool) -> u64;
+    /// An entry for the table at `address`.
+    fn table(address: u64) -> u64;
+    /// The address in an entry.
+    fn address(entry: u64) -> u64;
+    /// Whether an entry of the level above the last one is a large page's, and what may be done with it.
+    fn large_page(entry: u64) -> Option<Rights>;
+    /// Whether an entry maps anything.
+    fn is_present(entry: u64) -> bool;
+    /// What else the kernel expects in the root, which lies at `address`: an index and an entry.
+    fn extra(_address: u64) -> Option<(usize, u64)> {
+        None
+    }
+}
+
+/// How many tables [`AddressSpace::new`] needs: the root, the second level if it is another one, four of the third.
+pub const fn low_tables<F: Format>() -> usize {
+    F::LEVELS + 2
+}
+
+const DATA: Rights = Rights {
+    write: true,
+    execute: false,
+};
+
+/// What [`AddressSpace::new`] maps.
+const LOW_END: u64 = 4 * GIB;
+
+/// The address space.
+#[derive(Debug)]
+pub struct AddressSpace<'a, F> {
+    low: Tables<'a>,
+    more: Tables<'a>,
+    used: usize,
+    format: PhantomData<F>,
+}
+
+impl<'a, F: Format> AddressSpace<'a, F> {
+    /// The place of the table whose entries are for 1 GiB each.
+    const GIB_TABLE: usize = F::LEVELS - 3;
+
+    /// Maps the low 4 GiB, without execution, with `low` as the [`low_tables`] tables for that, which must be empty and
+    /// not in use. The large page around `loader` is executable until [`Self::protect`] says better: the loader runs
+    /// there.
+    pub fn new(low: Tables<'a>, loader: u64) -> Self {
+        let mut address = 0;
+        for table in low.tables.iter_mut().skip(Self::GIB_TABLE + 1) {
+            for entry in &mut table.0 {
+                let execute = address == loader & !(LARGE_PAGE - 1);
+                *entry = F::page(address, Rights { execute, ..DATA }, true);
+                address += LARGE_PAGE;
+            }
+        }
+        for index in 0..low.tables.len().saturating_sub(1) {
+            // A root above the table for GiB has one entry, for that; that has four.
+            let (table, entry) = match index.checked_sub(Self::GIB_TABLE) {
+                None => (0, 0),
+                Some(entry) => (Self::GIB_TABLE, entry),
+            };
+            if let Some(slot) = low.tables.get_mut(table).and_then(|table| table.0.get_mut(entry)) {
+                *slot = F::table(low.address + PAGE * (index as u64 + 1));
+            }
+        }
+        if let Some((index, entry)) = F::extra(low.address)
+            && let Some(slot) = low.tables.first_mut().and_then(|root| root.0.get_mut(index))
+        {
+            *slot = entry;
+        }
+        Self {
+            low,
+            more: Tables {
+                tables: &mut [],
+                address: 0,
+            },
+            used: 0,
+            format: PhantomData,
+        }
+    }
+
+    /// Tables for all that is mapped or protected from here on.
+    pub fn extend(&mut self, more: Tables<'a>) {
+        self.more = more;
+        self.used = 0;
+    }
+
+    /// Address of the root table.
+    pub fn root(&self) -> u64 {
+        self.low.address
+    }
+
+    /// How many tables suffice to map `ram` and to protect parts of `fine`.
+    pub fn tables_needed(ram: &[Span], fine: &[Span]) -> u64 {
+        let count = |span: &Span, size| span.grow_to(size).map_or(0, |span| span.len() / size);
+        let high = ram
+            .iter()
+            .filter_map(|&span| above_low::<F>(span))
+            .map(|span| count(&span, GIB));
+        high.chain(fine.iter().map(|span| count(span, LARGE_PAGE))).sum()
+    }
+
+    /// Maps the part of `ram` that lies above 4 GiB, without execution.
+    ///
+    /// [`None`] if the tables do not suffice; what lies above [`Format::MAX_ADDRESS`] is left out.
+    pub fn map_high(&mut self, ram: Span) -> Option<()> {
+        let Some(high) = above_low::<F>(ram) else {
+            return Some(());
+        };
+        let mut address = high.start;
+        while address < high.end {
+            let end = (address + 1).next_multiple_of(GIB).min(high.end);
+            let entries = index_of(address, LARGE_PAGE)..=index_of(end - 1, LARGE_PAGE);
+            for entry in self.third_level(address)?.0.get_mut(entries)? {
+                if *entry == 0 {
+                    *entry = F::page(address, DATA, true);
+                }
+                address += LARGE_PAGE;
+            }
+        }
+        Some(())
+    }
+
+    /// Sets what may be done with the pages of `span`, which is mapped; with [`None`], nothing.
+    ///
+    /// The tables may be in use: nothing else changes, not even for a moment.
+    /// [`None`] if the tables do not suffice or it is not mapped.
+    pub fn protect(&mut self, span: Span, rights: Option<Rights>) -> Option<()> {
+        let pages = span.grow_to(PAGE)?;
+        let mut address = pages.start;
+        while address < pages.end {
+            let end = (address + 1).next_multiple_of(LARGE_PAGE).min(pages.end);
+            let first = index_of(address, PAGE);
+            let last = index_of(end - 1, PAGE);
+            for entry in self.page_table(address)?.0.get_mut(first..=last)? {
+                *entry = rights.map_or(0, |rights| F::page(address, rights, false));
+                address += PAGE;
+            }
+        }
+        Some(())
+    }
+
+    /// The table of the 4 KiB pages around `address`; where a large page was, it maps the same with small ones.
+    fn page_table(&mut self, address: u64) -> Option<&mut Table> {
+        let old = *self.large_entry(address)?;
+        let mut at = F::address(old);
+        if !F::is_present(old) {
+            return None;
+        }
+        if let Some(rights) = F::large_page(old) {
+            let mut page = address & !(LARGE_PAGE - 1);
+            let (new, table) = self.allocate()?;
+            for entry in &mut table.0 {
+                *entry = F::page(page, rights, false);
+                page += PAGE;
+            }
+            at = new;
+            // The new table is complete before the CPU can see it.
+            compiler_fence(Ordering::SeqCst);
+            *self.large_entry(address)? = F::table(new);
+        }
+        self.more.at(at)
+    }
+
+    /// The third level's entry for `address`.
+    fn large_entry(&mut self, address: u64) -> Option<&mut u64> {
+        self.third_level(address)?
+            .0
+            .get_mut(index_of(address, LARGE_PAGE))
+    }
+
+    /// The third level's table for `address`, an empty one if there was none.
+    fn third_level(&mut self, address: u64) -> Option<&mut Table> {
+        if address >= F::MAX_ADDRESS {
+            return None;
+        }
+        let second = self.low.address + PAGE * Self::GIB_TABLE as u64;
+        let slot = index_of(address, GIB);
+        let mut third = F::address(*self.low.at(second)?.0.get(slot)?);
+        if third == 0 {
+            let (new, table) = self.allocate()?;
+            *table = Table::EMPTY;
+            third = new;
+            compiler_fence(Ordering::SeqCst);
+            *self.low.at(second)?.0.get_mut(slot)? = F::table(new);
+        }
+        // More tables lie above the low ones, which are part of the loader.
+        if self.more.tables.is_empty() || third < self.more.address {
+            self.low.at(third)
+        } else {
+            self.more.at(third)
+        }
+    }
+
+    fn allocate(&mut self) -> Option<(u64, &mut Table)> {
+        let table = self.more.tables.get_mut(self.used)?;
+        let address = self.more.address + PAGE * self.used as u64;
+        self.used += 1;
+        Some((address, table))
+    }
+}
+
+/// The part of `span` above what is always mapped, in large pages, and one more: the kernel also maps the large page
+/// in which the end of its memory lies, executable if it has to do that itself.
+fn above_low<F: Format>(span: Span) -> Option<Span> {
+    if span.end <= LOW_END {
+        return None;
+    }
+    let end = span.end.checked_add(LARGE_PAGE)?.min(F::MAX_ADDRESS);
+    Span::new(span.start.max(LOW_END), end)?.grow_to(LARGE_PAGE)
+}
+
+/// Index into a table whose entries map `size` bytes each.
+fn index_of(address: u64, size: u64) -> usize {
+    usize::try_from(address / size % ENTRIES as u64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

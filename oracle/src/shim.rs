@@ -1,0 +1,110 @@
+//! Our side: the application's way of running a module, with `wasi-shim` on a machine that is the host.
+
+use std::io::{ErrorKind, Write as _};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, bail};
+use kernel_app::engine;
+use kernel_app::exit_status::Outcome;
+use wasi_shim::context::WasiCtxBuilder;
+use wasi_shim::fs::Permission;
+use wasi_shim::fs::mem::{Limits, MemFs};
+use wasi_shim::{Clock, Errno, StdinState, Stream, System};
+
+use crate::World;
+
+/// What a directory in memory may hold.
+const LIMITS: Limits = Limits {
+    bytes: 8 << 30,
+    entries: 10_000_000,
+};
+
+/// Runs a module; its exit code.
+///
+/// # Errors
+/// If a directory of the host is asked for, if the module cannot be run, and if it traps.
+pub fn run(wasm: &[u8], world: &World) -> Result<u32> {
+    let mut builder = WasiCtxBuilder::new().args(&world.args)?;
+    for (name, value) in &world.env {
+        builder = builder.env(name, value)?;
+    }
+    let mut machine = Machine {
+        start: Instant::now(),
+    };
+    let now = machine
+        .clock_time(Clock::Realtime)
+        .ok()
+        .context("the host does not know the time")?;
+    for (host, guest) in &world.directories {
+        if let Some(host) = host {
+            bail!("{}: our WASI has directories in memory only", host.display());
+        }
+        builder = builder.preopen(MemFs::new(LIMITS, now), guest, Permission::ReadWrite)?;
+    }
+    match engine::run(wasm, builder.build(machine)).0 {
+        Outcome::Exit(code) => Ok(code),
+        Outcome::Trap(text) => bail!("trap: {text}"),
+        other => bail!("{other:?}"),
+    }
+}
+
+/// The host as a machine, without standard input: what a module does must not depend on who starts it.
+struct Machine {
+    start: Instant,
+}
+
+impl System for Machine {
+    fn clock_time(&mut self, clock: Clock) -> Result<u64, Errno> {
+        let time = match clock {
+            Clock::Realtime => SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_err(|_| Errno::OVERFLOW)?,
+            Clock::Monotonic => self.start.elapsed(),
+            Clock::ProcessCpuTime | Clock::ThreadCpuTime => return Err(Errno::INVAL),
+        };
+        u64::try_from(time.as_nanos()).map_err(|_| Errno::OVERFLOW)
+    }
+
+    fn clock_resolution(&mut self, clock: Clock) -> Result<u64, Errno> {
+        self.clock_time(clock).map(|_| 1)
+    }
+
+    fn fill_random(&mut self, buf: &mut [u8]) -> Result<(), Errno> {
+        getrandom::fill(buf).map_err(|_| Errno::NOSYS)
+    }
+
+    fn console_write(&mut self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
+        // What the guest has written it has written: nothing is kept back.
+        match stream {
+            Stream::Stdout => {
+                let mut out = std::io::stdout().lock();
+                out.write_all(buf).and_then(|()| out.flush())
+            }
+            Stream::Stderr => std::io::stderr().write_all(buf),
+        }
+        .map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => Errno::PIPE,
+            _ => Errno::IO,
+        })?;
+        Ok(buf.len())
+    }
+
+    fn console_read(&mut self, _buf: &mut [u8]) -> Result<usize, Errno> {
+        Ok(0)
+    }
+
+    fn poll_stdin(&mut self, _timeout: Option<u64>) -> Result<StdinState, Errno> {
+        Ok(StdinState::Ready {
+            bytes: 0,
+            hangup: true,
+        })
+    }
+
+    fn sleep(&mut self, nanoseconds: u64) {
+        std::thread::sleep(Duration::from_nanos(nanoseconds));
+    }
+
+    fn yield_now(&mut self) {
+        std::thread::yield_now();
+    }
+}
