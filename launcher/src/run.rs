@@ -222,21 +222,14 @@ fn daemons(
                  the README shows how to do it by hand",
             ));
         }
-        if run.arch == Arch::Riscv64 {
-            return Err(Failure::usage(format!(
-                "--dir: the system for riscv64 cannot share directories yet: it has no driver for the devices' bus there; \
-                 --copy-dir '{}' gives the guest a copy, whose changes are dropped at the end",
-                host.display()
-            )));
-        }
-        if daemons.len() >= machine.most_shares() {
+        if daemons.len() >= machine.most_shares(run.arch) {
             return Err(Failure::usage(format!(
                 "--dir: --machine {} has room for {} shared directories{}",
                 machine.name(),
-                machine.most_shares(),
+                machine.most_shares(run.arch),
                 match machine {
                     Machine::Microvm => "; --machine q35 takes more, and --copy-dir and --tmpfs need no room",
-                    _ => "",
+                    _ => "; --copy-dir and --tmpfs need no room",
                 }
             )));
         }

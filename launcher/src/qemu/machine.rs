@@ -86,20 +86,24 @@ impl Machine {
     }
 
     /// QEMU's name for a shared directory's device.
-    const fn share_device(self) -> &'static str {
-        match self {
-            Self::Microvm => "vhost-user-fs-device",
-            Self::Q35 | Self::Pc | Self::Virt => "vhost-user-fs-pci",
+    const fn share_device(self, arch: Arch) -> &'static str {
+        if self.shares_by_mmio(arch) {
+            "vhost-user-fs-device"
+        } else {
+            "vhost-user-fs-pci"
         }
     }
 
-    /// How many shared directories fit: virtio-mmio places without ACPI, and places on the one PCI bus that nothing else
-    /// has. Tried with QEMU 7.2.
-    pub(crate) const fn most_shares(self) -> usize {
-        match self {
-            Self::Microvm => 8,
-            Self::Q35 | Self::Pc | Self::Virt => 24,
-        }
+    /// Whether devices of shared directories have memory-mapped registers: microvm has no PCI, and for that of
+    /// riscv64 the kernel has no driver.
+    const fn shares_by_mmio(self, arch: Arch) -> bool {
+        matches!((self, arch), (Self::Microvm, _) | (Self::Virt, Arch::Riscv64))
+    }
+
+    /// How many shared directories fit: virtio-mmio places (microvm's without ACPI), or places on the one PCI bus that
+    /// nothing else has. Tried with QEMU 7.2.
+    pub(crate) const fn most_shares(self, arch: Arch) -> usize {
+        if self.shares_by_mmio(arch) { 8 } else { 24 }
     }
 
     /// The longest boot line in bytes that arrives whole.
@@ -220,12 +224,12 @@ impl Setup<'_> {
         if self.arch == Arch::X86_64 {
             add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         }
-        if !self.shares.is_empty() && self.machine == Machine::Microvm {
+        if !self.shares.is_empty() && self.machine.shares_by_mmio(self.arch) {
             // What virtio 1.0 says; QEMU's default on these is what was before it.
             add(&["-global", "virtio-mmio.force-legacy=off"]);
         }
         for Share { connection, tag } in self.shares {
-            let device = self.machine.share_device();
+            let device = self.machine.share_device(self.arch);
             add(&["-chardev", &format!("socket,id={tag},fd={connection}")]);
             add(&["-device", &format!("{device},chardev={tag},tag={tag}")]);
         }
