@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::arch::Arch;
 use crate::image;
 use crate::toolchain::{output, root, run};
 
@@ -19,12 +20,13 @@ struct Trace {
     /// Instructions until the loader's and the kernel's first.
     loader: u64,
     kernel: u64,
-    /// Instructions until the first byte on the console, if there was one.
-    output: Option<u64>,
-    /// Port accesses until the first byte on the console, or until the end.
-    ports: u64,
+    /// Instructions, and accesses to devices from the loader on, until each byte that was written to the console. The
+    /// firmware's and what prepares the console are among them.
+    console: Vec<(u64, u64)>,
     /// Instructions until the machine was told to end.
     end: u64,
+    /// All instructions.
+    total: u64,
 }
 
 /// What to measure.
@@ -83,11 +85,14 @@ fn boot() -> Result<()> {
     )?;
 
     println!("Guest instructions (QEMU TCG, -icount shift=0, 256 MiB of memory)\n");
-    println!("{:42} {:>12} {:>12} {:>12}", "", "microvm", "q35", "pc");
-    let machines = ["microvm", "q35", "pc"];
+    print!("{:42}", "");
+    for machine in MACHINES {
+        print!(" {:>12}", machine.column());
+    }
+    println!();
     let mut hellos = Vec::new();
     let mut empties = Vec::new();
-    for machine in machines {
+    for machine in MACHINES {
         hellos.push(trace(&launcher, &plugin, &work, machine, &hello)?);
         empties.push(trace(&launcher, &plugin, &work, machine, &empty)?);
     }
@@ -98,7 +103,17 @@ fn boot() -> Result<()> {
         }
         println!();
     };
-    let first = |trace: &Trace| trace.output.unwrap_or(trace.end);
+    // The guest's bytes are the last ones.
+    let firsts = hellos
+        .iter()
+        .map(|trace| {
+            let index = trace.console.len().checked_sub(HELLO.len());
+            let first = index.and_then(|index| trace.console.get(index));
+            first
+                .copied()
+                .context("the console has not got all bytes of hello")
+        })
+        .collect::<Result<Vec<_>>>()?;
     row(
         "reset to the loader (firmware)",
         hellos.iter().map(|t| t.loader).collect(),
@@ -113,51 +128,138 @@ fn boot() -> Result<()> {
     );
     row(
         "loader to the first byte of hello",
-        hellos.iter().map(|t| first(t) - t.loader).collect(),
+        hellos
+            .iter()
+            .zip(&firsts)
+            .map(|(t, first)| first.0 - t.loader)
+            .collect(),
     );
     row(
         "reset to the first byte of hello",
-        hellos.iter().map(first).collect(),
+        firsts.iter().map(|first| first.0).collect(),
     );
     row(
-        "port accesses, reset to the first byte",
-        hellos.iter().map(|t| t.ports).collect(),
+        "device accesses, loader to the first byte",
+        firsts.iter().map(|first| first.1).collect(),
     );
 
     println!("\nWall time of `hermit-wasm run hello.wasm`, {RUNS} runs, this machine as it is");
-    for accelerator in ["tcg", "kvm"] {
-        match wall_time(&launcher, accelerator, &hello) {
+    for (arch, accelerator) in [
+        (Arch::X86_64, "tcg"),
+        (Arch::X86_64, "kvm"),
+        (Arch::Aarch64, "tcg"),
+        (Arch::Riscv64, "tcg"),
+    ] {
+        let name = arch.name();
+        match wall_time(&launcher, arch, accelerator, &hello) {
             Ok(mut times) => {
                 times.sort();
                 let median = times.get(times.len() / 2).copied().unwrap_or_default();
                 let least = times.first().copied().unwrap_or_default();
                 println!(
-                    "  {accelerator}: median {} ms, least {} ms",
+                    "  {name:8} {accelerator}: median {} ms, least {} ms",
                     median.as_millis(),
                     least.as_millis()
                 );
             }
             Err(error) => println!(
-                "  {accelerator}: not measured: {}",
+                "  {name:8} {accelerator}: not measured: {}",
                 error.to_string().lines().next().unwrap_or("")
             ),
         }
     }
 
-    println!("\nSizes in bytes");
-    let images = image::default_out().join("x86_64");
-    for name in ["hermit-loader", "hermit-wasm", "hermit-wasm.img"] {
-        let size = fs::metadata(images.join(name))?.len();
-        println!("  {name:20} {:>12}", grouped(size));
+    println!();
+    print!("{:42}", "Sizes in bytes");
+    for arch in Arch::ALL {
+        print!(" {:>12}", arch.name());
     }
-    println!(
-        "\nLeast memory that runs hello (microvm): {} MiB",
-        least_memory(&launcher, &hello)?
-    );
+    println!();
+    for name in ["hermit-loader", "hermit-wasm", "hermit-wasm.img"] {
+        let sizes: Result<Vec<u64>> = Arch::ALL
+            .iter()
+            .map(|arch| Ok(fs::metadata(image::default_out().join(arch.name()).join(name))?.len()))
+            .collect();
+        row(&format!("  {name}"), sizes?);
+    }
+    let least: Result<Vec<u64>> = Arch::ALL
+        .iter()
+        .map(|arch| least_memory(&launcher, *arch, &hello).map(u64::from))
+        .collect();
+    row("Least memory that runs hello, MiB", least?);
     Ok(())
 }
 
+/// What is counted: an architecture and one of its machines.
+#[derive(Clone, Copy)]
+struct Machine {
+    arch: Arch,
+    name: &'static str,
+}
+
+const MACHINES: [Machine; 5] = [
+    Machine::new(Arch::X86_64, "microvm"),
+    Machine::new(Arch::X86_64, "q35"),
+    Machine::new(Arch::X86_64, "pc"),
+    Machine::new(Arch::Aarch64, "virt"),
+    Machine::new(Arch::Riscv64, "virt"),
+];
+
+impl Machine {
+    const fn new(arch: Arch, name: &'static str) -> Self {
+        Self { arch, name }
+    }
+
+    /// The machine's name where the architecture has several, else the architecture's.
+    fn column(self) -> &'static str {
+        match self.arch {
+            Arch::X86_64 => self.name,
+            Arch::Aarch64 | Arch::Riscv64 => self.arch.name(),
+        }
+    }
+
+    /// The address of the console's data register, if devices are memory: of `virt`'s UART.
+    fn console(self) -> Option<u64> {
+        match self.arch {
+            Arch::X86_64 => None,
+            Arch::Aarch64 => Some(0x0900_0000),
+            Arch::Riscv64 => Some(0x1000_0000),
+        }
+    }
+
+    /// Addresses of the loader's and the kernel's first instructions. `loader/src/arch/*/linker.ld` and
+    /// `loader/build.rs` say where they are linked to.
+    fn entries(self) -> Result<(u64, u64)> {
+        let images = image::default_out().join(self.arch.name());
+        let kernel = entry(&images.join("hermit-wasm"))?;
+        let loader = || entry(&images.join("hermit-wasm.img"));
+        Ok(match self.arch {
+            Arch::X86_64 => (loader()?, kernel + 0x20_0000),
+            // A flat image, entered at its first byte.
+            Arch::Aarch64 => (0x4018_0000, kernel + 0x4020_0000),
+            Arch::Riscv64 => (loader()?, kernel + 0x8040_0000),
+        })
+    }
+
+    /// QEMU's status when the guest has ended well: isa-debug-exit's 3 for success, where there is one.
+    fn success(self) -> i32 {
+        match self.arch {
+            Arch::X86_64 => 3,
+            Arch::Aarch64 | Arch::Riscv64 => 0,
+        }
+    }
+
+    /// Whether the machine goes on after the access to a device that ends it. On aarch64 it is ended by a call of
+    /// the firmware instead, which is the last instruction.
+    fn outlives_its_end(self) -> bool {
+        self.arch != Arch::Aarch64
+    }
+}
+
 const RUNS: usize = 9;
+
+/// What hello writes.
+const HELLO: &[u8] = b"hello\n";
 
 /// Writes a module given as text.
 fn module(work: &Path, name: &str, text: &str) -> Result<PathBuf> {
@@ -167,34 +269,43 @@ fn module(work: &Path, name: &str, text: &str) -> Result<PathBuf> {
 }
 
 /// Runs `module` with counted instructions. The command line is the launcher's own, with counting added.
-fn trace(launcher: &Path, plugin: &Path, work: &Path, machine: &str, module: &Path) -> Result<Trace> {
+fn trace(launcher: &Path, plugin: &Path, work: &Path, machine: Machine, module: &Path) -> Result<Trace> {
     let printed = output(
         Command::new(launcher)
-            .args(["run", "--accel", "tcg", "--machine", machine, "--print-command"])
+            .args(["run", "--arch", machine.arch.name(), "--accel", "tcg"])
+            .args(["--machine", machine.name, "--print-command"])
             .arg(module),
     )?;
-    let images = image::default_out().join("x86_64");
-    let loader = entry(&images.join("hermit-wasm.img"))?;
-    // The image is linked to run where it lies: at 2 MiB.
-    let kernel = entry(&images.join("hermit-wasm"))? + (2 << 20);
+    let printed = printed.trim();
+    let (loader, kernel) = machine.entries()?;
     let log = work.join("trace.log");
     let command = format!(
-        "exec {} -icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm -plugin {},mark={loader:#x},mark={kernel:#x} \
+        "exec {} -icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm -plugin {},mark={loader:#x},mark={kernel:#x}{} \
          -d plugin -D {}",
-        fixed_frequency(printed.trim()),
+        match machine.arch {
+            Arch::X86_64 => fixed_frequency(printed),
+            // They read their counter's frequency from a register or the device tree.
+            Arch::Aarch64 | Arch::Riscv64 => printed.to_owned(),
+        },
         plugin.display(),
+        machine
+            .console()
+            .map_or_else(String::new, |address| format!(",console={address:#x}")),
         log.display()
     );
-    // The status is isa-debug-exit's, 3 for success.
     let status = Command::new("sh")
         .args(["-c", &command])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()?;
-    if status.code() != Some(3) {
+    if status.code() != Some(machine.success()) {
         bail!("the counted run ended with {status}: {command}");
     }
-    parse_trace(&fs::read_to_string(&log)?, loader, kernel)
+    let mut trace = parse_trace(&fs::read_to_string(&log)?, loader, kernel)?;
+    if !machine.outlives_its_end() {
+        trace.end = trace.total;
+    }
+    Ok(trace)
 }
 
 /// Replaces the clock frequency: with `-icount shift=0` the time stamp counter counts nanoseconds.
@@ -211,31 +322,31 @@ fn fixed_frequency(command: &str) -> String {
 /// Reads the plugin's log.
 fn parse_trace(log: &str, loader: u64, kernel: u64) -> Result<Trace> {
     let mut trace = Trace::default();
+    let mut before = 0;
     for line in log.lines() {
         let mut words = line.split(' ');
         if words.next() != Some("bench") {
             continue;
         }
-        let (Some(what), Some(place), Some(count), Some(ports)) =
+        let (Some(what), Some(place), Some(count), Some(accesses)) =
             (words.next(), words.next(), words.next(), words.next())
         else {
             continue;
         };
         let place = u64::from_str_radix(place, 16)?;
-        let (count, ports) = (count.parse()?, ports.parse()?);
+        let (count, accesses): (u64, u64) = (count.parse()?, accesses.parse()?);
         match what {
-            "entry" if place == loader => trace.loader = count,
+            "entry" if place == loader => {
+                trace.loader = count;
+                before = accesses;
+            }
             "entry" if place == kernel => trace.kernel = count,
-            "string" => {
-                trace.output = Some(count);
-                trace.ports = ports;
-            }
-            "port" => {
+            "console" => {
+                trace.console.push((count, accesses - before));
                 trace.end = count;
-                if trace.output.is_none() {
-                    trace.ports = ports;
-                }
             }
+            "device" => trace.end = count,
+            "total" => trace.total = count,
             _ => {}
         }
     }
@@ -252,13 +363,13 @@ fn entry(elf: &Path) -> Result<u64> {
     Ok(u64::from_le_bytes(field.try_into()?))
 }
 
-fn wall_time(launcher: &Path, accelerator: &str, module: &Path) -> Result<Vec<Duration>> {
+fn wall_time(launcher: &Path, arch: Arch, accelerator: &str, module: &Path) -> Result<Vec<Duration>> {
     let mut times = Vec::new();
     for _ in 0..RUNS {
         let start = Instant::now();
         output(
             Command::new(launcher)
-                .args(["run", "--accel", accelerator])
+                .args(["run", "--arch", arch.name(), "--accel", accelerator])
                 .arg(module),
         )?;
         times.push(start.elapsed());
@@ -267,13 +378,14 @@ fn wall_time(launcher: &Path, accelerator: &str, module: &Path) -> Result<Vec<Du
 }
 
 /// The least number of MiB with which hello still runs.
-fn least_memory(launcher: &Path, module: &Path) -> Result<u32> {
+fn least_memory(launcher: &Path, arch: Arch, module: &Path) -> Result<u32> {
     let runs = |mib: u32| -> Result<bool> {
         let output = Command::new(launcher)
-            .args(["run", "--accel", "tcg", "--memory", &format!("{mib}M")])
+            .args(["run", "--arch", arch.name(), "--accel", "tcg"])
+            .args(["--memory", &format!("{mib}M")])
             .arg(module)
             .output()?;
-        Ok(output.status.success() && output.stdout == b"hello\n")
+        Ok(output.status.success() && output.stdout == HELLO)
     };
     let (mut too_little, mut enough) = (0, 64);
     if !runs(enough)? {
@@ -326,12 +438,11 @@ mod tests {
 
     #[test]
     fn a_log_becomes_a_trace() {
-        let log = "noise\nbench entry 10 5 0\nbench entry 20 9 0\nbench port 30 11 1\nbench string 31 20 2\nbench port 40 30 3\nbench total 0 33 3\n";
+        let log = "noise\nbench console 8 4 1\nbench entry 10 5 1\nbench entry 20 9 1\nbench device 30 11 2\nbench console 31 20 3\nbench device 40 30 4\nbench total 0 33 4\n";
         let trace = parse_trace(log, 0x10, 0x20).unwrap();
-        assert_eq!(
-            (trace.loader, trace.kernel, trace.output, trace.ports, trace.end),
-            (5, 9, Some(20), 2, 30)
-        );
+        assert_eq!((trace.loader, trace.kernel), (5, 9));
+        assert_eq!(trace.console, [(4, 1), (20, 2)]);
+        assert_eq!((trace.end, trace.total), (30, 33));
         assert!(parse_trace(log, 0x99, 0x20).is_err());
     }
 }
