@@ -10,3 +10,4 @@ pub mod fixture;
 pub mod manifest;
 mod process;
 pub mod run;
+pub mod virtiofsd;

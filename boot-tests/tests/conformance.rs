@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use boot_tests::manifest::Test;
 use boot_tests::run::{self, Runner};
+use boot_tests::virtiofsd;
 use conformance::{Case, Expectations};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -75,7 +76,7 @@ fn trials() -> Result<Vec<Trial>> {
         }
         let reason = match backend {
             Backend::Memory => None,
-            Backend::Virtiofs => no_daemon(),
+            Backend::Virtiofs => virtiofsd::missing(),
         };
         if let Some(reason) = &reason {
             eprintln!("SKIP conformance on {}: {reason}", backend.name());
@@ -86,25 +87,6 @@ fn trials() -> Result<Vec<Trial>> {
         }
     }
     Ok(trials)
-}
-
-/// The daemon to use.
-fn daemon() -> String {
-    let named = std::env::var("HERMIT_WASM_VIRTIOFSD").ok();
-    named
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "virtiofsd".into())
-}
-
-/// Why there is none.
-fn no_daemon() -> Option<String> {
-    match Command::new(daemon()).arg("--version").output() {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(format!("virtiofsd --version ended with {}", output.status)),
-        Err(error) => Some(format!(
-            "there is no virtiofsd ({error}); scripts/setup installs it"
-        )),
-    }
 }
 
 fn trial(case: &Case, backend: Backend, runner: &Arc<Runner>, expectations: &Arc<Expectations>) -> Trial {
@@ -144,7 +126,9 @@ fn run(case: &Case, backend: Backend, runner: &Runner) -> Result<()> {
                     .arg(&copy)
                     .status()?;
                 ensure!(copied.success(), "cp: {copied}");
-                row.flags.extend(["--virtiofsd".into(), daemon()]);
+                let daemon = virtiofsd::program();
+                row.flags
+                    .extend(["--virtiofsd".into(), daemon.display().to_string()]);
                 row.flags
                     .extend(["--dir".into(), format!("{}::{there}", copy.display())]);
             }

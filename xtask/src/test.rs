@@ -18,6 +18,8 @@ pub(crate) struct Counts {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
     pub(crate) skipped: usize,
+    /// Of these, what ran in virtual machines of several architectures.
+    pub(crate) by_arch: Vec<(Arch, [usize; 3])>,
 }
 
 impl Counts {
@@ -26,12 +28,42 @@ impl Counts {
         passed: 1,
         failed: 0,
         skipped: 0,
+        by_arch: Vec::new(),
     };
 
     fn add(&mut self, other: &Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        for (arch, counts) in &other.by_arch {
+            self.note(*arch, *counts);
+        }
+    }
+
+    /// Adds passed, failed and skipped to an architecture's row.
+    fn note(&mut self, arch: Arch, counts: [usize; 3]) {
+        let index = self.by_arch.iter().position(|(other, _)| *other == arch);
+        let index = index.unwrap_or_else(|| {
+            self.by_arch.push((arch, [0; 3]));
+            self.by_arch.len() - 1
+        });
+        for (sum, count) in self.by_arch[index].1.iter_mut().zip(counts) {
+            *sum += count;
+        }
+    }
+
+    /// The table by architecture, if there is anything in it.
+    fn print_by_arch(&self) {
+        if self.by_arch.is_empty() {
+            return;
+        }
+        println!(
+            "\n{:11} {:>7} {:>7} {:>8}",
+            "in machines", "passed", "failed", "skipped"
+        );
+        for (arch, [passed, failed, skipped]) in &self.by_arch {
+            println!("{:11} {passed:7} {failed:7} {skipped:8}", arch.name());
+        }
     }
 }
 
@@ -167,8 +199,9 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
             time.as_secs()
         );
     }
+    total.print_by_arch();
     println!(
-        "{} passed, {} failed, {} skipped",
+        "\n{} passed, {} failed, {} skipped",
         total.passed, total.failed, total.skipped
     );
     if total.failed > 0 {
@@ -233,6 +266,7 @@ fn parse_result(line: &str) -> Counts {
         passed: number(" passed").unwrap_or(0),
         failed: number(" failed").unwrap_or(0),
         skipped: number(" ignored").unwrap_or(0),
+        ..Counts::default()
     }
 }
 
@@ -456,7 +490,7 @@ fn build_image() -> Result<Counts> {
 }
 
 fn boot() -> Result<Counts> {
-    in_vm(&["--lib", "--test", "boot"])
+    in_vm(&["--lib", "--test", "boot", "--test", "plain"])
 }
 
 fn conformance() -> Result<Counts> {
@@ -487,7 +521,6 @@ fn in_vm_with(which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
     guests::build(&root(), &guests_out)?;
     let launcher = image::build_launcher()?;
     let mut total = Counts::default();
-    let mut rows = Vec::new();
     for arch in Arch::ALL {
         println!("\n--- {}", arch.name());
         let flags = std::env::var("HERMIT_WASM_RUN_FLAGS").unwrap_or_default();
@@ -498,19 +531,14 @@ fn in_vm_with(which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
                 .envs(variables.iter().copied())
                 .env("HERMIT_WASM_BIN", &launcher)
                 .env("HERMIT_WASM_GUESTS", &guests_out)
+                .env("HERMIT_WASM_IMAGES", image::default_out())
                 .env("HERMIT_WASM_ARCH", arch.name())
                 .env("HERMIT_WASM_RUN_FLAGS", format!("--arch {} {flags}", arch.name())),
         )?;
         total.add(&counts);
-        rows.push((arch.name(), counts));
+        total.note(arch, [counts.passed, counts.failed, counts.skipped]);
     }
-    println!("\n{:10} {:>7} {:>7} {:>8}", "arch", "passed", "failed", "skipped");
-    for (arch, counts) in &rows {
-        println!(
-            "{arch:10} {:7} {:7} {:8}",
-            counts.passed, counts.failed, counts.skipped
-        );
-    }
+    total.print_by_arch();
     Ok(total)
 }
 

@@ -122,3 +122,17 @@ fn describe(command: &Command) -> String {
     words.extend(command.get_args().map(OsStr::to_string_lossy).map(String::from));
     words.join(" ")
 }
+
+/// A program of that name: in PATH, where cargo installs, or where Debian has virtiofsd.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+        .map(|home| home.join("bin"));
+    std::env::split_paths(&path)
+        .chain(installed)
+        .chain([Path::new("/usr/libexec").into()])
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+}

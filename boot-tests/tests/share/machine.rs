@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use boot_tests::virtiofsd;
 
 /// No run takes as long, on the slowest machine.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -52,24 +53,8 @@ impl Machine {
         Ok(Self {
             launcher: std::path::absolute(needed("HERMIT_WASM_BIN")?)?,
             guests: std::path::absolute(needed("HERMIT_WASM_GUESTS")?)?,
-            virtiofsd: variable("HERMIT_WASM_VIRTIOFSD").unwrap_or_else(|| "virtiofsd".into()),
+            virtiofsd: virtiofsd::program(),
         })
-    }
-
-    /// Why nothing can be run.
-    pub(crate) fn reason_to_skip(&self) -> Option<String> {
-        let version = Command::new(&self.virtiofsd).arg("--version").output();
-        match version {
-            Ok(output) if output.status.success() => None,
-            Ok(output) => Some(format!(
-                "{} --version ended with {}",
-                self.virtiofsd.display(),
-                output.status
-            )),
-            Err(error) => Some(format!(
-                "there is no virtiofsd ({error}); scripts/setup installs it"
-            )),
-        }
     }
 
     /// The launcher.

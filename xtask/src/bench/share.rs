@@ -14,7 +14,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::grouped;
-use crate::toolchain::{root, run as succeed};
+use crate::toolchain::{find, root, run as succeed};
 use crate::{guests, image};
 
 use run::{Machine, Serving};
@@ -90,7 +90,7 @@ impl Counts {
 
 /// Prints the tables.
 pub(super) fn run_all() -> Result<()> {
-    let Some(virtiofsd) = run::find("virtiofsd") else {
+    let Some(virtiofsd) = find("virtiofsd") else {
         println!(
             "Shared directories: not measured: virtiofsd is not here (scripts/setup --for bench brings it)"
         );

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::arch::Arch;
 use crate::test::Counts;
-use crate::toolchain::root;
+use crate::toolchain::{find, root};
 use crate::{guests, image};
 
 use checks::Check;
@@ -150,17 +150,4 @@ fn judge(checks: &[Check], outcomes: &[Outcome]) -> Result<Counts> {
         }
     }
     Ok(counts)
-}
-
-/// A program in PATH, or among those that cargo has installed.
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
-        .map(|home| home.join("bin"));
-    std::env::split_paths(&path)
-        .chain(installed)
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
 }

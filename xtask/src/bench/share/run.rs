@@ -1,7 +1,7 @@
 //! One counted run of a machine with a shared directory: virtiofsd, QEMU, and what their logs say.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -219,20 +219,6 @@ fn parse_requests(log: &str) -> Vec<u64> {
         }
     }
     counts
-}
-
-/// A program in PATH, among those that cargo has installed, or where distributions keep virtiofsd.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
-        .map(|home| home.join("bin"));
-    std::env::split_paths(&path)
-        .chain(installed)
-        .chain([Path::new("/usr/libexec").into()])
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
 }
 
 #[cfg(test)]
