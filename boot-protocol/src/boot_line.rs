@@ -263,6 +263,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn every_ascii_character_is_read_back_anywhere_in_a_word() {
         for byte in 1..128u8 {
             let c = char::from(byte);
@@ -279,6 +280,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn every_pair_of_special_characters_is_read_back() {
         let special: Vec<char> = " '\"\\\n\t#$`=-a".chars().collect();
         for first in &special {

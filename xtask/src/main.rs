@@ -6,6 +6,7 @@ mod fuzz;
 mod guests;
 mod image;
 mod kernel;
+mod miri;
 mod nested;
 mod oracle;
 mod tail_calls;

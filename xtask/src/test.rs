@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::arch::Arch;
 use crate::oracle::Other;
 use crate::toolchain::{BUILD_STD, cargo, root};
-use crate::{fuzz, guests, image, kernel, nested, oracle, tail_calls};
+use crate::{fuzz, guests, image, kernel, miri, nested, oracle, tail_calls};
 
 /// What a step found.
 #[derive(Default)]
@@ -104,6 +104,11 @@ const STEPS: &[Step] = &[
         name: "memcheck",
         what: "unit tests without a wrong access to memory, as far as AddressSanitizer sees",
         run: memcheck,
+    },
+    Step {
+        name: "miri",
+        what: "unit tests without undefined behaviour, as far as Miri can run them in time",
+        run: miri,
     },
     Step {
         name: "deny",
@@ -460,6 +465,22 @@ fn memcheck() -> Result<Counts> {
             "hermit-loader-core",
         ]),
     )?)?);
+    Ok(counts)
+}
+
+fn miri() -> Result<Counts> {
+    let mut counts = Counts::default();
+    match miri::commands()? {
+        Ok(commands) => {
+            for mut command in commands {
+                counts.add(&harness(&mut command)?);
+            }
+        }
+        Err(reason) => {
+            println!("SKIP: unit tests under Miri NOT RUN: {reason}");
+            counts.skipped += 1;
+        }
+    }
     Ok(counts)
 }
 

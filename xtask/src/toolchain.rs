@@ -15,7 +15,12 @@ pub(crate) fn root() -> PathBuf {
 
 /// A `cargo` command that may use unstable features of the pinned toolchain.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    shielded(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A program that builds, started at the top of the repository.
+pub(crate) fn shielded(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     command.env("RUSTC_BOOTSTRAP", "1").current_dir(root());
     // What this very process was built with must not reach the builds that it starts.
     for variable in [

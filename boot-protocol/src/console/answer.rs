@@ -372,6 +372,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn answers_in_every_cut() {
         let line = encode(&[
             Reply::Data(b"\x81\x82\xff"),

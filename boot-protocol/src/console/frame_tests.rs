@@ -160,6 +160,7 @@ fn payloads_of_a_wrong_length_are_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn long_output_is_cut_into_frames() {
     let bytes: Vec<u8> = (0..200_000u32).map(|n| n.to_le_bytes()[0]).collect();
     let mut stream = Vec::new();
@@ -192,6 +193,7 @@ fn a_stream_in_one_piece() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn a_stream_cut_anywhere_in_two_or_three() {
     let (stream, seen) = mixed_stream();
     for first in 0..=stream.len() {
@@ -208,6 +210,7 @@ fn a_stream_cut_anywhere_in_two_or_three() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn a_stream_in_pieces_of_each_size() {
     let (stream, seen) = mixed_stream();
     for size in 1..=stream.len() {
@@ -218,6 +221,7 @@ fn a_stream_in_pieces_of_each_size() {
 
 /// All short streams over an alphabet of troublesome bytes, in every one of their 2^(n-1) cuts.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn every_short_stream_in_every_cut() {
     const ALPHABET: &[u8] = &[0xff, 0x00, 0x01, 0x05, b'x'];
     const LENGTH: u32 = 6;
@@ -248,6 +252,7 @@ fn every_short_stream_in_every_cut() {
 
 /// Nothing is lost: text and frames, encoded again, are the stream.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn every_short_stream_is_kept_whole() {
     let (stream, _) = mixed_stream();
     for end in 0..=stream.len() {

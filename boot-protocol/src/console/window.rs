@@ -187,6 +187,7 @@ mod tests {
 
     /// Writes of all sizes and a host that answers late: no byte that the host has not read is ever written over.
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
     fn what_is_not_read_is_not_written_over() {
         const SIZE: u32 = 16;
         for delay in 0..6 {

@@ -222,6 +222,7 @@ fn textbook(fs: &mut MemFs, base: &str, path: &str, follow: bool, links: u32) ->
 /// In a tree with every kind of link out of it, no path of up to four components touches anything outside; and
 /// each leads where the textbook says.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn nothing_outside_is_ever_touched() {
     let mut fs = MemFs::new(Limits::NONE, 0);
     for (parent, name) in [

@@ -410,6 +410,7 @@ fn sample() -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn an_archive_cut_off_anywhere_is_an_error() {
     let bytes = sample();
     // All but the second block of the end mark is needed.
@@ -495,6 +496,7 @@ fn extended_headers_that_are_malformed() {
 
 /// Whatever the bytes, there is an answer.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn garbage_does_no_harm() {
     let bytes = sample();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;

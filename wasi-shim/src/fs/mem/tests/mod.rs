@@ -92,6 +92,7 @@ fn a_node_goes_with_its_last_name_and_handle() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn what_is_shared_is_copied_chunk_by_chunk_when_it_is_written() {
     let archive: Vec<u8> = (0..4 * CHUNK).map(|index| (index % 251) as u8).collect();
     let bytes = Bytes::Shared(Arc::new(archive.clone()));
@@ -139,6 +140,7 @@ fn a_part_that_is_not_there_cannot_be_shared() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn a_directory_that_churns_does_not_grow() {
     let mut fs = MemFs::new(NONE, 0);
     let root = fs.root();

@@ -444,12 +444,14 @@ fn run(seeds: u64, steps: u32, limits: Limits) -> Limits {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn agrees_with_the_model() {
     let most = run(30, 1500, NONE);
     assert!(most.bytes > 500_000 && most.entries > 20, "too dull: {most:?}");
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn agrees_with_the_model_when_room_is_scarce() {
     for (bytes, entries) in [(1000, 6), (100_000, 1000), (300_000, 10), (0, 20)] {
         let limits = Limits { bytes, entries };

@@ -23,6 +23,7 @@ fn holes_are_zeros_and_cost_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn a_file_grows_by_what_it_needs() {
     let mut fs = MemFs::new(NONE, 0);
     let x = file(&mut fs, b"x");
@@ -44,6 +45,7 @@ fn a_file_grows_by_what_it_needs() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn backwards_is_as_good_as_forwards() {
     let mut fs = MemFs::new(NONE, 0);
     let x = file(&mut fs, b"x");
@@ -56,6 +58,7 @@ fn backwards_is_as_good_as_forwards() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn all_of_the_quota_can_be_used_and_no_more() {
     for limit in [
         0,
@@ -123,6 +126,7 @@ fn copying_what_is_shared_needs_room_for_all_of_a_chunk() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn allocating_takes_memory_and_shows_as_zeros() {
     let mut fs = MemFs::new(
         Limits {
@@ -166,6 +170,7 @@ fn the_largest_size() {
 
 /// 512 MiB in pieces, as a guest writes them: quick, and with nothing wasted.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn half_a_gigabyte() {
     let mut fs = MemFs::new(NONE, 0);
     let x = file(&mut fs, b"x");

@@ -14,6 +14,7 @@ fn path_of(len: usize) -> Vec<u8> {
 /// Found while a bound on memory was sought for the fuzz target `archive`: in an archive of 1 MiB a thousand links could
 /// get a copy of half of it each.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn what_holds_for_all_entries_is_not_copied_without_end() {
     for (key, kind) in [
         ("linkpath", EntryType::Symlink),
@@ -39,6 +40,7 @@ fn what_holds_for_all_entries_is_not_copied_without_end() {
 
 /// Found by the fuzz target `archive`: the place named was behind the end.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn an_archive_that_ends_in_the_padding_ends_where_it_ends() {
     let bytes = sample();
     for len in 0..bytes.len() - 512 {
