@@ -4,6 +4,7 @@ mod arch;
 mod bench;
 mod fuzz;
 mod guests;
+mod harness;
 mod image;
 mod kernel;
 mod miri;

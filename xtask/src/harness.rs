@@ -1,0 +1,110 @@
+//! What test programs say: runs them, and adds up how many tests passed, failed and were skipped.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::arch::Arch;
+
+/// What a step found.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+    /// Of these, what ran in virtual machines of several architectures.
+    pub(crate) by_arch: Vec<(Arch, [usize; 3])>,
+}
+
+impl Counts {
+    /// A step that is one check, done well.
+    pub(crate) const ONE: Self = Self {
+        passed: 1,
+        failed: 0,
+        skipped: 0,
+        by_arch: Vec::new(),
+    };
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        for (arch, counts) in &other.by_arch {
+            self.note(*arch, *counts);
+        }
+    }
+
+    /// Adds passed, failed and skipped to an architecture's row.
+    pub(crate) fn note(&mut self, arch: Arch, counts: [usize; 3]) {
+        let index = self.by_arch.iter().position(|(other, _)| *other == arch);
+        let index = index.unwrap_or_else(|| {
+            self.by_arch.push((arch, [0; 3]));
+            self.by_arch.len() - 1
+        });
+        for (sum, count) in self.by_arch[index].1.iter_mut().zip(counts) {
+            *sum += count;
+        }
+    }
+
+    /// The table by architecture, if there is anything in it.
+    pub(crate) fn print_by_arch(&self) {
+        if self.by_arch.is_empty() {
+            return;
+        }
+        println!(
+            "\n{:11} {:>7} {:>7} {:>8}",
+            "in machines", "passed", "failed", "skipped"
+        );
+        for (arch, [passed, failed, skipped]) in &self.by_arch {
+            println!("{:11} {passed:7} {failed:7} {skipped:8}", arch.name());
+        }
+    }
+}
+
+/// Runs a command whose success is one check.
+pub(crate) fn check(command: &mut Command) -> Result<Counts> {
+    crate::toolchain::run(command)?;
+    Ok(Counts::ONE)
+}
+
+/// Runs Rust test harnesses and adds up what their closing lines say.
+pub(crate) fn harness(command: &mut Command) -> Result<Counts> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let output = child.stdout.take().context("no output")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if let Some(result) = line.strip_prefix("test result: ") {
+            counts.add(&parse_result(result));
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && counts.failed == 0 {
+        // It failed before a test could: a build error.
+        counts.failed += 1;
+    }
+    if status.success() && counts.passed == 0 {
+        bail!("no test was executed");
+    }
+    Ok(counts)
+}
+
+/// Reads `ok. 3 passed; 0 failed; 1 ignored; ...`.
+fn parse_result(line: &str) -> Counts {
+    let number = |what: &str| {
+        let (before, _) = line.split_once(what)?;
+        before.split_whitespace().next_back()?.parse().ok()
+    };
+    Counts {
+        passed: number(" passed").unwrap_or(0),
+        failed: number(" failed").unwrap_or(0),
+        skipped: number(" ignored").unwrap_or(0),
+        ..Counts::default()
+    }
+}
