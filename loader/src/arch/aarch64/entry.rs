@@ -188,11 +188,16 @@ unsafe fn enter(handover: &Handover, root: u64, stack: Span) -> ! {
 
 /// Has instructions that were written as data reach memory, from where they are fetched.
 fn make_executable(image: Span) {
-    /// No processor has shorter lines in its cache.
-    const LINE: usize = 16;
-    for line in (image.start..image.end).step_by(LINE) {
+    let caches: u64;
+    // SAFETY: reads a register that describes the caches.
+    unsafe { asm!("mrs {}, ctr_el0", out(reg) caches, options(nomem, nostack, preserves_flags)) };
+    // DminLine: the shortest line of a data cache, as a power of two of 4-byte words.
+    let line = 4_u64 << ((caches >> 16) & 0xf);
+    let mut address = image.start & !(line - 1);
+    while address < image.end {
         // SAFETY: writes back what the cache holds of mapped memory, and changes nothing.
-        unsafe { asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) };
+        unsafe { asm!("dc cvau, {}", in(reg) address, options(nostack, preserves_flags)) };
+        address += line;
     }
 }
 
