@@ -1,7 +1,7 @@
 //! Boots QEMU's `virt` machines of aarch64 and riscv64: what the loader says when it cannot boot.
 //!
 //! Needs QEMU, so not run by a plain `cargo test`: use `cargo test --test virt -- --include-ignored`. That it does boot
-//! is shown by `boot-tests`, with every guest.
+//! is shown by `tests/vm`, with every guest.
 
 use std::fs;
 use std::path::{Path, PathBuf};

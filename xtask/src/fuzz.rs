@@ -32,17 +32,20 @@ const fn target(name: &'static str, runs: u32, max_len: u32) -> Target {
     Target { name, runs, max_len }
 }
 
-/// The names of the targets: those here, which must be those in `fuzz/fuzz_targets`.
+/// The names of the targets: those here, which must be those in `tests/fuzz/fuzz_targets`.
 pub(crate) fn targets() -> Result<Vec<&'static str>> {
     let mut found = Vec::new();
-    let directory = root().join("fuzz/fuzz_targets");
-    for entry in directory.read_dir().context("cannot read fuzz/fuzz_targets")? {
+    let directory = root().join("tests/fuzz/fuzz_targets");
+    for entry in directory
+        .read_dir()
+        .context("cannot read tests/fuzz/fuzz_targets")?
+    {
         found.push(entry?.path().file_stem().unwrap_or_default().to_owned());
     }
     found.sort();
     let names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
     if !found.iter().eq(&names) {
-        bail!("fuzz/fuzz_targets holds {found:?}, but xtask/src/fuzz.rs lists {names:?}");
+        bail!("tests/fuzz/fuzz_targets holds {found:?}, but xtask/src/fuzz.rs lists {names:?}");
     }
     Ok(names)
 }
@@ -75,7 +78,7 @@ fn build(sanitizer: &str, only: Option<&str>) -> Result<PathBuf> {
         ])
         .args(["--target", &host])
         .arg("--fuzz-dir")
-        .arg(root().join("fuzz"))
+        .arg(root().join("tests/fuzz"))
         .args(only)
         .env("CARGO_TARGET_DIR", &out))?;
     Ok(out.join(host).join("release"))
@@ -83,9 +86,9 @@ fn build(sanitizer: &str, only: Option<&str>) -> Result<PathBuf> {
 
 /// A target's program with what it is run with in any case: seeds, dictionary, where inputs that fail go.
 fn program(binaries: &Path, target: &Target) -> Result<Command> {
-    let fuzz = root().join("fuzz");
+    let fuzz = root().join("tests/fuzz");
     let artifacts = fuzz.join("artifacts").join(target.name);
-    std::fs::create_dir_all(&artifacts).context("cannot create fuzz/artifacts")?;
+    std::fs::create_dir_all(&artifacts).context("cannot create tests/fuzz/artifacts")?;
     let mut command = Command::new(binaries.join(target.name));
     command
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
@@ -119,7 +122,7 @@ pub(crate) fn short() -> Result<Vec<(&'static str, Result<()>)>> {
         command
             .args(["-seed=1".to_owned(), format!("-runs={}", target.runs)])
             .arg(&kept)
-            .arg(root().join("fuzz/seeds").join(target.name));
+            .arg(root().join("tests/fuzz/seeds").join(target.name));
         results.push((target.name, quiet(target, &mut command)));
     }
     Ok(results)
@@ -147,18 +150,20 @@ fn quiet(target: &Target, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs one target with AddressSanitizer and keeps what it finds interesting in `fuzz/corpus`.
+/// Runs one target with AddressSanitizer and keeps what it finds interesting in `tests/fuzz/corpus`.
 pub(crate) fn long(name: &str, seconds: Option<u64>) -> Result<()> {
     targets()?;
     let target = TARGETS
         .iter()
         .find(|target| target.name == name)
-        .with_context(|| format!("there is no fuzz target {name}; see fuzz/fuzz_targets"))?;
+        .with_context(|| format!("there is no fuzz target {name}; see tests/fuzz/fuzz_targets"))?;
     let binaries = build("address", Some(name))?;
-    let corpus = root().join("fuzz/corpus").join(name);
-    std::fs::create_dir_all(&corpus).context("cannot create fuzz/corpus")?;
+    let corpus = root().join("tests/fuzz/corpus").join(name);
+    std::fs::create_dir_all(&corpus).context("cannot create tests/fuzz/corpus")?;
     let mut command = program(&binaries, target)?;
-    command.arg(corpus).arg(root().join("fuzz/seeds").join(name));
+    command
+        .arg(corpus)
+        .arg(root().join("tests/fuzz/seeds").join(name));
     if let Some(seconds) = seconds {
         command.arg(format!("-max_total_time={seconds}"));
     }

@@ -17,8 +17,8 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use boot_tests::bytes::parse_hex;
-use boot_tests::manifest::Manifest;
+use vm_tests::bytes::parse_hex;
+use vm_tests::manifest::Manifest;
 
 use crate::toolchain::{cargo, compile, output, run, sysroot};
 

@@ -2,6 +2,7 @@
 
 mod arch;
 mod bench;
+mod differential;
 mod fuzz;
 mod guests;
 mod harness;
@@ -9,7 +10,6 @@ mod image;
 mod kernel;
 mod miri;
 mod nested;
-mod oracle;
 mod tail_calls;
 mod test;
 mod toolchain;
@@ -56,7 +56,7 @@ enum Step {
         only: Option<bench::What>,
     },
     /// Make random WASI calls on our shim, on wasmtime and on wasmi_wasi, and compare the answers.
-    Differential(oracle::Differential),
+    Differential(differential::Differential),
     /// Run the checks on real hypervisors: uhyve, and QEMU with KVM; where KVM does not work, in a Linux under QEMU.
     Nested {
         /// Only checks with these words in their names.
@@ -97,9 +97,9 @@ fn main() -> Result<()> {
             image::build_launcher()?;
         }
         Step::Differential(run) => {
-            oracle::differential(&run, &oracle::Other::Wasmtime(oracle::python()?))?;
-            oracle::differential(&run, &oracle::Other::WasmiWasi)?;
-            oracle::differential(&run, &oracle::Other::Vm(image::build_launcher()?))?;
+            differential::compare(&run, &differential::Other::Wasmtime(differential::python()?))?;
+            differential::compare(&run, &differential::Other::WasmiWasi)?;
+            differential::compare(&run, &differential::Other::Vm(image::build_launcher()?))?;
         }
         Step::Bench { only } => bench::run_all(only)?,
         Step::Nested { only } => test::report_nested(&only)?,

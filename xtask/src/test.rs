@@ -7,10 +7,10 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::arch::Arch;
+use crate::differential::Other;
 use crate::harness::{Counts, check, harness};
-use crate::oracle::Other;
 use crate::toolchain::{BUILD_STD, cargo, root};
-use crate::{fuzz, guests, image, kernel, miri, nested, oracle, tail_calls};
+use crate::{differential, fuzz, guests, image, kernel, miri, nested, tail_calls};
 
 /// One step: its name, what it shows, and how it is run.
 struct Step {
@@ -175,7 +175,7 @@ pub(crate) fn report_nested(only: &[String]) -> Result<()> {
 
 fn fmt() -> Result<Counts> {
     let mut counts = check(cargo().args(["fmt", "--all", "--check"]))?;
-    for workspace in ["loader", "guests", "oracle", "fuzz"] {
+    for workspace in ["loader", "guests", "tests/differential", "tests/fuzz"] {
         counts.add(&check(
             cargo()
                 .args(["fmt", "--all", "--check"])
@@ -228,7 +228,7 @@ fn unit() -> Result<Counts> {
         "--locked",
         "--workspace",
         "--exclude",
-        "boot-tests",
+        "vm-tests",
         "--no-fail-fast",
     ]))?)
 }
@@ -272,14 +272,14 @@ fn loader() -> Result<Counts> {
 }
 
 fn differential() -> Result<Counts> {
-    let run = oracle::Differential::default();
-    let directory = oracle::workspace();
+    let run = differential::Differential::default();
+    let directory = differential::workspace();
     let cargo_there = |what: &str| {
         let mut command = cargo();
         command
             .current_dir(&directory)
             .args([what, "--locked", "--release"]);
-        command.arg("--target-dir").arg(oracle::target());
+        command.arg("--target-dir").arg(differential::target());
         command
     };
     let mut counts = harness(&mut cargo_there("test"))?;
@@ -288,7 +288,7 @@ fn differential() -> Result<Counts> {
         "--",
         "-Dwarnings",
     ]))?);
-    let mut compare = |other: Other| match oracle::differential(&run, &other) {
+    let mut compare = |other: Other| match differential::compare(&run, &other) {
         Ok(()) => counts.passed += 1,
         Err(error) => {
             println!("differential: {error:#}");
@@ -297,7 +297,7 @@ fn differential() -> Result<Counts> {
     };
     compare(Other::WasmiWasi);
     compare(Other::Vm(image::build_launcher()?));
-    match oracle::python() {
+    match differential::python() {
         Ok(python) => compare(Other::Wasmtime(python)),
         Err(error) => {
             println!("SKIP: differential test against wasmtime NOT RUN: it cannot be installed: {error:#}");
@@ -308,7 +308,7 @@ fn differential() -> Result<Counts> {
 }
 
 fn fuzz() -> Result<Counts> {
-    let directory = root().join("fuzz");
+    let directory = root().join("tests/fuzz");
     let mut counts =
         harness(
             cargo()
@@ -384,13 +384,20 @@ fn miri() -> Result<Counts> {
 
 fn deny() -> Result<Counts> {
     let mut counts = Counts::default();
-    for workspace in [".", "loader", "hermit-kernel", "guests", "oracle", "fuzz"] {
+    for workspace in [
+        ".",
+        "loader",
+        "hermit-kernel",
+        "guests",
+        "tests/differential",
+        "tests/fuzz",
+    ] {
         let manifest = root().join(workspace).join("Cargo.toml");
         counts.add(&check(
             cargo()
                 .args(["deny", "--locked"])
                 // libFuzzer is a feature.
-                .args((workspace == "fuzz").then_some("--all-features"))
+                .args((workspace == "tests/fuzz").then_some("--all-features"))
                 .arg("--manifest-path")
                 .arg(manifest)
                 .arg("--config")
@@ -418,18 +425,18 @@ fn conformance() -> Result<Counts> {
 
 /// The directory's tests, and the tutorial under wasmtime too, if that can be had.
 fn share() -> Result<Counts> {
-    let script = root().join("boot-tests/oracle/wasmtime_run.py");
-    let oracle = match oracle::python() {
+    let script = root().join("tests/vm/reference/wasmtime_run.py");
+    let reference = match differential::python() {
         Ok(python) => format!("{} {}", python.display(), script.display()),
         Err(error) => {
             println!("SKIP the tutorial under wasmtime: {error:#}");
             String::new()
         }
     };
-    in_vm_with(&["--test", "share"], &[("HERMIT_WASM_ORACLE", &oracle)])
+    in_vm_with(&["--test", "share"], &[("HERMIT_WASM_REFERENCE", &reference)])
 }
 
-/// Runs test programs of `boot-tests`, on each architecture, with the guests and the launcher that they need.
+/// Runs test programs of `tests/vm`, on each architecture, with the guests and the launcher that they need.
 fn in_vm(which: &[&str]) -> Result<Counts> {
     in_vm_with(which, &[])
 }
@@ -445,7 +452,7 @@ fn in_vm_with(which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
         let flags = std::env::var("HERMIT_WASM_RUN_FLAGS").unwrap_or_default();
         let counts = harness(
             cargo()
-                .args(["test", "--locked", "--package", "boot-tests"])
+                .args(["test", "--locked", "--package", "vm-tests"])
                 .args(which)
                 .envs(variables.iter().copied())
                 .env("HERMIT_WASM_BIN", &launcher)

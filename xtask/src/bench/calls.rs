@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::grouped;
-use crate::oracle;
+use crate::differential;
 use crate::toolchain::root;
 
 /// One row: what a round does, and what it does without the call.
@@ -162,7 +162,7 @@ pub(super) fn run_all() -> Result<()> {
         );
         return Ok(());
     }
-    let host = oracle::build()?.join("wasi-host");
+    let host = differential::build()?.join("wasi-host");
     let work = root().join("target/bench");
     fs::create_dir_all(&work)?;
     println!(

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use boot_tests::bytes::{Expected, Stdin};
 use serde::Deserialize;
+use vm_tests::bytes::{Expected, Stdin};
 
 use super::job::Outcome;
 use crate::toolchain::root;

