@@ -255,7 +255,7 @@ fn boot_info(firmware: &Firmware, image: &Image, place: Span, tables_end: u64, t
         None => place.end,
     };
     // The kernel demands that there be as much memory as lies between this and its image's end, and then some. It
-    // does not count that memory itself, so nothing is what it shall demand.
+    // does not count that memory itself: start the range at the image's end so that the requirement is zero.
     let first = align_up(image_end, LARGE_PAGE).unwrap_or(image_end);
     let last = match &firmware.device_tree {
         // All of it up to where it ends or something else begins.

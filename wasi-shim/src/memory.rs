@@ -115,7 +115,7 @@ impl<'a> GuestMemory<'a> {
         }
     }
 
-    /// `len` bytes at `start`. No byte at all may lie anywhere: nothing is dereferenced.
+    /// `len` bytes at `start`. An empty range is valid at any address: nothing is dereferenced.
     ///
     /// # Errors
     /// [`Trap::OutOfBounds`].
@@ -140,7 +140,7 @@ impl<'a> GuestMemory<'a> {
         Ok(self.bytes.get_mut(range).unwrap_or_default())
     }
 
-    /// Checks that an array of `count` values lies at `ptr`. An empty array may lie anywhere.
+    /// Checks that an array of `count` values lies at `ptr`. An empty array is valid at any address.
     ///
     /// # Errors
     /// [`Trap::Misaligned`], [`Trap::OutOfBounds`].

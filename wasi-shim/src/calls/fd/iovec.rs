@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Checks a list and every region it names before anything happens. The list may be as long as the guest's
-/// memory holds; nothing is allocated for it. A region of no bytes may lie anywhere.
+/// memory holds; nothing is allocated for it. An empty region is valid at any address.
 ///
 /// Returns what the regions add up to; fails with INVAL if that is more than the result, a u32, could tell
 /// (POSIX's answer).
@@ -29,7 +29,7 @@ pub(super) fn check(mem: &GuestMemory<'_>, iovs: Ptr<Iovec>, iovs_len: Size) -> 
 }
 
 /// Fails with INVAL if `total` bytes at `offset` reach beyond the largest offset that POSIX has, 2^63 - 1.
-/// (wasmtime's answer too; FBIG is for a file system that cannot hold so much.) No bytes may be anywhere.
+/// (wasmtime's answer too; FBIG is for a file system that cannot hold so much.) An empty range is valid at any offset.
 pub(super) fn check_end(offset: Filesize, total: Size) -> Result<(), Errno> {
     match offset.checked_add(u64::from(total)).map(i64::try_from) {
         _ if total == 0 => Ok(()),

@@ -4,11 +4,11 @@
 //! machine, a server of the tests' own elsewhere. The host's error numbers come through as WASI's.
 //!
 //! Names are looked up one by one, by `crate::path`, and what the server finds is never followed: a symbolic link
-//! is a node like others. The server is believed in what it says of its files, and in nothing else: replies of a
-//! wrong length or form are [`Errno::IO`].
+//! is a node like others. The client trusts the server's file contents and metadata and validates its framing: a
+//! reply of a wrong length or form is [`Errno::IO`].
 //!
-//! `file_system` is what the calls see, `session` one request and its reply, `nodes` what the server is to be told to forget, `listing` a directory's
-//! entries, `attr` attributes, `errno` errors.
+//! `file_system` is what the calls see, `session` one request and its reply, `nodes` what the server is to be told to
+//! forget, `listing` a directory's entries, `attr` attributes, `errno` errors.
 
 mod attr;
 mod errno;

@@ -84,7 +84,7 @@ fn the_buffer_may_end_with_memory() {
     bed.trap(|c, m| fd_readdir(c, m, 4, Ptr::new(SIZE - len + 1), len, 0, Ptr::new(USED)));
     bed.trap(|c, m| fd_readdir(c, m, 4, Ptr::new(BUF), len, 0, Ptr::new(SIZE - 3)));
     bed.trap(|c, m| fd_readdir(c, m, 4, Ptr::new(BUF), len, 0, Ptr::new(USED + 1)));
-    // No bytes may be anywhere.
+    // An empty range is valid anywhere.
     bed.ok(
         |c, m| fd_readdir(c, m, 4, Ptr::new(u32::MAX), 0, 0, Ptr::new(USED)),
         &[(USED, &le32(0))],

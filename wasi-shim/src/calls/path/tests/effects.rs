@@ -100,7 +100,7 @@ fn path_readlink_cuts_off_what_does_not_fit() {
             &[(100, expected), (32, &le32(used))],
         );
     }
-    // No bytes may be anywhere, and a buffer may end with memory.
+    // An empty range is valid at any address, and a buffer may end with memory.
     let mut bed = Bed::with_tree();
     let (p, len) = bed.path(PATH, "dang");
     bed.ok(
