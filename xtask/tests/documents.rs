@@ -1,5 +1,5 @@
-//! The documents hold together: every relative link names a file that exists, every anchor a heading, and prose is
-//! wrapped at 120 columns.
+//! The documents hold together: every relative link names a file that exists, every anchor a heading, the README leads
+//! to every page of `docs/`, and prose is wrapped at 120 columns.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,29 +8,54 @@ use std::path::{Component, Path, PathBuf};
 /// The widest line of prose. Tables and code may be wider.
 const WIDTH: usize = 120;
 
-#[test]
-fn links_lead_somewhere_and_lines_are_short() {
+/// Every document of the repository, by its path, and the repository's root.
+fn documents() -> (PathBuf, HashMap<PathBuf, Document>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("xtask lies in the repository");
     let mut files = Vec::new();
     find_documents(root, &mut files);
-    assert!(
-        files.iter().any(|file| file.ends_with("docs/wasi.md")),
-        "found no documents in {}",
-        root.display()
-    );
-    let documents: HashMap<PathBuf, Document> = files
-        .into_iter()
-        .map(|file| {
-            let text = fs::read_to_string(&file).expect("a document can be read");
-            (file, Document::parse(&text))
-        })
+    let documents = files.into_iter().map(|file| {
+        let text = fs::read_to_string(&file).expect("a document can be read");
+        (file, Document::parse(&text))
+    });
+    (root.to_path_buf(), documents.collect())
+}
+
+#[test]
+fn the_readme_leads_to_every_page_in_two_steps() {
+    let (root, documents) = documents();
+    let steps = |file: &Path| -> Vec<PathBuf> {
+        let links = documents.get(file).map(|document| document.links.as_slice());
+        let links = links.unwrap_or_default().iter();
+        links
+            .filter_map(|(_, link)| target(file, link))
+            .map(|(target, _)| target)
+            .collect()
+    };
+    let first = steps(&root.join("README.md"));
+    let second: Vec<PathBuf> = first.iter().flat_map(|file| steps(file)).collect();
+    let pages: Vec<&PathBuf> = documents
+        .keys()
+        .filter(|file| file.starts_with(root.join("docs")))
         .collect();
+    assert!(pages.len() > 5, "found no pages in {}", root.display());
+    for page in pages {
+        assert!(
+            first.contains(page) || second.contains(page),
+            "{} is more than two links away from the README",
+            page.display()
+        );
+    }
+}
+
+#[test]
+fn links_lead_somewhere_and_lines_are_short() {
+    let (root, documents) = documents();
     let mut faults: Vec<String> = documents
         .iter()
         .flat_map(|(file, document)| {
-            let shown = file.strip_prefix(root).unwrap_or(file).display().to_string();
+            let shown = file.strip_prefix(&root).unwrap_or(file).display().to_string();
             let wide = document
                 .wide
                 .iter()
@@ -48,17 +73,21 @@ fn links_lead_somewhere_and_lines_are_short() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// What is wrong with `link` in the document `file`; `None` if it leads somewhere or out of the repository.
-fn fault(file: &Path, link: &str, documents: &HashMap<PathBuf, Document>) -> Option<String> {
+/// The file that `link` in the document `file` names, and the anchor; `None` if it leads out of the repository.
+fn target<'a>(file: &Path, link: &'a str) -> Option<(PathBuf, &'a str)> {
     if link.contains("://") || link.starts_with("mailto:") {
         return None;
     }
     let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-    let target = if path.is_empty() {
-        file.to_path_buf()
-    } else {
-        flatten(&file.parent()?.join(path))
-    };
+    if path.is_empty() {
+        return Some((file.to_path_buf(), anchor));
+    }
+    Some((flatten(&file.parent()?.join(path)), anchor))
+}
+
+/// What is wrong with `link` in the document `file`; `None` if it leads somewhere or out of the repository.
+fn fault(file: &Path, link: &str, documents: &HashMap<PathBuf, Document>) -> Option<String> {
+    let (target, anchor) = target(file, link)?;
     if !target.exists() {
         return Some(format!("'{link}' names a file that does not exist"));
     }
