@@ -1,117 +1,112 @@
 //! Provides the bootable images that the launcher carries, as OUT_DIR/hermit-wasm-<arch>.img, and the application alone,
 //! which uhyve loads itself, as OUT_DIR/hermit-wasm-x86_64.elf.
 //!
-//! Taken from the directory that the variable HERMIT_WASM_IMAGES names (`<dir>/<arch>/hermit-wasm.img`, as
-//! `cargo xtask image` lays it out), or else built here by that same command, so that `cargo install --path launcher`
-//! alone gives a working program.
+//! It builds none: checking or linting the workspace must not compile kernels. It takes those that are there, in the
+//! directory that the variable HERMIT_WASM_IMAGES names, or else in the checkout's `target/images`, where `scripts/run`
+//! and `cargo xtask image` leave them. An image that is missing is an empty file: the launcher says so when it needs it.
+//! In release builds so is an image that other sources made; debug builds, which are for work on the launcher, take it.
 
 use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+// Shared with what makes the images.
+#[path = "../xtask/src/inputs.rs"]
+mod inputs;
 
 const IMAGES: &str = "HERMIT_WASM_IMAGES";
 
-/// The architectures; `src/arch.rs` describes them.
+/// The architectures.
 const ARCHES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
-
-/// What the images are made of: a change there makes a new image.
-const SOURCES: [&str; 8] = [
-    "kernel-app",
-    "wasi-shim",
-    "boot-protocol",
-    "loader",
-    "hermit-kernel",
-    "guests",
-    "xtask",
-    "Cargo.lock",
-];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed={IMAGES}");
+    println!("cargo::rerun-if-env-changed={}", inputs::LOG_LEVEL);
     println!("cargo::rerun-if-changed=build.rs");
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo has not set OUT_DIR")?);
-    let images = match env::var_os(IMAGES).filter(|value| !value.is_empty()) {
-        Some(directory) => PathBuf::from(directory),
-        None => build(&out)?,
+    let out = path("OUT_DIR")?;
+    let manifest = path("CARGO_MANIFEST_DIR")?;
+    let root = manifest.parent().ok_or("the launcher lies in no workspace")?;
+    let named = env::var_os(IMAGES).filter(|value| !value.is_empty());
+    let images = named
+        .clone()
+        .map_or_else(|| root.join("target/images"), PathBuf::from);
+    if named.is_some() && !images.is_dir() {
+        return Err(format!("{IMAGES} names {}, which is no directory", images.display()).into());
+    }
+    // Made here, if it can be, so that it can be watched: what does not exist counts as changed in every build.
+    if fs::create_dir_all(&images).is_ok() {
+        println!("cargo::rerun-if-changed={}", images.display());
+    }
+    // Images in a directory that was named are meant, whatever they were made of.
+    let wanted = if named.is_none() && env::var("PROFILE").as_deref() == Ok("release") {
+        for source in inputs::SOURCES {
+            watch(&root.join(source));
+        }
+        Some(inputs::fingerprint(root).map_err(|error| format!("cannot read the images' sources: {error}"))?)
+    } else {
+        None
     };
-    let images_of = |arch: &str| {
-        (
-            images.join(arch).join("hermit-wasm.img"),
-            format!("hermit-wasm-{arch}.img"),
-        )
-    };
-    let application = (
-        images.join("x86_64").join("hermit-wasm"),
-        "hermit-wasm-x86_64.elf".to_string(),
-    );
-    for (image, kept) in ARCHES.into_iter().map(images_of).chain([application]) {
-        println!("cargo::rerun-if-changed={}", image.display());
-        fs::copy(&image, out.join(kept)).map_err(|error| {
-            format!(
-                "cannot copy the image {}: {error}; `cargo xtask image` makes it",
-                image.display()
-            )
-        })?;
+    let mut taken = 0;
+    for arch in ARCHES {
+        taken += usize::from(take(arch, &images.join(arch), wanted.as_deref(), &out)?);
+    }
+    if taken == 0 {
+        println!(
+            "cargo::warning=hermit-wasm is built WITHOUT an image and will run nothing: none lies in {}. \
+             Run `cargo xtask image --arch {}` (or `scripts/run`) first, then build or install again.",
+            images.display(),
+            env::var("CARGO_CFG_TARGET_ARCH")?
+        );
     }
     Ok(())
 }
 
-/// Builds the images and returns the directory with the images.
-fn build(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let manifest =
-        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo has not set CARGO_MANIFEST_DIR")?);
-    let root = manifest.parent().ok_or("the launcher lies in no workspace")?;
-    for source in SOURCES {
-        watch(&root.join(source))?;
+/// Takes the image of an architecture, and what else is of use, from the directory `from`; whether it could.
+fn take(arch: &str, from: &Path, wanted: Option<&str>, out: &Path) -> Result<bool, Box<dyn Error>> {
+    let there = from.join("hermit-wasm.img").is_file();
+    let made_from = fs::read_to_string(from.join(inputs::MADE_FROM)).unwrap_or_default();
+    let fresh = wanted.is_none_or(|wanted| wanted == made_from);
+    if there && !fresh {
+        println!(
+            "cargo::warning=hermit-wasm is built WITHOUT an image for {arch}: the one in {} was made of other sources. \
+             Run `cargo xtask image --arch {arch}` first, then build or install again.",
+            from.display()
+        );
     }
-    let images = out.join("images");
-    let mut command = Command::new(env::var_os("CARGO").ok_or("cargo has not set CARGO")?);
-    command
-        .current_dir(root)
-        .args(["run", "--locked", "--package", "xtask", "--", "image", "--out"])
-        .arg(&images)
-        // The cargo that runs this script holds the lock of its own target directory until the script ends.
-        .env("CARGO_TARGET_DIR", root.join("target").join("xtask"));
-    // Settings for the crate that is being built here, which are wrong for the ones built there.
-    for variable in [
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-        "CARGO_BUILD_RUSTFLAGS",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "CLIPPY_ARGS",
-        "RUSTC",
-        "RUSTDOC",
-    ] {
-        command.env_remove(variable);
+    let mut files = vec![("hermit-wasm.img", format!("hermit-wasm-{arch}.img"))];
+    if arch == "x86_64" {
+        files.push(("hermit-wasm", format!("hermit-wasm-{arch}.elf")));
     }
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot start {command:?}: {error}"))?;
-    if !status.success() {
-        return Err(format!(
-            "building the image failed ({status}): {command:?}\n\
-             What went wrong is written above. `scripts/setup` installs what the build needs; \
-             with {IMAGES}=DIR an image that is already built is used."
-        )
-        .into());
+    for (file, kept) in files {
+        let (file, kept) = (from.join(file), out.join(kept));
+        if there && fresh {
+            fs::copy(&file, kept).map_err(|error| format!("{}: {error}", file.display()))?;
+        } else {
+            fs::write(kept, [])?;
+        }
     }
-    Ok(images)
+    Ok(there && fresh)
+}
+
+/// A path that cargo hands over.
+fn path(variable: &str) -> Result<PathBuf, Box<dyn Error>> {
+    Ok(env::var_os(variable)
+        .ok_or_else(|| format!("cargo has not set {variable}"))?
+        .into())
 }
 
 /// Runs this script again when something in `source` changes: all of it, but not what is built there.
-fn watch(source: &Path) -> Result<(), Box<dyn Error>> {
+fn watch(source: &Path) {
     if !source.join("target").exists() {
-        println!("cargo::rerun-if-changed={}", source.display());
-        return Ok(());
+        if source.exists() {
+            println!("cargo::rerun-if-changed={}", source.display());
+        }
+        return;
     }
-    for entry in fs::read_dir(source)? {
-        let entry = entry?;
+    for entry in fs::read_dir(source).into_iter().flatten().flatten() {
         if entry.file_name() != "target" {
             println!("cargo::rerun-if-changed={}", entry.path().display());
         }
     }
-    Ok(())
 }

@@ -102,6 +102,9 @@ pub(crate) fn run(run: &Run) -> Result<Outcome, Failure> {
     let deadline = run.timeout.and_then(|timeout| start.checked_add(timeout));
 
     let machine = run.machine()?;
+    if let Some(why) = image::missing(run.arch) {
+        return Err(Failure::machine(why));
+    }
     let directories = run.directories.directories()?;
     let boot_line = boot_line(run, &directories)?;
     let module = run.module().map(module::open).transpose()?;

@@ -29,6 +29,17 @@ impl Arch {
         }
     }
 
+    /// This machine's, if it is one of them; else the first, which QEMU translates.
+    pub(crate) const fn host() -> Self {
+        if cfg!(target_arch = "aarch64") {
+            Self::Aarch64
+        } else if cfg!(target_arch = "riscv64") {
+            Self::Riscv64
+        } else {
+            Self::X86_64
+        }
+    }
+
     /// The kernel's target: soft-float, without an operating system. On riscv64 there is none that is soft-float;
     /// the kernel saves the floating-point registers there.
     pub(crate) fn kernel_target(self) -> &'static str {
@@ -63,11 +74,14 @@ impl Arch {
     /// loads of a byte, which is most of what an interpreter does. Kernel and loader allow them (SCTLR_EL1.A is 0).
     /// riscv64: the same, without a flag of the target that says so. Processors may leave unaligned accesses to the
     /// firmware, which is slow but right; QEMU does them.
+    ///
+    /// rustc warns of both, for each crate and again whenever cargo repeats what it said; and nothing but silence for all
+    /// warnings silences that. The x86_64 build shows those of our own code, and clippy denies them on every architecture.
     pub(crate) fn app_flags(self) -> &'static str {
         match self {
             Self::X86_64 => "",
-            Self::Aarch64 => "-Ctarget-feature=-strict-align",
-            Self::Riscv64 => "-Ctarget-feature=+unaligned-scalar-mem",
+            Self::Aarch64 => "-Ctarget-feature=-strict-align -Awarnings",
+            Self::Riscv64 => "-Ctarget-feature=+unaligned-scalar-mem -Awarnings",
         }
     }
 

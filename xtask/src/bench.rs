@@ -60,7 +60,7 @@ pub(crate) fn run_all(only: Option<What>) -> Result<()> {
 
 /// Runs each measurement in a virtual machine and prints its row.
 fn boot() -> Result<()> {
-    let launcher = image::build_launcher()?;
+    let launcher = image::build_launcher(&Arch::ALL)?;
     let work = root().join("target/bench");
     fs::create_dir_all(&work)?;
     let plugin = work.join("icount.so");

@@ -59,16 +59,10 @@ pub(crate) fn target() -> PathBuf {
 /// Builds its programs; gives the directory that they are in.
 pub(crate) fn build() -> Result<PathBuf> {
     compile(
+        "our WASI and wasmi_wasi for the host",
         cargo()
             .current_dir(workspace())
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--release",
-                "--bins",
-                "--target-dir",
-            ])
+            .args(["build", "--locked", "--release", "--bins", "--target-dir"])
             .arg(target()),
     )?;
     Ok(target().join("release"))

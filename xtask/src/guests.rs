@@ -185,7 +185,6 @@ fn cargo_build(root: &Path, what: &[&str]) -> Result<PathBuf> {
     command
         .args([
             "build",
-            "--quiet",
             "--locked",
             "--release",
             "--target",
@@ -199,7 +198,7 @@ fn cargo_build(root: &Path, what: &[&str]) -> Result<PathBuf> {
     if !sysroot()?.join("lib/rustlib").join(TARGET).join("lib").exists() {
         build_std(&mut command)?;
     }
-    compile(&mut command)?;
+    compile("guests in Rust", &mut command)?;
     Ok(target_dir.join(TARGET).join("release"))
 }
 

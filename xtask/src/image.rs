@@ -7,40 +7,77 @@ use anyhow::{Context as _, Result};
 
 use crate::arch::Arch;
 use crate::toolchain::{BUILD_STD, cargo, compile, root, run, tool};
-use crate::{guests, kernel};
+use crate::{guests, inputs, kernel};
+
+/// The profile of cargo's that the application is built with.
+pub(crate) const PROFILE: &str = "image";
 
 /// Builds everything for `arch` into `out`/<arch>/: `hermit-wasm` (the application), `hermit-loader`, and
-/// `hermit-wasm.img` (both in one file).
+/// `hermit-wasm.img` (both in one file); and `made-from`, the fingerprint of what they were made of. Does nothing if that
+/// says that they are of the present sources.
 pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
     let directory = out.join(arch.name());
+    let made_from = directory.join(inputs::MADE_FROM);
+    // Taken first: what changes while this builds must be built again.
+    let present = inputs::fingerprint(&root()).context("cannot read the image's sources")?;
+    let app = directory.join("hermit-wasm");
+    let loader = directory.join("hermit-loader");
+    let image = directory.join("hermit-wasm.img");
+    let there = [&app, &loader, &image].iter().all(|file| file.is_file());
+    if there && fs::read_to_string(&made_from).is_ok_and(|made| made == present) {
+        return Ok(());
+    }
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    remove(&made_from)?;
 
     let embedded = guests::build_embedded(&root())?;
     let object = kernel::build(arch)?;
-    let app = strip(&build_app(arch, &object, &embedded)?)?;
-    let app_copy = directory.join("hermit-wasm");
-    copy_if_changed(&app, &app_copy)?;
-
-    copy_if_changed(&build_loader(arch, None)?, &directory.join("hermit-loader"))?;
-    copy_if_changed(
-        &build_loader(arch, Some(&app_copy))?,
-        &directory.join("hermit-wasm.img"),
-    )
+    copy_if_changed(&strip(&build_app(arch, &object, &embedded)?)?, &app)?;
+    copy_if_changed(&build_loader(arch, None)?, &loader)?;
+    copy_if_changed(&build_loader(arch, Some(&app))?, &image)?;
+    fs::write(&made_from, present).with_context(|| format!("cannot write {}", made_from.display()))
 }
 
-/// Builds the launcher with an image of each architecture inside; returns its path.
-pub(crate) fn build_launcher() -> Result<PathBuf> {
+/// Builds the launcher with the images of `arches` inside, and with others that are there; returns its path.
+pub(crate) fn build_launcher(arches: &[Arch]) -> Result<PathBuf> {
     let out = default_out();
-    for arch in Arch::ALL {
-        build(arch, &out)?;
+    for arch in arches {
+        build(*arch, &out)?;
     }
+    forget_stale(&out)?;
     compile(
+        "the launcher",
         cargo()
             .args(["build", "--locked", "--release", "--package", "hermit-wasm"])
             .env("CARGO_TARGET_DIR", root().join("target"))
-            .env("HERMIT_WASM_IMAGES", &out),
+            // It finds the images just built by itself.
+            .env_remove("HERMIT_WASM_IMAGES"),
     )?;
     Ok(root().join("target/release/hermit-wasm"))
+}
+
+/// Removes images that other sources made: the launcher would leave them out, and complain.
+fn forget_stale(out: &Path) -> Result<()> {
+    let present = inputs::fingerprint(&root()).context("cannot read the images' sources")?;
+    for arch in Arch::ALL {
+        let directory = out.join(arch.name());
+        let made = fs::read_to_string(directory.join(inputs::MADE_FROM)).unwrap_or_default();
+        if directory.exists() && made != present {
+            fs::remove_dir_all(&directory)
+                .with_context(|| format!("cannot remove {}", directory.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file that may be there.
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The directory in which images lie unless another is named.
@@ -53,7 +90,8 @@ pub(crate) fn app_with_symbols(arch: Arch) -> PathBuf {
     root()
         .join("target/app")
         .join(arch.app_target())
-        .join("release/kernel-app")
+        .join(PROFILE)
+        .join("kernel-app")
 }
 
 /// Makes a copy of the application without symbols.
@@ -69,11 +107,13 @@ fn strip(app: &Path) -> Result<PathBuf> {
 fn build_app(arch: Arch, object: &Path, embedded: &Path) -> Result<PathBuf> {
     let target_dir = root().join("target/app");
     compile(
+        &format!("kernel and interpreter in one for {}", arch.name()),
         cargo()
             .args([
                 "build",
                 "--locked",
-                "--release",
+                "--profile",
+                PROFILE,
                 "--package",
                 "kernel-app",
                 "--bin",
@@ -84,7 +124,7 @@ fn build_app(arch: Arch, object: &Path, embedded: &Path) -> Result<PathBuf> {
             .env("CARGO_TARGET_DIR", &target_dir)
             .env("RUSTFLAGS", arch.app_flags())
             // For `tail_calls`; the image gets a copy without.
-            .env("CARGO_PROFILE_RELEASE_STRIP", "none")
+            .env("CARGO_PROFILE_IMAGE_STRIP", "none")
             .env("HERMIT_WASM_KERNEL", object)
             .env("HERMIT_WASM_EMBEDDED", embedded),
     )?;
@@ -109,7 +149,8 @@ fn build_loader(arch: Arch, app: Option<&Path>) -> Result<PathBuf> {
     if let Some(app) = app {
         loader.env("HERMIT_WASM_APP", app);
     }
-    compile(&mut loader)?;
+    let what = if app.is_some() { "the image" } else { "the loader" };
+    compile(&format!("{what} for {}", arch.name()), &mut loader)?;
     let elf = target_dir
         .join(arch.kernel_target())
         .join("release/hermit-loader");
@@ -130,4 +171,70 @@ fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
         return Ok(());
     }
     fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toolchain::output;
+
+    #[test]
+    fn what_the_image_depends_on_is_among_its_sources() {
+        let mut seen = Vec::new();
+        for (directory, package) in [
+            ("", "kernel-app"),
+            ("loader", "hermit-wasm-loader"),
+            ("guests", "guests"),
+        ] {
+            let tree = output(
+                cargo()
+                    .current_dir(root().join(directory))
+                    .args(["tree", "--locked", "--target", "all", "--edges", "normal,build"])
+                    .args(["--prefix", "none", "--package", package]),
+            )
+            .unwrap();
+            // `name v0.1.0 (/path)`, for those that come from no registry.
+            let paths = tree
+                .lines()
+                .filter_map(|line| line.split_once(" (/")?.1.split(')').next());
+            seen.extend(paths.map(|path| PathBuf::from(format!("/{path}"))));
+        }
+        assert!(seen.contains(&root().join("wasi-shim")), "{seen:?}");
+        for path in seen {
+            let relative = path.strip_prefix(root()).unwrap();
+            assert!(
+                inputs::SOURCES.iter().any(|source| relative.starts_with(source)),
+                "{} is not in xtask/src/inputs.rs",
+                relative.display()
+            );
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_tells_every_change() {
+        let folder = std::env::temp_dir().join(format!("hermit-wasm-inputs-{}", std::process::id()));
+        let source = folder.join("wasi-shim/src");
+        fs::create_dir_all(&source).unwrap();
+        let mut known = vec![inputs::fingerprint(&folder).unwrap()];
+        let mut changed = |what: &str| {
+            let now = inputs::fingerprint(&folder).unwrap();
+            assert!(!known.contains(&now), "{what}");
+            known.push(now);
+        };
+        fs::write(source.join("a.rs"), "xy").unwrap();
+        changed("a new file");
+        fs::write(source.join("a.rs"), "xz").unwrap();
+        changed("other contents");
+        fs::rename(source.join("a.rs"), source.join("b.rs")).unwrap();
+        changed("another name");
+        fs::write(source.join("c.rs"), "").unwrap();
+        changed("an empty file");
+        fs::create_dir_all(folder.join("wasi-shim/target")).unwrap();
+        fs::write(folder.join("wasi-shim/target/built"), "x").unwrap();
+        fs::write(source.join(".b.rs.swp"), "x").unwrap();
+        fs::create_dir_all(folder.join("docs")).unwrap();
+        fs::write(folder.join("docs/a.md"), "x").unwrap();
+        assert_eq!(known.last(), Some(&inputs::fingerprint(&folder).unwrap()));
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

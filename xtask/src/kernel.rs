@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::arch::Arch;
-use crate::toolchain::{BUILD_STD, cargo, compile, output, root, run, tool};
+use crate::toolchain::{BUILD_STD, cargo, compile, output, root, run, step, tool};
 
 const CRATE: &str = "hermit-kernel";
 
@@ -29,7 +29,7 @@ pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
             "RUSTFLAGS",
             format!("-Zmutable-noalias=no -Awarnings{}", arch.kernel_flags()),
         );
-    compile(&mut kernel)?;
+    compile(&format!("the Hermit kernel for {}", arch.name()), &mut kernel)?;
 
     let library = work
         .join("build")
@@ -108,10 +108,12 @@ fn prepare_source(work: &Path) -> Result<PathBuf> {
         return Ok(workspace);
     }
 
-    eprintln!("xtask: fetching {CRATE} {}", pin.version);
-    run(cargo()
-        .args(["fetch", "--locked", "--manifest-path"])
-        .arg(pins.join("Cargo.toml")))?;
+    step(&format!("fetching and patching {CRATE} {}", pin.version));
+    output(
+        cargo()
+            .args(["fetch", "--quiet", "--locked", "--manifest-path"])
+            .arg(pins.join("Cargo.toml")),
+    )?;
     let archive = downloaded_crate(&pin)?;
 
     if workspace.exists() {
@@ -126,10 +128,6 @@ fn prepare_source(work: &Path) -> Result<PathBuf> {
     fs::remove_file(source.join("rust-toolchain.toml")).ok();
 
     for patch in &patches {
-        eprintln!(
-            "xtask: applying {}",
-            patch.file_name().unwrap_or_default().to_string_lossy()
-        );
         run(Command::new("git")
             .args(["apply", "--whitespace=nowarn"])
             .arg(patch)

@@ -7,6 +7,7 @@ mod fuzz;
 mod guests;
 mod harness;
 mod image;
+mod inputs;
 mod kernel;
 mod miri;
 mod nested;
@@ -47,8 +48,12 @@ enum Step {
     },
     /// Build the guest programs into target/guests.
     Guests,
-    /// Build the launcher with the images inside: target/release/hermit-wasm.
-    Launcher,
+    /// Build the launcher with images inside: target/release/hermit-wasm.
+    Launcher {
+        /// Architectures to build images for first; default: this host's. Others that are up to date go in too.
+        #[arg(long, value_enum)]
+        arch: Vec<Arch>,
+    },
     /// Measure and print tables.
     Bench {
         /// Only this; default: all.
@@ -93,13 +98,19 @@ fn main() -> Result<()> {
                 image::build(arch, &out)?;
             }
         }
-        Step::Launcher => {
-            image::build_launcher()?;
+        Step::Launcher { mut arch } => {
+            if arch.is_empty() {
+                arch.push(Arch::host());
+            }
+            image::build_launcher(&arch)?;
         }
         Step::Differential(run) => {
             differential::compare(&run, &differential::Other::Wasmtime(differential::python()?))?;
             differential::compare(&run, &differential::Other::WasmiWasi)?;
-            differential::compare(&run, &differential::Other::Vm(image::build_launcher()?))?;
+            differential::compare(
+                &run,
+                &differential::Other::Vm(image::build_launcher(&[Arch::host()])?),
+            )?;
         }
         Step::Bench { only } => bench::run_all(only)?,
         Step::Nested { only } => test::report_nested(&only)?,

@@ -204,7 +204,8 @@ fn clippy_vm() -> Result<Counts> {
                 .args([
                     "clippy",
                     "--locked",
-                    "--release",
+                    "--profile",
+                    image::PROFILE,
                     "--package",
                     "kernel-app",
                     "--target",
@@ -296,7 +297,7 @@ fn differential() -> Result<Counts> {
         }
     };
     compare(Other::WasmiWasi);
-    compare(Other::Vm(image::build_launcher()?));
+    compare(Other::Vm(image::build_launcher(&[Arch::host()])?));
     match differential::python() {
         Ok(python) => compare(Other::Wasmtime(python)),
         Err(error) => {
@@ -445,7 +446,7 @@ fn in_vm(which: &[&str]) -> Result<Counts> {
 fn in_vm_with(which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
     let guests_out = root().join("target/guests");
     guests::build(&root(), &guests_out)?;
-    let launcher = image::build_launcher()?;
+    let launcher = image::build_launcher(&Arch::ALL)?;
     let mut total = Counts::default();
     for arch in Arch::ALL {
         println!("\n--- {}", arch.name());

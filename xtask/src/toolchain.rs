@@ -21,7 +21,11 @@ pub(crate) fn cargo() -> Command {
 /// A program that builds, started at the top of the repository.
 pub(crate) fn shielded(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env("RUSTC_BOOTSTRAP", "1").current_dir(root());
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        // The standard library's own source is said to be incompatible with the future, in each build from source.
+        .env("CARGO_FUTURE_INCOMPAT_REPORT_FREQUENCY", "never")
+        .current_dir(root());
     // What this very process was built with must not reach the builds that it starts.
     for variable in [
         "RUSTFLAGS",
@@ -84,18 +88,26 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a cargo build: shows what it compiles, and nothing when there was nothing to do.
-pub(crate) fn compile(command: &mut Command) -> Result<()> {
+/// Runs a cargo build: one line that says `what` is built, if there is something to build; and whatever else cargo says
+/// that is not progress. A quiet cargo would hide how long it will take, a talkative one what matters.
+pub(crate) fn compile(what: &str, command: &mut Command) -> Result<()> {
     let shown = describe(command);
     let mut child = command
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start: {shown}"))?;
     let messages = child.stderr.take().context("no messages")?;
-    for line in BufReader::new(messages).lines() {
+    let mut said = false;
+    for line in BufReader::new(messages).split(b'\n') {
         let line = line?;
-        if !line.trim_start().starts_with("Finished ") {
-            eprintln!("{line}");
+        let line = String::from_utf8_lossy(&line);
+        match progress(&line) {
+            Some(Progress::Work) if !said => {
+                step(&format!("building {what}"));
+                said = true;
+            }
+            Some(_) => {}
+            None => eprintln!("{line}"),
         }
     }
     let status = child.wait()?;
@@ -103,6 +115,30 @@ pub(crate) fn compile(command: &mut Command) -> Result<()> {
         bail!("failed ({status}): {shown}");
     }
     Ok(())
+}
+
+/// Tells people which step begins.
+pub(crate) fn step(what: &str) {
+    eprintln!("hermit-wasm: {what}");
+}
+
+/// What a line of cargo's is, if it is about its progress.
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    /// Something is fetched or compiled.
+    Work,
+    /// Nothing is to be done, or is done.
+    Idle,
+}
+
+/// Reads a line of cargo's: its verbs are right-aligned.
+fn progress(line: &str) -> Option<Progress> {
+    let verb = line.trim_start().split(' ').next()?;
+    match verb {
+        "Compiling" | "Downloading" | "Updating" => Some(Progress::Work),
+        "Blocking" | "Downloaded" | "Finished" | "Fresh" | "Locking" | "" => Some(Progress::Idle),
+        _ => None,
+    }
 }
 
 /// Runs `command` and returns its standard output.
@@ -140,4 +176,25 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .chain([Path::new("/usr/libexec").into()])
         .map(|directory| directory.join(name))
         .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargos_progress_is_told_from_what_matters() {
+        for (line, expected) in [
+            ("   Compiling wasmi v2.0.0", Some(Progress::Work)),
+            (" Downloading crates ...", Some(Progress::Work)),
+            ("  Downloaded wasmi v2.0.0", Some(Progress::Idle)),
+            ("    Finished `release` profile", Some(Progress::Idle)),
+            ("", Some(Progress::Idle)),
+            ("warning: unused variable: `x`", None),
+            ("error[E0425]: cannot find value", None),
+            (" --> src/main.rs:1:1", None),
+        ] {
+            assert_eq!(progress(line), expected, "{line:?}");
+        }
+    }
 }

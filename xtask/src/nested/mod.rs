@@ -62,7 +62,7 @@ pub(crate) fn run(only: &[String]) -> Result<Counts> {
     let guests_out = root().join("target/guests");
     guests::build(&root(), &guests_out)?;
     let tools = Tools {
-        launcher: image::build_launcher()?,
+        launcher: image::build_launcher(&[Arch::X86_64])?,
         uhyve,
         qemu,
     };
