@@ -11,6 +11,8 @@ mod inputs;
 mod kernel;
 mod miri;
 mod nested;
+#[cfg(test)]
+mod setup_tests;
 mod tail_calls;
 mod test;
 mod toolchain;
