@@ -106,13 +106,15 @@ fn program(binaries: &Path, target: &Target) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs each target for a fixed number of inputs that a fixed seed makes: the same ones every time.
+/// Replays each target's seeds, whole, and runs it for a fixed number of inputs that a fixed seed makes: the same ones
+/// every time.
 pub(crate) fn short() -> Result<Vec<(&'static str, Result<()>)>> {
     targets()?;
     let binaries = build("none", None)?;
     let kept = root().join("target/fuzz/kept");
     let mut results = Vec::new();
     for target in &TARGETS {
+        results.push((target.name, replay(&binaries, target)));
         let mut command = program(&binaries, target)?;
         // What is found goes to the first directory, which is empty, or the next run would be another.
         if kept.exists() {
@@ -126,6 +128,35 @@ pub(crate) fn short() -> Result<Vec<(&'static str, Result<()>)>> {
         results.push((target.name, quiet(target, &mut command)));
     }
     Ok(results)
+}
+
+/// Runs a target on each of its seeds, among them each input that once found something.
+fn replay(binaries: &Path, target: &Target) -> Result<()> {
+    let directory = root().join("tests/fuzz/seeds").join(target.name);
+    let seeds = directory
+        .read_dir()
+        .with_context(|| format!("cannot list {}", directory.display()))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    if seeds.is_empty() {
+        bail!("{} is empty", directory.display());
+    }
+    // Files instead of directories: each is run once, in its whole length.
+    let output = Command::new(binaries.join(target.name))
+        .args(&seeds)
+        .output()
+        .context("cannot start it")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let executed = text.lines().filter(|line| line.starts_with("Executed ")).count();
+    if !output.status.success() || executed != seeds.len() {
+        bail!(
+            "{} seeds, {executed} of them executed, {}\n{text}",
+            seeds.len(),
+            output.status
+        );
+    }
+    println!("{:12} {executed:6} seeds", target.name);
+    Ok(())
 }
 
 /// Runs a target and shows what it printed only if it failed: libFuzzer prints a line for each input it keeps.

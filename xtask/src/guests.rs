@@ -20,6 +20,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use vm_tests::bytes::parse_hex;
 use vm_tests::manifest::Manifest;
 
+use crate::image;
 use crate::toolchain::{cargo, compile, output, run, sysroot};
 
 /// The target of the guests in Rust.
@@ -56,6 +57,7 @@ const CUT: [(&str, &str, Keep); 2] = [
 /// # Errors
 /// If a guest cannot be built, two have the same name, one is run by no test, or a test's guest doesn't exist.
 pub(crate) fn build(root: &Path, out: &Path) -> Result<()> {
+    let _lock = image::lock()?;
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let mut built = Built {
         out,

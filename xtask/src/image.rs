@@ -23,6 +23,7 @@ pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
     let app = directory.join("hermit-wasm");
     let loader = directory.join("hermit-loader");
     let image = directory.join("hermit-wasm.img");
+    let _lock = lock()?;
     let there = [&app, &loader, &image].iter().all(|file| file.is_file());
     if there && fs::read_to_string(&made_from).is_ok_and(|made| made == present) {
         return Ok(());
@@ -54,6 +55,16 @@ pub(crate) fn build_launcher(arches: &[Arch]) -> Result<PathBuf> {
             .env_remove("HERMIT_WASM_IMAGES"),
     )?;
     Ok(root().join("target/release/hermit-wasm"))
+}
+
+/// Waits until no other process builds images or guests; none does until the result is dropped.
+pub(crate) fn lock() -> Result<fs::File> {
+    let path = root().join("target/xtask.lock");
+    fs::create_dir_all(root().join("target"))?;
+    let file = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
 }
 
 /// Removes images that other sources made: the launcher would leave them out, and complain.

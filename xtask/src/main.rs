@@ -2,10 +2,10 @@
 
 mod arch;
 mod bench;
+mod ci;
 mod differential;
 mod fuzz;
 mod guests;
-mod harness;
 mod image;
 mod inputs;
 mod kernel;
@@ -14,7 +14,6 @@ mod nested;
 #[cfg(test)]
 mod setup_tests;
 mod tail_calls;
-mod test;
 mod toolchain;
 
 use std::path::PathBuf;
@@ -77,13 +76,24 @@ enum Step {
         #[arg(long, requires = "target")]
         seconds: Option<u64>,
     },
-    /// Run the tests; ends with a summary.
+    /// Run the tests, by the programs in ci/, two at a time; ends with a summary.
     Test {
-        /// Only these steps.
-        steps: Vec<String>,
-        /// Name the steps.
+        /// Only these jobs and steps, one after the other.
+        only: Vec<String>,
+        /// The architecture of the machines; default: all. Only with names of jobs or steps.
+        #[arg(long, value_enum, requires = "only")]
+        arch: Option<Arch>,
+        /// Name the jobs and steps.
         #[arg(long)]
         list: bool,
+    },
+    /// Run one job of the tests, as the programs in ci/ do.
+    Ci {
+        /// The job; `cargo xtask test --list` names them.
+        job: String,
+        /// The architecture of the machines; default: all.
+        #[arg(long, value_enum)]
+        arch: Option<Arch>,
     },
 }
 
@@ -115,7 +125,7 @@ fn main() -> Result<()> {
             )?;
         }
         Step::Bench { only } => bench::run_all(only)?,
-        Step::Nested { only } => test::report_nested(&only)?,
+        Step::Nested { only } => ci::report_nested(&only)?,
         Step::Fuzz { target: None, .. } => {
             for (target, result) in fuzz::short()? {
                 result.with_context(|| target)?;
@@ -125,8 +135,9 @@ fn main() -> Result<()> {
             target: Some(target),
             seconds,
         } => fuzz::long(&target, seconds)?,
-        Step::Test { list: true, .. } => test::list(),
-        Step::Test { steps, .. } => test::run(&steps)?,
+        Step::Test { list: true, .. } => ci::list(),
+        Step::Test { only, arch, .. } => ci::test(&only, &arches(arch))?,
+        Step::Ci { job, arch } => ci::job(&job, &arches(arch))?,
         Step::Guests => {
             guests::build(&toolchain::root(), &toolchain::root().join("target/guests"))?;
         }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::arch::Arch;
-use crate::harness::Counts;
+use crate::ci::harness::Counts;
 use crate::toolchain::{find, root};
 use crate::{guests, image};
 

@@ -26,6 +26,14 @@ impl Counts {
         by_arch: Vec::new(),
     };
 
+    /// A step that could not be done.
+    pub(crate) const FAILED: Self = Self {
+        passed: 0,
+        failed: 1,
+        skipped: 0,
+        by_arch: Vec::new(),
+    };
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.passed += other.passed;
         self.failed += other.failed;
@@ -53,11 +61,11 @@ impl Counts {
             return;
         }
         println!(
-            "\n{:11} {:>7} {:>7} {:>8}",
+            "\n{:12} {:>7} {:>7} {:>8}",
             "in machines", "passed", "failed", "skipped"
         );
         for (arch, [passed, failed, skipped]) in &self.by_arch {
-            println!("{:11} {passed:7} {failed:7} {skipped:8}", arch.name());
+            println!("{:12} {passed:7} {failed:7} {skipped:8}", arch.name());
         }
     }
 }

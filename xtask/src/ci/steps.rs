@@ -1,0 +1,335 @@
+//! What each step does: the commands that it runs, and how it counts what they say.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::harness::{Counts, check, harness};
+use crate::arch::Arch;
+use crate::differential::{self, Other};
+use crate::toolchain::{BUILD_STD, cargo, find, root};
+use crate::{fuzz as targets, guests, image, miri as interpreter, tail_calls as handlers};
+
+/// The workspaces besides the main one that hold our own Rust for the host.
+const WORKSPACES: [&str; 4] = ["loader", "guests", "tests/differential", "tests/fuzz"];
+
+pub(super) fn fmt(_: &[Arch]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for workspace in ["."].iter().chain(&WORKSPACES) {
+        counts.add(&check(
+            cargo()
+                .args(["fmt", "--all", "--check"])
+                .current_dir(root().join(workspace)),
+        )?);
+    }
+    Ok(counts)
+}
+
+pub(super) fn scripts(_: &[Arch]) -> Result<Counts> {
+    if find("shellcheck").is_none() {
+        println!("SKIP: scripts NOT CHECKED: shellcheck is not here; `scripts/setup` installs it");
+        return Ok(Counts {
+            skipped: 1,
+            ..Counts::default()
+        });
+    }
+    let mut command = Command::new("shellcheck");
+    command
+        .current_dir(root())
+        .arg("--external-sources")
+        .arg(".ci/run");
+    for directory in ["ci", "scripts", "scripts/lib"] {
+        for entry in root().join(directory).read_dir()? {
+            let path = entry?.path();
+            if path.is_file() {
+                command.arg(path);
+            }
+        }
+    }
+    check(&mut command)
+}
+
+/// Workspaces by their folders, with what there is to look at in each.
+pub(super) fn clippy(_: &[Arch]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for (workspace, what) in [
+        (".", ["--workspace", "--all-targets"].as_slice()),
+        ("loader", &["--lib", "--tests"]),
+        ("tests/differential", &["--release", "--all-targets"]),
+        ("tests/fuzz", &["--all-targets", "--all-features"]),
+    ] {
+        let mut command = cargo();
+        command
+            .current_dir(root().join(workspace))
+            .args(["clippy", "--locked"])
+            .args(what)
+            .args(["--", "-Dwarnings"]);
+        if workspace == "tests/differential" {
+            command.env("CARGO_TARGET_DIR", differential::target());
+        }
+        counts.add(&check(&mut command)?);
+    }
+    Ok(counts)
+}
+
+/// The application and the loader, for all architectures at once; flags for code generation make no difference here.
+pub(super) fn clippy_vm(_: &[Arch]) -> Result<Counts> {
+    let mut application = cargo();
+    application
+        .args([
+            "clippy",
+            "--locked",
+            "--profile",
+            image::PROFILE,
+            "--package",
+            "kernel-app",
+        ])
+        .args(Arch::ALL.iter().flat_map(|arch| ["--target", arch.app_target()]))
+        // Nothing is linked, and nothing run.
+        .env("HERMIT_WASM_KERNEL", "/dev/null")
+        .env("HERMIT_WASM_EMBEDDED", "/dev/null");
+    let mut loader = cargo();
+    loader
+        .current_dir(root().join("loader"))
+        .args(["clippy", "--locked", "--release", "--bin", "hermit-loader"])
+        .args(
+            Arch::ALL
+                .iter()
+                .flat_map(|arch| ["--target", arch.kernel_target()]),
+        );
+    let mut counts = Counts::default();
+    for command in [&mut application, &mut loader] {
+        command
+            .args(BUILD_STD)
+            .args(["--", "-Dwarnings"])
+            .env("CARGO_TARGET_DIR", root().join("target/clippy-vm"));
+        counts.add(&check(command)?);
+    }
+    // One for each architecture of each.
+    counts.passed *= Arch::ALL.len();
+    Ok(counts)
+}
+
+/// The launcher's tests start it, with an image that a fake QEMU does not run.
+pub(super) fn unit(_: &[Arch]) -> Result<Counts> {
+    image::build(Arch::host(), &image::default_out())?;
+    harness(cargo().args([
+        "test",
+        "--locked",
+        "--workspace",
+        "--exclude",
+        "vm-tests",
+        "--no-fail-fast",
+    ]))
+}
+
+pub(super) fn loader(_: &[Arch]) -> Result<Counts> {
+    harness(cargo().current_dir(root().join("loader")).args([
+        "test",
+        "--locked",
+        "--workspace",
+        "--",
+        // Those that boot a machine.
+        "--include-ignored",
+    ]))
+}
+
+/// Compares with wasmi_wasi and wasmtime on this host, and with our own in the machines.
+pub(super) fn differential(arches: &[Arch]) -> Result<Counts> {
+    if !arches.contains(&Arch::host()) {
+        return Ok(Counts::default());
+    }
+    let run = differential::Differential::default();
+    let mut counts = harness(
+        cargo()
+            .current_dir(differential::workspace())
+            .args(["test", "--locked", "--release", "--target-dir"])
+            .arg(differential::target()),
+    )?;
+    let mut compare = |other: Other| match differential::compare(&run, &other) {
+        Ok(()) => counts.passed += 1,
+        Err(error) => {
+            println!("differential: {error:#}");
+            counts.failed += 1;
+        }
+    };
+    compare(Other::WasmiWasi);
+    compare(Other::Vm(image::build_launcher(&[Arch::host()])?));
+    match differential::python() {
+        Ok(python) => compare(Other::Wasmtime(python)),
+        Err(error) => {
+            println!("SKIP: differential test against wasmtime NOT RUN: it cannot be installed: {error:#}");
+            counts.skipped += 1;
+        }
+    }
+    Ok(counts)
+}
+
+/// Where cargo-fuzz can be had, its programs replay the seeds; elsewhere ordinary tests do.
+pub(super) fn fuzz(_: &[Arch]) -> Result<Counts> {
+    let Some(reason) = targets::missing() else {
+        let mut counts = Counts::default();
+        for (target, result) in targets::short()? {
+            match result {
+                Ok(()) => counts.passed += 1,
+                Err(error) => {
+                    println!("{target}: {error:#}");
+                    counts.failed += 1;
+                }
+            }
+        }
+        return Ok(counts);
+    };
+    let mut counts = harness(cargo().current_dir(root().join("tests/fuzz")).args([
+        "test",
+        "--locked",
+        "--tests",
+        "--no-fail-fast",
+    ]))?;
+    println!(
+        "SKIPPED: {} fuzz targets were not run: {reason}",
+        targets::targets()?.len()
+    );
+    counts.skipped += targets::targets()?.len();
+    Ok(counts)
+}
+
+pub(super) fn memcheck(_: &[Arch]) -> Result<Counts> {
+    // Tests that start other programs or boot machines are not in these crates.
+    let mut counts = harness(targets::sanitized(cargo().args([
+        "test",
+        "--locked",
+        "--lib",
+        "--tests",
+        "--package",
+        "wasi-shim",
+        "--package",
+        "boot-protocol",
+    ]))?)?;
+    counts.add(&harness(targets::sanitized(
+        cargo().current_dir(root().join("loader")).args([
+            "test",
+            "--locked",
+            "--package",
+            "hermit-loader-core",
+        ]),
+    )?)?);
+    Ok(counts)
+}
+
+pub(super) fn miri(_: &[Arch]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    match interpreter::commands()? {
+        Ok(commands) => {
+            for mut command in commands {
+                counts.add(&harness(&mut command)?);
+            }
+        }
+        Err(reason) => {
+            println!("SKIP: unit tests under Miri NOT RUN: {reason}");
+            counts.skipped += 1;
+        }
+    }
+    Ok(counts)
+}
+
+pub(super) fn deny(_: &[Arch]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for workspace in [
+        ".",
+        "loader",
+        "hermit-kernel",
+        "guests",
+        "tests/differential",
+        "tests/fuzz",
+    ] {
+        let manifest = root().join(workspace).join("Cargo.toml");
+        counts.add(&check(
+            cargo()
+                .args(["deny", "--locked"])
+                // libFuzzer is a feature.
+                .args((workspace == "tests/fuzz").then_some("--all-features"))
+                .arg("--manifest-path")
+                .arg(manifest)
+                .arg("--config")
+                .arg(root().join("deny.toml"))
+                .args(["check", "licenses", "bans", "sources"]),
+        )?);
+    }
+    Ok(counts)
+}
+
+pub(super) fn image(arches: &[Arch]) -> Result<Counts> {
+    for arch in arches {
+        image::build(*arch, &image::default_out())?;
+    }
+    Ok(Counts::ONE)
+}
+
+/// Looks for frames and returns in the interpreter's handlers, in the machine code of every architecture.
+pub(super) fn tail_calls(arches: &[Arch]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for arch in arches {
+        image::build(*arch, &image::default_out())?;
+        counts.add(&match handlers::check(*arch) {
+            Ok(()) => Counts::ONE,
+            Err(error) => {
+                println!("{}: {error:#}", arch.name());
+                Counts::FAILED
+            }
+        });
+    }
+    Ok(counts)
+}
+
+pub(super) fn boot(arches: &[Arch]) -> Result<Counts> {
+    in_vm(arches, &["--lib", "--test", "boot", "--test", "plain"], &[])
+}
+
+pub(super) fn conformance(arches: &[Arch]) -> Result<Counts> {
+    in_vm(arches, &["--test", "conformance"], &[])
+}
+
+/// The directory's tests, and the tutorial under wasmtime too, if that can be had.
+pub(super) fn share(arches: &[Arch]) -> Result<Counts> {
+    let script = root().join("tests/vm/reference/wasmtime_run.py");
+    let reference = match differential::python() {
+        Ok(python) => format!("{} {}", python.display(), script.display()),
+        Err(error) => {
+            println!("SKIP the tutorial under wasmtime: {error:#}");
+            String::new()
+        }
+    };
+    in_vm(
+        arches,
+        &["--test", "share"],
+        &[("HERMIT_WASM_REFERENCE", &reference)],
+    )
+}
+
+/// Runs test programs of `tests/vm`, on each architecture, with the guests and the launcher that they need.
+fn in_vm(arches: &[Arch], which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
+    let guests_out = root().join("target/guests");
+    guests::build(&root(), &guests_out)?;
+    let launcher = image::build_launcher(arches)?;
+    let mut total = Counts::default();
+    for arch in arches {
+        println!("\n--- {}", arch.name());
+        let flags = std::env::var("HERMIT_WASM_RUN_FLAGS").unwrap_or_default();
+        let counts = harness(
+            cargo()
+                .args(["test", "--locked", "--package", "vm-tests"])
+                .args(which)
+                .envs(variables.iter().copied())
+                .env("HERMIT_WASM_BIN", &launcher)
+                .env("HERMIT_WASM_GUESTS", &guests_out)
+                .env("HERMIT_WASM_IMAGES", image::default_out())
+                .env("HERMIT_WASM_ARCH", arch.name())
+                .env("HERMIT_WASM_RUN_FLAGS", format!("--arch {} {flags}", arch.name())),
+        )?;
+        total.add(&counts);
+        total.note(*arch, [counts.passed, counts.failed, counts.skipped]);
+    }
+    total.print_by_arch();
+    Ok(total)
+}
