@@ -70,7 +70,7 @@ pub enum Directory {
         /// What the guest calls it.
         guest: String,
     },
-    /// A tree from a tar archive in the boot file (see [`crate::bundle`]).
+    /// A tree from a tar archive in the boot file (see [`crate::payload`]).
     Archive {
         /// The archive's name in the boot file.
         member: String,

@@ -4,9 +4,12 @@
 //! unsafe code. The protocol in prose: `docs/console.md`; the exit codes: `docs/exit-codes.md`.
 //!
 //! - [`console`]: frames on the serial line, guest to host, and the host's answers.
+//! - [`run_spec`]: one description of a run, with its encoder and decoder.
+//! - [`payload`]: the archive that carries it to the machine, with the module and copies of directories.
 //! - [`boot_line`]: quoting and putting together the kernel's command line.
-//! - [`bundle`]: the boot file that carries directories besides the module.
 //! - [`exit_code`]: what a run's exit code means.
+//! - [`file_kind`]: what a file is that somebody wants to run.
+//! - [`fingerprint`]: a short name for bytes.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,6 +19,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod boot_line;
-pub mod bundle;
 pub mod console;
 pub mod exit_code;
+pub mod file_kind;
+pub mod fingerprint;
+pub mod payload;
+pub mod run_spec;

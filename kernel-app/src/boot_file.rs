@@ -1,8 +1,8 @@
 //! What the boot loader handed over: a module, or a bundle of a module and of directories' archives.
 //!
-//! Layer: pure. The bundle's form: `boot_protocol::bundle`.
+//! Layer: pure. The bundle's form: `boot_protocol::payload`.
 
-use boot_protocol::bundle;
+use boot_protocol::payload;
 use wasi_shim::fs::tar::{self, TarError};
 
 /// The boot file.
@@ -32,7 +32,7 @@ impl BootFile {
     pub fn module(self) -> Result<Option<&'static [u8]>, TarError> {
         match self {
             Self::Module(bytes) => Ok(Some(bytes)),
-            Self::Bundle(archive) => tar::find_file(archive, bundle::MODULE),
+            Self::Bundle(archive) => tar::find_file(archive, payload::MODULE),
         }
     }
 

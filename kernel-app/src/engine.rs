@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use boot_protocol::file_kind;
 use wasi_shim::System;
 use wasi_shim::context::WasiCtx;
 use wasi_shim::linker::{self, Host, Stop};
@@ -27,8 +28,8 @@ const MAX_NAMED_IMPORTS: usize = 20;
 ///
 /// Gives `ctx` back, so that its console can say how it ended.
 pub fn run<S: System + 'static>(wasm: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
-    if let Err(text) = preflight::check_preamble(wasm) {
-        return (Outcome::Refused(text), ctx);
+    if let Some(text) = file_kind::refusal(wasm) {
+        return (Outcome::Refused(format!("it {text}")), ctx);
     }
     let engine = Engine::new(&config());
     let module = match Module::new(&engine, wasm) {

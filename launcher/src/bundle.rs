@@ -1,6 +1,6 @@
 //! The boot file of a run with `--copy-dir`: the module and the directories in one tar archive.
 //!
-//! Its form: `boot_protocol::bundle`. A directory is read once, before the machine starts, and never written to.
+//! Its form: `boot_protocol::payload`. A directory is read once, before the machine starts, and never written to.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use boot_protocol::bundle;
+use boot_protocol::payload;
 use rustix::fs::OFlags;
 use tar::{Builder, EntryType, Header};
 
@@ -71,14 +71,14 @@ pub(crate) fn make(
     let mut warnings = Vec::new();
     if let Some(module) = module {
         let mut source = File::open(module.file.name()).map_err(cannot)?;
-        member(file.file(), bundle::MODULE, |out| {
+        member(file.file(), payload::MODULE, |out| {
             io::copy(&mut source, out)
                 .map(drop)
                 .map_err(|error| cannot(error).into())
         })?;
     }
     for (index, host) in directories.iter().enumerate() {
-        member(file.file(), &bundle::directory(index), |out| {
+        member(file.file(), &payload::directory(index), |out| {
             let mut copy = Copy {
                 host,
                 archive: Builder::new(out),

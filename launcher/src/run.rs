@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use boot_protocol::boot_line::{self, BootLine, Console};
-use boot_protocol::bundle as names;
+use boot_protocol::payload as names;
 
 use crate::accel::{self, Decision, Look, Memory};
 use crate::arch::Arch;

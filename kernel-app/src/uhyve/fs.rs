@@ -12,6 +12,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use boot_protocol::fingerprint::fingerprint;
 use uhyve_interface::v2::parameters::{
     FileAttr, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, Timespec,
 };
@@ -107,11 +108,9 @@ fn nanoseconds(time: Timespec) -> Timestamp {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
-/// A number for a path that has no inode: FNV-1a, with the top bit set, which inodes of disks never have.
+/// A number for a path that has no inode: its fingerprint, with the top bit set, which inodes of disks never have.
 fn made_up_ino(path: &[u8]) -> u64 {
-    path.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    }) | 1 << 63
+    fingerprint(path) | 1 << 63
 }
 
 impl<H: Host> UhyveFs<H> {

@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
         }
         Some((1, line)) => any_line(line),
         Some((_, bytes)) => {
-            let _ = preflight::check_preamble(bytes);
+            let _ = boot_protocol::file_kind::refusal(bytes);
             let _ = preflight::missing_proposal(&String::from_utf8_lossy(bytes));
         }
         None => {}

@@ -1,0 +1,293 @@
+//! A run's description as bytes.
+//!
+//! Layer: wire format; numbers are little-endian, texts are UTF-8 without zero bytes.
+//!
+//! ```text
+//! 0  4  MAGIC, "HWRS"
+//! 4  2  VERSION
+//! 6     records, up to the end:
+//!       0  2  kind
+//!       2  4  length of the value
+//!       6     value
+//!
+//! kind  value                                                                           how many
+//! 1     module: 0 = the payload's, 1 = the embedded one, 2 + path                       1
+//! 2     argument: text                                                                  any, in order
+//! 3     environment variable: NAME=VALUE                                                any, in order
+//! 4     mount: source (0 tmpfs, 1 copy, 2 virtio-fs, 3 uhyve), access (0 read and
+//!       write, 1 read), length of the source's name (4 bytes), that name, guest's path  any, in order
+//! 5     terminals: bit 0 standard input, bit 1 standard output, bit 2 standard error    1
+//! 6     log level: 0 off, 1 error, 2 warn, 3 info, 4 debug, 5 trace                     0 or 1
+//! ```
+//!
+//! A reader refuses what it does not know, so that an old image never drops a limit that it has not heard of.
+
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Access, LogLevel, ModuleSource, Mount, MountSource, Record, RunSpec, SpecError, Terminals};
+
+/// Begins every description of a run.
+pub const MAGIC: [u8; 4] = *b"HWRS";
+
+/// The version that this program writes and reads.
+pub const VERSION: u16 = 1;
+
+/// Longest text.
+pub(super) const LONGEST: usize = 1 << 30;
+
+const MODULE: u16 = 1;
+const ARGUMENT: u16 = 2;
+const VARIABLE: u16 = 3;
+const MOUNT: u16 = 4;
+const TERMINALS: u16 = 5;
+const LOG: u16 = 6;
+
+impl RunSpec {
+    /// The description as bytes. Only what passes [`Self::check`] is read back.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(MAGIC);
+        out.extend(VERSION.to_le_bytes());
+        match &self.module {
+            ModuleSource::Payload => record(&mut out, MODULE, &[&[0]]),
+            ModuleSource::Embedded => record(&mut out, MODULE, &[&[1]]),
+            ModuleSource::Path(path) => record(&mut out, MODULE, &[&[2], path.as_bytes()]),
+        }
+        let Terminals {
+            stdin,
+            stdout,
+            stderr,
+        } = self.terminals;
+        let bits = u8::from(stdin) | u8::from(stdout) << 1 | u8::from(stderr) << 2;
+        record(&mut out, TERMINALS, &[&[bits]]);
+        if let Some(level) = self.log {
+            record(&mut out, LOG, &[&[level as u8]]);
+        }
+        for argument in &self.argv {
+            record(&mut out, ARGUMENT, &[argument.as_bytes()]);
+        }
+        for (name, value) in &self.env {
+            record(&mut out, VARIABLE, &[name.as_bytes(), b"=", value.as_bytes()]);
+        }
+        for mount in &self.mounts {
+            encode_mount(&mut out, mount);
+        }
+        out
+    }
+
+    /// Reads a description.
+    ///
+    /// # Errors
+    /// [`SpecError`] says what is wrong with it: nothing is left out, and nothing is guessed.
+    pub fn decode(bytes: &[u8]) -> Result<Self, SpecError> {
+        let mut reader = Reader(bytes);
+        if reader.array() != Some(MAGIC) {
+            return Err(SpecError::NotASpec);
+        }
+        match reader.array().map(u16::from_le_bytes) {
+            None => return Err(SpecError::Truncated),
+            Some(VERSION) => {}
+            Some(version) => return Err(SpecError::Version(version)),
+        }
+        let mut parts = Parts::default();
+        while !reader.0.is_empty() {
+            let (kind, value) = reader.record().ok_or(SpecError::Truncated)?;
+            parts.take(kind, value)?;
+        }
+        let spec = parts.finish()?;
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+/// Appends a record whose value is `parts`, one after the other.
+fn record(out: &mut Vec<u8>, kind: u16, parts: &[&[u8]]) {
+    let length = parts.iter().map(|part| part.len()).sum();
+    out.extend(kind.to_le_bytes());
+    out.extend(length_bytes(length));
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+/// A length that [`RunSpec::check`] has not refused fits.
+fn length_bytes(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+fn encode_mount(out: &mut Vec<u8>, mount: &Mount) {
+    let source = match mount.source {
+        MountSource::Tmpfs => 0,
+        MountSource::Copy { .. } => 1,
+        MountSource::VirtioFs { .. } => 2,
+        MountSource::UhyveMap { .. } => 3,
+    };
+    let access = match mount.access {
+        Access::ReadWrite => 0,
+        Access::ReadOnly => 1,
+    };
+    let name = mount.source.name().unwrap_or_default();
+    record(
+        out,
+        MOUNT,
+        &[
+            &[source, access],
+            &length_bytes(name.len()),
+            name.as_bytes(),
+            mount.guest.as_bytes(),
+        ],
+    );
+}
+
+/// Bytes that have not been read.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn bytes(&mut self, length: u32) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn record(&mut self) -> Option<(u16, &'a [u8])> {
+        let kind = u16::from_le_bytes(self.array()?);
+        let length = u32::from_le_bytes(self.array()?);
+        Some((kind, self.bytes(length)?))
+    }
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Parts {
+    module: Option<ModuleSource>,
+    terminals: Option<Terminals>,
+    log: Option<LogLevel>,
+    argv: Vec<String>,
+    env: Vec<(String, String)>,
+    mounts: Vec<Mount>,
+}
+
+impl Parts {
+    fn take(&mut self, kind: u16, value: &[u8]) -> Result<(), SpecError> {
+        match kind {
+            MODULE => once(&mut self.module, Record::Module, module(value)?),
+            ARGUMENT => {
+                self.argv.push(text(Record::Argument, value)?);
+                Ok(())
+            }
+            VARIABLE => {
+                self.env.push(variable(value)?);
+                Ok(())
+            }
+            MOUNT => {
+                self.mounts.push(mount(value)?);
+                Ok(())
+            }
+            TERMINALS => once(&mut self.terminals, Record::Terminals, terminals(value)?),
+            LOG => once(&mut self.log, Record::Log, level(value)?),
+            unknown => Err(SpecError::UnknownRecord(unknown)),
+        }
+    }
+
+    fn finish(self) -> Result<RunSpec, SpecError> {
+        Ok(RunSpec {
+            module: self.module.ok_or(SpecError::Missing(Record::Module))?,
+            argv: self.argv,
+            env: self.env,
+            mounts: self.mounts,
+            terminals: self.terminals.ok_or(SpecError::Missing(Record::Terminals))?,
+            log: self.log,
+        })
+    }
+}
+
+fn once<T>(place: &mut Option<T>, record: Record, value: T) -> Result<(), SpecError> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(SpecError::Duplicate(record)),
+    }
+}
+
+fn text(record: Record, bytes: &[u8]) -> Result<String, SpecError> {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(SpecError::NotUtf8(record)),
+    }
+}
+
+fn module(value: &[u8]) -> Result<ModuleSource, SpecError> {
+    match value {
+        [0] => Ok(ModuleSource::Payload),
+        [1] => Ok(ModuleSource::Embedded),
+        [2, path @ ..] => Ok(ModuleSource::Path(text(Record::Module, path)?)),
+        _ => Err(SpecError::Value(Record::Module, "0, 1, or 2 and a path")),
+    }
+}
+
+fn variable(value: &[u8]) -> Result<(String, String), SpecError> {
+    let variable = text(Record::Variable, value)?;
+    match variable.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err(SpecError::Value(Record::Variable, "NAME=VALUE")),
+    }
+}
+
+fn mount(value: &[u8]) -> Result<Mount, SpecError> {
+    let wrong = |expected| SpecError::Value(Record::Mount, expected);
+    let mut reader = Reader(value);
+    let [source, access] = reader
+        .array()
+        .ok_or_else(|| wrong("a source, an access and two names"))?;
+    let name = reader
+        .array()
+        .and_then(|length| reader.bytes(u32::from_le_bytes(length)))
+        .ok_or_else(|| wrong("a name as long as it says"))?;
+    let name = text(Record::Mount, name)?;
+    let source = match source {
+        0 if name.is_empty() => MountSource::Tmpfs,
+        0 => return Err(wrong("no source for a tmpfs")),
+        1 => MountSource::Copy { member: name },
+        2 => MountSource::VirtioFs { tag: name },
+        3 => MountSource::UhyveMap { path: name },
+        _ => return Err(wrong("a source from 0 to 3")),
+    };
+    let access = match access {
+        0 => Access::ReadWrite,
+        1 => Access::ReadOnly,
+        _ => return Err(wrong("an access of 0 or 1")),
+    };
+    let guest = text(Record::Mount, reader.0)?;
+    Ok(Mount {
+        source,
+        guest,
+        access,
+    })
+}
+
+fn terminals(value: &[u8]) -> Result<Terminals, SpecError> {
+    match *value {
+        [bits @ 0..8] => Ok(Terminals {
+            stdin: bits & 1 != 0,
+            stdout: bits & 2 != 0,
+            stderr: bits & 4 != 0,
+        }),
+        _ => Err(SpecError::Value(Record::Terminals, "one byte below 8")),
+    }
+}
+
+fn level(value: &[u8]) -> Result<LogLevel, SpecError> {
+    let level = match *value {
+        [index] => LogLevel::ALL.get(usize::from(index)).copied(),
+        _ => None,
+    };
+    level.ok_or(SpecError::Value(Record::Log, "one byte below 6"))
+}
