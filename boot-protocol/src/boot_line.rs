@@ -9,46 +9,10 @@
 //!   | --map=PATH::GUEST[:ro]]… -- [ARGS…]
 //! ```
 
-use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// Quotes one word so that a POSIX shell, and the crate `shell-words`, read back exactly `word`.
-///
-/// A word that needs no quotes is returned as it is. A word with a NUL byte can be quoted but not booted: the boot
-/// line is a C string.
-///
-/// ```
-/// use boot_protocol::boot_line::quote;
-/// assert_eq!(quote("plain"), "plain");
-/// assert_eq!(quote("two words"), "'two words'");
-/// assert_eq!(quote("it's"), r"'it'\''s'");
-/// ```
-#[must_use]
-pub fn quote(word: &str) -> Cow<'_, str> {
-    // An allow list: whatever is not surely harmless in a shell is quoted. `~` and `=` are harmless only for
-    // `shell-words`, not at the start of a shell's word, and `--print-command` output is fed to shells.
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,+@%".contains(&byte);
-    let option_with_value = |word: &str| {
-        // `--env=K=V` stays readable: `=` does no harm behind a leading dash.
-        word.starts_with('-') && word.bytes().all(|byte| harmless(byte) || byte == b'=')
-    };
-    if !word.is_empty() && (word.bytes().all(harmless) || option_with_value(word)) {
-        return Cow::Borrowed(word);
-    }
-    let mut quoted = String::with_capacity(word.len().saturating_add(2));
-    quoted.push('\'');
-    for character in word.chars() {
-        // Nothing can be escaped inside single quotes: leave them, write an escaped quote, enter them again.
-        if character == '\'' {
-            quoted.push_str(r"'\''");
-        } else {
-            quoted.push(character);
-        }
-    }
-    quoted.push('\'');
-    Cow::Owned(quoted)
-}
+pub use crate::command_line::quote;
 
 /// What the serial line carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,113 +159,6 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    const TRICKY: &[&str] = &[
-        "",
-        " ",
-        "  two  spaces  ",
-        "'",
-        "''",
-        "'''",
-        "\"",
-        "\"quoted\"",
-        "it's",
-        "\\",
-        "\\\\",
-        "ends with \\",
-        "\\n",
-        "a\nb",
-        "\n",
-        "\r\n",
-        "\t",
-        "#comment",
-        "a#b",
-        "$HOME",
-        "`id`",
-        "$(id)",
-        "!!",
-        "*",
-        "~",
-        "a;b",
-        "a&b|c<d>e",
-        "--",
-        "-",
-        "---",
-        "-f",
-        "--env=A=B",
-        "env=A=B",
-        "A=B",
-        "äöü €  日本語 🦀",
-        "\u{a0}\u{2028}",
-        "\u{7f}\u{1}",
-        "{a,b}",
-        "[a]",
-        "(a)",
-        "a,b",
-        "%s",
-        "C:\\dir\\file",
-    ];
-
-    fn split(line: &str) -> Vec<String> {
-        shell_words::split(line).unwrap()
-    }
-
-    #[test]
-    fn each_tricky_word_is_read_back() {
-        for word in TRICKY {
-            assert_eq!(split(&quote(word)), [*word], "{word:?} became {}", quote(word));
-        }
-    }
-
-    #[test]
-    fn all_tricky_words_on_one_line_are_read_back() {
-        let line = TRICKY
-            .iter()
-            .map(|word| quote(word))
-            .collect::<Vec<_>>()
-            .join(" ");
-        assert_eq!(split(&line), TRICKY);
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
-    fn every_ascii_character_is_read_back_anywhere_in_a_word() {
-        for byte in 1..128u8 {
-            let c = char::from(byte);
-            for word in [
-                String::from(c),
-                alloc::format!("a{c}"),
-                alloc::format!("{c}a"),
-                alloc::format!("a{c}{c}b"),
-                alloc::format!("-{c}=1"),
-            ] {
-                assert_eq!(split(&quote(&word)), [word.as_str()]);
-            }
-        }
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "takes minutes under Miri")]
-    fn every_pair_of_special_characters_is_read_back() {
-        let special: Vec<char> = " '\"\\\n\t#$`=-a".chars().collect();
-        for first in &special {
-            for second in &special {
-                for third in &special {
-                    let word: String = [*first, *second, *third].iter().collect();
-                    assert_eq!(split(&quote(&word)), [word.as_str()]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn plain_words_stay_as_they_are() {
-        for word in ["plain", "a/b.wasm", "-i", "--env=K=V", "12", "a_b-c:d,e@f%+g"] {
-            assert!(matches!(quote(word), Cow::Borrowed(_)), "{word}");
-        }
-        // Would be an assignment in a shell.
-        assert_eq!(quote("A=B"), "'A=B'");
-    }
-
     #[test]
     fn the_shortest_line() {
         assert_eq!(BootLine::default().build(), "-- --");
@@ -341,22 +198,5 @@ mod tests {
             line.build(),
             r"-freq 2400 -- --log=debug --console=framed --terminals=stdin,stderr --file=/root/m.wasm --argv0=m.wasm --env=A=1 '--env=B=x y=z' --tmpfs=/tmp '--copy-dir=dir-0.tar::a b:ro' --share=share-0::/ --map=/root/0::.:ro -- -i 12 -- '' 'it'\''s'"
         );
-    }
-
-    #[test]
-    fn what_is_built_is_what_is_read() {
-        let line = BootLine {
-            tsc_mhz: None,
-            console: Console::Shared,
-            argv0: Some("--env=odd name\n".into()),
-            env: TRICKY
-                .iter()
-                .map(|value| ("KEY".into(), (*value).into()))
-                .collect(),
-            args: TRICKY.iter().map(|value| (*value).into()).collect(),
-            ..BootLine::default()
-        };
-        assert_eq!(split(&line.build()), line.words());
-        assert_eq!(line.words().len(), 4 + 2 * TRICKY.len());
     }
 }

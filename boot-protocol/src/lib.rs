@@ -6,7 +6,7 @@
 //! - [`console`]: frames on the serial line, guest to host, and the host's answers.
 //! - [`run_spec`]: one description of a run, with its encoder and decoder.
 //! - [`payload`]: the archive that carries it to the machine, with the module and copies of directories.
-//! - [`boot_line`]: quoting and putting together the kernel's command line.
+//! - [`command_line`]: the kernel command line, as a launcher and as people write it.
 //! - [`exit_code`]: what a run's exit code means.
 //! - [`file_kind`]: what a file is that somebody wants to run.
 //! - [`fingerprint`]: a short name for bytes.
@@ -19,6 +19,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod boot_line;
+pub mod command_line;
 pub mod console;
 pub mod exit_code;
 pub mod file_kind;

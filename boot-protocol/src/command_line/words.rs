@@ -1,0 +1,364 @@
+//! What a person writes on the kernel command line instead of a description of the run: a front end of [`RunSpec`].
+//!
+//! Layer: pure; words in, values out, and back. Grammar, in any order up to the first word that is no option:
+//!
+//! ```text
+//! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed|shared] [--terminals LIST] [--log LEVEL]
+//! [--tmpfs GUEST | --copy-dir MEMBER::GUEST[:ro] | --share TAG::GUEST[:ro] | --map PATH::GUEST[:ro]]…
+//! [--] [ARGS…]
+//! ```
+//!
+//! A launcher's word is `--spec PATH`: the file that has the description, with which only `--log` and `--console` stand.
+
+use alloc::borrow::ToOwned as _;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::Console;
+use crate::run_spec::{
+    Access, ModuleSource, Mount, MountSource, NoSuchLevel, RunSpec, Terminals, unique_variables,
+};
+
+/// What the words say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// What the serial line carries.
+    pub console: Console,
+    /// The file that describes the run.
+    pub spec: Option<String>,
+    /// The run as the words describe it: what applies if nothing else does. Its log level applies in any case.
+    pub run: RunSpec,
+    /// The first word that says something of the run and so contradicts a description.
+    pub run_word: Option<String>,
+}
+
+/// Why the words cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WordError {
+    /// There is no such option.
+    UnknownOption(String),
+    /// The option stands last, and its value is missing.
+    MissingValue(String),
+    /// The value is none of those that the option knows.
+    InvalidValue {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for WordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("kernel command line: ")?;
+        match self {
+            Self::UnknownOption(option) => write!(
+                f,
+                "unknown option {option}; if it is meant for the module, put -- before it"
+            ),
+            Self::MissingValue(option) => write!(f, "{option} needs a value"),
+            Self::InvalidValue {
+                option,
+                value,
+                expected,
+            } => write!(f, "{option}: cannot use {value:?}; expected {expected}"),
+        }
+    }
+}
+
+impl core::error::Error for WordError {}
+
+/// What words cannot say of a run: a launcher has to use a description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwritable(String);
+
+impl fmt::Display for Unwritable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the kernel command line cannot say {}", self.0)
+    }
+}
+
+impl core::error::Error for Unwritable {}
+
+/// Parses the words behind the program's name. `env` are variables that the kernel has set (`env=K=V` before the first
+/// `--`). Without `--file` the module is the payload's, if there is a `payload`, else the embedded one.
+///
+/// # Errors
+/// [`WordError`] tells which word cannot be understood.
+pub fn parse<'a>(
+    words: impl IntoIterator<Item = &'a str>,
+    env: impl IntoIterator<Item = (&'a str, &'a str)>,
+    payload: bool,
+) -> Result<Words, WordError> {
+    let mut parser = Parser::default();
+    for (name, value) in env {
+        parser.says_of_run("env=");
+        parser.env.push((name, value));
+    }
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            parser.args.extend(words);
+            break;
+        }
+        if !word.starts_with('-') || word == "-" {
+            parser.args.push(word);
+            parser.args.extend(words);
+            break;
+        }
+        let (option, attached) = match word.split_once('=') {
+            Some((option, value)) if option.starts_with("--") => (option, Some(value)),
+            _ => (word, None),
+        };
+        let known = OPTIONS.iter().find(|known| **known == option);
+        let option = *known.ok_or_else(|| WordError::UnknownOption(option.to_owned()))?;
+        let value = attached
+            .or_else(|| words.next())
+            .ok_or_else(|| WordError::MissingValue(option.to_owned()))?;
+        parser.apply(option, value)?;
+    }
+    Ok(parser.finish(payload))
+}
+
+/// Every option. Each takes a value.
+const OPTIONS: [&str; 12] = [
+    "-f",
+    "--file",
+    "--argv0",
+    "--env",
+    "--console",
+    "--terminals",
+    "--log",
+    "--tmpfs",
+    "--copy-dir",
+    "--share",
+    "--map",
+    "--spec",
+];
+
+/// The words so far.
+#[derive(Default)]
+struct Parser<'a> {
+    console: Console,
+    spec: Option<String>,
+    file: Option<&'a str>,
+    argv0: Option<&'a str>,
+    args: Vec<&'a str>,
+    env: Vec<(&'a str, &'a str)>,
+    terminals: Option<Terminals>,
+    run: RunSpec,
+    run_word: Option<String>,
+}
+
+impl<'a> Parser<'a> {
+    /// Applies one known option.
+    fn apply(&mut self, option: &'static str, value: &'a str) -> Result<(), WordError> {
+        let invalid = |expected| invalid(option, value, expected);
+        match option {
+            "--console" => {
+                self.console = Console::from_word(value).ok_or_else(|| invalid("plain, framed or shared"))?;
+                return Ok(());
+            }
+            "--log" => {
+                let level = value
+                    .parse()
+                    .map_err(|NoSuchLevel| invalid("off, error, warn, info, debug or trace"))?;
+                self.run.log = Some(level);
+                return Ok(());
+            }
+            "--spec" if value.is_empty() => return Err(invalid("PATH")),
+            "--spec" => {
+                self.spec = Some(value.to_owned());
+                return Ok(());
+            }
+            "--argv0" => self.argv0 = Some(value),
+            "--env" => match value.split_once('=') {
+                Some((name, value)) if !name.is_empty() => self.env.push((name, value)),
+                _ => return Err(invalid("NAME=VALUE")),
+            },
+            "--terminals" => {
+                self.terminals =
+                    Some(terminals(value).ok_or_else(|| invalid("stdin, stdout, stderr, comma-separated"))?);
+            }
+            "--tmpfs" if value.is_empty() => return Err(invalid("GUEST")),
+            "--tmpfs" => self.run.mounts.push(Mount {
+                source: MountSource::Tmpfs,
+                guest: value.to_owned(),
+                access: Access::ReadWrite,
+            }),
+            "--copy-dir" => {
+                let mount = mount(value, |member| MountSource::Copy { member });
+                self.run
+                    .mounts
+                    .push(mount.ok_or_else(|| invalid("MEMBER::GUEST[:ro]"))?);
+            }
+            "--share" => {
+                let mount = mount(value, |tag| MountSource::VirtioFs { tag });
+                self.run
+                    .mounts
+                    .push(mount.ok_or_else(|| invalid("TAG::GUEST[:ro]"))?);
+            }
+            "--map" => {
+                let mount = mount(value, |path| MountSource::UhyveMap { path });
+                self.run
+                    .mounts
+                    .push(mount.ok_or_else(|| invalid("PATH::GUEST[:ro]"))?);
+            }
+            // -f, --file
+            _ => self.file = Some(value),
+        }
+        self.says_of_run(option);
+        Ok(())
+    }
+
+    /// Notes a word that a description contradicts.
+    fn says_of_run(&mut self, word: &str) {
+        if self.run_word.is_none() {
+            self.run_word = Some(word.to_owned());
+        }
+    }
+
+    fn finish(mut self, payload: bool) -> Words {
+        if let Some(word) = self.args.first() {
+            self.says_of_run(word);
+        }
+        let mut run = self.run;
+        run.module = match self.file {
+            Some(path) => ModuleSource::Path(path.to_owned()),
+            None if payload => ModuleSource::Payload,
+            None => ModuleSource::Embedded,
+        };
+        if self.argv0.is_some() || !self.args.is_empty() {
+            let name = self.argv0.unwrap_or_else(|| run.module.default_name());
+            run.argv = Vec::with_capacity(self.args.len().saturating_add(1));
+            run.argv.push(name.to_owned());
+            run.argv.extend(self.args.into_iter().map(str::to_owned));
+        }
+        run.env = unique_variables(self.env);
+        run.terminals = self.terminals.unwrap_or(usual_terminals(self.console));
+        Words {
+            console: self.console,
+            spec: self.spec,
+            run,
+            run_word: self.run_word,
+        }
+    }
+}
+
+/// Which streams are terminals if the words do not say: a person at a serial line sits at one.
+const fn usual_terminals(console: Console) -> Terminals {
+    match console {
+        Console::Raw => Terminals::ALL,
+        Console::Framed | Console::SharedMemory => Terminals::NONE,
+    }
+}
+
+/// Parses `SOURCE::GUEST[:ro]`.
+fn mount(value: &str, source: impl FnOnce(String) -> MountSource) -> Option<Mount> {
+    let (name, guest) = value.split_once("::")?;
+    let (guest, access) = match guest.strip_suffix(":ro") {
+        Some(guest) => (guest, Access::ReadOnly),
+        None => (guest, Access::ReadWrite),
+    };
+    (!name.is_empty() && !guest.is_empty()).then(|| Mount {
+        source: source(name.to_owned()),
+        guest: guest.to_owned(),
+        access,
+    })
+}
+
+/// Parses `stdin`, `stdout`, `stderr` in any order, comma-separated; nothing means none of them.
+fn terminals(list: &str) -> Option<Terminals> {
+    let mut terminals = Terminals::NONE;
+    for stream in list.split(',').filter(|stream| !stream.is_empty()) {
+        match stream {
+            "stdin" => terminals.stdin = true,
+            "stdout" => terminals.stdout = true,
+            "stderr" => terminals.stderr = true,
+            _ => return None,
+        }
+    }
+    Some(terminals)
+}
+
+fn invalid(option: &'static str, value: &str, expected: &'static str) -> WordError {
+    WordError::InvalidValue {
+        option,
+        value: value.to_owned(),
+        expected,
+    }
+}
+
+/// The words that describe `run` on a machine with this `console`, not yet quoted, up to and with the guest's arguments;
+/// those of the console and of the log are a launcher's ([`super::CommandLine`]). [`parse`] reads the same run back.
+///
+/// # Errors
+/// [`Unwritable`] names what these words cannot say.
+pub fn write(run: &RunSpec, console: Console) -> Result<Vec<String>, Unwritable> {
+    let mut words = Vec::new();
+    let mut option = |name: &str, value: &str| words.push([name, value].join("="));
+    if run.terminals != usual_terminals(console) {
+        option("--terminals", &terminals_list(run.terminals));
+    }
+    if let ModuleSource::Path(path) = &run.module {
+        option("--file", path);
+    }
+    if let Some(name) = run.argv.first() {
+        option("--argv0", name);
+    }
+    for (name, value) in &run.env {
+        option("--env", &[name.as_str(), value].join("="));
+    }
+    for mount in &run.mounts {
+        let (name, value) = mount_words(mount)?;
+        option(name, &value);
+    }
+    words.push("--".to_string());
+    words.extend(run.argv.iter().skip(1).cloned());
+    Ok(words)
+}
+
+fn terminals_list(terminals: Terminals) -> String {
+    let listed = [
+        (terminals.stdin, "stdin"),
+        (terminals.stdout, "stdout"),
+        (terminals.stderr, "stderr"),
+    ];
+    let names: Vec<_> = listed
+        .into_iter()
+        .filter_map(|(is, name)| is.then_some(name))
+        .collect();
+    names.join(",")
+}
+
+fn mount_words(mount: &Mount) -> Result<(&'static str, String), Unwritable> {
+    let guest = &mount.guest;
+    let (option, source) = match &mount.source {
+        MountSource::Tmpfs if mount.access == Access::ReadOnly => {
+            return Err(Unwritable(["that the tmpfs ", guest, " is read-only"].concat()));
+        }
+        MountSource::Tmpfs => return Ok(("--tmpfs", guest.clone())),
+        MountSource::Copy { member } => ("--copy-dir", member),
+        MountSource::VirtioFs { tag } => ("--share", tag),
+        MountSource::UhyveMap { path } => ("--map", path),
+    };
+    // `split_once` finds the first `::`; a source that ends with a colon moves it.
+    if source.contains("::") || source.ends_with(':') {
+        return Err(Unwritable(["the name ", source].concat()));
+    }
+    let access = match mount.access {
+        Access::ReadOnly => ":ro",
+        Access::ReadWrite if guest.ends_with(":ro") => {
+            return Err(Unwritable(["that ", guest, " is writable"].concat()));
+        }
+        Access::ReadWrite => "",
+    };
+    Ok((option, [source, "::", guest, access].concat()))
+}
+
+#[cfg(test)]
+#[path = "words_tests.rs"]
+mod tests;
