@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::arch::Arch;
 use crate::directories::DirectoryFlags;
@@ -37,7 +37,7 @@ const SMALLEST_MEMORY: u64 = 4 * MIB;
         'hermit-wasm run --help' explains the flags, with examples and the exit codes.",
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    override_usage = "hermit-wasm run [OPTIONS] [MODULE] [ARGS]...\n       hermit-wasm [OPTIONS] MODULE [ARGS]..."
+    override_usage = "hermit-wasm run [OPTIONS] MODULE [ARGS]...\n       hermit-wasm [OPTIONS] MODULE [ARGS]..."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -48,8 +48,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a module; without one, the module that the image carries, which greets
-    #[command(after_help = EXAMPLES_AND_EXIT_CODES, override_usage = "hermit-wasm run [OPTIONS] [MODULE] [ARGS]...")]
+    /// Run a module
+    #[command(after_help = EXAMPLES_AND_EXIT_CODES, override_usage = "hermit-wasm run [OPTIONS] MODULE [ARGS]...")]
     Run(Run),
 }
 
@@ -60,6 +60,23 @@ impl Cli {
             Some(Command::Run(run)) => run,
             None => self.run,
         }
+    }
+
+    /// Whether a flag has this long name.
+    pub(crate) fn knows(long: &str) -> bool {
+        Self::command()
+            .get_arguments()
+            .any(|flag| flag.get_long() == Some(long))
+    }
+
+    /// The commands, for messages.
+    pub(crate) fn commands() -> String {
+        let command = Self::command();
+        let names: Vec<String> = command
+            .get_subcommands()
+            .map(|command| format!("'{}'", command.get_name()))
+            .collect();
+        names.join(", ")
     }
 }
 
@@ -133,6 +150,10 @@ pub(crate) struct Run {
     /// The uhyve program, for --vmm uhyve; default: uhyve, in PATH
     #[arg(long, value_name = "PATH")]
     pub(crate) uhyve: Option<PathBuf>,
+
+    /// Run the greeting that is built in, instead of a module
+    #[arg(long, conflicts_with = "module_and_args")]
+    pub(crate) greet: bool,
 
     /// Print a QEMU command line that runs the module by hand, and end
     ///
@@ -217,7 +238,7 @@ impl Run {
         )))
     }
 
-    /// The module to run; `None`: the one in the image.
+    /// The module to run; `None`: the greeting.
     pub(crate) fn module(&self) -> Option<&Path> {
         self.module_and_args.first().map(Path::new)
     }
@@ -229,7 +250,7 @@ impl Run {
             .collect()
     }
 
-    /// The guest's argv\[0\], which for the embedded module is the application's to choose.
+    /// The guest's argv\[0\], which for the greeting is the application's to choose.
     pub(crate) fn argv0(&self) -> Result<Option<String>, Failure> {
         if let Some(name) = &self.argv0 {
             return utf8(name, || "--argv0".to_string()).map(Some);
@@ -299,7 +320,7 @@ fn parse_memory(text: &str) -> Result<u64, String> {
 
 const EXAMPLES_AND_EXIT_CODES: &str = "\
 Examples:
-  hermit-wasm run                               greet, from the module in the image
+  hermit-wasm run --greet                       the built-in greeting: does it work here?
   hermit-wasm run app.wasm -i 12 --verbose      flags after the module are the guest's
   hermit-wasm app.wat < input > output          'run' may be left out; text modules work too
   hermit-wasm run --env LANG --env MODE=fast --memory 1G app.wasm

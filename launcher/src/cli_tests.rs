@@ -44,11 +44,14 @@ fn run_may_be_left_out() {
 }
 
 #[test]
-fn run_without_a_module_is_the_embedded_one() {
-    let run = parse(&["run", "--env", "A=1"]);
+fn the_greeting_is_no_module() {
+    let run = parse(&["run", "--greet", "--env", "A=1"]);
+    assert!(run.greet);
     assert_eq!(run.module(), None);
     assert_eq!(run.argv0().unwrap(), None);
     assert_eq!(run.args().unwrap(), [""; 0]);
+    assert!(refused(&["run", "--greet", "app.wasm"]).contains("--greet"));
+    assert!(!parse(&["run", "app.wasm", "--greet"]).greet);
 }
 
 #[test]

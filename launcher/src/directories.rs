@@ -10,6 +10,7 @@ use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::failure::Failure;
+use crate::habits;
 
 /// What a flag says, before it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +68,60 @@ pub(crate) enum Directory {
 impl DirectoryFlags {
     /// What the flags ask for.
     ///
-    /// **Errors**: a value without a directory or without a name for the guest, or with a name that is not UTF-8.
+    /// **Errors**: a value without a directory or without a name for the guest, with a name that is not UTF-8, or
+    /// in the spelling of another program; two mounts on one name.
     pub(crate) fn directories(&self) -> Result<Vec<Directory>, Failure> {
-        self.0
+        let directories: Vec<Directory> = self
+            .0
             .iter()
             .map(|(flag, value)| directory(*flag, value))
-            .collect()
+            .collect::<Result<_, _>>()?;
+        let mut taken: Vec<(String, usize)> = Vec::new();
+        for (index, directory) in directories.iter().enumerate() {
+            let place = directory.place();
+            match taken.iter().find(|(other, _)| *other == place) {
+                Some((_, other)) => return Err(self.same_place(*other, index, &place)),
+                None => taken.push((place, index)),
+            }
+        }
+        Ok(directories)
+    }
+
+    /// Two flags that name one directory of the guest.
+    fn same_place(&self, first: usize, second: usize, place: &str) -> Failure {
+        let show = |index: usize| {
+            self.0.get(index).map_or_else(String::new, |(flag, value)| {
+                format!("--{} {}", flag.name(), value.to_string_lossy())
+            })
+        };
+        Failure::usage(format!(
+            "{} and {}: both would be '{place}' in the guest; give one of them another name",
+            show(first),
+            show(second)
+        ))
+    }
+}
+
+impl Directory {
+    /// Where it is in the guest: its name without what does not matter, so that `/a` and `/a/.` are one.
+    fn place(&self) -> String {
+        let (Self::Tmpfs { guest } | Self::Copy { guest, .. } | Self::Share { guest, .. }) = self;
+        let parts: Vec<&str> = guest
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+            .collect();
+        let parts = parts.join("/");
+        match (guest.starts_with('/'), parts.is_empty()) {
+            (true, _) => format!("/{parts}"),
+            (false, true) => ".".to_string(),
+            (false, false) => parts,
+        }
     }
 }
 
 fn directory(flag: Flag, value: &OsStr) -> Result<Directory, Failure> {
     let name = flag.name();
+    check_spelling(flag, value)?;
     match flag {
         Flag::Tmpfs => Ok(Directory::Tmpfs {
             guest: guest_name(name, value)?,
@@ -106,6 +150,30 @@ fn directory(flag: Flag, value: &OsStr) -> Result<Directory, Failure> {
                 }
             })
         }
+    }
+}
+
+/// Refuses the spellings of other programs, which would make odd names.
+fn check_spelling(flag: Flag, value: &OsStr) -> Result<(), Failure> {
+    let Some(text) = value.to_str() else {
+        return Ok(());
+    };
+    let name = flag.name();
+    let (right, form) = match flag {
+        Flag::Tmpfs => (
+            habits::tmpfs_without_options(text).map(str::to_string),
+            "it takes no options",
+        ),
+        Flag::CopyDir | Flag::Dir => (
+            habits::right_spelling(text, |path| Path::new(path).exists()),
+            "the form is HOST[::GUEST][:ro], with two colons between the names",
+        ),
+    };
+    match right {
+        Some(right) => Err(Failure::usage(format!(
+            "--{name} {text}: {form}; write --{name} {right}"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -277,6 +345,54 @@ mod tests {
             ("a:b::c:d", copy("a:b", "c:d", false)),
         ] {
             assert_eq!(flags(&["--copy-dir", value]).directories().unwrap(), [expected]);
+        }
+    }
+
+    #[test]
+    fn two_mounts_on_one_name_are_refused() {
+        for (words, place) in [
+            (["--tmpfs", "/a", "--dir", "/x::/a"], "'/a'"),
+            (["--copy-dir", "/x::/a/./b/", "--copy-dir", "/y::/a//b"], "'/a/b'"),
+            (["--dir", ".", "--tmpfs", "./"], "'.'"),
+            (["--dir", "/:ro", "--tmpfs", "//"], "'/'"),
+            (["--tmpfs", "a", "--tmpfs", "./a"], "'a'"),
+        ] {
+            let failure = flags(&words).directories().unwrap_err();
+            assert_eq!(failure.code, boot_protocol::exit_code::USAGE);
+            for part in [words[0], words[1], words[2], words[3], place] {
+                assert!(failure.message.contains(part), "{}", failure.message);
+            }
+        }
+        for words in [
+            ["--tmpfs", "/a", "--tmpfs", "a"],
+            ["--tmpfs", ".", "--tmpfs", "/"],
+            ["--dir", "/x::/a", "--dir", "/x::/b"],
+            ["--tmpfs", "/a", "--tmpfs", "/a/b"],
+        ] {
+            assert_eq!(flags(&words).directories().unwrap().len(), 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn other_programs_spellings_are_refused_with_the_right_one() {
+        for (flag, value, right) in [
+            ("--dir", "/etc:/b", "--dir /etc::/b"),
+            ("--copy-dir", "/etc:/b:ro", "--copy-dir /etc::/b:ro"),
+            ("--dir", "/etc::/b:rw", "--dir /etc::/b"),
+            ("--dir", "/etc:RO", "--dir /etc:ro"),
+            ("--tmpfs", "/tmp:size=64m,noexec", "--tmpfs /tmp"),
+        ] {
+            let failure = flags(&[flag, value]).directories().unwrap_err();
+            assert!(
+                failure.message.ends_with(&format!("write {right}")),
+                "{}",
+                failure.message
+            );
+            assert!(
+                failure.message.starts_with(&format!("{flag} {value}: ")),
+                "{}",
+                failure.message
+            );
         }
     }
 

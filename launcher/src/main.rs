@@ -17,6 +17,7 @@ mod cli;
 mod directories;
 mod failure;
 mod files;
+mod habits;
 mod image;
 mod memory;
 mod module;
@@ -33,13 +34,17 @@ mod virtiofsd;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::cli::Cli;
+use crate::habits::Refusal;
 use crate::outcome::Outcome;
 
 fn main() -> ExitCode {
-    match run::run(&Cli::parse().into_run()) {
+    let words: Vec<_> = std::env::args_os().collect();
+    let done = match habits::parse(&words) {
+        Ok(run) => run::run(&run),
+        Err(Refusal::Ours(failure)) => Err(failure),
+        Err(Refusal::Claps(error)) => error.exit(),
+    };
+    match done {
         Ok(Outcome::Exit(code)) => ExitCode::from(code),
         Ok(Outcome::Signal(signal)) => signals::die_of(signal),
         Err(failure) => {

@@ -5,12 +5,14 @@ use std::process::{Command, Stdio};
 use boot_protocol::exit_code;
 use libtest_mimic::Trial;
 
-use crate::harness::{Done, MODULE, Scratch, finish, tcg, test};
+use crate::harness::{Done, MODULE, Scratch, finish, tcg, tcg_module, test};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("errors::modules", modules),
+        test("errors::a_module_is_required", a_module_is_required),
         test("errors::flags", flags),
+        test("errors::habits", habits),
         test("errors::qemu_is_missing", qemu_is_missing),
         test("errors::qemu_is_no_program", qemu_is_no_program),
         test(
@@ -27,7 +29,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// Runs with these words; no QEMU may have been started.
 fn refused(scratch: &Scratch, words: &[&str], code: u8, parts: &[&str]) -> Done {
-    let done = finish(tcg(scratch, "hello").args(words))
+    let done = finish(tcg_module(scratch, "hello").args(words))
         .expect_code(code)
         .expect_output("")
         .expect_message(parts);
@@ -51,7 +53,6 @@ fn modules() {
         ),
         (".", exit_code::MODULE_NOT_FOUND, ["'.'", "it is a directory"]),
         ("run", exit_code::MODULE_NOT_FOUND, ["'run'", "before all flags"]),
-        ("", exit_code::MODULE_NOT_FOUND, ["''", "there is no such file"]),
         (
             "empty.wasm",
             exit_code::MODULE_REFUSED,
@@ -84,6 +85,54 @@ fn modules() {
     }
 }
 
+fn a_module_is_required() {
+    let scratch = Scratch::new();
+    scratch.file("hello.wat", b"(module)");
+    for (words, parts) in [
+        ([].as_slice(), ["the module is missing", "--greet"].as_slice()),
+        (&["--memory", "64M"], &["the module is missing", "--greet"]),
+        (
+            &["--env", "hello.wat"],
+            &["the module is missing", "--env took 'hello.wat'"],
+        ),
+        (
+            &["--tmpfs", "/tmp", "--argv0", "hello.wat", "--verbose"],
+            &["the module is missing", "--argv0 took 'hello.wat'"],
+        ),
+        (&[""], &["name is empty"]),
+        (&["--memory", "64M", "", "hello.wat"], &["name is empty"]),
+        (&["--greet", "hello.wat"], &["--greet", "cannot be used with"]),
+    ] {
+        refused(&scratch, words, exit_code::USAGE, parts);
+    }
+    finish(&mut tcg(&scratch, "hello"))
+        .expect_code(0)
+        .expect_output("out\n");
+}
+
+fn habits() {
+    let scratch = Scratch::new();
+    scratch.file("m.wasm", MODULE);
+    for (words, said) in [
+        (["-e", "A=1", "m.wasm"].as_slice(), "-e: write --env A=1"),
+        (
+            &["-v", "/tmp:/data", "m.wasm"],
+            "-v is --verbose here; to share a directory, write --dir /tmp::/data",
+        ),
+        (
+            &["--dir", "/tmp:/data", "m.wasm"],
+            "--dir /tmp:/data: the form is HOST[::GUEST][:ro], with two colons between the names; \
+             write --dir /tmp::/data",
+        ),
+    ] {
+        let done = refused(&scratch, words, exit_code::USAGE, &[]);
+        assert_eq!(done.stderr, format!("hermit-wasm: {said}\n"));
+    }
+    // clap's own message, without its misleading tip.
+    let done = refused(&scratch, &["-x", "m.wasm"], exit_code::USAGE, &["'-x'", "Usage"]);
+    assert!(!done.stderr.contains("as a value"), "{}", done.stderr);
+}
+
 fn flags() {
     let scratch = Scratch::new();
     scratch.file("m.wasm", MODULE);
@@ -102,7 +151,7 @@ fn qemu_is_missing() {
     let scratch = Scratch::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_hermit-wasm"));
     command
-        .arg("run")
+        .args(["run", "--greet"])
         .env("PATH", scratch.path())
         .current_dir(scratch.path())
         .stdin(Stdio::null());
@@ -118,7 +167,7 @@ fn qemu_is_no_program() {
     let scratch = Scratch::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_hermit-wasm"));
     command
-        .args(["run", "--accel", "tcg", "--qemu", "./no-such-qemu"])
+        .args(["run", "--greet", "--accel", "tcg", "--qemu", "./no-such-qemu"])
         .current_dir(scratch.path());
     finish(
         command
@@ -154,14 +203,14 @@ fn a_boot_line_too_long_for_the_machine() {
     for machine in ["pc", "q35"] {
         refused(
             &scratch,
-            &["--machine", machine, "--env", &format!("LONG={long}")],
+            &["--greet", "--machine", machine, "--env", &format!("LONG={long}")],
             exit_code::USAGE,
             &[machine, "4095 at most", "--machine microvm takes 131071"],
         );
     }
     refused(
         &scratch,
-        &["--env", &format!("L={}", "x".repeat(131_060))],
+        &["--greet", "--env", &format!("L={}", "x".repeat(131_060))],
         exit_code::USAGE,
         &["131071 at most"],
     );

@@ -72,8 +72,15 @@ impl Drop for Scratch {
 /// The smallest module.
 pub(crate) const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// A launcher with the fake QEMU, which plays `scenario`. Flags and the module are still to come.
+/// A launcher with the fake QEMU, which plays `scenario` as the greeting. Flags are still to come.
 pub(crate) fn launcher(scratch: &Scratch, scenario: &str) -> Command {
+    let mut command = without_module(scratch, scenario);
+    command.arg("--greet");
+    command
+}
+
+/// A launcher with the fake QEMU, which plays `scenario`. Flags and the module are still to come.
+fn without_module(scratch: &Scratch, scenario: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hermit-wasm"));
     command
         .args(["run", "--qemu"])
@@ -91,6 +98,13 @@ pub(crate) fn launcher(scratch: &Scratch, scenario: &str) -> Command {
 /// The same under TCG, so that nothing is tried first.
 pub(crate) fn tcg(scratch: &Scratch, scenario: &str) -> Command {
     let mut command = launcher(scratch, scenario);
+    command.args(["--accel", "tcg"]);
+    command
+}
+
+/// The same for a module that is still to come.
+pub(crate) fn tcg_module(scratch: &Scratch, scenario: &str) -> Command {
+    let mut command = without_module(scratch, scenario);
     command.args(["--accel", "tcg"]);
     command
 }

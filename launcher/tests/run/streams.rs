@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
 
-use crate::harness::{MODULE, Scratch, feed, finish, tcg, test, wait};
+use crate::harness::{MODULE, Scratch, feed, finish, tcg, tcg_module, test, wait};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -293,7 +293,7 @@ fn arguments_arrive() {
     let name = "-a,b c=d'e.wasm";
     scratch.file(name, MODULE);
     let done = finish(
-        tcg(&scratch, "arguments")
+        tcg_module(&scratch, "arguments")
             .args([
                 "--memory", "300M", "--env", "A=x y", "--env", "HOST", "--log", "warn", "--", name,
             ])
@@ -315,7 +315,7 @@ fn arguments_arrive() {
          -- --memory '' 'it'\\''s' -- 'ä\n'\n"
     );
 
-    let done = finish(tcg(&scratch, "arguments").args(["--argv0", "name", name])).expect_code(2);
+    let done = finish(tcg_module(&scratch, "arguments").args(["--argv0", "name", name])).expect_code(2);
     done.expect_message(&["unexpected argument"]);
     let done = finish(tcg(&scratch, "arguments").args(["--argv0", "name"])).expect_code(0);
     let output = String::from_utf8(done.stdout).unwrap();
@@ -328,7 +328,7 @@ fn arguments_arrive() {
 fn text_modules_are_translated() {
     let scratch = Scratch::new();
     let path = scratch.file("m.wat", b"(module (memory 1))");
-    let done = finish(tcg(&scratch, "arguments").arg(path)).expect_code(0);
+    let done = finish(tcg_module(&scratch, "arguments").arg(path)).expect_code(0);
     let output = String::from_utf8(done.stdout).unwrap();
     assert!(
         output.contains("module Some(\"\\0asm\\u{1}\\0\\0\\0\\u{5}"),
@@ -341,7 +341,7 @@ fn a_printed_command_works_by_hand() {
     let scratch = Scratch::new();
     for (name, content) in [("it's.wasm", MODULE), ("m.wat", b"(module)")] {
         let path = scratch.file(name, content);
-        let mut command = tcg(&scratch, "arguments");
+        let mut command = tcg_module(&scratch, "arguments");
         let done = finish(command.arg("--print-command").arg(path).args(["a b", "c"])).expect_code(0);
         let line = done.expect_silence().stdout;
         let mut shell = Command::new("sh");
