@@ -68,8 +68,12 @@ fn ignored(status: &str) -> u64 {
 /// Ends this process by `signal`, as if it had not been caught: a shell reports 128 + the number, and one that runs
 /// a script sees that it was Ctrl-C and ends the script too.
 pub(crate) fn die_of(signal: i32) -> ! {
-    // Returns only if the system refuses.
-    let _ = low_level::emulate_default_handler(signal);
+    // The first process of a container, or of another PID namespace, is not ended by a signal that it does not
+    // catch. The emulation would then abort, which such a process survives too, up to an invalid instruction.
+    if std::process::id() != 1 {
+        // Returns only if the system refuses.
+        let _ = low_level::emulate_default_handler(signal);
+    }
     let number = u8::try_from(signal).unwrap_or(0);
     std::process::exit(i32::from(boot_protocol::exit_code::from_signal(number)))
 }

@@ -46,6 +46,10 @@ pub(crate) fn tests() -> Vec<Trial> {
             "ends::signals_end_launcher_and_qemu",
             signals_end_launcher_and_qemu,
         ),
+        test(
+            "ends::the_first_process_of_a_container_exits_as_by_the_signal",
+            the_first_process_of_a_container_exits_as_by_the_signal,
+        ),
         test("ends::sigkill_ends_qemu_too", sigkill_ends_qemu_too),
         test(
             "ends::an_ignored_signal_stays_ignored",
@@ -274,6 +278,42 @@ fn signals_end_launcher_and_qemu() {
     let status = wait_for_end(&mut shell.spawn().unwrap());
     assert_eq!(status.code(), Some(exit_code::from_signal(15).into()));
     expect_no_qemu(&scratch, 1);
+}
+
+/// Process 1 of its namespace is not ended by a signal's default action, so it exits with the code that a shell shows.
+fn the_first_process_of_a_container_exits_as_by_the_signal() {
+    // With a user namespace for whoever is not root.
+    let namespaces = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let namespaces = if rustix::process::geteuid().is_root() {
+        &namespaces[2..]
+    } else {
+        &namespaces[..]
+    };
+    let trial = Command::new("unshare").args(namespaces).arg("true").status();
+    if !trial.is_ok_and(|status| status.success()) {
+        eprintln!(
+            "SKIPPED: unshare {namespaces:?} does not work here: the launcher as process 1 is not tested"
+        );
+        return;
+    }
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let scratch = Scratch::new();
+        let launcher = with_default_signals(&tcg(&scratch, "hang after hello"));
+        let mut unshare = Command::new("unshare");
+        unshare
+            .args(namespaces)
+            .arg(launcher.get_program())
+            .args(launcher.get_args())
+            .envs(launcher.get_envs().filter_map(|(key, value)| Some((key, value?))))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let unshare = start(&mut unshare);
+        let number = pid(&unshare);
+        let children = std::fs::read_to_string(format!("/proc/{number}/task/{number}/children")).unwrap();
+        kill(children.trim().parse().unwrap(), signal);
+        wait(unshare).expect_code(code).expect_silence();
+    }
 }
 
 fn sigkill_ends_qemu_too() {
