@@ -2,14 +2,17 @@
 //! them.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 
 use crate::arch::Arch;
 use crate::directories::DirectoryFlags;
 use crate::failure::Failure;
+use crate::outcome::Outcome;
 use crate::qemu::machine::Machine;
 use crate::units::{self, MIB};
 
@@ -34,7 +37,8 @@ const SMALLEST_MEMORY: u64 = 4 * MIB;
         nothing of this host but what a flag gives to it. Standard input, output and error are connected, and the \
         guest's exit code is this program's.",
     after_help = "Without a command, 'run' is meant: 'hermit-wasm app.wasm' is 'hermit-wasm run app.wasm'.\n\
-        'hermit-wasm run --help' explains the flags, with examples and the exit codes.",
+        'hermit-wasm run --help' explains the flags, with examples and the exit codes.\n\
+        'hermit-wasm completions --help' says how a shell learns to complete them.",
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
     override_usage = "hermit-wasm run [OPTIONS] MODULE [ARGS]...\n       hermit-wasm [OPTIONS] MODULE [ARGS]..."
@@ -47,19 +51,22 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Run a module
     #[command(after_help = EXAMPLES_AND_EXIT_CODES, override_usage = "hermit-wasm run [OPTIONS] MODULE [ARGS]...")]
-    Run(Run),
+    Run(Box<Run>),
+    /// Print a script that completes flags and values in a shell
+    #[command(after_help = COMPLETIONS, override_usage = "hermit-wasm completions SHELL")]
+    Completions {
+        /// The shell that is to read the script
+        shell: Shell,
+    },
 }
 
 impl Cli {
-    /// The run that is asked for.
-    pub(crate) fn into_run(self) -> Run {
-        match self.command {
-            Some(Command::Run(run)) => run,
-            None => self.run,
-        }
+    /// What is asked for.
+    pub(crate) fn into_command(self) -> Command {
+        self.command.unwrap_or_else(|| Command::Run(Box::new(self.run)))
     }
 
     /// Whether a flag has this long name.
@@ -140,15 +147,15 @@ pub(crate) struct Run {
     pub(crate) log: Option<LogLevel>,
 
     /// The QEMU program; default: qemu-system- with the architecture's name, in PATH
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     pub(crate) qemu: Option<PathBuf>,
 
     /// The virtiofsd program, for --dir; default: virtiofsd, in PATH
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     pub(crate) virtiofsd: Option<PathBuf>,
 
     /// The uhyve program, for --vmm uhyve; default: uhyve, in PATH
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     pub(crate) uhyve: Option<PathBuf>,
 
     /// Run the greeting that is built in, instead of a module
@@ -168,7 +175,7 @@ pub(crate) struct Run {
     pub(crate) verbose: u8,
 
     /// The module, .wasm or .wat, and its arguments: all that follows is the guest's, flags too
-    #[arg(value_name = "MODULE [ARGS]", trailing_var_arg = true)]
+    #[arg(value_name = "MODULE [ARGS]", trailing_var_arg = true, value_hint = ValueHint::FilePath)]
     module_and_args: Vec<OsString>,
 }
 
@@ -317,6 +324,37 @@ fn parse_memory(text: &str) -> Result<u64, String> {
     }
     Ok(bytes)
 }
+
+/// Writes a shell's completion script to standard output.
+pub(crate) fn complete(shell: Shell) -> Result<Outcome, Failure> {
+    // clap_complete 4.6.11 completes nothing after a command in bash if the program's name has a dash (clap-rs/clap
+    // issue 6421), so it gets a name without, which only the script's last lines show. The test
+    // `errors::completions` has bash use the script.
+    let name = if shell == Shell::Bash {
+        "hermit_wasm"
+    } else {
+        "hermit-wasm"
+    };
+    // Into memory first: clap_complete panics if its reader goes away.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), name, &mut script);
+    let script = String::from_utf8_lossy(&script).replace(" hermit_wasm\n", " hermit-wasm\n");
+    match std::io::stdout().write_all(script.as_bytes()) {
+        Ok(()) => Ok(Outcome::Exit(boot_protocol::exit_code::SUCCESS)),
+        Err(error) => Err(Failure::machine(format!("completions: cannot write: {error}"))),
+    }
+}
+
+const COMPLETIONS: &str = "\
+For one shell, until it ends:
+  bash   source <(hermit-wasm completions bash)
+  zsh    source <(hermit-wasm completions zsh)       after compinit
+  fish   hermit-wasm completions fish | source
+
+For good:
+  bash   hermit-wasm completions bash > ~/.local/share/bash-completion/completions/hermit-wasm
+  zsh    hermit-wasm completions zsh > DIR/_hermit-wasm    with DIR in $fpath
+  fish   hermit-wasm completions fish > ~/.config/fish/completions/hermit-wasm.fish";
 
 const EXAMPLES_AND_EXIT_CODES: &str = "\
 Examples:

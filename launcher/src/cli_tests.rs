@@ -6,9 +6,14 @@ use std::os::unix::ffi::OsStringExt as _;
 
 fn parse(words: &[&str]) -> Run {
     let words = std::iter::once("hermit-wasm").chain(words.iter().copied());
-    Cli::try_parse_from(words)
-        .unwrap_or_else(|error| panic!("{error}"))
-        .into_run()
+    run_of(Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")))
+}
+
+fn run_of(cli: Cli) -> Run {
+    match cli.into_command() {
+        Command::Run(run) => *run,
+        other @ Command::Completions { .. } => panic!("{other:?} runs nothing"),
+    }
 }
 
 fn refused(words: &[&str]) -> String {
@@ -213,7 +218,7 @@ fn what_is_not_utf8_is_refused_by_name() {
         "ok".into(),
         bad(),
     ];
-    let run = Cli::try_parse_from(words).unwrap().into_run();
+    let run = run_of(Cli::try_parse_from(words).unwrap());
     let failure = run.args().unwrap_err();
     assert_eq!(failure.code, exit_code::USAGE);
     assert!(failure.message.contains("argument 2"), "{}", failure.message);
@@ -227,7 +232,7 @@ fn what_is_not_utf8_is_refused_by_name() {
     );
     // A module's path may have any bytes.
     let words = ["hermit-wasm".into(), "run".into(), bad()];
-    let run = Cli::try_parse_from(words).unwrap().into_run();
+    let run = run_of(Cli::try_parse_from(words).unwrap());
     assert_eq!(
         run.module().map(|path| path.as_os_str().to_os_string()),
         Some(bad())
@@ -258,7 +263,7 @@ fn the_help_lists_every_exit_code() {
 fn machines_belong_to_architectures() {
     let machine = |words: &[&str]| {
         let words = [&["hermit-wasm", "run"], words].concat();
-        Cli::try_parse_from(words).unwrap().into_run().machine()
+        run_of(Cli::try_parse_from(words).unwrap()).machine()
     };
     assert_eq!(machine(&["--arch", "x86_64"]).unwrap(), Machine::Microvm);
     assert_eq!(machine(&["--arch", "aarch64"]).unwrap(), Machine::Virt);

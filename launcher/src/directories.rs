@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::OsStringValueParser;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 
 use crate::failure::Failure;
 use crate::habits;
@@ -247,6 +247,11 @@ impl Args for DirectoryFlags {
                 .long(flag.name())
                 .value_name(value)
                 .value_parser(OsStringValueParser::new())
+                .value_hint(if matches!(flag, Flag::Tmpfs) {
+                    ValueHint::Other
+                } else {
+                    ValueHint::DirPath
+                })
                 .action(ArgAction::Append)
                 .help(help)
                 .long_help(long_help)

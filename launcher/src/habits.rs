@@ -10,7 +10,7 @@ use boot_protocol::boot_line;
 use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::cli::{Cli, Run};
+use crate::cli::{Cli, Command, Run};
 use crate::failure::Failure;
 
 /// Why nothing is run.
@@ -25,9 +25,9 @@ pub(crate) enum Refusal {
 /// Reads the command line, the program's name first.
 ///
 /// **Errors**: a habit of another program's, with what to write here; a run without a module; clap's.
-pub(crate) fn parse(words: &[OsString]) -> Result<Run, Refusal> {
-    let run = match Cli::try_parse_from(words) {
-        Ok(cli) => cli.into_run(),
+pub(crate) fn parse(words: &[OsString]) -> Result<Command, Refusal> {
+    let command = match Cli::try_parse_from(words) {
+        Ok(cli) => cli.into_command(),
         Err(mut error) => {
             if let Some(sentence) = explain(&error, words) {
                 return Err(Refusal::Ours(Failure::usage(sentence)));
@@ -37,8 +37,10 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Run, Refusal> {
             return Err(Refusal::Claps(error));
         }
     };
-    check(&run, words).map_err(Refusal::Ours)?;
-    Ok(run)
+    if let Command::Run(run) = &command {
+        check(run, words).map_err(Refusal::Ours)?;
+    }
+    Ok(command)
 }
 
 /// What to write instead of a flag that clap does not know.
@@ -385,6 +387,7 @@ fn check(run: &Run, words: &[OsString]) -> Result<(), Failure> {
 fn not_a_command(word: &str) -> String {
     let advice = match word {
         "version" => "; --version prints the version",
+        "completion" => "; it ends with an s here",
         "compile" => "; a module is run as it is",
         _ => "; a module is named by its file, such as app.wasm",
     };

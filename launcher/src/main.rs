@@ -34,13 +34,15 @@ mod virtiofsd;
 
 use std::process::ExitCode;
 
+use crate::cli::Command;
 use crate::habits::Refusal;
 use crate::outcome::Outcome;
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let done = match habits::parse(&words) {
-        Ok(run) => run::run(&run),
+        Ok(Command::Run(run)) => run::run(&run),
+        Ok(Command::Completions { shell }) => cli::complete(shell),
         Err(Refusal::Ours(failure)) => Err(failure),
         Err(Refusal::Claps(error)) => error.exit(),
     };

@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             a_boot_line_too_long_for_the_machine,
         ),
         test("errors::help", help),
+        test("errors::completions", completions),
     ]
 }
 
@@ -235,4 +236,49 @@ fn help() {
     );
     bare.expect_code(exit_code::USAGE)
         .expect_message(&["Usage: hermit-wasm run"]);
+}
+
+fn completions() {
+    let complete = |shell: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hermit-wasm"));
+        command.args(["completions", shell]).stdin(Stdio::null());
+        finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    };
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let done = complete(shell).expect_code(0).expect_silence();
+        let script = String::from_utf8(done.stdout).unwrap();
+        for flag in ["memory", "copy-dir", "accel", "greet", "completions"] {
+            assert!(script.contains(flag), "{shell}: {flag} is missing");
+        }
+    }
+    complete("csh")
+        .expect_code(exit_code::USAGE)
+        .expect_message(&["csh", "bash", "zsh", "fish"]);
+    bash_completes_flags_and_values(&complete("bash").stdout);
+}
+
+/// What bash itself makes of the script.
+fn bash_completes_flags_and_values(script: &[u8]) {
+    let scratch = Scratch::new();
+    let script = scratch.file("completions", script);
+    let program = r#"source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        function=$(complete -p hermit-wasm); function=${function#*-F }
+        ${function%% *} hermit-wasm "${@: -1}" "${@: -2:1}"
+        echo "${COMPREPLY[*]}""#;
+    for (words, completed) in [
+        (["hermit-wasm", "run", "--mem"].as_slice(), "--memory\n"),
+        (&["hermit-wasm", "--copy"], "--copy-dir\n"),
+        (&["hermit-wasm", "run", "--accel", "k"], "kvm\n"),
+        (&["hermit-wasm", "comp"], "completions\n"),
+    ] {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", program, "bash"])
+            .arg(&script)
+            .args(words)
+            .stdin(Stdio::null());
+        finish(bash.stdout(Stdio::piped()).stderr(Stdio::piped()))
+            .expect_code(0)
+            .expect_silence()
+            .expect_output(completed);
+    }
 }
