@@ -12,11 +12,13 @@ compile_error!(
 mod accel;
 mod arch;
 mod bundle;
+mod capabilities;
 mod child;
 mod cli;
 mod directories;
 mod failure;
 mod files;
+mod find_virtiofsd;
 mod habits;
 mod image;
 mod memory;

@@ -10,24 +10,24 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
 
+use crate::capabilities::{self, Capabilities, Capability};
 use crate::child;
 use crate::failure::Failure;
 use crate::files::QemuFile;
-use crate::qemu::discover;
+use crate::say::say;
 
-/// Where distributions keep theirs, outside of every search path.
-const ELSEWHERE: &[&str] = &[
-    "/usr/libexec/virtiofsd",
-    "/usr/lib/qemu/virtiofsd",
-    "/usr/lib/virtiofsd",
-];
+pub(crate) use crate::find_virtiofsd::find;
 
 /// How long the daemon may take to its first answer; a fraction of a second is usual.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a daemon that has closed its connection may take to say why.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How the daemon confines itself, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,31 +67,6 @@ pub(crate) struct Daemon {
     log: QemuFile,
 }
 
-/// Finds the program: the one that `--virtiofsd` names, or the usual one.
-pub(crate) fn find(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(name) = wanted {
-        return discover::search_path(name).ok_or_else(|| {
-            Failure::machine(format!(
-                "--virtiofsd: there is no program '{}' that can be executed",
-                name.display()
-            ))
-        });
-    }
-    discover::search_path(Path::new("virtiofsd"))
-        .or_else(|| {
-            ELSEWHERE
-                .iter()
-                .find_map(|path| discover::search_path(Path::new(path)))
-        })
-        .ok_or_else(|| Failure::machine(MISSING))
-}
-
-const MISSING: &str = "--dir: virtiofsd is not installed: it is not found in PATH\n\
-    On Debian 13 and Ubuntu: apt install virtiofsd\n\
-    On Fedora:               dnf install virtiofsd\n\
-    Elsewhere, with Rust:    cargo install --locked virtiofsd (needs libseccomp-dev and libcap-ng-dev)\n\
-    If it is installed elsewhere, say where: --virtiofsd PATH. Without it, --copy-dir gives the guest a copy";
-
 /// Starts a daemon for the directory `host`, confined as well as it can be.
 pub(crate) fn start(program: &Path, host: &Path, read_only: bool) -> Result<Daemon, Failure> {
     let wrong = |reason: &str| Failure::usage(format!("--dir: cannot share '{}': {reason}", host.display()));
@@ -100,19 +75,69 @@ pub(crate) fn start(program: &Path, host: &Path, read_only: bool) -> Result<Daem
     if !real.is_dir() {
         return Err(wrong("it is no directory"));
     }
+    let held = capabilities::of_roots_children();
+    let mut flags = held.map(fitting).unwrap_or_default();
     let mut reasons = Vec::new();
     for sandbox in Sandbox::ALL {
-        match Daemon::start(program, host, &real, read_only, sandbox) {
+        match Daemon::start(program, host, &real, read_only, sandbox, &flags) {
             Ok(daemon) => return Ok(daemon),
             Err(reason) => reasons.push(format!("{}: {reason}", sandbox.name())),
         }
     }
+    // libcap-ng up to 0.8.3 at least reports a missing SETPCAP by a system call that virtiofsd's filter kills for.
+    if held.is_some_and(|held| !held.has(Capability::Setpcap)) {
+        flags.extend(["--seccomp".to_string(), "none".to_string()]);
+        for sandbox in Sandbox::ALL {
+            if let Ok(daemon) = Daemon::start(program, host, &real, read_only, sandbox, &flags) {
+                say(&format!(
+                    "--dir: without the capability SETPCAP, virtiofsd serves '{}' without its system call filter",
+                    host.display()
+                ));
+                return Ok(daemon);
+            }
+        }
+    }
     Err(Failure::machine(format!(
-        "--dir: virtiofsd, '{}', does not serve '{}', in none of its sandboxes ({})",
+        "--dir: virtiofsd, '{}', does not serve '{}', in none of its sandboxes ({}){}",
         program.display(),
         host.display(),
-        reasons.join("; ")
+        reasons.join("; "),
+        match held {
+            // It leaves its supplementary groups, whatever its flags.
+            Some(held) if !held.has(Capability::Setgid) =>
+                "; run by root, it needs the capability SETGID or a process without supplementary groups",
+            _ => "",
+        }
     )))
+}
+
+/// The flags that make virtiofsd, run by root, do without the capabilities that it would like and does not get, as in a
+/// container. For any other user it changes none.
+fn fitting(held: Capabilities) -> Vec<String> {
+    /// What virtiofsd 1.14 keeps of root's, and fails if it cannot.
+    const KEPT: [Capability; 8] = [
+        Capability::Chown,
+        Capability::DacOverride,
+        Capability::Fowner,
+        Capability::Fsetid,
+        Capability::Setgid,
+        Capability::Setuid,
+        Capability::Mknod,
+        Capability::Setfcap,
+    ];
+    let missing: Vec<String> = KEPT
+        .into_iter()
+        .filter(|capability| !held.has(*capability))
+        .map(|capability| format!("-{}", capability.name()))
+        .collect();
+    let mut flags = Vec::new();
+    if !missing.is_empty() {
+        flags.push(format!("--modcaps={}", missing.join(":")));
+    }
+    if !held.has(Capability::DacReadSearch) {
+        flags.push("--inode-file-handles=never".to_string());
+    }
+    flags
 }
 
 impl Daemon {
@@ -123,6 +148,7 @@ impl Daemon {
         real: &Path,
         read_only: bool,
         sandbox: Sandbox,
+        flags: &[String],
     ) -> Result<Self, String> {
         let text = |error: io::Error| error.to_string();
         let (listener, connection) = socket().map_err(text)?;
@@ -136,6 +162,7 @@ impl Daemon {
             .arg("--shared-dir")
             .arg(real)
             .args(["--sandbox", sandbox.name(), "--log-level", "error"])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors);
@@ -155,9 +182,21 @@ impl Daemon {
         drop(listener);
         match daemon.connection.as_ref().map(greet) {
             Some(Ok(())) => Ok(daemon),
-            Some(Err(error)) => Err(daemon.last_words().unwrap_or_else(|| error.to_string())),
+            Some(Err(error)) => Err(daemon.why_not(&error)),
             None => Err("it has no connection".to_string()),
         }
+    }
+
+    /// Why it does not serve: in its own words, if it has any.
+    fn why_not(&mut self, error: &io::Error) -> String {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            // It closes the connection before it says why.
+            let start = Instant::now();
+            while self.ended().is_none() && start.elapsed() < LAST_WORDS {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.last_words().unwrap_or_else(|| error.to_string())
     }
 
     /// Lets QEMU inherit the connection; the number that it has there.
@@ -237,13 +276,13 @@ fn greet(mut connection: &UnixStream) -> io::Result<()> {
         request.extend_from_slice(&word.to_ne_bytes());
     }
     connection.set_read_timeout(Some(PATIENCE))?;
-    connection.write_all(&request)?;
     let mut reply = [0; REPLY];
     connection
-        .read_exact(&mut reply)
+        .write_all(&request)
+        .and_then(|()| connection.read_exact(&mut reply))
         .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-                io::Error::other("it ended at once")
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                io::Error::new(io::ErrorKind::UnexpectedEof, "it ended at once")
             }
             io::ErrorKind::WouldBlock => io::Error::other("it does not answer"),
             _ => error,
@@ -316,6 +355,41 @@ s.sendall(b\"HTTP/1.1 400 Bad Request\")' \"$2\"",
             "{}",
             failure.message
         );
+    }
+
+    #[test]
+    fn a_daemon_that_hangs_up_before_it_complains_is_quoted() {
+        // `$2` is the number after --fd.
+        let (_directory, path) = program("eval \"exec $2>&-\"; sleep 0.1; echo 'late words' >&2; exit 1");
+        let failure = start(&path, Path::new("/"), false).unwrap_err();
+        assert!(
+            failure.message.contains("namespace: late words"),
+            "{}",
+            failure.message
+        );
+    }
+
+    #[test]
+    fn flags_fit_the_capabilities() {
+        let all = Capabilities::from_bits(u64::MAX);
+        let none = Capabilities::from_bits(0);
+        // Docker's and Podman's defaults.
+        let docker = Capabilities::from_bits(0xa804_25fb);
+        let podman = Capabilities::from_bits(0x8000_05fb);
+        for (held, flags) in [
+            (all, [].as_slice()),
+            (docker, &["--inode-file-handles=never"]),
+            (podman, &["--modcaps=-mknod", "--inode-file-handles=never"]),
+            (
+                none,
+                &[
+                    "--modcaps=-chown:-dac_override:-fowner:-fsetid:-setgid:-setuid:-mknod:-setfcap",
+                    "--inode-file-handles=never",
+                ],
+            ),
+        ] {
+            assert_eq!(fitting(held), flags);
+        }
     }
 
     #[test]

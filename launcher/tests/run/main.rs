@@ -10,6 +10,7 @@ mod errors;
 mod fake_qemu;
 mod fake_window;
 mod harness;
+mod shares;
 mod streams;
 mod window;
 
@@ -20,12 +21,13 @@ fn main() {
         fake_qemu::play(&scenario);
         return;
     }
-    let groups: [fn() -> Vec<Trial>; 5] = [
+    let groups: [fn() -> Vec<Trial>; 6] = [
         streams::tests,
         window::tests,
         ends::tests,
         errors::tests,
         accel::tests,
+        shares::tests,
     ];
     let tests = groups.iter().flat_map(|group| group()).collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit();

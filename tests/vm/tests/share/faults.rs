@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("not-a-directory", not_a_directory),
     ("link-to-a-directory", link_to_a_directory),
     ("no-daemon", no_daemon),
+    ("few-capabilities", few_capabilities),
 ];
 
 /// virtiofsd is killed: what was synced is there, and the guest gets EIO (29) from then on.
@@ -136,6 +137,40 @@ fn no_daemon(machine: &Machine) -> Result<()> {
         let mut command = Command::new(machine.launcher());
         command.args(["run", "--virtiofsd", daemon, "--dir", "/tmp", &guest]);
         Running::start(command)?.end()?.failed(125, &words)?;
+    }
+    Ok(())
+}
+
+/// In a container, root has only some capabilities, or none: virtiofsd does without the others.
+fn few_capabilities(machine: &Machine) -> Result<()> {
+    let is_root = Command::new("id").arg("-u").output()?.stdout == b"0\n";
+    let setpriv = Command::new("setpriv").arg("true").status();
+    if !is_root || !setpriv.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: few-capabilities needs root, and setpriv to give capabilities up");
+        return Ok(());
+    }
+    let docker = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,\
+                  +sys_chroot,+mknod,+audit_write,+setfcap";
+    for bounding in [docker, "-all"] {
+        let scratch = Scratch::new("capabilities")?;
+        fs::write(scratch.path().join("a"), "content")?;
+        let run = machine.command(
+            scratch.path(),
+            &["--dir", ".::/", &machine.guest("files").to_string_lossy()],
+        );
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--bounding-set", bounding, "--inh-caps", "-all", "--clear-groups"])
+            .arg(run.get_program())
+            .args(run.get_args())
+            .args([
+                "cat", "/a", ",", "put", "/x", "written", ",", "mv", "/x", "/y", ",", "ls", "/",
+            ])
+            .current_dir(scratch.path());
+        Running::start(command)?
+            .end()?
+            .said("cat /a: \"content\"\nput /x written: done\nmv /x /y: done\nls /: [a y]\n")?;
+        ensure!(fs::read(scratch.path().join("y"))? == b"written");
     }
     Ok(())
 }
