@@ -283,7 +283,7 @@ pub(super) fn tail_calls(arches: &[Arch]) -> Result<Counts> {
 }
 
 pub(super) fn boot(arches: &[Arch]) -> Result<Counts> {
-    in_vm(arches, &["--lib", "--test", "boot", "--test", "plain"], &[])
+    in_vm(arches, &["--lib", "--test", "boot", "--test", "plain", "--test", "runner"], &[])
 }
 
 pub(super) fn conformance(arches: &[Arch]) -> Result<Counts> {
