@@ -4,6 +4,7 @@
 //! unsafe code. The protocol in prose: `docs/console.md`; the exit codes: `docs/exit-codes.md`.
 //!
 //! - [`console`]: frames on the serial line, guest to host, and the host's answers.
+//! - [`arch`]: the architectures.
 //! - [`run_spec`]: one description of a run, with its encoder and decoder.
 //! - [`payload`]: the archive that carries it to the machine, with the module and copies of directories.
 //! - [`command_line`]: the kernel command line, as a launcher and as people write it.
@@ -18,6 +19,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod arch;
 pub mod boot_line;
 pub mod command_line;
 pub mod console;

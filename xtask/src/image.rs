@@ -49,7 +49,7 @@ pub(crate) fn build_launcher(arches: &[Arch]) -> Result<PathBuf> {
     compile(
         "the launcher",
         cargo()
-            .args(["build", "--locked", "--release", "--package", "hermit-wasm"])
+            .args(["build", "--locked", "--release", "--package", "hermit-wasm-vm"])
             .env("CARGO_TARGET_DIR", root().join("target"))
             // It finds the images just built by itself.
             .env_remove("HERMIT_WASM_IMAGES"),

@@ -1,20 +1,18 @@
 //! The guest's frames: each becomes something to do, after a look at whether it may be wanted.
 
+use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use boot_protocol::console::{Frame, Reply, Span, VERSION, VERSION_SHARED, Window};
 
 use super::input::Request;
 use super::output::Stream;
-use super::{Action, Ending, Session};
-use crate::say::say;
+use super::{Action, Diagnostics, ExitReason, MOST_DIAGNOSTIC, Session};
 
 impl Session<'_> {
     /// One frame of the guest.
     pub(super) fn frame(&mut self, frame: Frame<'_>) {
-        if self.terms.verbose > 1 {
-            say(&describe(&frame));
-        }
+        log::debug!("{}", Description(&frame));
         if self.farewell.is_some()
             || self
                 .actions
@@ -26,7 +24,14 @@ impl Session<'_> {
         }
         let action = match frame {
             Frame::Stdout(bytes) => Action::Write(Stream::Output, bytes.to_vec()),
-            Frame::Stderr(bytes) | Frame::Diagnostic(bytes) => Action::Write(Stream::Error, bytes.to_vec()),
+            Frame::Stderr(bytes) => Action::Write(Stream::Error, bytes.to_vec()),
+            Frame::Diagnostic(bytes) => {
+                self.diagnostic(bytes);
+                match self.config.diagnostics {
+                    Diagnostics::Stderr => Action::Write(Stream::Error, bytes.to_vec()),
+                    Diagnostics::Keep => return,
+                }
+            }
             Frame::StdoutWindow(span) => return self.span(Stream::Output, span),
             Frame::StderrWindow(span) => return self.span(Stream::Error, span),
             Frame::Sync => Action::Sync,
@@ -42,6 +47,13 @@ impl Session<'_> {
             Frame::Share { index } => return self.share(index),
         };
         self.actions.push_back(action);
+    }
+
+    /// DIAGNOSTIC: kept for the result, up to a length.
+    fn diagnostic(&mut self, bytes: &[u8]) {
+        let room = MOST_DIAGNOSTIC.saturating_sub(self.diagnostic.len());
+        let part = bytes.get(..room).unwrap_or(bytes);
+        self.diagnostic.push_str(&String::from_utf8_lossy(part));
     }
 
     /// SHARE: a reply from a shared directory is late. If its daemon has ended, none will ever come.
@@ -70,8 +82,8 @@ impl Session<'_> {
             self.protocol(format!(
                 "it speaks version {version} of the console protocol, this program {spoken}"
             ));
-        } else if self.terms.only_boot {
-            self.end(Ending::Started);
+        } else if self.config.only_boot {
+            self.end(ExitReason::Started);
         }
         self.started = true;
         self.version = version;
@@ -108,25 +120,34 @@ fn now() -> u64 {
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A frame's name and size, for -vv.
-fn describe(frame: &Frame<'_>) -> String {
-    match frame {
-        Frame::Stdout(bytes) => format!("frame STDOUT, {} bytes", bytes.len()),
-        Frame::Stderr(bytes) => format!("frame STDERR, {} bytes", bytes.len()),
-        Frame::Diagnostic(bytes) => format!("frame DIAGNOSTIC, {} bytes", bytes.len()),
-        Frame::Read { max } => format!("frame READ, at most {max} bytes"),
-        Frame::Poll => "frame POLL".to_string(),
-        Frame::Exit { code } => format!("frame EXIT, code {code}"),
-        Frame::Hello { version } => format!("frame HELLO, version {version}"),
-        Frame::Time => "frame TIME".to_string(),
-        Frame::Window(window) => format!(
-            "frame WINDOW, {} and {} bytes at {:#x}",
-            window.output, window.input, window.address
-        ),
-        Frame::StdoutWindow(span) => format!("frame STDOUT_WINDOW, {} bytes at {}", span.length, span.offset),
-        Frame::StderrWindow(span) => format!("frame STDERR_WINDOW, {} bytes at {}", span.length, span.offset),
-        Frame::Sync => "frame SYNC".to_string(),
-        Frame::Unread { count } => format!("frame UNREAD, {count} bytes"),
-        Frame::Share { index } => format!("frame SHARE, {index}"),
+/// A frame's name and size, for the log.
+struct Description<'a>(&'a Frame<'a>);
+
+impl fmt::Display for Description<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Frame::Stdout(bytes) => write!(f, "frame STDOUT, {} bytes", bytes.len()),
+            Frame::Stderr(bytes) => write!(f, "frame STDERR, {} bytes", bytes.len()),
+            Frame::Diagnostic(bytes) => write!(f, "frame DIAGNOSTIC, {} bytes", bytes.len()),
+            Frame::Read { max } => write!(f, "frame READ, at most {max} bytes"),
+            Frame::Poll => f.write_str("frame POLL"),
+            Frame::Exit { code } => write!(f, "frame EXIT, code {code}"),
+            Frame::Hello { version } => write!(f, "frame HELLO, version {version}"),
+            Frame::Time => f.write_str("frame TIME"),
+            Frame::Window(window) => write!(
+                f,
+                "frame WINDOW, {} and {} bytes at {:#x}",
+                window.output, window.input, window.address
+            ),
+            Frame::StdoutWindow(span) => {
+                write!(f, "frame STDOUT_WINDOW, {} bytes at {}", span.length, span.offset)
+            }
+            Frame::StderrWindow(span) => {
+                write!(f, "frame STDERR_WINDOW, {} bytes at {}", span.length, span.offset)
+            }
+            Frame::Sync => f.write_str("frame SYNC"),
+            Frame::Unread { count } => write!(f, "frame UNREAD, {count} bytes"),
+            Frame::Share { index } => write!(f, "frame SHARE, {index}"),
+        }
     }
 }

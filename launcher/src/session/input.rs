@@ -5,15 +5,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use boot_protocol::console::{MAX_INLINE_INPUT, MAX_PAYLOAD, Reply};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, SeekFrom};
 use rustix::io::Errno;
 
-use crate::memory::SharedWindow;
-use crate::say::say;
+use crate::host::memory::SharedWindow;
 
 /// What the guest wants of standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub(super) enum Request {
 /// Standard input and the requests for it that are not answered.
 #[derive(Debug)]
 pub(super) struct Input {
-    stdin: io::Stdin,
+    stdin: OwnedFd,
     requests: VecDeque<Request>,
     /// A failure has been reported; the guest sees the end of file from there on.
     failed: bool,
@@ -46,9 +45,9 @@ impl AsFd for Input {
 }
 
 impl Input {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(stdin: OwnedFd) -> Self {
         Self {
-            stdin: io::stdin(),
+            stdin,
             requests: VecDeque::new(),
             failed: false,
             given: 0,
@@ -163,10 +162,10 @@ impl Input {
     fn report(&mut self, error: Errno) {
         if !self.failed {
             self.failed = true;
-            say(&format!(
+            log::warn!(
                 "standard input cannot be read: {}; the guest sees the end of file",
                 io::Error::from(error)
-            ));
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A session with a running VM: everything between QEMU's start and the guest's end, in one loop around `poll`.
+//! A session with a running machine: everything between the hypervisor's start and the guest's end, in one loop around
+//! `poll`.
 //!
 //! One thread, no blocking call but `poll` itself: a reader that does not read, a guest that does not answer and a
 //! signal can all be waited for together, so that `--timeout` and Ctrl-C work whatever else is stuck. Guest output
@@ -7,11 +8,13 @@
 //! - [`frames`]: what the guest wants, frame by frame.
 //! - [`output`]: the guest's bytes to standard output and standard error.
 //! - [`input`]: standard input, read only when the guest asks for it.
+//! - [`streams`]: where the guest's standard streams go.
 //! - [`transcript`]: text that is not the guest's.
 
 mod frames;
 mod input;
 mod output;
+pub(crate) mod streams;
 mod transcript;
 
 use std::collections::VecDeque;
@@ -23,17 +26,19 @@ use boot_protocol::console::{Decoder, Event, Reply, Span};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::memory::{GuestMemory, SharedWindow};
-use crate::qemu::process::Process;
-use crate::signals::Signals;
-use crate::virtiofsd::Daemon;
+use crate::host::interrupt::{Interrupt, Stop};
+use crate::host::memory::{GuestMemory, SharedWindow};
+use crate::host::virtiofsd::Daemon;
+use crate::vmm::Machine;
+use crate::vmm::process::Process;
 use input::{Input, Request};
 use output::{Output, Stream, Written};
+use streams::Streams;
 use transcript::Transcript;
 
 /// What a session is to watch for.
 #[derive(Clone, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct SessionConfig {
     /// When the run must be over, for `--timeout`.
     pub(crate) deadline: Option<Instant>,
     /// When the application must have said HELLO.
@@ -42,27 +47,42 @@ pub(crate) struct Terms {
     pub(crate) only_boot: bool,
     /// Whether to show what the machine prints, as it comes.
     pub(crate) show_text: bool,
-    /// Whether to name each frame, and show what QEMU prints.
-    pub(crate) verbose: u8,
+    /// Whether to show what the hypervisor prints, as it comes.
+    pub(crate) show_hypervisor: bool,
+    /// What becomes of the application's own messages.
+    pub(crate) diagnostics: Diagnostics,
 }
+
+/// What becomes of the application's own messages, which say why it cannot run a module or how a guest trapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Diagnostics {
+    /// They are kept for the result, and mixed with nothing.
+    #[default]
+    Keep,
+    /// They are also written to the guest's standard error, in their order with what the guest writes there.
+    Stderr,
+}
+
+/// Longest message of the application that is kept, in bytes.
+const MOST_DIAGNOSTIC: usize = 64 * 1024;
 
 /// How a session ended.
 #[derive(Debug)]
-pub(crate) enum Ending {
+pub(crate) enum ExitReason {
     /// The guest ended with this exit code.
     Exit(u8),
-    /// The application has started; only with [`Terms::only_boot`].
+    /// The application has started; only with [`SessionConfig::only_boot`].
     Started,
-    /// QEMU ended, or closed the console, and there was no exit code.
+    /// The hypervisor ended, or closed the console, without an exit code.
     Ended,
     /// KVM gave up; QEMU waits for a debugger then.
     KvmFailed,
     /// No HELLO in time.
     NeverStarted,
-    /// [`Terms::deadline`] has passed.
+    /// [`SessionConfig::deadline`] has passed.
     Timeout,
-    /// A signal asks this program to end.
-    Signal(i32),
+    /// The run was asked to stop.
+    Stopped(Stop),
     /// The reader of standard output or standard error has gone.
     OutputClosed,
     /// Standard output or standard error cannot be written.
@@ -75,15 +95,17 @@ pub(crate) enum Ending {
 
 /// A session that has ended.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct SessionReport {
     /// How.
-    pub(crate) ending: Ending,
+    pub(crate) reason: ExitReason,
     /// Whether the application had started.
     pub(crate) started: bool,
+    /// The application's own messages.
+    pub(crate) diagnostic: String,
     /// What the machine printed outside of frames.
     pub(crate) text: Transcript,
-    /// What QEMU printed.
-    pub(crate) qemu: Transcript,
+    /// What the hypervisor printed.
+    pub(crate) hypervisor: Transcript,
 }
 
 /// Unanswered requests for standard input. The protocol allows two; more is a guest gone wrong.
@@ -114,7 +136,7 @@ enum Action {
 
 /// The loop's state.
 struct Session<'a> {
-    terms: &'a Terms,
+    config: &'a SessionConfig,
     decoder: Decoder,
     actions: VecDeque<Action>,
     output: Output,
@@ -122,64 +144,70 @@ struct Session<'a> {
     /// The machine's memory, if the launcher owns it, and the guest's window in it.
     memory: Option<&'a GuestMemory>,
     window: Option<SharedWindow<'a>>,
-    /// The daemons of shared directories.
+    /// The machine, whose daemons serve its mounted directories.
     daemons: &'a mut [Daemon],
+    diagnostic: String,
     /// Bytes for the guest that its end of the line has not taken yet.
     answers: Vec<u8>,
     started: bool,
     /// The version that the guest's HELLO has named.
     version: u8,
-    ending: Option<Ending>,
+    reason: Option<ExitReason>,
     text: Transcript,
-    qemu: Transcript,
-    /// Whether QEMU's standard output and standard error may have more to read.
+    hypervisor: Transcript,
+    /// Whether the hypervisor's standard output and standard error may have more to read.
     console_open: bool,
     stderr_open: bool,
-    /// QEMU is gone: what is still in the pipes is all that there is.
+    /// The hypervisor is gone: what is still in the pipes is all that there is.
     ended: bool,
     /// Until when to read on after EXIT.
     farewell: Option<(Instant, u8)>,
 }
 
-/// Runs a session until it ends. QEMU may still be running then. `memory` is the machine's, if the guest may use it;
-/// `daemons` serve its shared directories.
+/// Runs a session until it ends. The hypervisor may still be running then.
 pub(crate) fn run(
-    process: &mut Process,
-    signals: &Signals,
-    terms: &Terms,
-    memory: Option<&GuestMemory>,
-    daemons: &mut [Daemon],
-) -> Report {
+    machine: &mut Machine,
+    interrupt: &Interrupt,
+    config: &SessionConfig,
+    streams: Streams,
+) -> SessionReport {
+    let Machine {
+        process,
+        memory,
+        daemons,
+        ..
+    } = machine;
     let mut session = Session {
-        terms,
+        config,
         decoder: Decoder::new(),
         actions: VecDeque::new(),
-        output: Output::new(),
-        input: Input::new(),
-        memory,
+        output: Output::new(streams.stdout, streams.stderr),
+        input: Input::new(streams.stdin),
+        memory: memory.as_ref(),
         window: None,
         daemons,
+        diagnostic: String::new(),
         answers: Vec::new(),
         started: false,
         version: 0,
-        ending: None,
-        text: Transcript::new("[vm] ", terms.show_text),
-        qemu: Transcript::new("[qemu] ", terms.verbose > 0),
+        reason: None,
+        text: Transcript::new("vm", config.show_text),
+        hypervisor: Transcript::new(&machine.hypervisor.to_ascii_lowercase(), config.show_hypervisor),
         console_open: true,
         stderr_open: true,
         ended: false,
         farewell: None,
     };
-    let ending = loop {
-        if let Err(error) = session.turn(process, signals) {
-            break Ending::Failed(error);
+    let reason = loop {
+        if let Err(error) = session.turn(process, interrupt) {
+            break ExitReason::Failed(error);
         }
-        if let Some(ending) = session.ending.take() {
-            break ending;
+        if let Some(reason) = session.reason.take() {
+            break reason;
         }
     };
-    if matches!(ending, Ending::Ended) {
-        // QEMU closes the console first and may have something to say after that.
+    if matches!(reason, ExitReason::Ended) {
+        // The hypervisor closes the console first and may have something to say after that.
         process.end_within(FAREWELL);
         session.ended = true;
         // Without its words, the report of the end is still true.
@@ -189,18 +217,21 @@ pub(crate) fn run(
         // A machine that died while it wrote a frame: its last words may be in there.
         session.text.push(&cut.payload);
     }
-    Report {
-        ending,
+    SessionReport {
+        reason,
         started: session.started,
+        diagnostic: session.diagnostic,
         text: session.text,
-        qemu: session.qemu,
+        hypervisor: session.hypervisor,
     }
 }
 
 /// What a descriptor in the list for `poll` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
-    Signals,
+    Interrupt,
+    /// The hypervisor's end.
+    End,
     Console,
     Stderr,
     Answers,
@@ -210,9 +241,9 @@ enum Source {
 
 impl Session<'_> {
     /// One turn of the loop: waits for something and does it.
-    fn turn(&mut self, process: &mut Process, signals: &Signals) -> io::Result<()> {
+    fn turn(&mut self, process: &mut Process, interrupt: &Interrupt) -> io::Result<()> {
         self.act()?;
-        if self.ending.is_some() {
+        if self.reason.is_some() {
             return Ok(());
         }
         let now = Instant::now();
@@ -220,15 +251,15 @@ impl Session<'_> {
             return Ok(());
         };
 
-        let ready = self.wait(process, signals, patience)?;
+        let ready = self.wait(process, interrupt, patience)?;
         for source in ready {
             match source {
-                Source::Signals => {
-                    if let Some(signal) = signals.take() {
-                        self.end(Ending::Signal(signal));
+                Source::Interrupt => {
+                    if let Some(stop) = interrupt.take() {
+                        self.end(ExitReason::Stopped(stop));
                     }
-                    self.ended = process.ended()?.is_some();
                 }
+                Source::End => self.ended = process.ended()?.is_some(),
                 Source::Console => self.read_console(&process.console_out)?,
                 Source::Stderr => self.read_stderr(&process.stderr)?,
                 Source::Answers => {}
@@ -275,10 +306,10 @@ impl Session<'_> {
                     self.input.ask(request);
                 }
                 Action::Exit(code) => {
-                    if self.terms.show_text {
+                    if self.config.show_text {
                         self.farewell = Some((Instant::now() + FAREWELL, code));
                     } else {
-                        self.end(Ending::Exit(code));
+                        self.end(ExitReason::Exit(code));
                         return Ok(());
                     }
                 }
@@ -286,8 +317,8 @@ impl Session<'_> {
         }
         if !self.console_open && self.output.is_idle() {
             self.end(match self.farewell {
-                Some((_, code)) => Ending::Exit(code),
-                None => Ending::Ended,
+                Some((_, code)) => ExitReason::Exit(code),
+                None => ExitReason::Ended,
             });
         }
         Ok(())
@@ -295,8 +326,8 @@ impl Session<'_> {
 
     /// How long to wait at most. `None` if a time is over, and with it the session.
     fn patience(&mut self, now: Instant) -> Option<Option<Duration>> {
-        let boot = (!self.started).then_some(self.terms.boot_deadline);
-        let times = [self.terms.deadline, boot, self.farewell.map(|(until, _)| until)];
+        let boot = (!self.started).then_some(self.config.boot_deadline);
+        let times = [self.config.deadline, boot, self.farewell.map(|(until, _)| until)];
         let next = times.into_iter().flatten().min();
         let Some(next) = next else { return Some(None) };
         if let Some(rest) = next.checked_duration_since(now).filter(|rest| !rest.is_zero()) {
@@ -304,36 +335,39 @@ impl Session<'_> {
         }
         let over = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         self.end(match self.farewell {
-            Some((_, code)) => Ending::Exit(code),
-            None if over(self.terms.deadline) => Ending::Timeout,
-            None => Ending::NeverStarted,
+            Some((_, code)) => ExitReason::Exit(code),
+            None if over(self.config.deadline) => ExitReason::Timeout,
+            None => ExitReason::NeverStarted,
         });
         None
     }
 
     /// Notes how the session ends; the first reason stands.
-    fn end(&mut self, ending: Ending) {
-        self.ending.get_or_insert(ending);
+    fn end(&mut self, reason: ExitReason) {
+        self.reason.get_or_insert(reason);
     }
 
     /// Ends the session because the guest's side does not keep to the protocol.
     fn protocol(&mut self, what: impl Into<String>) {
-        self.end(Ending::Protocol(what.into()));
+        self.end(ExitReason::Protocol(what.into()));
     }
 
     /// Waits until something can be done, and says what.
     fn wait(
         &self,
         process: &Process,
-        signals: &Signals,
+        interrupt: &Interrupt,
         patience: Option<Duration>,
     ) -> io::Result<Vec<Source>> {
         let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> =
-            vec![(Source::Signals, signals.as_fd(), PollFlags::IN)];
+            vec![(Source::Interrupt, interrupt.as_fd(), PollFlags::IN)];
+        if let Some(end) = process.end().filter(|_| !self.ended) {
+            sources.push((Source::End, end, PollFlags::IN));
+        }
         if self.console_open && self.output.is_idle() && self.answers.len() < MOST_ANSWERS {
             sources.push((Source::Console, process.console_out.as_fd(), PollFlags::IN));
         }
-        if self.stderr_open && (self.terms.verbose == 0 || self.output.is_idle()) {
+        if self.stderr_open && (!self.config.show_hypervisor || self.output.is_idle()) {
             sources.push((Source::Stderr, process.stderr.as_fd(), PollFlags::IN));
         }
         if !self.answers.is_empty() {
@@ -391,14 +425,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Reads what QEMU has to say.
+    /// Reads what the hypervisor has to say.
     fn read_stderr(&mut self, stderr: &OwnedFd) -> io::Result<()> {
         let mut buffer = [0; 4096];
         while self.stderr_open {
             match rustix::io::read(stderr, &mut buffer) {
                 Ok(0) => self.stderr_open = false,
                 Ok(length) => {
-                    let shown = self.qemu.push(buffer.get(..length).unwrap_or_default());
+                    let shown = self.hypervisor.push(buffer.get(..length).unwrap_or_default());
                     self.show(shown);
                 }
                 Err(Errno::AGAIN) if self.ended => self.stderr_open = false,
@@ -407,9 +441,9 @@ impl Session<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let text = self.qemu.text();
+        let text = self.hypervisor.text();
         if KVM_FAILURES.iter().any(|failure| text.contains(failure)) {
-            self.end(Ending::KvmFailed);
+            self.end(ExitReason::KvmFailed);
         }
         Ok(())
     }
@@ -424,8 +458,8 @@ impl Session<'_> {
     fn write_output(&mut self) {
         match self.output.write() {
             Written::Progress => {}
-            Written::Closed => self.end(Ending::OutputClosed),
-            Written::Failed(name, error) => self.end(Ending::OutputFailed(name, error)),
+            Written::Closed => self.end(ExitReason::OutputClosed),
+            Written::Failed(name, error) => self.end(ExitReason::OutputFailed(name, error)),
         }
     }
 

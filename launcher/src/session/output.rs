@@ -10,7 +10,8 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::say::PIPE_BUF;
+/// What is always free in a pipe that reports to be writable.
+const PIPE_BUF: usize = 4096;
 
 /// Where bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,24 +36,24 @@ pub(super) enum Written {
 /// At most one piece of output that is being written.
 #[derive(Debug)]
 pub(super) struct Output {
-    stdout: Target<io::Stdout>,
-    stderr: Target<io::Stderr>,
+    stdout: Target,
+    stderr: Target,
     stream: Stream,
     bytes: Vec<u8>,
     written: usize,
 }
 
 #[derive(Debug)]
-struct Target<T> {
-    shared: T,
+struct Target {
+    shared: OwnedFd,
     /// The same terminal, opened once more.
     own: Option<OwnedFd>,
     /// Most bytes for one write.
     chunk: usize,
 }
 
-impl<T: AsFd> Target<T> {
-    fn new(shared: T) -> Self {
+impl Target {
+    fn new(shared: OwnedFd) -> Self {
         let kind = rustix::fs::fstat(&shared).map(|stat| FileType::from_raw_mode(stat.st_mode));
         // Files never make a writer wait.
         let chunk = if kind == Ok(FileType::RegularFile) {
@@ -71,15 +72,15 @@ impl<T: AsFd> Target<T> {
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.own.as_ref().map_or_else(|| self.shared.as_fd(), AsFd::as_fd)
+        self.own.as_ref().unwrap_or(&self.shared).as_fd()
     }
 }
 
 impl Output {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(stdout: OwnedFd, stderr: OwnedFd) -> Self {
         Self {
-            stdout: Target::new(io::stdout()),
-            stderr: Target::new(io::stderr()),
+            stdout: Target::new(stdout),
+            stderr: Target::new(stderr),
             stream: Stream::Output,
             bytes: Vec::new(),
             written: 0,

@@ -1,4 +1,4 @@
-//! What the machine and QEMU print that is not the guest's: kept for the case that something goes wrong, or shown as
+//! What the machine and its hypervisor print that is not the guest's: kept for the case that something goes wrong, or shown as
 //! it comes.
 
 /// How much is kept: the end, where the reason of a failure stands.
@@ -11,7 +11,7 @@ const LONGEST_LINE: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Transcript {
     /// Stands before each line that is shown.
-    prefix: &'static str,
+    prefix: String,
     /// Whether lines are shown as they come.
     live: bool,
     /// The last of what has come.
@@ -24,9 +24,9 @@ pub(crate) struct Transcript {
 
 impl Transcript {
     /// An empty one.
-    pub(crate) fn new(prefix: &'static str, live: bool) -> Self {
+    pub(crate) fn new(name: &str, live: bool) -> Self {
         Self {
-            prefix,
+            prefix: format!("[{name}] "),
             live,
             kept: Vec::new(),
             shortened: false,
@@ -48,7 +48,7 @@ impl Transcript {
                     self.line.push(*byte);
                 }
                 if *byte == b'\n' || self.line.len() >= LONGEST_LINE {
-                    show_line(self.prefix, &self.line, &mut shown);
+                    show_line(&self.prefix, &self.line, &mut shown);
                     self.line.clear();
                 }
             }
@@ -59,6 +59,13 @@ impl Transcript {
     /// All that has come, or its end.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.kept).into_owned()
+    }
+
+    /// The first line that says something.
+    pub(crate) fn first_line(&self) -> Option<String> {
+        let text = self.text();
+        let mut lines = text.lines().map(str::trim);
+        lines.find(|line| !line.is_empty()).map(str::to_string)
     }
 
     /// All that has come, if that is one line and has not been shown: short enough to be part of a message.
@@ -80,7 +87,7 @@ impl Transcript {
     pub(crate) fn finish(&mut self, failed: bool) -> Vec<u8> {
         let mut shown = Vec::new();
         if self.live {
-            show_line(self.prefix, &self.line, &mut shown);
+            show_line(&self.prefix, &self.line, &mut shown);
             self.line.clear();
         } else if failed {
             if self.shortened {
@@ -88,7 +95,7 @@ impl Transcript {
                 shown.extend_from_slice(b"[...]\n");
             }
             for line in self.kept.split(|byte| *byte == b'\n') {
-                show_line(self.prefix, line, &mut shown);
+                show_line(&self.prefix, line, &mut shown);
             }
         }
         shown
@@ -131,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_quiet_one_shows_all_after_a_failure_and_nothing_else() {
-        let mut transcript = Transcript::new("[vm] ", false);
+        let mut transcript = Transcript::new("vm", false);
         assert_eq!(transcript.push(b"one\r\ntw"), b"");
         assert_eq!(transcript.push(b"o\r\n\r\nthree"), b"");
         assert_eq!(transcript.text(), "one\r\ntwo\r\n\r\nthree");
@@ -143,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn the_first_line_with_something_in_it() {
+        for (text, line) in [("\n  \n one \ntwo", Some("one")), (" \n", None)] {
+            let mut transcript = Transcript::new("vm", false);
+            transcript.push(text.as_bytes());
+            assert_eq!(transcript.first_line().as_deref(), line);
+        }
+    }
+
+    #[test]
     fn one_line_may_be_part_of_a_message() {
         for (text, line) in [
             ("", None),
@@ -151,10 +167,10 @@ mod tests {
             ("\r\n\x1b[1mone\x1b[0m \r\n", Some("one")),
             ("one\ntwo\n", None),
         ] {
-            let mut quiet = Transcript::new("[vm] ", false);
+            let mut quiet = Transcript::new("vm", false);
             quiet.push(text.as_bytes());
             assert_eq!(quiet.only_line().as_deref(), line, "{text:?}");
-            let mut live = Transcript::new("[vm] ", true);
+            let mut live = Transcript::new("vm", true);
             live.push(text.as_bytes());
             assert_eq!(live.only_line(), None);
         }
@@ -162,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_live_one_shows_whole_lines_once() {
-        let mut transcript = Transcript::new("[vm] ", true);
+        let mut transcript = Transcript::new("vm", true);
         assert_eq!(transcript.push(b"on"), b"");
         assert_eq!(string(transcript.push(b"e\ntwo\nth")), "[vm] one\n[vm] two\n");
         assert_eq!(string(transcript.finish(true)), "[vm] th\n");
@@ -171,29 +187,29 @@ mod tests {
 
     #[test]
     fn a_terminal_is_not_commanded() {
-        let mut transcript = Transcript::new("", true);
+        let mut transcript = Transcript::new("vm", true);
         let shown = transcript.push(b"\x1b[31mred\x1b[0m\x07 \x1bc\ttab \xff\xc3\xa4\x1b[2\n\x1b[0m\n");
-        assert_eq!(string(shown), "red c\ttab \u{fffd}ä\n");
+        assert_eq!(string(shown), "[vm] red c\ttab \u{fffd}ä\n");
     }
 
     #[test]
     fn only_the_end_of_much_is_kept() {
-        let mut transcript = Transcript::new("", false);
+        let mut transcript = Transcript::new("vm", false);
         for _ in 0..10_000 {
             transcript.push(b"0123456789012345678901234567890\n");
         }
         transcript.push(b"the end");
         let shown = string(transcript.finish(true));
-        assert!(shown.starts_with("[...]\n"));
+        assert!(shown.starts_with("[vm] [...]\n"));
         assert!(shown.ends_with("the end\n"));
-        assert!(shown.len() <= 2 * KEPT + 100);
+        assert!(shown.replace("[vm] ", "").len() <= 2 * KEPT + 100);
     }
 
     #[test]
     fn a_line_without_end_is_shown_in_parts() {
-        let mut transcript = Transcript::new("> ", true);
+        let mut transcript = Transcript::new("vm", true);
         let shown = transcript.push(&[b'x'; LONGEST_LINE + 1]);
-        assert_eq!(shown.len(), LONGEST_LINE + 3);
-        assert_eq!(string(transcript.finish(false)), "> x\n");
+        assert_eq!(shown.len(), LONGEST_LINE + 6);
+        assert_eq!(string(transcript.finish(false)), "[vm] x\n");
     }
 }

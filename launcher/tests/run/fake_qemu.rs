@@ -1,5 +1,6 @@
 //! The other side: a program that is started as QEMU is, and plays a scenario on the console.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -7,10 +8,17 @@ use std::process::{Command, Stdio, exit};
 use std::thread;
 use std::time::Duration;
 
+use boot_protocol::command_line::{Console, join, words};
 use boot_protocol::console::{Answer, AnswerParser, FrameKind, MAX_PAYLOAD, chunks, header};
+use boot_protocol::file_kind::FileKind;
+use boot_protocol::payload;
+use boot_protocol::run_spec::RunSpec;
 
 /// The variable that names the scenario; without it the program is the test.
 pub(crate) const SCENARIO: &str = "HERMIT_WASM_FAKE_QEMU";
+
+/// The argument before a scenario, for those who start the program themselves.
+pub(crate) const PLAY: &str = "--play";
 
 /// The variable that names a file to which each start, and each stop of note, is appended as a line.
 pub(crate) const JOURNAL: &str = "HERMIT_WASM_FAKE_JOURNAL";
@@ -38,6 +46,28 @@ pub(crate) fn play(scenario: &str) {
             leave(env::var("CODE").unwrap().parse().unwrap());
         }
         "arguments" => arguments(),
+        "trap" => {
+            hello();
+            send(FrameKind::Diagnostic, b"error: it trapped\n");
+            leave(134);
+        }
+        "refused" => {
+            hello();
+            send(FrameKind::Diagnostic, b"error: no module\n");
+            leave(126);
+        }
+        "echo" => {
+            hello();
+            send(FrameKind::Stdout, env::args().next_back().unwrap().as_bytes());
+            leave(0);
+        }
+        "pid and hang" => {
+            hello();
+            let words = env::args().next_back().unwrap();
+            let (_, file) = words.split_once(' ').unwrap();
+            fs::write(file, std::process::id().to_string()).unwrap();
+            sleep_forever();
+        }
         "cat" => {
             hello();
             let mut buffer = vec![0; MAX_PAYLOAD];
@@ -252,7 +282,8 @@ pub(crate) fn play(scenario: &str) {
     }
 }
 
-/// Prints QEMU's arguments, and the module's content, each with a line break at the end.
+/// Prints what the machine was given, a line each: memory, image, module, kernel command line, and the description of
+/// the run as words.
 fn arguments() {
     let words: Vec<String> = env::args().skip(1).collect();
     let value = |flag: &str| {
@@ -262,15 +293,37 @@ fn arguments() {
             .and_then(|position| words.get(position + 1))
             .cloned()
     };
-    let kernel = fs::read(value("-kernel").unwrap()).unwrap();
+    let kernel = value("-kernel").unwrap();
+    // A command that was printed names the image as the build calls it.
+    let kernel = fs::read(&kernel).map_or(kernel, |bytes| format!("{} bytes", bytes.len()));
     let initrd = value("-initrd").map(|name| fs::read(name).unwrap());
+    let (spec, module) = match &initrd {
+        Some(bytes) if FileKind::of(bytes) == FileKind::Tar => {
+            let mut members: BTreeMap<String, Vec<u8>> = tar::Archive::new(bytes.as_slice())
+                .entries()
+                .unwrap()
+                .map(|entry| {
+                    let mut entry = entry.unwrap();
+                    let mut bytes = Vec::new();
+                    entry.read_to_end(&mut bytes).unwrap();
+                    (entry.path().unwrap().to_str().unwrap().to_string(), bytes)
+                })
+                .collect();
+            (members.remove(payload::RUN_SPEC), members.remove(payload::MODULE))
+        }
+        _ => (None, initrd),
+    };
+    let run = spec.map(|bytes| {
+        let spec = RunSpec::decode(&bytes).unwrap();
+        join(words::write(&spec, Console::Framed).unwrap())
+    });
     hello();
     let text = format!(
-        "memory {}\nkernel {} bytes\nmodule {:?}\nboot line {}\n",
+        "memory {}\nkernel {kernel}\nmodule {:?}\ncommand line {}\nrun {}\n",
         value("-m").unwrap(),
-        kernel.len(),
-        initrd.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        module.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         value("-append").unwrap(),
+        run.unwrap_or_default(),
     );
     send(FrameKind::Stdout, text.as_bytes());
     leave(0);

@@ -10,6 +10,7 @@ mod errors;
 mod fake_qemu;
 mod fake_window;
 mod harness;
+mod library;
 mod shares;
 mod streams;
 mod window;
@@ -17,16 +18,22 @@ mod window;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(fake_qemu::PLAY) {
+        fake_qemu::play(&words.next().unwrap_or_default());
+        return;
+    }
     if let Ok(scenario) = std::env::var(fake_qemu::SCENARIO) {
         fake_qemu::play(&scenario);
         return;
     }
-    let groups: [fn() -> Vec<Trial>; 6] = [
+    let groups: [fn() -> Vec<Trial>; 7] = [
         streams::tests,
         window::tests,
         ends::tests,
         errors::tests,
         accel::tests,
+        library::tests,
         shares::tests,
     ];
     let tests = groups.iter().flat_map(|group| group()).collect();

@@ -59,6 +59,10 @@ pub(crate) fn tests() -> Vec<Trial> {
             "streams::a_printed_command_works_by_hand",
             a_printed_command_works_by_hand,
         ),
+        test(
+            "streams::a_printed_command_mounts_directories",
+            a_printed_command_mounts_directories,
+        ),
     ]
 }
 
@@ -307,12 +311,13 @@ fn arguments_arrive() {
         output.contains(&format!("module Some({:?})\n", String::from_utf8_lossy(MODULE))),
         "{output}"
     );
-    let (_, line) = output.split_once("boot line ").unwrap();
+    let (_, rest) = output.split_once("command line ").unwrap();
+    let (line, run) = rest.split_once("\nrun ").unwrap();
     let line = line.split_once("-- ").unwrap().1;
+    assert_eq!(line, "--log=warn --console=shared");
     assert_eq!(
-        line,
-        "--log=warn --console=shared '--argv0=-a,b c=d'\\''e.wasm' '--env=A=x y' --env=HOST=here \
-         -- --memory '' 'it'\\''s' -- 'ä\n'\n"
+        run,
+        "'--argv0=-a,b c=d'\\''e.wasm' '--env=A=x y' --env=HOST=here -- --memory '' 'it'\\''s' -- 'ä\n'\n"
     );
 
     let done = finish(tcg_module(&scratch, "arguments").args(["--argv0", "name", name])).expect_code(2);
@@ -339,28 +344,92 @@ fn text_modules_are_translated() {
 
 fn a_printed_command_works_by_hand() {
     let scratch = Scratch::new();
-    for (name, content) in [("it's.wasm", MODULE), ("m.wat", b"(module)")] {
+    let files = scratch.path().join("it's a directory");
+    let files = format!("--print-command={}", files.display());
+    // A module that travels as it is needs no file of the launcher's.
+    for (name, content, print) in [
+        ("it's.wasm", MODULE, "--print-command"),
+        ("it's.wasm", MODULE, &files),
+        ("m.wat", b"(module)", &files),
+    ] {
         let path = scratch.file(name, content);
         let mut command = tcg_module(&scratch, "arguments");
-        let done = finish(command.arg("--print-command").arg(path).args(["a b", "c"])).expect_code(0);
+        let done = finish(command.arg(print).arg(path).args(["a b", "c"])).expect_code(0);
         let line = done.expect_silence().stdout;
-        let mut shell = Command::new("sh");
-        shell.arg("-c").arg(String::from_utf8(line).unwrap());
-        shell.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        shell
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        // The fake QEMU always speaks in frames; look between them.
-        let shown = finish(&mut shell).expect_code(3).stdout;
-        let shown = String::from_utf8_lossy(&shown).into_owned();
+        let line = String::from_utf8(line).unwrap();
+        // What is the host's own stays here.
+        assert!(
+            !line.contains("-freq") && !line.contains("/cache/") && !line.contains("/proc/"),
+            "{line}"
+        );
+        let shown = by_hand(&command, &line);
         assert!(
             shown.contains(&format!("module Some({:?})\n", String::from_utf8_lossy(MODULE))),
             "{shown}"
         );
         assert!(shown.contains("-- 'a b' c\n"), "{shown}");
         assert!(!shown.contains("framed"), "{shown}");
+        let image = if print == files {
+            " bytes\n"
+        } else {
+            "kernel hermit-wasm-"
+        };
+        assert!(shown.contains(image), "{shown}");
     }
     // No QEMU was started for the printing itself.
-    assert_eq!(scratch.started().len(), 2);
+    assert_eq!(scratch.started().len(), 3);
+    // Text must be translated first, and that makes a file.
+    finish(tcg_module(&scratch, "arguments").args(["--print-command", "m.wat"]))
+        .expect_code(2)
+        .expect_message(&["--print-command=DIRECTORY"]);
+}
+
+/// Runs a printed command line in a shell; what the fake QEMU shows. It always speaks in frames: look between them.
+fn by_hand(printed: &Command, line: &str) -> String {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(line);
+    shell.envs(printed.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    shell
+        .current_dir(printed.get_current_dir().unwrap())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let shown = finish(&mut shell).expect_code(3).stdout;
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+fn a_printed_command_mounts_directories() {
+    let scratch = Scratch::new();
+    let path = scratch.file("m.wasm", MODULE);
+    // Answers nothing, but makes its socket, as virtiofsd does.
+    let daemon = scratch.file(
+        "virtiofsd",
+        b"#!/bin/sh\nexec python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()' \"$2\"\n",
+    );
+    std::fs::set_permissions(&daemon, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = tcg_module(&scratch, "arguments");
+    command.arg("--virtiofsd").arg(&daemon);
+    command.args([
+        "--dir",
+        "/usr::/a b",
+        "--tmpfs",
+        "/t",
+        "--dir",
+        "/etc::/e:ro",
+        "--print-command",
+    ]);
+    let done = finish(command.arg(path)).expect_code(0);
+    let lines = String::from_utf8(done.expect_silence().stdout).unwrap();
+    for part in [
+        "--socket-path mount-0.sock --shared-dir /usr &\n",
+        "--socket-path mount-1.sock --shared-dir /etc --readonly &\n",
+        "memory-backend-memfd",
+        "path=mount-1.sock",
+    ] {
+        assert!(lines.contains(part), "{lines}");
+    }
+    let shown = by_hand(&command, &lines);
+    let words = "'--share=mount-0::/a b' --tmpfs=/t --share=mount-1::/e:ro --\n";
+    assert!(shown.contains(words), "{shown}");
 }

@@ -1,0 +1,320 @@
+//! The flags that give the guest directories, in the order in which they stand: the guest's descriptors 3, 4, ….
+//!
+//! clap collects the values of each flag apart; here they come together again.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use clap::builder::OsStringValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
+
+use hermit_wasm_vm::{Access, Error, Mount, MountSource};
+
+use super::habits;
+use super::run::usage;
+
+/// What a flag says, before it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flag {
+    Tmpfs,
+    CopyDir,
+    Dir,
+}
+
+impl Flag {
+    const ALL: [Self; 3] = [Self::Tmpfs, Self::CopyDir, Self::Dir];
+
+    /// Its name, without dashes.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tmpfs => "tmpfs",
+            Self::CopyDir => "copy-dir",
+            Self::Dir => "dir",
+        }
+    }
+}
+
+/// The flags as they stand on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct MountFlags(Vec<(Flag, OsString)>);
+
+impl MountFlags {
+    /// What the flags ask for.
+    ///
+    /// **Errors**: a value without a directory or without a name for the guest, with a name that is not UTF-8, or
+    /// in the spelling of another program.
+    pub(super) fn mounts(&self) -> Result<Vec<Mount>, Error> {
+        self.0.iter().map(|(flag, value)| mount(*flag, value)).collect()
+    }
+}
+
+fn mount(flag: Flag, value: &OsStr) -> Result<Mount, Error> {
+    let name = flag.name();
+    check_spelling(flag, value)?;
+    if flag == Flag::Tmpfs {
+        return Ok(Mount {
+            source: MountSource::Tmpfs,
+            guest: guest_name(name, value)?,
+            access: Access::ReadWrite,
+        });
+    }
+    let (host, guest, access) = split(value);
+    if host.is_empty() {
+        return Err(usage(format!(
+            "--{name}: '{}' names no directory; expected HOST[::GUEST][:ro]",
+            value.to_string_lossy()
+        )));
+    }
+    Ok(Mount {
+        source: match flag {
+            Flag::Dir => MountSource::Dir(host.into()),
+            _ => MountSource::Copy(host.into()),
+        },
+        guest: guest_name(name, guest)?,
+        access,
+    })
+}
+
+/// Refuses the spellings of other programs, which would make odd names.
+fn check_spelling(flag: Flag, value: &OsStr) -> Result<(), Error> {
+    let Some(text) = value.to_str() else {
+        return Ok(());
+    };
+    let name = flag.name();
+    let (right, form) = match flag {
+        Flag::Tmpfs => (
+            habits::tmpfs_without_options(text).map(str::to_string),
+            "it takes no options",
+        ),
+        Flag::CopyDir | Flag::Dir => (
+            habits::right_spelling(text, |path| Path::new(path).exists()),
+            "the form is HOST[::GUEST][:ro], with two colons between the names",
+        ),
+    };
+    match right {
+        Some(right) => Err(usage(format!("--{name} {text}: {form}; write --{name} {right}"))),
+        None => Ok(()),
+    }
+}
+
+/// Cuts `HOST[::GUEST][:ro]` into its parts.
+fn split(value: &OsStr) -> (&OsStr, &OsStr, Access) {
+    let bytes = value.as_bytes();
+    let (bytes, access) = match bytes.strip_suffix(b":ro") {
+        Some(bytes) => (bytes, Access::ReadOnly),
+        None => (bytes, Access::ReadWrite),
+    };
+    let (host, guest) = match bytes.windows(2).position(|pair| pair == b"::") {
+        Some(at) => (
+            bytes.get(..at).unwrap_or_default(),
+            bytes.get(at.saturating_add(2)..).unwrap_or_default(),
+        ),
+        // As in wasmtime: the guest calls it what it is called here.
+        None => (bytes, bytes),
+    };
+    (OsStr::from_bytes(host), OsStr::from_bytes(guest), access)
+}
+
+/// What the guest calls a directory.
+fn guest_name(flag: &str, name: &OsStr) -> Result<String, Error> {
+    let wrong = |what: &str| {
+        let shown = name.to_string_lossy();
+        Err(usage(format!(
+            "--{flag}: the name that the guest is to use, '{shown}', {what}"
+        )))
+    };
+    match name.to_str() {
+        None => {
+            wrong("is not UTF-8, which is all that a WASI program can be given; give it one with HOST::GUEST")
+        }
+        Some("") => wrong("is empty; a name such as / or . is wanted"),
+        Some(text) if text.len() > LONGEST_NAME => wrong("is longer than 4095 bytes"),
+        Some(text) => Ok(text.to_string()),
+    }
+}
+
+/// As long as a path may be.
+const LONGEST_NAME: usize = 4095;
+
+impl FromArgMatches for MountFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut found = Vec::new();
+        for flag in Flag::ALL {
+            let values = matches.get_many::<OsString>(flag.name()).into_iter().flatten();
+            let places = matches.indices_of(flag.name()).into_iter().flatten();
+            found.extend(
+                places
+                    .zip(values)
+                    .map(|(place, value)| (place, flag, value.clone())),
+            );
+        }
+        found.sort_by_key(|(place, ..)| *place);
+        Ok(Self(
+            found.into_iter().map(|(_, flag, value)| (flag, value)).collect(),
+        ))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for MountFlags {
+    fn augment_args(command: Command) -> Command {
+        let flag = |flag: Flag, value: &'static str, help: &'static str, long_help: &'static str| {
+            Arg::new(flag.name())
+                .long(flag.name())
+                .value_name(value)
+                .value_parser(OsStringValueParser::new())
+                .value_hint(if matches!(flag, Flag::Tmpfs) {
+                    ValueHint::Other
+                } else {
+                    ValueHint::DirPath
+                })
+                .action(ArgAction::Append)
+                .help(help)
+                .long_help(long_help)
+        };
+        command
+            .arg(flag(
+                Flag::Dir,
+                "HOST[::GUEST][:ro]",
+                "Share a directory with the guest, called GUEST there; what it changes is changed here",
+                "Share a directory with the guest, called GUEST there; what it changes is changed here\n\n\
+                 The guest reaches what is in the directory and nothing else of this host, whatever links say; virtiofsd \
+                 serves it. With :ro the guest cannot change anything. Without ::GUEST the guest calls it HOST. This \
+                 flag, --copy-dir and --tmpfs may be given several times; the guest has no directory but these.",
+            ))
+            .arg(flag(
+                Flag::CopyDir,
+                "HOST[::GUEST][:ro]",
+                "Give the guest a copy of a directory; what it changes is dropped at the end",
+                "Give the guest a copy of a directory; what it changes is dropped at the end\n\n\
+                 The copy is made before the machine starts and lies in its memory. Otherwise as --dir.",
+            ))
+            .arg(flag(
+                Flag::Tmpfs,
+                "GUEST",
+                "Give the guest an empty directory in the machine's memory, called GUEST",
+                "Give the guest an empty directory in the machine's memory, called GUEST\n\n\
+                 All such directories, and what is changed in copies, take three quarters of the memory that is free \
+                 at the start, at most; then writing fails with \"no space left\".",
+            ))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(words: &[&str]) -> MountFlags {
+        let command = MountFlags::augment_args(Command::new("test").no_binary_name(true));
+        MountFlags::from_arg_matches(&command.get_matches_from(words)).unwrap()
+    }
+
+    fn read_only(yes: bool) -> Access {
+        if yes { Access::ReadOnly } else { Access::ReadWrite }
+    }
+
+    fn copy(host: &str, guest: &str, ro: bool) -> Mount {
+        Mount {
+            source: MountSource::Copy(host.into()),
+            guest: guest.into(),
+            access: read_only(ro),
+        }
+    }
+
+    fn tmpfs(guest: &str) -> Mount {
+        Mount {
+            source: MountSource::Tmpfs,
+            guest: guest.into(),
+            access: Access::ReadWrite,
+        }
+    }
+
+    #[test]
+    fn the_order_of_different_flags_is_kept() {
+        let words = [
+            "--tmpfs",
+            "/a",
+            "--copy-dir",
+            ".",
+            "--tmpfs=/b",
+            "--copy-dir=/x::/",
+            "--dir",
+            "/s:ro",
+            "--tmpfs",
+            "/c",
+        ];
+        assert_eq!(
+            flags(&words).mounts().unwrap(),
+            [
+                tmpfs("/a"),
+                copy(".", ".", false),
+                tmpfs("/b"),
+                copy("/x", "/", false),
+                Mount {
+                    source: MountSource::Dir("/s".into()),
+                    guest: "/s".into(),
+                    access: Access::ReadOnly,
+                },
+                tmpfs("/c")
+            ]
+        );
+        assert_eq!(flags(&[]).mounts().unwrap(), []);
+    }
+
+    #[test]
+    fn a_value_has_up_to_three_parts() {
+        for (value, expected) in [
+            ("/h::/g:ro", copy("/h", "/g", true)),
+            ("/h:ro", copy("/h", "/h", true)),
+            ("/h::/a::b", copy("/h", "/a::b", false)),
+            ("a:b::c:d", copy("a:b", "c:d", false)),
+        ] {
+            assert_eq!(flags(&["--copy-dir", value]).mounts().unwrap(), [expected]);
+        }
+    }
+
+    #[test]
+    fn other_programs_spellings_are_refused_with_the_right_one() {
+        for (flag, value, right) in [
+            ("--dir", "/etc:/b", "--dir /etc::/b"),
+            ("--copy-dir", "/etc:/b:ro", "--copy-dir /etc::/b:ro"),
+            ("--dir", "/etc::/b:rw", "--dir /etc::/b"),
+            ("--dir", "/etc:RO", "--dir /etc:ro"),
+            ("--tmpfs", "/tmp:size=64m,noexec", "--tmpfs /tmp"),
+        ] {
+            let message = flags(&[flag, value]).mounts().unwrap_err().to_string();
+            assert!(message.ends_with(&format!("write {right}")), "{}", message);
+            assert!(message.starts_with(&format!("{flag} {value}: ")), "{}", message);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_reason() {
+        for (flag, value, reason) in [
+            ("--copy-dir", "::/g", "'::/g' names no directory"),
+            ("--copy-dir", "/h::", "is empty"),
+            ("--copy-dir", ":ro", "names no directory"),
+            ("--tmpfs", "", "is empty"),
+            ("--dir", "::/g", "'::/g' names no directory"),
+            ("--dir", "", "names no directory"),
+        ] {
+            let message = flags(&[flag, value]).mounts().unwrap_err().to_string();
+            assert!(message.contains(reason), "{}", message);
+            assert!(message.contains(flag), "{}", message);
+        }
+        let long = "x".repeat(LONGEST_NAME + 1);
+        assert!(flags(&["--tmpfs", &long]).mounts().is_err());
+        let broken = OsStr::from_bytes(b"\xff");
+        assert!(mount(Flag::CopyDir, broken).is_err());
+        assert!(mount(Flag::CopyDir, OsStr::from_bytes(b"\xff::/g")).is_ok());
+    }
+}

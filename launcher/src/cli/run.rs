@@ -1,0 +1,267 @@
+//! The flags of a run, their help, and the run that they describe. Flags are called as wasmtime calls them where it has
+//! them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueEnum, ValueHint};
+use hermit_wasm_vm::host::units::{self, MIB};
+use hermit_wasm_vm::vmm::Vmm;
+use hermit_wasm_vm::vmm::capabilities::Accelerator;
+use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
+use hermit_wasm_vm::vmm::uhyve::Uhyve;
+use hermit_wasm_vm::{self as vm, Arch, Diagnostics, Error, Interrupt, LogLevel, Module, StartError};
+
+use super::mounts::MountFlags;
+use super::values::{ACCELERATORS, ARCHITECTURES, LOG_LEVELS, MACHINES, one_of};
+use crate::stderr;
+
+/// Below this not even the image fits, whatever the module: a unit was forgotten, most likely. With a little more it
+/// is the loader in the machine that says what is missing.
+const SMALLEST_MEMORY: u64 = 4 * MIB;
+
+/// The library's default, as a flag's value.
+const DEFAULT: &str = "256M";
+
+/// What to run, and how.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Memory of the virtual machine: 512M, 1G, 256MiB or bytes
+    ///
+    /// Everything must fit in: the system, the module, its translation, and the guest's own memory. The host gives
+    /// only what is really used.
+    #[arg(long, value_name = "SIZE", default_value = DEFAULT, value_parser = parse_memory)]
+    pub(super) memory: u64,
+
+    /// Set an environment variable of the guest; with K alone, to its value here
+    ///
+    /// May be given several times. The guest sees no variable but these. `--env K` for a variable that is not set
+    /// here sets none.
+    #[arg(long = "env", value_name = "K[=V]", action = ArgAction::Append)]
+    pub(super) env: Vec<OsString>,
+
+    /// The guest's directories.
+    #[command(flatten)]
+    pub(super) mounts: MountFlags,
+
+    /// The hypervisor; 'hermit-wasm hypervisors' shows what each can do
+    ///
+    /// auto: the first that is installed and can do what the flags ask for. uhyve needs KVM and x86-64, and mounts the
+    /// directories of --dir itself; some of what a guest can do in them with QEMU fails there (docs/uhyve.md).
+    #[arg(long, value_enum, default_value_t = Hypervisor::Auto)]
+    pub(super) vmm: Hypervisor,
+
+    /// What executes the guest
+    ///
+    /// auto uses KVM if a trial boot succeeds, otherwise TCG. The result is remembered until this host starts again.
+    #[arg(long, value_name = "ACCEL", value_parser = one_of(ACCELERATORS), default_value = "auto")]
+    pub(super) accel: AcceleratorChoice,
+
+    /// The architecture of the virtual machine; default: this host's
+    ///
+    /// The module is the same for all of them. One that is not this host's is translated by QEMU.
+    #[arg(long, value_parser = one_of(ARCHITECTURES), default_value = Arch::host().name())]
+    pub(super) arch: Arch,
+
+    /// The machine that QEMU is to be; default: microvm on x86_64, virt elsewhere
+    #[arg(long, value_parser = one_of(MACHINES))]
+    pub(super) machine: Option<MachineKind>,
+
+    /// The guest's first argument, its own name; default: the module's file name
+    #[arg(long, value_name = "NAME")]
+    pub(super) argv0: Option<OsString>,
+
+    /// End the run after this time: 10s, 500ms, 2m
+    ///
+    /// Wall time of the whole run, boot included. The virtual machine is ended, with exit code 124.
+    #[arg(long, value_name = "DUR", value_parser = units::parse_duration)]
+    pub(super) timeout: Option<Duration>,
+
+    /// Show the log of kernel and application on standard error, from this level on
+    #[arg(long, value_name = "LEVEL", value_parser = one_of(LOG_LEVELS))]
+    pub(super) log: Option<LogLevel>,
+
+    /// The QEMU program; default: qemu-system- with the architecture's name, in PATH
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
+    pub(super) qemu: Option<PathBuf>,
+
+    /// The virtiofsd program, for --dir; default: virtiofsd, in PATH
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
+    pub(super) virtiofsd: Option<PathBuf>,
+
+    /// The uhyve program, for --vmm uhyve; default: uhyve, in PATH
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
+    pub(super) uhyve: Option<PathBuf>,
+
+    /// Run the greeting that is built in, instead of a module
+    #[arg(long, conflicts_with = "module_and_args")]
+    pub(super) greet: bool,
+
+    /// Print commands that run the module without this program, and end
+    ///
+    /// With =DIRECTORY, the files that they need are written there: the image, and what travels besides the module.
+    /// Without, they name the image as the build calls it. Standard output and standard error are one stream then.
+    /// QEMU's own exit status is the guest's on riscv64; on x86_64 it is 3 for the guest's exit code 0, and 1 for any
+    /// other; on aarch64 it tells nothing.
+    #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, require_equals = true, value_hint = ValueHint::DirPath)]
+    pub(super) print_command: Option<Option<PathBuf>>,
+
+    /// Say what is done, with the QEMU command line and all that the machine prints; -vv also names each frame
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+
+    /// The module, .wasm or .wat, and its arguments: all that follows is the guest's, flags too
+    #[arg(value_name = "MODULE [ARGS]", trailing_var_arg = true, value_hint = ValueHint::FilePath)]
+    pub(super) module_and_args: Vec<OsString>,
+}
+
+/// An accelerator, or the best that works. clap would take a plain `Option` for a flag that may be left out.
+pub(super) type AcceleratorChoice = Option<Accelerator>;
+
+/// The hypervisors that a flag can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Hypervisor {
+    /// The first that can do it
+    Auto,
+    /// QEMU: works everywhere
+    Qemu,
+    /// uhyve: Hermit's own, with KVM
+    Uhyve,
+}
+
+/// An error of the command line.
+pub(super) fn usage(message: impl Into<String>) -> Error {
+    Error::Invalid(message.into())
+}
+
+impl Run {
+    /// Runs; the exit code.
+    pub(super) fn perform(&self) -> Result<u8, Error> {
+        stderr::init_log(self.verbose);
+        let run = self.describe()?;
+        if let Some(directory) = &self.print_command {
+            return super::print(&format!("{}\n", run.command(directory.as_deref())?));
+        }
+        let interrupt = Interrupt::on_signals().map_err(|source| StartError::File {
+            attempt: "watch for signals",
+            source,
+        })?;
+        let result = run.interrupt(interrupt).run()?;
+        stderr::write(result.transcript.as_bytes());
+        Ok(result.status.code())
+    }
+
+    /// The run that the flags describe.
+    fn describe(&self) -> Result<vm::Run, Error> {
+        let module = match self.module() {
+            Some(path) => Module::open(path)?,
+            None => Module::greeting(),
+        };
+        let mut run = vm::Run::new(module)
+            .args(self.args()?)
+            .memory(self.memory)
+            .arch(self.arch)
+            .diagnostics(Diagnostics::Stderr)
+            .show_machine(self.verbose > 0);
+        for (name, value) in self.environment(|key| std::env::var_os(key))? {
+            run = run.env(name, value);
+        }
+        for mount in self.mounts.mounts()? {
+            run = run.mount(mount);
+        }
+        if let Some(name) = &self.argv0 {
+            run = run.argv0(utf8(name, || "--argv0".to_string())?);
+        }
+        if let Some(accelerator) = self.accel {
+            run = run.accelerator(accelerator);
+        }
+        if let Some(kind) = self.machine {
+            run = run.machine(kind);
+        }
+        if let Some(limit) = self.timeout {
+            run = run.timeout(limit);
+        }
+        if let Some(level) = self.log {
+            run = run.log(level);
+        }
+        let qemu = Qemu {
+            program: self.qemu.clone(),
+            virtiofsd: self.virtiofsd.clone(),
+        };
+        let uhyve = Uhyve {
+            program: self.uhyve.clone(),
+        };
+        Ok(match self.vmm {
+            Hypervisor::Qemu => run.hypervisor(qemu),
+            Hypervisor::Uhyve => run.hypervisor(uhyve),
+            Hypervisor::Auto => run.hypervisors([Arc::new(qemu) as Arc<dyn Vmm>, Arc::new(uhyve)]),
+        })
+    }
+
+    /// The module to run; `None`: the greeting.
+    pub(super) fn module(&self) -> Option<&Path> {
+        self.module_and_args.first().map(Path::new)
+    }
+
+    /// The guest's argv\[1..\].
+    pub(super) fn args(&self) -> Result<Vec<String>, Error> {
+        let args = self.module_and_args.iter().skip(1).enumerate();
+        args.map(|(index, arg)| utf8(arg, || format!("argument {} of the guest", index + 1)))
+            .collect()
+    }
+
+    /// The guest's environment; `lookup` finds the values that are taken over from the host.
+    pub(super) fn environment(
+        &self,
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut environment = Vec::new();
+        for setting in &self.env {
+            let setting = utf8(setting, || "--env".to_string())?;
+            let (key, value) = match setting.split_once('=') {
+                Some((key, value)) => (key.to_string(), value.to_string()),
+                None => match lookup(&setting) {
+                    Some(value) => {
+                        let value = utf8(&value, || format!("--env: the value of {setting}"))?;
+                        (setting, value)
+                    }
+                    None => continue,
+                },
+            };
+            if key.is_empty() {
+                return Err(usage("--env: the variable has no name; expected K=V or K"));
+            }
+            environment.push((key, value));
+        }
+        Ok(environment)
+    }
+}
+
+/// WASI strings are UTF-8.
+fn utf8(text: &std::ffi::OsStr, what: impl Fn() -> String) -> Result<String, Error> {
+    let text = text.to_str();
+    text.map(str::to_string).ok_or_else(|| {
+        usage(format!(
+            "{} is not UTF-8, which is all that a WASI program can be given",
+            what()
+        ))
+    })
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let bytes = units::parse_size(text)?;
+    if bytes < SMALLEST_MEMORY {
+        let smallest = units::show_size(SMALLEST_MEMORY);
+        let hint = match text.parse::<u64>() {
+            Ok(number) => format!("; a number without a unit is bytes, did you mean {number}M?"),
+            Err(_) => String::new(),
+        };
+        return Err(format!(
+            "a machine needs at least {smallest}, not {}{hint}",
+            units::show_size(bytes)
+        ));
+    }
+    Ok(bytes)
+}

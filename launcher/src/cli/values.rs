@@ -1,0 +1,78 @@
+//! The words that flags take for values which the library defines.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use hermit_wasm_vm::vmm::capabilities::Accelerator;
+use hermit_wasm_vm::vmm::qemu::MachineKind;
+use hermit_wasm_vm::{Arch, LogLevel};
+
+/// A word, what it means, and what help says of it.
+type Word<T> = (&'static str, T, &'static str);
+
+/// The architectures.
+pub(super) const ARCHITECTURES: &[Word<Arch>] = &[
+    (Arch::X86_64.name(), Arch::X86_64, "x86-64"),
+    (Arch::Aarch64.name(), Arch::Aarch64, "Arm, 64 bits"),
+    (Arch::Riscv64.name(), Arch::Riscv64, "RISC-V, 64 bits"),
+];
+
+/// The accelerators.
+pub(super) const ACCELERATORS: &[Word<Option<Accelerator>>] = &[
+    ("auto", None, "KVM if a trial boot succeeds, otherwise TCG"),
+    (
+        Accelerator::Kvm.name(),
+        Some(Accelerator::Kvm),
+        "The processor's virtualisation, by /dev/kvm",
+    ),
+    (
+        Accelerator::Tcg.name(),
+        Some(Accelerator::Tcg),
+        "QEMU's translation: slower, works everywhere",
+    ),
+];
+
+/// QEMU's machines.
+pub(super) const MACHINES: &[Word<MachineKind>] = &[
+    (
+        MachineKind::Microvm.name(),
+        MachineKind::Microvm,
+        "Minimal and the quickest to boot: no PCI, no legacy devices, a small firmware",
+    ),
+    (MachineKind::Q35.name(), MachineKind::Q35, "A PC with PCI Express"),
+    (
+        MachineKind::Pc.name(),
+        MachineKind::Pc,
+        "A PC with PCI, QEMU's default",
+    ),
+    (
+        MachineKind::Virt.name(),
+        MachineKind::Virt,
+        "The machine of aarch64 and riscv64",
+    ),
+];
+
+/// The log's levels.
+pub(super) const LOG_LEVELS: &[Word<LogLevel>] = &[
+    (LogLevel::Off.name(), LogLevel::Off, "Nothing"),
+    (LogLevel::Error.name(), LogLevel::Error, "What went wrong"),
+    (LogLevel::Warn.name(), LogLevel::Warn, "What may be wrong"),
+    (LogLevel::Info.name(), LogLevel::Info, "What is done"),
+    (
+        LogLevel::Debug.name(),
+        LogLevel::Debug,
+        "What helps to find a fault",
+    ),
+    (LogLevel::Trace.name(), LogLevel::Trace, "Everything"),
+];
+
+/// A parser that takes one of `words`.
+pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
+    words: &'static [Word<T>],
+) -> impl TypedValueParser<Value = T> {
+    let values = words
+        .iter()
+        .map(|(word, _, help)| PossibleValue::new(*word).help(*help));
+    PossibleValuesParser::new(values).try_map(|given| {
+        let found = words.iter().find(|(word, ..)| *word == given);
+        found.map(|(_, value, _)| *value).ok_or("an unknown word")
+    })
+}

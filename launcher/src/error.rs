@@ -1,0 +1,234 @@
+//! Why a run has no exit status: one type a cause, and the one table of their exit codes.
+//!
+//! Each message says what was attempted, on what, why it failed and, where that is known, what to do. Messages name
+//! the flags of `hermit-wasm run`, which the builder's methods are called after.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use boot_protocol::exit_code;
+use thiserror::Error;
+
+use crate::host::interrupt::Stop;
+use crate::host::units::{MIB, show_duration, show_size};
+use crate::spec::module::ModuleError;
+use crate::spec::mounts::MountError;
+use crate::vmm::capabilities::Unsupported;
+
+/// Why a run has no exit status.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The module cannot be read, or is none.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// A directory cannot be mounted.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The description of the run makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The chosen hypervisor cannot do what the run needs.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// The virtual machine cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The virtual machine was started, and failed.
+    #[error(transparent)]
+    Machine(#[from] Box<MachineError>),
+    /// The run took longer than it may.
+    #[error("--timeout: {what} did not end within {}; its virtual machine was ended", show_duration(*.limit))]
+    Timeout {
+        /// What ran.
+        what: String,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The run was asked to stop.
+    #[error("the run was stopped")]
+    Stopped(Stop),
+    /// The reader of the guest's standard output or standard error has gone.
+    #[error("the reader of the guest's output has gone")]
+    OutputClosed,
+    /// The guest's output cannot be written.
+    #[error("the guest's output to {stream} cannot be written: {source}")]
+    Output {
+        /// Standard output or standard error.
+        stream: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Why a virtual machine cannot be started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The hypervisor, or a daemon that it needs, is not installed. The text says how to install it.
+    #[error("{0}")]
+    NotInstalled(String),
+    /// A program that was named is not there or not executable.
+    #[error("--{flag}: '{}' not found or not executable", path.display())]
+    NoProgram {
+        /// The flag that names it.
+        flag: &'static str,
+        /// What it names.
+        path: PathBuf,
+    },
+    /// A program cannot be started.
+    #[error("cannot start {name}, '{}': {source}", path.display())]
+    Spawn {
+        /// The hypervisor.
+        name: &'static str,
+        /// Its program.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// KVM was asked for and cannot be used.
+    #[error("{0}")]
+    Kvm(String),
+    /// This build has no image for the architecture.
+    #[error("{0}")]
+    NoImage(String),
+    /// virtiofsd cannot serve a directory.
+    #[error("{0}")]
+    Virtiofsd(String),
+    /// A file that the hypervisor is to open cannot be made.
+    #[error("cannot {attempt}: {source}")]
+    File {
+        /// What was attempted, as a verb and its object.
+        attempt: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// For `map_err`: a file operation that failed.
+    pub(crate) fn file(attempt: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Self::File { attempt, source }.into()
+    }
+}
+
+/// A virtual machine that failed. What it printed besides the guest's output is kept.
+#[derive(Debug, Error)]
+#[error("{failure}")]
+pub struct MachineError {
+    /// How it failed.
+    pub failure: MachineFailure,
+    /// What machine and hypervisor printed, unless the message quotes it or it was shown already.
+    pub transcript: String,
+}
+
+/// How a virtual machine failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MachineFailure {
+    /// It ended without the guest's exit code.
+    #[error(
+        "the virtual machine {} ({status}){}. Its memory was {}, which --memory changes; -v --log debug shows more of \
+         what it did",
+        if *.started { "ended while the guest was running" } else { "could not start" },
+        match .reason {
+            Some(reason) => format!(": {reason}"),
+            None => "; what it said, if anything, stands above".to_string(),
+        },
+        show_size(*.memory)
+    )]
+    Ended {
+        /// Whether the application had started.
+        started: bool,
+        /// How the hypervisor's process ended.
+        status: String,
+        /// Its only words, if there are just a few.
+        reason: Option<String>,
+        /// The machine's memory in bytes.
+        memory: u64,
+    },
+    /// KVM does not work, or stopped working.
+    #[error(
+        "the virtual machine failed ({reason}). {}",
+        if *.demanded {
+            "KVM does not work on this machine; use --accel tcg, or leave --accel out"
+        } else {
+            "KVM has worked before and fails now; --accel tcg works without"
+        }
+    )]
+    Kvm {
+        /// What the hypervisor said.
+        reason: String,
+        /// Whether KVM was asked for by name.
+        demanded: bool,
+    },
+    /// The application gave no sign of life in time.
+    #[error("the virtual machine gave no sign of life for too long and was ended. {advice}")]
+    NeverStarted {
+        /// What to try.
+        advice: &'static str,
+    },
+    /// A hypervisor that only runs under KVM did not start the machine.
+    #[error(
+        "{hypervisor} could not start the machine: {reason}. It needs a KVM that works; --vmm qemu works without"
+    )]
+    NeedsKvm {
+        /// The hypervisor.
+        hypervisor: &'static str,
+        /// Its words.
+        reason: String,
+    },
+    /// The machine's side of the console breaks the protocol.
+    #[error("the virtual machine does not keep to the console protocol: {0}")]
+    Protocol(String),
+    /// The pipes to the hypervisor failed.
+    #[error("the connection to {hypervisor} failed: {source}")]
+    Connection {
+        /// The hypervisor.
+        hypervisor: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The exit code that stands for this error: the table of `docs/exit-codes.md`.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Module(ModuleError::Unreadable { .. } | ModuleError::IsDirectory { .. }) => {
+                exit_code::MODULE_NOT_FOUND
+            }
+            Self::Module(_) | Self::Mount(MountError::DoesNotFit { .. }) => exit_code::MODULE_REFUSED,
+            Self::Mount(MountError::Unreadable { .. } | MountError::Pack { .. }) => exit_code::VM_FAILED,
+            Self::Mount(_) | Self::Invalid(_) | Self::Unsupported(_) => exit_code::USAGE,
+            Self::Start(_) | Self::Machine(_) | Self::Output { .. } => exit_code::VM_FAILED,
+            Self::Timeout { .. } => exit_code::TIMEOUT,
+            Self::Stopped(Stop::Asked) => exit_code::from_signal(SIGKILL),
+            Self::Stopped(Stop::Signal(number)) => exit_code::from_signal(u8::try_from(*number).unwrap_or(0)),
+            Self::OutputClosed => exit_code::OUTPUT_CLOSED,
+        }
+    }
+
+    /// What machine and hypervisor printed besides the guest's output, where that may explain the error.
+    #[must_use]
+    pub fn transcript(&self) -> &str {
+        match self {
+            Self::Machine(error) => &error.transcript,
+            _ => "",
+        }
+    }
+}
+
+/// A run that was stopped by its owner counts as killed.
+const SIGKILL: u8 = 9;
+
+/// The message about something that does not fit into the machine's memory.
+pub(crate) fn does_not_fit(what: &str, memory: u64, least: u64) -> String {
+    format!(
+        "{what} not fit into the virtual machine's memory of {}; give it more with --memory, {}M at least",
+        show_size(memory),
+        least.div_ceil(MIB),
+    )
+}

@@ -1,0 +1,206 @@
+//! Files that a hypervisor opens by name although they have none.
+//!
+//! QEMU gets everything as `/proc/self/fd/N`, an inherited descriptor: no commas, spaces or dashes of a user's path
+//! reach its option parser, what was checked is what is booted, and nothing is left behind. Where memory files or
+//! /proc are missing, a temporary file takes their place.
+//!
+//! Every descriptor here is closed on exec. A process inherits those that [`super::child::spawn_tied`] is told to pass on,
+//! so that machines which run at the same time see nothing of each other.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::MemfdFlags;
+
+/// A file for a hypervisor, alive as long as this value.
+#[derive(Debug)]
+pub(crate) struct HostFile {
+    /// What to call it on the hypervisor's command line.
+    name: PathBuf,
+    /// The descriptor behind a `/proc/self/fd` name.
+    file: File,
+    /// To be deleted at the end.
+    temporary: bool,
+}
+
+impl HostFile {
+    /// A file with these bytes. `label` is seen in /proc and in the name of a temporary file.
+    pub(crate) fn from_bytes(label: &str, bytes: &[u8]) -> io::Result<Self> {
+        let this = Self::empty(label)?;
+        this.file().write_all(bytes)?;
+        Ok(this)
+    }
+
+    /// An empty file, to be written before the hypervisor is started.
+    pub(crate) fn empty(label: &str) -> io::Result<Self> {
+        if let Ok(descriptor) = rustix::fs::memfd_create(label, MemfdFlags::CLOEXEC) {
+            let file = File::from(descriptor);
+            if let Some(name) = proc_name(&file) {
+                return Ok(Self {
+                    name,
+                    file,
+                    temporary: false,
+                });
+            }
+        }
+        Self::temporary(&std::env::temp_dir(), label)
+    }
+
+    /// A file in `directory` that is deleted with this value.
+    pub(crate) fn temporary(directory: &Path, label: &str) -> io::Result<Self> {
+        let mut attempt = 0u32;
+        loop {
+            let name = directory.join(format!("hermit-wasm-{}-{attempt}-{label}", std::process::id()));
+            match File::options()
+                .write(true)
+                .read(true)
+                .create_new(true)
+                // Whatever the umask: it may hold the guest's environment.
+                .mode(0o600)
+                .open(&name)
+            {
+                Ok(file) => {
+                    return Ok(Self {
+                        name,
+                        file,
+                        temporary: true,
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The file itself.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The descriptor that the hypervisor must inherit to find the file by its name.
+    pub(crate) fn inherit(&self) -> Option<BorrowedFd<'_>> {
+        (!self.temporary).then(|| self.file.as_fd())
+    }
+
+    /// What to call it on the hypervisor's command line.
+    pub(crate) fn name(&self) -> &Path {
+        &self.name
+    }
+}
+
+impl Drop for HostFile {
+    fn drop(&mut self) {
+        if self.temporary {
+            // Nothing can be done about a file that somebody else has deleted.
+            let _ = fs::remove_file(&self.name);
+        }
+    }
+}
+
+/// The name under which a process that has the same descriptor finds `file`; `None` without /proc.
+pub(crate) fn proc_name(file: &File) -> Option<PathBuf> {
+    let name = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    // Opening it by that name is what the hypervisor will do.
+    File::open(&name).ok()?;
+    Some(name)
+}
+
+/// The directory in which this program remembers things between runs: `$XDG_CACHE_HOME/hermit-wasm`, or the same in
+/// `~/.cache`. `None` if neither is known.
+pub(crate) fn cache_directory() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(base.join("hermit-wasm"))
+}
+
+/// Writes a file in one step: who reads it sees all of it, or what was there before.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory)?;
+    let mut temporary = HostFile::temporary(directory, "new")?;
+    temporary.file().write_all(bytes)?;
+    fs::rename(&temporary.name, path)?;
+    temporary.temporary = false;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    fn scratch(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("hermit-wasm-test-{}-{name}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        directory
+    }
+
+    /// What a child reads under the name of `file`.
+    fn seen_by_a_child(file: &HostFile) -> Vec<u8> {
+        let mut command = Command::new("cat");
+        command
+            .arg(file.name())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let inherit: Vec<_> = file.inherit().into_iter().collect();
+        let mut child = crate::host::child::spawn_tied(&mut command, &inherit).unwrap();
+        let mut bytes = Vec::new();
+        child.stdout.take().unwrap().read_to_end(&mut bytes).unwrap();
+        assert!(child.wait().unwrap().success());
+        bytes
+    }
+
+    #[test]
+    fn a_child_reads_what_was_handed_over() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+        let file = HostFile::from_bytes("test", &bytes).unwrap();
+        assert!(file.name().starts_with("/proc/self/fd"));
+        // Twice: each opening starts at the beginning.
+        assert!(seen_by_a_child(&file) == bytes);
+        assert!(seen_by_a_child(&file) == bytes);
+    }
+
+    #[test]
+    fn a_child_that_is_not_given_the_file_does_not_see_it() {
+        let file = HostFile::from_bytes("test", b"secret").unwrap();
+        let status = Command::new("cat")
+            .arg(file.name())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(!status.unwrap().success());
+    }
+
+    #[test]
+    fn a_temporary_file_is_deleted() {
+        let directory = scratch("temporary");
+        let first = HostFile::temporary(&directory, "label").unwrap();
+        let second = HostFile::temporary(&directory, "label").unwrap();
+        first.file().write_all(b"one").unwrap();
+        second.file().write_all(b"two").unwrap();
+        assert_eq!(seen_by_a_child(&first), b"one");
+        assert_eq!(seen_by_a_child(&second), b"two");
+        drop((first, second));
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_written_whole() {
+        let directory = scratch("whole");
+        let path = directory.join("a").join("b");
+        write_whole(&path, b"one").unwrap();
+        write_whole(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

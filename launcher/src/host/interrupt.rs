@@ -1,0 +1,151 @@
+//! Asking a run to stop, from another thread or by a signal, and dying of a signal as shells expect it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level;
+
+/// Why a run is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// [`Interrupt::stop`] was called.
+    Asked,
+    /// This signal has come.
+    Signal(i32),
+}
+
+/// Stops a run. Clones stop the same one.
+#[derive(Clone, Debug)]
+pub struct Interrupt(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Nothing, [`ASKED`], or a signal's number.
+    reason: Arc<AtomicUsize>,
+    /// Readable when there is a reason.
+    wake: UnixStream,
+    notify: UnixStream,
+}
+
+const NOTHING: usize = 0;
+/// No signal has this number.
+const ASKED: usize = usize::MAX;
+
+impl Interrupt {
+    /// One that has not been used.
+    ///
+    /// # Errors
+    /// The system's, when it has no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        let (wake, notify) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        notify.set_nonblocking(true)?;
+        Ok(Self(Arc::new(Shared {
+            reason: Arc::new(AtomicUsize::new(NOTHING)),
+            wake,
+            notify,
+        })))
+    }
+
+    /// One that SIGINT, SIGTERM and SIGHUP use from now on, instead of ending the process.
+    ///
+    /// A signal that is ignored stays ignored: that is how `nohup`, and a shell for a background job, protect a
+    /// program from the terminal.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn on_signals() -> io::Result<Self> {
+        let this = Self::new()?;
+        let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            if ignored >> (signal - 1) & 1 == 1 {
+                continue;
+            }
+            // The number first: handlers run in the order of registration.
+            let number = usize::try_from(signal).map_err(io::Error::other)?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&this.0.reason), number)?;
+            low_level::pipe::register(signal, this.0.notify.try_clone()?)?;
+        }
+        Ok(this)
+    }
+
+    /// Asks the run to stop. It ends its virtual machine and reports [`Stop::Asked`].
+    pub fn stop(&self) {
+        self.0.reason.store(ASKED, Ordering::SeqCst);
+        // A stream that is full has been written to, which is all that is wanted.
+        let _ = rustix::io::write(&self.0.notify, &[0]);
+    }
+
+    /// Why to stop, if there is a reason. Forgets it.
+    pub(crate) fn take(&self) -> Option<Stop> {
+        let mut buffer = [0; 64];
+        while rustix::io::read(&self.0.wake, &mut buffer).is_ok_and(|length| length > 0) {}
+        match self.0.reason.swap(NOTHING, Ordering::SeqCst) {
+            NOTHING => None,
+            ASKED => Some(Stop::Asked),
+            signal => i32::try_from(signal).ok().map(Stop::Signal),
+        }
+    }
+}
+
+impl AsFd for Interrupt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.wake.as_fd()
+    }
+}
+
+/// The bit mask of ignored signals in the text of /proc/self/status.
+fn ignored(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// Ends this process by `signal`, as if it had not been caught: a shell reports 128 + the number, and one that runs
+/// a script sees that it was Ctrl-C and ends the script too.
+pub fn die_of(signal: i32) -> ! {
+    // The first process of a container, or of another PID namespace, is not ended by a signal that it does not
+    // catch. The emulation would then abort, which such a process survives too, up to an invalid instruction.
+    if std::process::id() != 1 {
+        // Returns only if the system refuses.
+        let _ = low_level::emulate_default_handler(signal);
+    }
+    let number = u8::try_from(signal).unwrap_or(0);
+    std::process::exit(i32::from(boot_protocol::exit_code::from_signal(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_status() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
+        assert_eq!(ignored(status), 0x1001); // SIGPIPE (13) and SIGHUP (1)
+        assert_eq!(ignored(""), 0);
+        // Rust programs ignore SIGPIPE.
+        assert_eq!(
+            ignored(&std::fs::read_to_string("/proc/self/status").unwrap()) >> 12 & 1,
+            1
+        );
+    }
+
+    #[test]
+    fn a_stop_is_taken_once_and_from_any_clone() {
+        let interrupt = Interrupt::new().unwrap();
+        assert_eq!(interrupt.take(), None);
+        let other = interrupt.clone();
+        std::thread::spawn(move || other.stop()).join().unwrap();
+        assert_eq!(interrupt.take(), Some(Stop::Asked));
+        assert_eq!(interrupt.take(), None);
+        // However often it is asked, nothing blocks.
+        for _ in 0..100_000 {
+            interrupt.stop();
+        }
+        assert_eq!(interrupt.take(), Some(Stop::Asked));
+    }
+}

@@ -1,0 +1,135 @@
+//! Finds the virtiofsd program, and tells QEMU's old one from it.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::error::StartError;
+use crate::host::{child, program};
+
+/// Where distributions keep theirs, outside of every search path.
+const ELSEWHERE: &[&str] = &[
+    "/usr/libexec/virtiofsd",
+    "/usr/lib/qemu/virtiofsd",
+    "/usr/lib/virtiofsd",
+];
+
+/// Finds the program: the one that `--virtiofsd` names, or the usual one.
+pub(crate) fn find(wanted: Option<&Path>) -> Result<PathBuf, StartError> {
+    let Some(name) = wanted else {
+        let path = env::var_os("PATH").unwrap_or_default();
+        return find_usual(&path, ELSEWHERE);
+    };
+    let program = program::named("virtiofsd", name)?;
+    if is_qemus_old_one(&program) {
+        return Err(StartError::NotInstalled(format!(
+            "--virtiofsd: '{}' {OLD}; {ADVICE}",
+            program.display()
+        )));
+    }
+    Ok(program)
+}
+
+/// Finds virtiofsd in `path`, or else in one of the other places.
+fn find_usual(path: &OsStr, elsewhere: &[&str]) -> Result<PathBuf, StartError> {
+    let in_path = env::split_paths(path)
+        .filter(|directory| !directory.as_os_str().is_empty())
+        .map(|directory| directory.join("virtiofsd"));
+    let mut old = None;
+    for candidate in in_path.chain(elsewhere.iter().map(PathBuf::from)) {
+        let Some(program) = program::search_path(&candidate) else {
+            continue;
+        };
+        if !is_qemus_old_one(&program) {
+            return Ok(program);
+        }
+        old.get_or_insert(program);
+    }
+    Err(StartError::NotInstalled(match old {
+        Some(old) => format!(
+            "--dir: no virtiofsd that can be used: '{}' {OLD}\n{ADVICE}",
+            old.display()
+        ),
+        None => format!("--dir: virtiofsd is not installed: it is not found in PATH\n{ADVICE}"),
+    }))
+}
+
+/// Whether a program is the virtiofsd, written in C, that QEMU had up to version 7.2 and that Debian 12 installs with
+/// it. It takes other flags, and only root can confine it.
+fn is_qemus_old_one(program: &Path) -> bool {
+    // "virtiofsd version 7.2.22 (Debian …)"; its successor says "virtiofsd 1.14.0".
+    let mut command = Command::new(program);
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let output = child::spawn_tied(&mut command, &[]).and_then(Child::wait_with_output);
+    output.is_ok_and(|output| output.stdout.starts_with(b"virtiofsd version "))
+}
+
+const OLD: &str =
+    "is the old one of QEMU 7 and before, which takes other flags and which only root can confine";
+
+const ADVICE: &str = "On Debian 13 and Ubuntu: apt install virtiofsd\n\
+    On Fedora:               dnf install virtiofsd\n\
+    Elsewhere, with Rust:    cargo install --locked virtiofsd (needs libseccomp-dev and libcap-ng-dev)\n\
+    If it is installed elsewhere, say where: --virtiofsd PATH. Without it, --copy-dir gives the guest a copy";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// A search path with a program that answers --version with `words`, which exits with 0 for all else.
+    fn directory_with(words: &str) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("virtiofsd");
+        let script = format!("#!/bin/sh\n[ \"$1\" != --version ] || echo '{words}'\n");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        directory
+    }
+
+    #[test]
+    fn qemus_old_virtiofsd_is_passed_over() {
+        let old = directory_with("virtiofsd version 7.2.22 (Debian 1:7.2)");
+        let new = directory_with("virtiofsd 1.14.0");
+        let [old, new] = [old.path(), new.path()];
+        let path = |directories: &[&Path]| env::join_paths(directories).unwrap();
+        let old_elsewhere = old.join("virtiofsd").to_str().unwrap().to_string();
+        let new_elsewhere = new.join("virtiofsd").to_str().unwrap().to_string();
+
+        let found = find_usual(&path(&[old, Path::new(""), new]), &[]).unwrap();
+        assert_eq!(found, new.join("virtiofsd"));
+        let found = find_usual(&path(&[old]), &["/nonexistent", &old_elsewhere, &new_elsewhere]).unwrap();
+        assert_eq!(found, new.join("virtiofsd"));
+
+        for (path, elsewhere) in [
+            (path(&[old]), "/nonexistent"),
+            (path(&[new.join("x").as_path()]), &old_elsewhere),
+        ] {
+            let message = find_usual(&path, &[elsewhere]).unwrap_err().to_string();
+            for part in [
+                &old_elsewhere,
+                "old one of QEMU 7",
+                "cargo install --locked virtiofsd",
+                "--copy-dir",
+            ] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+        let missing = find_usual(OsStr::new("/nonexistent"), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(missing.contains("is not installed") && missing.contains("apt install virtiofsd"));
+
+        let asked_for = find(Some(&old.join("virtiofsd"))).unwrap_err().to_string();
+        assert!(
+            asked_for.starts_with("--virtiofsd: ") && asked_for.contains("old one"),
+            "{asked_for}"
+        );
+        assert_eq!(find(Some(&new.join("virtiofsd"))).unwrap(), new.join("virtiofsd"));
+    }
+}

@@ -1,0 +1,184 @@
+//! From how a session ended to the run's result, or to an error that says what went wrong.
+
+use boot_protocol::exit_code;
+
+use crate::error::{Error, MachineError, MachineFailure, StartError};
+use crate::session::streams::Captured;
+use crate::session::{ExitReason, SessionReport};
+use crate::spec::run::Request;
+use crate::vmm::Machine;
+use crate::vmm::capabilities::Accelerator;
+
+/// A guest that came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunResult {
+    /// How.
+    pub status: ExitStatus,
+    /// What it wrote to standard output, with [`Output::Capture`](crate::Output::Capture).
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error, likewise.
+    pub stderr: Vec<u8>,
+    /// What the application in the machine said about the run; usually nothing.
+    pub diagnostic: String,
+    /// What the machine printed although the run went well, if it is worth a look.
+    pub transcript: String,
+}
+
+/// How a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitStatus {
+    /// It returned from `_start`, or called `proc_exit`.
+    Exited(u8),
+    /// It trapped. [`RunResult::diagnostic`] says how.
+    Trapped,
+    /// It did not begin: the module cannot be run, or a directory cannot be had. The code is the launcher's for that.
+    Refused(u8),
+}
+
+impl ExitStatus {
+    /// The exit code, as `docs/exit-codes.md` has it.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Exited(code) | Self::Refused(code) => code,
+            Self::Trapped => exit_code::TRAP,
+        }
+    }
+
+    /// Whether the guest ended with exit code 0.
+    #[must_use]
+    pub const fn success(self) -> bool {
+        matches!(self, Self::Exited(exit_code::SUCCESS))
+    }
+
+    /// The application's own ends come with a message; a guest's code may be any number.
+    const fn new(code: u8, diagnostic: bool) -> Self {
+        match code {
+            exit_code::TRAP if diagnostic => Self::Trapped,
+            exit_code::USAGE
+            | exit_code::VM_FAILED
+            | exit_code::MODULE_REFUSED
+            | exit_code::MODULE_NOT_FOUND
+                if diagnostic =>
+            {
+                Self::Refused(code)
+            }
+            _ => Self::Exited(code),
+        }
+    }
+}
+
+/// Ends the machine and makes a result of what is known.
+pub(crate) fn conclude(
+    mut report: SessionReport,
+    request: &Request<'_>,
+    mut machine: Machine,
+    captured: Captured,
+) -> Result<RunResult, Error> {
+    let status = machine.process.ended().ok().flatten();
+    // Whatever it still does, nobody waits for it.
+    machine.process.kill();
+    log::info!("the run is over: {:?}", report.reason);
+
+    let failed = matches!(
+        report.reason,
+        ExitReason::Ended
+            | ExitReason::KvmFailed
+            | ExitReason::NeverStarted
+            | ExitReason::Protocol(_)
+            | ExitReason::Failed(_)
+    );
+    // A machine that ends with a single line has said why, and the line becomes the message.
+    let lines = match report.reason {
+        ExitReason::Ended => [report.text.only_line(), report.hypervisor.only_line()],
+        _ => [None, None],
+    };
+    let reason = match lines {
+        [Some(line), None] | [None, Some(line)] => Some(line),
+        _ => None,
+    };
+    let panicked = report.text.text().to_ascii_lowercase().contains("panic");
+    let mut transcript = report.text.finish((failed && reason.is_none()) || panicked);
+    transcript.extend(report.hypervisor.finish(failed && reason.is_none()));
+    let transcript = String::from_utf8_lossy(&transcript).into_owned();
+
+    let failure = match report.reason {
+        ExitReason::Exit(code) => {
+            let (stdout, stderr) = captured
+                .take()
+                .map_err(StartError::file("read the guest's output back"))?;
+            return Ok(RunResult {
+                status: ExitStatus::new(code, !report.diagnostic.is_empty()),
+                stdout,
+                stderr,
+                diagnostic: report.diagnostic,
+                transcript,
+            });
+        }
+        ExitReason::Stopped(stop) => return Err(Error::Stopped(stop)),
+        ExitReason::OutputClosed => return Err(Error::OutputClosed),
+        ExitReason::OutputFailed(stream, source) => return Err(Error::Output { stream, source }),
+        ExitReason::Timeout => return Err(request.deadline().error()),
+        ExitReason::Ended | ExitReason::NeverStarted
+            if !report.started
+                && let Some(explain) = machine.explain =>
+        {
+            explain(&report.hypervisor.text())
+        }
+        ExitReason::Ended if report.started || machine.accelerator == Accelerator::Tcg => {
+            MachineFailure::Ended {
+                started: report.started,
+                status: match status {
+                    Some(status) => format!("{}: {status}", machine.hypervisor),
+                    None => "it closed the console".to_string(),
+                },
+                reason,
+                memory: request.memory(),
+            }
+        }
+        ExitReason::KvmFailed | ExitReason::Ended | ExitReason::NeverStarted
+            if machine.accelerator == Accelerator::Kvm =>
+        {
+            MachineFailure::Kvm {
+                reason: report
+                    .hypervisor
+                    .first_line()
+                    .unwrap_or_else(|| "it gave no sign of life".to_string()),
+                demanded: request.accelerator() == Some(Accelerator::Kvm),
+            }
+        }
+        // Only a probe asks for the start alone, and only KVM fails as KVM does.
+        ExitReason::NeverStarted | ExitReason::Started | ExitReason::KvmFailed | ExitReason::Ended => {
+            MachineFailure::NeverStarted {
+                advice: "-v --log debug shows how far it comes",
+            }
+        }
+        ExitReason::Protocol(what) => MachineFailure::Protocol(what),
+        ExitReason::Failed(source) => MachineFailure::Connection {
+            hypervisor: machine.hypervisor,
+            source,
+        },
+    };
+    Err(Error::Machine(Box::new(MachineError { failure, transcript })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_message_of_the_applications_makes_a_code_more_than_a_code() {
+        for code in 0..=u8::MAX {
+            assert_eq!(ExitStatus::new(code, false), ExitStatus::Exited(code));
+            assert_eq!(ExitStatus::new(code, true).code(), code);
+        }
+        assert_eq!(ExitStatus::new(exit_code::TRAP, true), ExitStatus::Trapped);
+        assert_eq!(
+            ExitStatus::new(exit_code::MODULE_REFUSED, true),
+            ExitStatus::Refused(exit_code::MODULE_REFUSED)
+        );
+        assert_eq!(ExitStatus::new(7, true), ExitStatus::Exited(7));
+        assert!(ExitStatus::Exited(0).success() && !ExitStatus::Exited(1).success());
+    }
+}

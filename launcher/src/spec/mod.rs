@@ -1,0 +1,11 @@
+//! What to run: the description that every producer fills and every hypervisor takes.
+//!
+//! - [`run`]: the builder.
+//! - [`module`]: the module on the host.
+//! - [`mounts`]: the guest's directories.
+//! - [`payload`]: all of it in the one file that the machine is handed.
+
+pub(crate) mod module;
+pub(crate) mod mounts;
+pub(crate) mod payload;
+pub(crate) mod run;

@@ -1,0 +1,344 @@
+//! The payload: the description of the run, the module and copies of directories in one tar archive.
+//!
+//! Its form: `boot_protocol::payload`. A directory is read once, before the machine starts, and never written to.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use boot_protocol::payload as names;
+use boot_protocol::run_spec::RunSpec;
+use rustix::fs::OFlags;
+use tar::{Builder, EntryType, Header};
+
+use super::module::Module;
+use super::mounts::MountError;
+use super::run::Deadline;
+use crate::error::{Error, StartError};
+use crate::host::files::HostFile;
+
+/// Unit of a tar archive.
+const BLOCK: u64 = 512;
+/// Most names that a message lists.
+const NAMED: usize = 3;
+
+/// What may stop the making of a payload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds<'a> {
+    /// Most bytes: what does not fit into the machine need not be read.
+    pub(crate) bytes: u64,
+    /// When the run's time is over.
+    pub(crate) deadline: &'a Deadline,
+}
+
+/// A payload.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    /// For QEMU's `-initrd`.
+    pub(crate) file: HostFile,
+    /// Its size in bytes.
+    pub(crate) length: u64,
+    /// What was left out, for people: a line for each directory of which something was.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Puts the description, the module and a copy of each of `directories` into one file, which has no name.
+pub(crate) fn build(
+    spec: &RunSpec,
+    module: &Module,
+    directories: &[&Path],
+    bounds: Bounds<'_>,
+) -> Result<Payload, Error> {
+    let file = HostFile::empty("payload.tar").map_err(StartError::file(KEEP))?;
+    let (length, warnings) = write(file.file(), Some(spec), module, directories, bounds)?;
+    Ok(Payload {
+        file,
+        length,
+        warnings,
+    })
+}
+
+const KEEP: &str = "keep the payload in memory for the hypervisor";
+
+/// Writes the archive into `file`; its length, and what was left out. Without `spec`, words on the kernel command line
+/// describe the run.
+pub(crate) fn write(
+    file: &File,
+    spec: Option<&RunSpec>,
+    module: &Module,
+    directories: &[&Path],
+    bounds: Bounds<'_>,
+) -> Result<(u64, Vec<String>), Error> {
+    let mut warnings = Vec::new();
+    let cannot = |error: io::Error| StartError::file(KEEP)(error);
+    if let Some(spec) = spec {
+        member(file, names::RUN_SPEC, |out| {
+            out.write_all(&spec.encode()).map_err(cannot)
+        })?;
+    }
+    if !module.is_greeting() {
+        member(file, names::MODULE, |out| {
+            module.write_to(out).map_err(|error| error.into_error(KEEP))
+        })?;
+    }
+    for (index, host) in directories.iter().enumerate() {
+        member(file, &names::directory(index), |out| {
+            let mut copy = Copy {
+                host,
+                archive: Builder::new(out),
+                written: 0,
+                bounds,
+                links: HashMap::new(),
+                left_out: Vec::new(),
+            };
+            copy.run()?;
+            warnings.extend(copy.warning());
+            copy.archive.into_inner().map(drop).map_err(cannot)
+        })?;
+    }
+    // Two empty blocks end an archive.
+    let mut end = file;
+    end.write_all(&[0; 1024]).map_err(cannot)?;
+    Ok((end.stream_position().map_err(cannot)?, warnings))
+}
+
+/// Appends a member whose size is known only when `write` has written it.
+fn member(
+    mut file: &File,
+    name: &str,
+    write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let cannot = |error: io::Error| StartError::file(KEEP)(error);
+    let start = file.stream_position().map_err(cannot)?;
+    let data = start.saturating_add(BLOCK);
+    file.seek(SeekFrom::Start(data)).map_err(cannot)?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    write(&mut out)?;
+    out.flush().map_err(cannot)?;
+    drop(out);
+    let end = file.stream_position().map_err(cannot)?;
+    let mut header = Header::new_ustar();
+    header.set_path(name).map_err(cannot)?;
+    header.set_mode(0o644);
+    header.set_size(end.saturating_sub(data));
+    header.set_cksum();
+    file.seek(SeekFrom::Start(start)).map_err(cannot)?;
+    file.write_all(header.as_bytes()).map_err(cannot)?;
+    file.seek(SeekFrom::Start(end.next_multiple_of(BLOCK)))
+        .map_err(cannot)?;
+    Ok(())
+}
+
+/// The copying of one directory.
+struct Copy<'a, 'b> {
+    /// The directory, as the user named it.
+    host: &'a Path,
+    archive: Builder<&'a mut BufWriter<&'b File>>,
+    /// Bytes so far, about.
+    written: u64,
+    bounds: Bounds<'a>,
+    /// Files with several names: device and inode number, first name.
+    links: HashMap<(u64, u64), PathBuf>,
+    /// What could not be taken along, and why.
+    left_out: Vec<(PathBuf, &'static str)>,
+}
+
+impl Copy<'_, '_> {
+    fn run(&mut self) -> Result<(), Error> {
+        let metadata = fs::metadata(self.host).map_err(|error| self.unusable(&error.to_string()))?;
+        if !metadata.is_dir() {
+            return Err(self.unusable("it is not a directory"));
+        }
+        self.header(Path::new("./"), EntryType::Directory, &metadata, None, 0)?;
+        self.children(Path::new(""))
+    }
+
+    /// The directory itself cannot be copied.
+    fn unusable(&self, reason: &str) -> Error {
+        MountError::Unusable {
+            flag: "copy-dir",
+            host: self.host.to_path_buf(),
+            reason: reason.to_string(),
+        }
+        .into()
+    }
+
+    /// Something in the directory cannot be read.
+    fn cannot_read(&self, path: &Path, source: io::Error) -> Error {
+        let path = self.host.join(path);
+        MountError::Unreadable { path, source }.into()
+    }
+
+    /// Copies what is in the directory `path`, which is relative to the one that was named; by names, so that the same
+    /// directory makes the same archive.
+    fn children(&mut self, path: &Path) -> Result<(), Error> {
+        let directory = self.host.join(path);
+        let list = || {
+            fs::read_dir(&directory)?
+                .map(|entry| Ok(entry?.file_name()))
+                .collect::<io::Result<Vec<OsString>>>()
+        };
+        let mut names = list().map_err(|error| self.cannot_read(path, error))?;
+        names.sort();
+        for name in names {
+            self.entry(&path.join(name))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &Path) -> Result<(), Error> {
+        self.bounds.deadline.check()?;
+        if path.to_str().is_none() {
+            self.left_out.push((path.to_path_buf(), "its name is not UTF-8"));
+            return Ok(());
+        }
+        let source = self.host.join(path);
+        let metadata = fs::symlink_metadata(&source).map_err(|error| self.cannot_read(path, error))?;
+        if metadata.is_dir() {
+            self.header(&path.join(""), EntryType::Directory, &metadata, None, 0)?;
+            return self.children(path);
+        }
+        if metadata.is_symlink() {
+            let target = fs::read_link(&source).map_err(|error| self.cannot_read(path, error))?;
+            if target.to_str().is_none() {
+                self.left_out
+                    .push((path.to_path_buf(), "a link whose target is not UTF-8"));
+                return Ok(());
+            }
+            return self.header(path, EntryType::Symlink, &metadata, Some(&target), 0);
+        }
+        if !metadata.is_file() {
+            self.left_out
+                .push((path.to_path_buf(), "neither a file nor a directory nor a link"));
+            return Ok(());
+        }
+        if metadata.nlink() > 1 {
+            let key = (metadata.dev(), metadata.ino());
+            if let Some(first) = self.links.get(&key).cloned() {
+                return self.header(path, EntryType::Link, &metadata, Some(&first), 0);
+            }
+            self.links.insert(key, path.to_path_buf());
+        }
+        self.content(path, &source)?
+            .map_err(|error| self.cannot_read(path, error))
+    }
+
+    /// Copies a file with its data: as much as it had when it was opened. The inner error is about reading it.
+    fn content(&mut self, path: &Path, source: &Path) -> Result<io::Result<()>, Error> {
+        // Should it have become a link or a pipe since it was looked at, it is not followed, and nobody waits.
+        let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+        let open = || {
+            let file = OpenOptions::new().read(true).custom_flags(flags).open(source)?;
+            let metadata = file.metadata()?;
+            if !metadata.is_file() {
+                return Err(io::Error::other("it was replaced while it was copied"));
+            }
+            Ok((file, metadata))
+        };
+        let (file, metadata) = match open() {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
+        let size = metadata.len();
+        self.header(path, EntryType::Regular, &metadata, None, size)?;
+        let copy = || {
+            let copied = io::copy(&mut file.take(size), self.archive.get_mut())?;
+            if copied < size {
+                return Err(io::Error::other("it became shorter while it was copied"));
+            }
+            let padding = size.next_multiple_of(BLOCK).saturating_sub(size);
+            io::copy(&mut io::repeat(0).take(padding), self.archive.get_mut()).map(drop)
+        };
+        Ok(copy())
+    }
+
+    /// Writes an entry's header. Data of `size` bytes is to follow.
+    fn header(
+        &mut self,
+        path: &Path,
+        kind: EntryType,
+        metadata: &Metadata,
+        target: Option<&Path>,
+        size: u64,
+    ) -> Result<(), Error> {
+        self.written = self.written.saturating_add(size).saturating_add(BLOCK);
+        if self.written > self.bounds.bytes {
+            return Err(MountError::DoesNotFit {
+                what: format!("the files in '{}'", self.host.display()),
+                memory: self.bounds.bytes,
+                least: self.written,
+            }
+            .into());
+        }
+        let mut header = Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(metadata.mode() & 0o7777);
+        header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
+        header.set_size(size);
+        let result = self.append(&mut header, path, metadata, target);
+        result.map_err(|source| {
+            let path = self.host.join(path);
+            MountError::Pack { path, source }.into()
+        })
+    }
+
+    fn append(
+        &mut self,
+        header: &mut Header,
+        path: &Path,
+        metadata: &Metadata,
+        target: Option<&Path>,
+    ) -> io::Result<()> {
+        // What an old header has no room for goes into an extended one: nanoseconds and long names.
+        let mut extended: Vec<(&str, Vec<u8>)> = Vec::new();
+        if metadata.mtime_nsec() != 0 && metadata.mtime() >= 0 {
+            let time = format!("{}.{:09}", metadata.mtime(), metadata.mtime_nsec());
+            extended.push(("mtime", time.into_bytes()));
+        }
+        if header.set_path(path).is_err() {
+            extended.push(("path", path.as_os_str().as_encoded_bytes().to_vec()));
+            header.set_path("long-name")?;
+        }
+        if let Some(target) = target
+            && header
+                .set_link_name_literal(target.as_os_str().as_encoded_bytes())
+                .is_err()
+        {
+            extended.push(("linkpath", target.as_os_str().as_encoded_bytes().to_vec()));
+        }
+        if !extended.is_empty() {
+            let records = extended.iter().map(|(key, value)| (*key, value.as_slice()));
+            self.archive.append_pax_extensions(records)?;
+        }
+        header.set_cksum();
+        self.archive.get_mut().write_all(header.as_bytes())
+    }
+
+    /// Names what was left out.
+    fn warning(&self) -> Option<String> {
+        let (first, why) = self.left_out.first()?;
+        let names: Vec<_> = self
+            .left_out
+            .iter()
+            .take(NAMED)
+            .map(|(path, _)| format!("'{}'", path.display()))
+            .collect();
+        let more = match self.left_out.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!(
+            "--copy-dir: of '{}' these are left out: {}{more} ('{}': {why})",
+            self.host.display(),
+            names.join(", "),
+            first.display(),
+        ))
+    }
+}
+
+#[cfg(test)]
+#[path = "payload_tests.rs"]
+mod tests;

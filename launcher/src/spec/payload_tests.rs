@@ -1,0 +1,179 @@
+//! Tests of payloads: what goes in is read back with crate `tar`, inner archives included.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use super::*;
+
+/// A payload of `module` and `directories`, for a machine with so much memory.
+fn payload_of(module: &Module, directories: &[&Path], bytes: u64) -> Result<Payload, Error> {
+    let deadline = Deadline::never();
+    let deadline = &deadline;
+    build(
+        &RunSpec::default(),
+        module,
+        directories,
+        Bounds { bytes, deadline },
+    )
+}
+
+fn payload(directories: &[&Path]) -> Payload {
+    payload_of(&Module::greeting(), directories, u64::MAX).unwrap()
+}
+
+/// The exit code and the message of what fails.
+fn failure(directory: &Path, bytes: u64) -> (u8, String) {
+    let error = payload_of(&Module::greeting(), &[directory], bytes).unwrap_err();
+    (error.exit_code(), error.to_string())
+}
+
+/// A directory of this test's own, deleted with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("hermit-wasm-payload-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The members of an archive: name, and kind with data or target.
+fn members(archive: &[u8]) -> BTreeMap<String, (EntryType, Vec<u8>)> {
+    let mut archive = tar::Archive::new(archive);
+    archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().to_str().unwrap().to_string();
+            let mut data = Vec::new();
+            entry.read_to_end(&mut data).unwrap();
+            if let Some(target) = entry.link_name_bytes() {
+                data = target.into_owned();
+            }
+            (path, (entry.header().entry_type(), data))
+        })
+        .collect()
+}
+
+fn outer(payload: &Payload) -> BTreeMap<String, (EntryType, Vec<u8>)> {
+    let bytes = fs::read(payload.file.name()).unwrap();
+    assert_eq!(bytes.len() as u64, payload.length);
+    members(&bytes)
+}
+
+#[test]
+fn module_and_directories_are_members_and_a_tree_comes_whole() {
+    let (one, two) = (Scratch::new("one"), Scratch::new("two"));
+    let long = format!("{0}/{0}/{0}/file", "x".repeat(200));
+    one.write("a/b/file", b"data");
+    one.write("empty", b"");
+    one.write(&long, &[7; 1000]);
+    fs::create_dir(one.0.join("nothing")).unwrap();
+    std::os::unix::fs::symlink("../b/file", one.0.join("a/link")).unwrap();
+    std::os::unix::fs::symlink("/".repeat(150), one.0.join("far")).unwrap();
+    fs::hard_link(one.0.join("a/b/file"), one.0.join("same")).unwrap();
+    let module = Module::from_bytes("m", b"\0asm\x01\0\0\0").unwrap();
+    let payload = payload_of(&module, &[&one.0, &two.0], u64::MAX).unwrap();
+    assert_eq!(payload.warnings, Vec::<String>::new());
+    let outer = outer(&payload);
+    assert_eq!(
+        outer.keys().collect::<Vec<_>>(),
+        ["dir-0.tar", "dir-1.tar", "module.wasm", "run.spec"]
+    );
+    assert_eq!(RunSpec::decode(&outer["run.spec"].1), Ok(RunSpec::default()));
+    assert_eq!(outer["module.wasm"].1, b"\0asm\x01\0\0\0");
+    let tree = members(&outer["dir-0.tar"].1);
+    let directory = (EntryType::Directory, Vec::new());
+    assert_eq!(tree["a/b/file"], (EntryType::Regular, b"data".to_vec()));
+    assert_eq!(tree["empty"], (EntryType::Regular, Vec::new()));
+    assert_eq!(tree["nothing/"], directory);
+    assert_eq!(tree["a/link"], (EntryType::Symlink, b"../b/file".to_vec()));
+    assert_eq!(tree["far"], (EntryType::Symlink, "/".repeat(150).into_bytes()));
+    assert_eq!(tree["same"], (EntryType::Link, b"a/b/file".to_vec()));
+    assert_eq!(tree[&long], (EntryType::Regular, vec![7; 1000]));
+    assert_eq!(tree.len(), 13, "{:?}", tree.keys());
+    assert_eq!(
+        members(&outer["dir-1.tar"].1).into_values().collect::<Vec<_>>(),
+        [directory]
+    );
+}
+
+#[test]
+fn times_come_with_their_nanoseconds() {
+    let scratch = Scratch::new("times");
+    scratch.write("f", b"");
+    let time = std::time::UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789);
+    File::options()
+        .write(true)
+        .open(scratch.0.join("f"))
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    let payload = payload(&[&scratch.0]);
+    let inner = outer(&payload).remove("dir-0.tar").unwrap().1;
+    let mut archive = tar::Archive::new(inner.as_slice());
+    let mut found = None;
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if entry.path().unwrap() == Path::new("f") {
+            let records = entry.pax_extensions().unwrap().unwrap();
+            let mut values = records.map(|record| record.unwrap().value().unwrap().to_string());
+            found = values.next();
+        }
+    }
+    assert_eq!(found.as_deref(), Some("1600000000.123456789"));
+}
+
+#[test]
+fn what_cannot_be_taken_along_is_named() {
+    let scratch = Scratch::new("odd");
+    let broken = std::ffi::OsStr::from_bytes(b"\xff");
+    fs::write(scratch.0.join(broken), b"x").unwrap();
+    std::os::unix::fs::symlink(broken, scratch.0.join("link")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(scratch.0.join("socket")).unwrap();
+    scratch.write("file", b"x");
+    let payload = payload(&[&scratch.0]);
+    let inner = members(&outer(&payload)["dir-0.tar"].1);
+    assert_eq!(inner.keys().collect::<Vec<_>>(), ["./", "file"]);
+    let [warning] = payload.warnings.as_slice() else {
+        panic!("{:?}", payload.warnings);
+    };
+    assert!(warning.contains("'link', 'socket'"), "{warning}");
+}
+
+#[test]
+fn what_is_no_directory_or_does_not_fit_is_refused() {
+    let scratch = Scratch::new("wrong");
+    scratch.write("file", &[0; 100_000]);
+    let (code, message) = failure(&scratch.0.join("none"), u64::MAX);
+    assert_eq!(code, 2);
+    assert!(message.contains("No such file"), "{message}");
+    let (_, message) = failure(&scratch.0.join("file"), u64::MAX);
+    assert!(message.contains("not a directory"), "{message}");
+    let (code, message) = failure(&scratch.0, 50_000);
+    assert_eq!(code, 126);
+    assert!(message.contains("--memory"), "{message}");
+    let deadline = Deadline::passed();
+    let late = Bounds {
+        bytes: u64::MAX,
+        deadline: &deadline,
+    };
+    let late = build(&RunSpec::default(), &Module::greeting(), &[&scratch.0], late);
+    assert!(matches!(late, Err(Error::Timeout { .. })));
+}

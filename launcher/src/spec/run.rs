@@ -1,0 +1,569 @@
+//! The builder of a run, and the way of a run from there to its result.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use boot_protocol::arch::Arch;
+use boot_protocol::run_spec::{self, Access, LogLevel, ModuleSource, RunSpec, Terminals, unique_variables};
+
+use super::module::Module;
+use super::mounts::{Mount, MountSource, check_places};
+use crate::error::{Error, StartError};
+use crate::host::interrupt::Interrupt;
+use crate::host::tsc::Measurement;
+use crate::host::units::MIB;
+use crate::result::{self, RunResult};
+use crate::running::Running;
+use crate::session::streams::{self, Input, OtherEnds, Output, Streams};
+use crate::session::{self, Diagnostics, SessionConfig};
+use crate::vmm::capabilities::{self, Accelerator, Feature};
+use crate::vmm::qemu::MachineKind;
+use crate::vmm::{self, Vmm};
+
+/// 256 MiB: room for the image (a few MiB), a module of tens of MiB with its translation, and a guest memory of 128
+/// MiB that is copied when it grows. QEMU takes from the host only what the guest has touched, so more costs nothing,
+/// but a guest that runs wild is stopped before it troubles the host.
+pub const DEFAULT_MEMORY: u64 = 256 * MIB;
+
+/// A module to run in a virtual machine of its own, and all that it may see.
+///
+/// ```no_run
+/// use hermit_wasm_vm::{Module, Run};
+///
+/// let run = Run::new(Module::open("app.wasm")?)
+///     .args(["one", "two"])
+///     .env("MODE", "fast")
+///     .tmpfs("/tmp");
+/// let result = run.output()?;
+/// assert_eq!(result.status.code(), 0);
+/// # Ok::<(), hermit_wasm_vm::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Run {
+    /// What the guest gets: its arguments, its environment, the log's level. What depends on the hypervisor is filled in
+    /// when the run is prepared.
+    spec: RunSpec,
+    argv0: Option<String>,
+    module: Module,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) machine: MachineOptions,
+    vmms: Vec<Arc<dyn Vmm>>,
+    timeout: Option<Duration>,
+    stdin: Input,
+    stdout: Output,
+    stderr: Output,
+    interrupt: Option<Interrupt>,
+    diagnostics: Diagnostics,
+    show_machine: bool,
+}
+
+/// What the machine is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MachineOptions {
+    pub(crate) arch: Arch,
+    /// In bytes.
+    pub(crate) memory: u64,
+    /// `None`: the best that works.
+    pub(crate) accelerator: Option<Accelerator>,
+    /// `None`: the usual one.
+    pub(crate) kind: Option<MachineKind>,
+}
+
+impl Run {
+    /// A run of `module` without arguments, environment or directories, on this process's standard streams.
+    #[must_use]
+    pub fn new(module: Module) -> Self {
+        Self {
+            spec: RunSpec::default(),
+            argv0: None,
+            module,
+            mounts: Vec::new(),
+            machine: MachineOptions {
+                arch: Arch::host(),
+                memory: DEFAULT_MEMORY,
+                accelerator: None,
+                kind: None,
+            },
+            vmms: vmm::all().into(),
+            timeout: None,
+            stdin: Input::default(),
+            stdout: Output::default(),
+            stderr: Output::default(),
+            interrupt: None,
+            diagnostics: Diagnostics::default(),
+            show_machine: false,
+        }
+    }
+
+    /// Sets `argv[0]`; default: the module's file name.
+    #[must_use]
+    pub fn argv0(mut self, name: impl Into<String>) -> Self {
+        self.argv0 = Some(name.into());
+        self
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Into<String>) -> Self {
+        self.spec.argv.push(argument.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<T: Into<String>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
+        self.spec.argv.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable. The last value given for a name counts.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.spec.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a directory.
+    #[must_use]
+    pub fn mount(mut self, mount: Mount) -> Self {
+        self.mounts.push(mount);
+        self
+    }
+
+    /// Adds an empty directory in the machine's memory.
+    #[must_use]
+    pub fn tmpfs(self, guest: impl Into<String>) -> Self {
+        self.mount(Mount {
+            source: MountSource::Tmpfs,
+            guest: guest.into(),
+            access: Access::ReadWrite,
+        })
+    }
+
+    /// Adds a copy of the directory `host`, which the guest calls `guest`. What it changes is dropped at the end.
+    #[must_use]
+    pub fn copy_dir(self, host: impl Into<PathBuf>, guest: impl Into<String>, access: Access) -> Self {
+        self.mount(Mount {
+            source: MountSource::Copy(host.into()),
+            guest: guest.into(),
+            access,
+        })
+    }
+
+    /// Adds the directory `host`, which the guest calls `guest`. What it changes is changed here.
+    #[must_use]
+    pub fn dir(self, host: impl Into<PathBuf>, guest: impl Into<String>, access: Access) -> Self {
+        self.mount(Mount {
+            source: MountSource::Dir(host.into()),
+            guest: guest.into(),
+            access,
+        })
+    }
+
+    /// Sets the machine's memory in bytes; default: [`DEFAULT_MEMORY`].
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.machine.memory = bytes;
+        self
+    }
+
+    /// Sets the machine's architecture; default: this host's.
+    #[must_use]
+    pub fn arch(mut self, arch: Arch) -> Self {
+        self.machine.arch = arch;
+        self
+    }
+
+    /// Demands an accelerator; default: KVM if a probe boots under it here, otherwise TCG.
+    #[must_use]
+    pub fn accelerator(mut self, accelerator: Accelerator) -> Self {
+        self.machine.accelerator = Some(accelerator);
+        self
+    }
+
+    /// Demands one of the hypervisor's machines; default: the usual one.
+    #[must_use]
+    pub fn machine(mut self, kind: MachineKind) -> Self {
+        self.machine.kind = Some(kind);
+        self
+    }
+
+    /// Sets the hypervisor; default: the first that is installed and can do what the run needs.
+    #[must_use]
+    pub fn hypervisor(self, vmm: impl Vmm + 'static) -> Self {
+        self.hypervisors([Arc::new(vmm) as Arc<dyn Vmm>])
+    }
+
+    /// Sets several hypervisors: the first is used that is installed and can do what the run needs.
+    #[must_use]
+    pub fn hypervisors(mut self, vmms: impl Into<Vec<Arc<dyn Vmm>>>) -> Self {
+        self.vmms = vmms.into();
+        self
+    }
+
+    /// Ends the run after this time, which includes the boot, with [`Error::Timeout`].
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Sets which messages of kernel and application are shown.
+    #[must_use]
+    pub fn log(mut self, level: LogLevel) -> Self {
+        self.spec.log = Some(level);
+        self
+    }
+
+    /// Sets where standard input comes from.
+    #[must_use]
+    pub fn stdin(mut self, input: Input) -> Self {
+        self.stdin = input;
+        self
+    }
+
+    /// Sets where standard output goes.
+    #[must_use]
+    pub fn stdout(mut self, output: Output) -> Self {
+        self.stdout = output;
+        self
+    }
+
+    /// Sets where standard error goes.
+    #[must_use]
+    pub fn stderr(mut self, output: Output) -> Self {
+        self.stderr = output;
+        self
+    }
+
+    /// Sets what stops the run, besides [`Running::kill`].
+    #[must_use]
+    pub fn interrupt(mut self, interrupt: Interrupt) -> Self {
+        self.interrupt = Some(interrupt);
+        self
+    }
+
+    /// Sets what becomes of the application's own messages.
+    #[must_use]
+    pub fn diagnostics(mut self, diagnostics: Diagnostics) -> Self {
+        self.diagnostics = diagnostics;
+        self
+    }
+
+    /// Shows on the guest's standard error what machine and hypervisor print, as it comes.
+    #[must_use]
+    pub fn show_machine(mut self, show: bool) -> Self {
+        self.show_machine = show;
+        self
+    }
+
+    /// Runs on this thread until the end.
+    ///
+    /// # Errors
+    /// [`Error`], where the guest did not come to its own end.
+    pub fn run(mut self) -> Result<RunResult, Error> {
+        let (streams, ends) = self.open_streams()?;
+        self.execute(streams, ends)
+    }
+
+    /// Runs on this thread until the end, and keeps standard output and standard error.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn output(self) -> Result<RunResult, Error> {
+        self.stdout(Output::Capture).stderr(Output::Capture).run()
+    }
+
+    /// Runs on a thread of its own.
+    ///
+    /// # Errors
+    /// The streams cannot be opened, or the system has no thread left. All else is the run's result.
+    pub fn start(mut self) -> Result<Running, Error> {
+        let interrupt = match &self.interrupt {
+            Some(interrupt) => interrupt.clone(),
+            None => Interrupt::new().map_err(StartError::file("make the run stoppable"))?,
+        };
+        self.interrupt = Some(interrupt.clone());
+        let (streams, ends) = self.open_streams()?;
+        Running::start(interrupt, ends, move |ends| self.execute(streams, ends))
+    }
+
+    /// A command line that runs the same without this program, of the chosen hypervisor. `directory` is where the files go
+    /// that it needs; without one, it names them as they are usually called.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn command(self, directory: Option<&std::path::Path>) -> Result<String, Error> {
+        let deadline = Deadline::new(&self);
+        let mut demands = capabilities::demands(&self);
+        demands.push(Feature::Command);
+        let vmm = self.choose(&demands)?;
+        let interrupt = Interrupt::new().map_err(StartError::file("make the run stoppable"))?;
+        let request = Request::new(&self, Terminals::NONE, deadline, &interrupt)?;
+        vmm.command(&request, directory)
+    }
+
+    fn open_streams(&mut self) -> Result<(Streams, OtherEnds), Error> {
+        streams::open(
+            std::mem::take(&mut self.stdin),
+            std::mem::take(&mut self.stdout),
+            std::mem::take(&mut self.stderr),
+        )
+        .map_err(|error| StartError::file("open the guest's standard streams")(error))
+    }
+
+    /// The whole way of a run.
+    fn execute(self, streams: Streams, ends: OtherEnds) -> Result<RunResult, Error> {
+        let deadline = Deadline::new(&self);
+        let vmm = self.choose(&capabilities::demands(&self))?;
+        let interrupt = match &self.interrupt {
+            Some(interrupt) => interrupt.clone(),
+            None => Interrupt::new().map_err(StartError::file("make the run stoppable"))?,
+        };
+        let request = Request::new(&self, streams.terminals(), deadline, &interrupt)?;
+        let mut machine = vmm.prepare(&request)?.spawn()?;
+        let config = SessionConfig {
+            deadline: request.deadline.at,
+            boot_deadline: Instant::now() + machine.boot_limit,
+            only_boot: false,
+            show_text: self.show_machine || self.spec.log.is_some(),
+            show_hypervisor: self.show_machine,
+            diagnostics: self.diagnostics,
+        };
+        let report = session::run(&mut machine, &interrupt, &config, streams);
+        for daemon in &mut machine.daemons {
+            if let Some(complaint) = daemon.complaint() {
+                log::warn!("{complaint}");
+            }
+        }
+        result::conclude(report, &request, machine, ends.captured)
+    }
+
+    /// The first hypervisor that meets the demands and is installed. Where none is, the first one's reason counts.
+    fn choose(&self, demands: &[Feature]) -> Result<Arc<dyn Vmm>, Error> {
+        let known = vmm::all();
+        let mut reason = None;
+        for vmm in &self.vmms {
+            let able = capabilities::refuse(&**vmm, demands, &known).map_err(Error::from);
+            match able.and_then(|()| Ok(vmm.program(self.machine.arch)?)) {
+                Ok(_) => return Ok(Arc::clone(vmm)),
+                Err(error) => reason = reason.or(Some(error)),
+            }
+        }
+        Err(reason.unwrap_or_else(|| Error::Invalid("the run was given no hypervisor".to_string())))
+    }
+
+    /// The guest's `argv[0]`, which for the image's own module is the application's to choose.
+    fn name(&self) -> Option<String> {
+        if self.argv0.is_some() || self.module.is_greeting() {
+            return self.argv0.clone();
+        }
+        let path = self.module.name();
+        let name: OsString = path.file_name().unwrap_or(path.as_os_str()).into();
+        Some(name.to_string_lossy().into_owned())
+    }
+}
+
+/// When a run must be over.
+#[derive(Clone, Debug)]
+pub struct Deadline {
+    at: Option<Instant>,
+    limit: Duration,
+    /// What runs, for the message.
+    what: String,
+}
+
+impl Deadline {
+    fn new(run: &Run) -> Self {
+        let limit = run.timeout.unwrap_or(Duration::MAX);
+        Self {
+            // A time beyond what the clock can say is no limit.
+            at: Instant::now().checked_add(limit),
+            limit,
+            what: match run.module.is_greeting() {
+                true => run.module.name().display().to_string(),
+                false => format!("'{}'", run.module.name().display()),
+            },
+        }
+    }
+
+    /// One that never comes.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self::new(&Run::new(Module::greeting()))
+    }
+
+    /// One that has passed.
+    #[cfg(test)]
+    pub(crate) fn passed() -> Self {
+        Self {
+            at: Some(Instant::now()),
+            ..Self::never()
+        }
+    }
+
+    /// The moment; `None`: never.
+    #[must_use]
+    pub fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// Fails when it has passed.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`].
+    pub fn check(&self) -> Result<(), Error> {
+        match self.at {
+            Some(at) if at <= Instant::now() => Err(self.error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error of a run that took too long.
+    pub(crate) fn error(&self) -> Error {
+        Error::Timeout {
+            what: self.what.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
+/// A run as its hypervisor sees it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    run: &'a Run,
+    spec: RunSpec,
+    deadline: Deadline,
+    interrupt: &'a Interrupt,
+    tsc: Measurement,
+}
+
+impl<'a> Request<'a> {
+    fn new(
+        run: &'a Run,
+        terminals: Terminals,
+        deadline: Deadline,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self, Error> {
+        // What the launcher does anyway until the machine starts is part of the time that this takes.
+        let tsc = Measurement::begin();
+        check_places(&run.mounts)?;
+        let mut spec = run.spec.clone();
+        match run.name() {
+            Some(name) => spec.argv.insert(0, name),
+            // The application knows its own module's name; it takes it from an empty list only.
+            None if spec.argv.is_empty() => {}
+            None => spec
+                .argv
+                .insert(0, ModuleSource::Embedded.default_name().to_string()),
+        }
+        spec.env = unique_variables(
+            spec.env
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
+        spec.terminals = terminals;
+        spec.module = match run.module.is_greeting() {
+            true => ModuleSource::Embedded,
+            false => ModuleSource::Payload,
+        };
+        Ok(Self {
+            run,
+            spec,
+            deadline,
+            interrupt,
+            tsc,
+        })
+    }
+
+    /// The description of the run for the machine; `lower` is given each directory's place and source and says how the
+    /// machine finds it.
+    ///
+    /// # Errors
+    /// `lower`'s, or a value that cannot reach a guest.
+    pub fn spec(
+        &self,
+        mut lower: impl FnMut(usize, &MountSource) -> Result<run_spec::MountSource, Error>,
+    ) -> Result<RunSpec, Error> {
+        let mut spec = self.spec.clone();
+        for (index, mount) in self.run.mounts.iter().enumerate() {
+            spec.mounts.push(run_spec::Mount {
+                source: lower(index, &mount.source)?,
+                guest: mount.guest.clone(),
+                access: mount.access,
+            });
+        }
+        spec.check().map_err(|error| Error::Invalid(error.to_string()))?;
+        Ok(spec)
+    }
+
+    /// The module.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        &self.run.module
+    }
+
+    /// The guest's directories, in order.
+    #[must_use]
+    pub fn mounts(&self) -> &[Mount] {
+        &self.run.mounts
+    }
+
+    /// The machine's architecture.
+    #[must_use]
+    pub fn arch(&self) -> Arch {
+        self.run.machine.arch
+    }
+
+    /// The machine's memory in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.run.machine.memory
+    }
+
+    /// The accelerator that was demanded.
+    #[must_use]
+    pub fn accelerator(&self) -> Option<Accelerator> {
+        self.run.machine.accelerator
+    }
+
+    /// The machine that was demanded.
+    #[must_use]
+    pub fn kind(&self) -> Option<MachineKind> {
+        self.run.machine.kind
+    }
+
+    /// The level of kernel's and application's log.
+    #[must_use]
+    pub fn log(&self) -> Option<LogLevel> {
+        self.run.spec.log
+    }
+
+    /// When the run must be over.
+    #[must_use]
+    pub fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        self.interrupt
+    }
+
+    /// The frequency of an x86-64 machine's time stamp counter in MHz, where it is known.
+    #[must_use]
+    pub fn tsc_mhz(&self) -> Option<u32> {
+        match self.arch() {
+            Arch::X86_64 => self.tsc.finish(),
+            Arch::Aarch64 | Arch::Riscv64 => None,
+        }
+    }
+
+    /// A request of `run`, for unit tests of hypervisors.
+    #[cfg(test)]
+    pub(crate) fn for_tests(run: &'a Run) -> Self {
+        let interrupt = Box::leak(Box::new(Interrupt::new().unwrap()));
+        Self::new(run, Terminals::NONE, Deadline::new(run), interrupt).unwrap()
+    }
+}

@@ -1,0 +1,169 @@
+//! A hypervisor as a running process that never outlives the run, and the launcher's ends of its pipes.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::host::child;
+
+/// A running hypervisor. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    /// Readable when the process has ended (a pidfd).
+    end: Option<OwnedFd>,
+    /// What the guest sends on the serial line. None of these three ends ever blocks.
+    pub(crate) console_out: OwnedFd,
+    /// What the guest receives on the serial line.
+    pub(crate) console_in: OwnedFd,
+    /// What the hypervisor itself has to say.
+    pub(crate) stderr: OwnedFd,
+}
+
+impl Process {
+    /// Starts `program`, which inherits `descriptors` under their numbers. Call it on the thread that stays until the end.
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[OsString],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = child::spawn_tied(&mut command, descriptors)?;
+        let ends = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(console_in), Some(console_out), Some(stderr)) = ends else {
+            // Not possible after three times `Stdio::piped()`.
+            let _ = child.kill();
+            return Err(io::Error::other("the pipes to the hypervisor are missing"));
+        };
+        let process = Self {
+            // Without it the end is seen when the pipes are closed.
+            end: rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok(),
+            child,
+            console_out: console_out.into(),
+            console_in: console_in.into(),
+            stderr: stderr.into(),
+        };
+        for end in [&process.console_out, &process.console_in, &process.stderr] {
+            // These are the launcher's ends, the hypervisor's are not affected.
+            let flags = rustix::fs::fcntl_getfl(end.as_fd())?;
+            rustix::fs::fcntl_setfl(end.as_fd(), flags | OFlags::NONBLOCK)?;
+        }
+        Ok(process)
+    }
+
+    /// Becomes readable when the process ends.
+    pub(crate) fn end(&self) -> Option<BorrowedFd<'_>> {
+        self.end.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Waits until it has ended by itself, or kills it after `patience`.
+    pub(crate) fn end_within(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while let Ok(None) = self.ended() {
+            if Instant::now() >= deadline {
+                self.kill();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Kills it and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        child::kill(&mut self.child);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Process {
+        Process::start(Path::new("/bin/sh"), &["-c".into(), script.into()], &[]).unwrap()
+    }
+
+    fn read_all(end: &OwnedFd) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = [0; 100];
+        loop {
+            match rustix::io::read(end, &mut buffer) {
+                Ok(0) => return all,
+                Ok(length) => all.extend_from_slice(&buffer[..length]),
+                Err(rustix::io::Errno::AGAIN) => std::thread::sleep(Duration::from_millis(1)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_pipes_are_connected_and_do_not_block() {
+        let process = shell("read line; echo \"got $line\"; echo bad >&2");
+        let mut buffer = [0; 10];
+        assert_eq!(
+            rustix::io::read(&process.console_out, &mut buffer),
+            Err(rustix::io::Errno::AGAIN)
+        );
+        rustix::io::write(&process.console_in, b"hi\n").unwrap();
+        assert_eq!(read_all(&process.console_out), b"got hi\n");
+        assert_eq!(read_all(&process.stderr), b"bad\n");
+    }
+
+    #[test]
+    fn an_end_is_seen() {
+        let mut process = shell("exit 3");
+        process.end_within(Duration::from_secs(60));
+        assert_eq!(process.ended().unwrap().unwrap().code(), Some(3));
+    }
+
+    #[test]
+    fn a_dropped_process_is_gone() {
+        let process = shell("exec sleep 1000");
+        let pid = Pid::from_child(&process.child);
+        rustix::process::test_kill_process(pid).unwrap();
+        drop(process);
+        assert_eq!(
+            rustix::process::test_kill_process(pid),
+            Err(rustix::io::Errno::SRCH)
+        );
+    }
+
+    #[test]
+    fn one_that_does_not_end_is_killed() {
+        let mut process = shell("exec sleep 1000");
+        process.end_within(Duration::from_millis(5));
+        assert!(process.ended().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_an_error() {
+        let error = Process::start(Path::new("/nonexistent"), &[], &[]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn no_core_is_dumped() {
+        assert_eq!(read_all(&shell("ulimit -c").console_out), b"0\n");
+    }
+}

@@ -1,0 +1,411 @@
+//! QEMU's command line, by pure functions: one for each machine, and one for what they share.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use boot_protocol::arch::Arch;
+
+use crate::host::memory::{self, Ram};
+use crate::host::units::MIB;
+use crate::vmm::capabilities::Accelerator;
+
+/// A machine that QEMU can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineKind {
+    /// Minimal and the quickest to boot: no PCI, no legacy devices, a small firmware
+    Microvm,
+    /// A PC with PCI Express
+    Q35,
+    /// A PC with PCI, QEMU's default
+    Pc,
+    /// The only machine of aarch64 and riscv64
+    Virt,
+}
+
+impl MachineKind {
+    /// All of them, the usual one first.
+    pub const ALL: [Self; 4] = [Self::Microvm, Self::Q35, Self::Pc, Self::Virt];
+
+    /// The machine of that architecture unless another is asked for.
+    #[must_use]
+    pub const fn usual(arch: Arch) -> Self {
+        match arch {
+            Arch::X86_64 => Self::Microvm,
+            Arch::Aarch64 | Arch::Riscv64 => Self::Virt,
+        }
+    }
+
+    /// Its name, for the command line and for messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Microvm => "microvm",
+            Self::Q35 => "q35",
+            Self::Pc => "pc",
+            Self::Virt => "virt",
+        }
+    }
+
+    /// Whether machines of that architecture can be this one.
+    pub(crate) const fn is_of(self, arch: Arch) -> bool {
+        matches!(self, Self::Virt) != matches!(arch, Arch::X86_64)
+    }
+
+    /// The value of `-machine`.
+    ///
+    /// microvm: the kernel reads its tables from nowhere and wants no ACPI; without `auto-kernel-cmdline=off` QEMU
+    /// would add words of its own to the kernel command line; clock (`rtc`), `pit` and `pic` are what the kernel expects of a
+    /// PC, and under KVM the clock is off unless it is asked for.
+    /// virt on Arm: the kernel drives GICv3 and no other.
+    const fn machine_option(self, arch: Arch) -> &'static str {
+        match self {
+            Self::Virt if matches!(arch, Arch::Aarch64) => "virt,gic-version=3",
+            Self::Virt => "virt",
+            Self::Microvm => "microvm,acpi=off,auto-kernel-cmdline=off,rtc=on,pit=on,pic=on,isa-serial=on",
+            Self::Q35 => "q35",
+            Self::Pc => "pc",
+        }
+    }
+
+    /// Where its memory lies.
+    ///
+    /// QEMU 7.2 begins the memory's file at address 0 and goes on without a gap up to 2 GiB (q35 with 2.75 GiB or
+    /// more), 2.75 GiB (q35), 3 GiB (microvm and pc with as much or more) or 3.5 GiB (pc): `pc_memory_init` and
+    /// `microvm_memory_init`. What does not fit goes above 4 GiB. So below 2 GiB, address and place in the file are
+    /// the same everywhere; below 1 MiB, firmware and devices lie over the memory.
+    /// virt: all of it in one piece, from 1 GiB (`hw/arm/virt.c`) or 2 GiB on (`hw/riscv/virt.c`), the first 2 MiB of
+    /// which are the firmware's.
+    pub(crate) const fn ram(self, arch: Arch) -> Ram {
+        match self {
+            Self::Virt => {
+                let (base, first) = match arch {
+                    Arch::Riscv64 => (2048 * MIB, 2050 * MIB),
+                    _ => (1024 * MIB, 1024 * MIB),
+                };
+                Ram {
+                    base,
+                    first,
+                    end: base + (128 << 10) * MIB,
+                }
+            }
+            Self::Microvm | Self::Q35 | Self::Pc => Ram {
+                base: 0,
+                first: MIB,
+                end: 2048 * MIB,
+            },
+        }
+    }
+
+    /// QEMU's name for a mounted directory's device.
+    const fn mount_device(self, arch: Arch) -> &'static str {
+        if self.mounts_by_mmio(arch) {
+            "vhost-user-fs-device"
+        } else {
+            "vhost-user-fs-pci"
+        }
+    }
+
+    /// Whether devices of mounted directories have memory-mapped registers: microvm has no PCI, and for that of
+    /// riscv64 the kernel has no driver.
+    const fn mounts_by_mmio(self, arch: Arch) -> bool {
+        matches!((self, arch), (Self::Microvm, _) | (Self::Virt, Arch::Riscv64))
+    }
+
+    /// How many mounted directories fit: virtio-mmio places (microvm's without ACPI), or places on the one PCI bus that
+    /// nothing else has. Tried with QEMU 7.2.
+    pub(crate) const fn most_mounts(self, arch: Arch) -> usize {
+        if self.mounts_by_mmio(arch) { 8 } else { 24 }
+    }
+
+    /// The longest kernel command line in bytes that arrives whole.
+    ///
+    /// pc and q35: `pvh.bin`, the option ROM that starts a PVH kernel, copies the line, its end included, into a
+    /// buffer of 4096 bytes and does not check; what follows the buffer is overwritten. microvm: its firmware
+    /// (qboot) allocates what is needed; the limit is Linux's for one argument, 128 KiB with the end. Tried with
+    /// QEMU 7.2.
+    pub(crate) const fn longest_command_line(self) -> usize {
+        match self {
+            Self::Microvm | Self::Virt => 128 * 1024 - 1,
+            Self::Q35 | Self::Pc => 4096 - 1,
+        }
+    }
+}
+
+/// The most able processor that an accelerator has: what the host has, or all that QEMU can do (RDRAND among it, which
+/// is the guest's source of random numbers).
+const fn processor(accelerator: Accelerator, arch: Arch) -> &'static str {
+    match (accelerator, arch) {
+        (Accelerator::Kvm, _) => "host",
+        // QEMU 7.2 has no "max" there.
+        (Accelerator::Tcg, Arch::Riscv64) => "rv64",
+        (Accelerator::Tcg, _) => "max",
+    }
+}
+
+/// A mounted directory, as QEMU is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MountDevice {
+    /// The connection to its virtiofsd.
+    pub(crate) connection: Connection,
+    /// The device's tag, 36 bytes at most.
+    pub(crate) tag: String,
+}
+
+/// A connection to virtiofsd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// One that QEMU inherits under this number.
+    Inherited(RawFd),
+    /// One that QEMU makes, to the socket of this name.
+    Socket(String),
+}
+
+impl Connection {
+    /// As a property of QEMU's `-chardev socket`.
+    fn property(&self) -> String {
+        match self {
+            Self::Inherited(number) => format!("fd={number}"),
+            Self::Socket(path) => format!("path={path}"),
+        }
+    }
+}
+
+/// The machine's memory, as QEMU is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemoryBackend<'a> {
+    /// QEMU's own, which nobody else sees.
+    Private,
+    /// This file, as large.
+    File(&'a Path),
+    /// QEMU's own, which daemons may map.
+    Memfd,
+}
+
+/// All that the command line depends on.
+#[derive(Clone, Debug)]
+pub(crate) struct QemuConfig<'a> {
+    /// Its architecture.
+    pub(crate) arch: Arch,
+    /// The machine to be.
+    pub(crate) machine: MachineKind,
+    /// What executes the guest.
+    pub(crate) accelerator: Accelerator,
+    /// Memory in bytes; QEMU is given whole MiB, rounded up.
+    pub(crate) memory: u64,
+    /// Whose the memory is.
+    pub(crate) backend: MemoryBackend<'a>,
+    /// The image to boot.
+    pub(crate) kernel: &'a Path,
+    /// The module; without one the image runs its own.
+    pub(crate) initrd: Option<&'a Path>,
+    /// Mounted directories. They need a memory file: their daemons read and write the machine's memory.
+    pub(crate) mounts: &'a [MountDevice],
+    /// The kernel command line.
+    pub(crate) command_line: &'a str,
+}
+
+impl QemuConfig<'_> {
+    /// QEMU's arguments, without the program's name. COM1 is QEMU's standard input and output.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+
+        let machine = self.machine.machine_option(self.arch);
+        let size = memory::rounded(self.memory);
+        // Shared, so that both sides see what the other writes.
+        let object = match self.backend {
+            MemoryBackend::Private => None,
+            MemoryBackend::File(file) => Some(format!(
+                "memory-backend-file,id=ram,mem-path={},size={size},share=on",
+                file.display()
+            )),
+            MemoryBackend::Memfd => Some(format!("memory-backend-memfd,id=ram,size={size},share=on")),
+        };
+        match object {
+            None => add(&["-machine", machine]),
+            Some(object) => {
+                let machine = format!("{machine},memory-backend=ram");
+                add(&["-object", &object, "-machine", &machine]);
+            }
+        }
+        add(&["-accel", self.accelerator.name()]);
+        add(&["-cpu", processor(self.accelerator, self.arch)]);
+        add(&["-smp", "1"]);
+        add(&["-m", &format!("{}M", size / MIB)]);
+        // Nothing that was not asked for: no default devices, no configuration of this host's user, no window.
+        add(&["-nodefaults", "-no-user-config", "-display", "none"]);
+        // A triple fault ends the run instead of booting again.
+        add(&["-no-reboot"]);
+        // Pipes rather than a socket: QEMU writes byte by byte, and a pipe joins the bytes, where a socket keeps a
+        // buffer for each. When the pipe is full the serial port reports it and the guest waits: nothing is lost.
+        add(&[
+            "-chardev",
+            "stdio,id=console,signal=off",
+            "-serial",
+            "chardev:console",
+        ]);
+        if self.arch == Arch::X86_64 {
+            add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        }
+        if !self.mounts.is_empty() && self.machine.mounts_by_mmio(self.arch) {
+            // What virtio 1.0 says; QEMU's default on these is what was before it.
+            add(&["-global", "virtio-mmio.force-legacy=off"]);
+        }
+        for MountDevice { connection, tag } in self.mounts {
+            let device = self.machine.mount_device(self.arch);
+            let connection = connection.property();
+            add(&["-chardev", &format!("socket,id={tag},{connection}")]);
+            add(&["-device", &format!("{device},chardev={tag},tag={tag}")]);
+        }
+
+        arguments.push("-kernel".into());
+        arguments.push(self.kernel.into());
+        if let Some(initrd) = self.initrd {
+            arguments.push("-initrd".into());
+            arguments.push(initrd.into());
+        }
+        arguments.push("-append".into());
+        arguments.push(self.command_line.into());
+        arguments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup(arch: Arch, machine: MachineKind, accelerator: Accelerator) -> Vec<String> {
+        let setup = QemuConfig {
+            arch,
+            machine,
+            accelerator,
+            memory: 256 * MIB,
+            backend: MemoryBackend::Private,
+            kernel: Path::new("/proc/self/fd/5"),
+            initrd: Some(Path::new("/proc/self/fd/6")),
+            mounts: &[],
+            command_line: "-freq 2400 -- --console=framed -- a 'b c'",
+        };
+        setup
+            .arguments()
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
+    }
+
+    /// The value that follows a flag.
+    fn value<'a>(arguments: &'a [String], flag: &str) -> &'a str {
+        let position = arguments.iter().position(|word| word == flag).unwrap();
+        assert_eq!(arguments.iter().filter(|word| *word == flag).count(), 1, "{flag}");
+        &arguments[position + 1]
+    }
+
+    #[test]
+    fn microvm_under_tcg_word_for_word() {
+        assert_eq!(
+            setup(Arch::X86_64, MachineKind::Microvm, Accelerator::Tcg).join("\n"),
+            "-machine\nmicrovm,acpi=off,auto-kernel-cmdline=off,rtc=on,pit=on,pic=on,isa-serial=on\n\
+             -accel\ntcg\n-cpu\nmax\n-smp\n1\n-m\n256M\n\
+             -nodefaults\n-no-user-config\n-display\nnone\n-no-reboot\n\
+             -chardev\nstdio,id=console,signal=off\n-serial\nchardev:console\n\
+             -device\nisa-debug-exit,iobase=0xf4,iosize=0x04\n\
+             -kernel\n/proc/self/fd/5\n-initrd\n/proc/self/fd/6\n\
+             -append\n-freq 2400 -- --console=framed -- a 'b c'"
+        );
+    }
+
+    #[test]
+    fn each_machine_and_accelerator() {
+        let microvm = MachineKind::Microvm.machine_option(Arch::X86_64);
+        for (arch, machine, option, most) in [
+            (Arch::X86_64, MachineKind::Q35, "q35", "max"),
+            (Arch::X86_64, MachineKind::Pc, "pc", "max"),
+            (Arch::X86_64, MachineKind::Microvm, microvm, "max"),
+            (Arch::Aarch64, MachineKind::Virt, "virt,gic-version=3", "max"),
+            (Arch::Riscv64, MachineKind::Virt, "virt", "rv64"),
+        ] {
+            for (accelerator, name, processor) in
+                [(Accelerator::Kvm, "kvm", "host"), (Accelerator::Tcg, "tcg", most)]
+            {
+                let arguments = setup(arch, machine, accelerator);
+                assert!(machine.is_of(arch));
+                assert_eq!(
+                    arguments.iter().any(|word| word.starts_with("isa-debug-exit")),
+                    arch == Arch::X86_64
+                );
+                assert_eq!(value(&arguments, "-machine"), option);
+                assert_eq!(value(&arguments, "-accel"), name);
+                assert_eq!(value(&arguments, "-cpu"), processor);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_rounded_up_to_whole_mebibytes() {
+        for (bytes, shown) in [(64 * MIB, "64M"), (64 * MIB + 1, "65M"), (4096 * MIB, "4096M")] {
+            let setup = QemuConfig {
+                arch: Arch::X86_64,
+                machine: MachineKind::Microvm,
+                accelerator: Accelerator::Tcg,
+                memory: bytes,
+                backend: MemoryBackend::File(Path::new("/proc/self/fd/7")),
+                kernel: Path::new("k"),
+                initrd: None,
+                mounts: &[],
+                command_line: "-- --",
+            };
+            let arguments: Vec<String> = setup
+                .arguments()
+                .into_iter()
+                .map(|word| word.into_string().unwrap())
+                .collect();
+            assert_eq!(value(&arguments, "-m"), shown);
+            let size = shown.strip_suffix('M').unwrap().parse::<u64>().unwrap() * MIB;
+            assert_eq!(
+                value(&arguments, "-object"),
+                format!("memory-backend-file,id=ram,mem-path=/proc/self/fd/7,size={size},share=on")
+            );
+            assert!(value(&arguments, "-machine").ends_with(",memory-backend=ram"));
+            assert!(!arguments.iter().any(|word| word == "-initrd"));
+        }
+    }
+
+    #[test]
+    fn each_mounted_directory_is_a_device() {
+        let mounts = [3, 7].map(|connection| MountDevice {
+            connection: Connection::Inherited(connection),
+            tag: format!("mount-{connection}"),
+        });
+        for (machine, device) in [
+            (MachineKind::Microvm, "vhost-user-fs-device"),
+            (MachineKind::Q35, "vhost-user-fs-pci"),
+            (MachineKind::Pc, "vhost-user-fs-pci"),
+        ] {
+            let setup = QemuConfig {
+                arch: Arch::X86_64,
+                machine,
+                accelerator: Accelerator::Tcg,
+                memory: 64 * MIB,
+                backend: MemoryBackend::File(Path::new("/proc/self/fd/9")),
+                kernel: Path::new("k"),
+                initrd: None,
+                mounts: &mounts,
+                command_line: "-- --",
+            };
+            let words: Vec<String> = setup
+                .arguments()
+                .into_iter()
+                .map(|word| word.into_string().unwrap())
+                .collect();
+            let line = words.join(" ");
+            for number in [3, 7] {
+                let pair = format!(
+                    "-chardev socket,id=mount-{number},fd={number} -device {device},chardev=mount-{number},tag=mount-{number}"
+                );
+                assert!(line.contains(&pair), "{line}");
+            }
+            assert_eq!(line.contains("force-legacy=off"), machine == MachineKind::Microvm);
+        }
+    }
+}

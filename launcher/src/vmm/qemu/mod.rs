@@ -1,0 +1,489 @@
+//! QEMU: what it is given, how its accelerator is chosen, and how its machine is started.
+//!
+//! - [`config`]: the command line, by pure functions.
+//! - [`probe`]: whether KVM works here.
+//! - [`standalone`]: a command line that works without this program.
+
+mod config;
+mod probe;
+mod standalone;
+
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use boot_protocol::arch::Arch;
+use boot_protocol::command_line::{CommandLine, Console};
+use boot_protocol::fingerprint::fingerprint;
+use boot_protocol::payload;
+use boot_protocol::run_spec;
+
+pub use config::MachineKind;
+
+use super::capabilities::{Accelerator, Capabilities, ConsoleKind};
+use super::{Command, Machine, Prepared, Vmm};
+use crate::error::{Error, StartError};
+use crate::host::files::HostFile;
+use crate::host::memory::{self, GuestMemory};
+use crate::host::units::{MIB, show_duration, show_size};
+use crate::host::virtiofsd::{self, Daemon, Sandbox};
+use crate::host::{image, program};
+use crate::session::streams::{self, Input, Output};
+use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
+use crate::spec::module::ModuleError;
+use crate::spec::mounts::{MountError, MountSource};
+use crate::spec::payload::{self as host_payload, Bounds, Payload};
+use crate::spec::run::Request;
+use config::{Connection, MemoryBackend, MountDevice, QemuConfig};
+use probe::{Decision, Probe, ProbeCache};
+
+/// QEMU.
+#[derive(Clone, Debug, Default)]
+pub struct Qemu {
+    /// Its program; default: `qemu-system-` with the architecture's name, in PATH.
+    pub program: Option<PathBuf>,
+    /// The virtiofsd program; default: the usual one.
+    pub virtiofsd: Option<PathBuf>,
+}
+
+const NAME: &str = "qemu";
+
+/// What messages call it.
+const TITLE: &str = "QEMU";
+
+/// Where Red Hat's distributions keep theirs for the host's architecture, outside of every search path.
+const ELSEWHERE: &[&str] = &["/usr/libexec/qemu-kvm"];
+
+/// How long a probe of KVM may take. It takes a fraction of a second where KVM works.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the system in the machine needs besides image and payload, at the very least. Only to refuse what is hopeless
+/// before anything is booted; the machine itself knows better.
+const SYSTEM_MEMORY: u64 = 8 * MIB;
+
+impl Vmm for Qemu {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            architectures: &Arch::ALL,
+            accelerators: &[Accelerator::Kvm, Accelerator::Tcg],
+            copies: true,
+            directories: true,
+            console: ConsoleKind::SharedMemory,
+            network: false,
+            exit_code: false,
+            memory: 0..=u64::MAX,
+            machines: true,
+            commands: true,
+        }
+    }
+
+    fn program(&self, arch: Arch) -> Result<PathBuf, StartError> {
+        if let Some(name) = &self.program {
+            return program::named("qemu", name);
+        }
+        program::search_path(Path::new(usual_program(arch)))
+            .or_else(|| {
+                let mut elsewhere = ELSEWHERE.iter().map(Path::new);
+                elsewhere
+                    .find_map(program::search_path)
+                    .filter(|_| arch.is_hosts())
+            })
+            .ok_or_else(|| StartError::NotInstalled(missing(arch)))
+    }
+
+    fn prepare<'a>(&'a self, request: &'a Request<'a>) -> Result<Box<dyn Prepared + 'a>, Error> {
+        let kind = kind(request)?;
+        let spec = lower(request)?;
+        check_memory(request, request.module().length(), |memory, least| {
+            ModuleError::DoesNotFit {
+                path: request.module().name().into(),
+                length: request.module().length(),
+                memory,
+                least,
+            }
+            .into()
+        })?;
+        let copies = copies(request);
+        let bounds = Bounds {
+            bytes: request.memory(),
+            deadline: request.deadline(),
+        };
+        let payload = host_payload::build(&spec, request.module(), &copies, bounds)?;
+        check_memory(request, payload.length, |memory, least| {
+            let size = show_size(payload.length);
+            let what = format!("the module and what --copy-dir takes along ({size})");
+            MountError::DoesNotFit { what, memory, least }.into()
+        })?;
+        for warning in &payload.warnings {
+            log::warn!("{warning}");
+        }
+        log::info!("the payload has {}", show_size(payload.length));
+        let program = self.program(request.arch())?;
+        let daemons = self.daemons(request, kind)?;
+        log::info!("QEMU is {}", program.display());
+        let image = HostFile::from_bytes("hermit-wasm.img", image::of(request.arch())?)
+            .map_err(StartError::file("keep the image in memory for QEMU"))?;
+        let mut prepared = PreparedQemu {
+            request,
+            kind,
+            program,
+            payload,
+            daemons,
+            image,
+            accelerator: Accelerator::Tcg,
+        };
+        let decision = prepared.decide()?;
+        log::info!(
+            "accelerator is {}: {}",
+            decision.accelerator.name(),
+            decision.reason
+        );
+        prepared.accelerator = decision.accelerator;
+        Ok(Box::new(prepared))
+    }
+
+    fn command(&self, request: &Request<'_>, directory: Option<&Path>) -> Result<String, Error> {
+        standalone::command(self, request, directory)
+    }
+}
+
+/// The machine to make.
+fn kind(request: &Request<'_>) -> Result<MachineKind, Error> {
+    let (arch, usual) = (request.arch(), MachineKind::usual(request.arch()));
+    let kind = request.kind().unwrap_or(usual);
+    if kind.is_of(arch) {
+        return Ok(kind);
+    }
+    Err(Error::Invalid(format!(
+        "--machine {}: --arch {} has another machine; use {}, or leave --machine out",
+        kind.name(),
+        arch.name(),
+        usual.name()
+    )))
+}
+
+/// The description of the run, for the machine: copies are members of the payload, directories are devices.
+fn lower(request: &Request<'_>) -> Result<run_spec::RunSpec, Error> {
+    let mut copies = 0..;
+    let mut directories = 0..;
+    request.spec(|_, source| {
+        Ok(match source {
+            MountSource::Tmpfs => run_spec::MountSource::Tmpfs,
+            MountSource::Copy(_) => run_spec::MountSource::Copy {
+                member: payload::directory(copies.next().unwrap_or_default()),
+            },
+            MountSource::Dir(_) => run_spec::MountSource::VirtioFs {
+                tag: tag(directories.next().unwrap_or_default()),
+            },
+        })
+    })
+}
+
+/// The directories to copy, in order.
+fn copies<'a>(request: &'a Request<'_>) -> Vec<&'a Path> {
+    let mounts = request.mounts().iter();
+    mounts
+        .filter_map(|mount| match &mount.source {
+            MountSource::Copy(host) => Some(host.as_path()),
+            MountSource::Tmpfs | MountSource::Dir(_) => None,
+        })
+        .collect()
+}
+
+/// What the machine calls the mounted directory `index`, counted from 0.
+fn tag(index: usize) -> String {
+    format!("mount-{index}")
+}
+
+/// Refuses what cannot possibly fit into the machine's memory; `error` is given that memory and the least that is needed.
+fn check_memory(
+    request: &Request<'_>,
+    payload: u64,
+    error: impl FnOnce(u64, u64) -> Error,
+) -> Result<(), Error> {
+    let image = u64::try_from(image::of(request.arch())?.len()).unwrap_or(u64::MAX);
+    let least = payload.saturating_add(image).saturating_add(SYSTEM_MEMORY);
+    if least > request.memory() {
+        return Err(error(request.memory(), least));
+    }
+    Ok(())
+}
+
+/// The usual name of the QEMU program.
+const fn usual_program(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "qemu-system-x86_64",
+        Arch::Aarch64 => "qemu-system-aarch64",
+        Arch::Riscv64 => "qemu-system-riscv64",
+    }
+}
+
+fn missing(arch: Arch) -> String {
+    let program = usual_program(arch);
+    // Of Debian and Ubuntu, Fedora, and Arch Linux.
+    let [debian, fedora, arch_linux] = match arch {
+        Arch::X86_64 => ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86"],
+        Arch::Aarch64 => [
+            "qemu-system-arm",
+            "qemu-system-aarch64-core",
+            "qemu-system-aarch64",
+        ],
+        Arch::Riscv64 => ["qemu-system-misc", "qemu-system-riscv-core", "qemu-system-riscv"],
+    };
+    format!(
+        "QEMU is not installed: '{program}', which runs machines of {}, is not found in PATH\n\
+         On Debian and Ubuntu: apt install {debian}\n\
+         On Fedora:            dnf install {fedora}\n\
+         On Arch Linux:        pacman -S {arch_linux}\n\
+         If it is installed elsewhere, say where: --qemu PATH",
+        arch.name()
+    )
+}
+
+impl Qemu {
+    /// Starts a daemon for each mounted directory.
+    fn daemons(&self, request: &Request<'_>, kind: MachineKind) -> Result<Vec<Daemon>, Error> {
+        let mut daemons = Vec::new();
+        for mount in request.mounts() {
+            let MountSource::Dir(host) = &mount.source else {
+                continue;
+            };
+            room_for_mount(kind, request.arch(), daemons.len())?;
+            let program = virtiofsd::find(self.virtiofsd.as_deref())?;
+            let daemon = virtiofsd::start(&program, host, mount.access)?;
+            log::info!(
+                "'{}' serves '{}', sandbox: {}",
+                program.display(),
+                host.display(),
+                daemon.sandbox.name()
+            );
+            if daemon.sandbox == Sandbox::None {
+                log::warn!(
+                    "--dir: this system does not let virtiofsd confine itself (neither by namespaces nor by chroot): it \
+                     serves '{}' with all rights of this user",
+                    host.display()
+                );
+            }
+            daemons.push(daemon);
+        }
+        Ok(daemons)
+    }
+}
+
+/// Refuses one mounted directory too many; the machine has `number` already.
+fn room_for_mount(kind: MachineKind, arch: Arch, number: usize) -> Result<(), MountError> {
+    let most = kind.most_mounts(arch);
+    if number < most {
+        return Ok(());
+    }
+    Err(MountError::TooMany {
+        machine: format!("--machine {}", kind.name()),
+        most,
+        advice: match kind {
+            MachineKind::Microvm => "; --machine q35 takes more, and --copy-dir and --tmpfs need no room",
+            _ => "; --copy-dir and --tmpfs need no room",
+        },
+    })
+}
+
+/// A run that needs only to be started.
+#[derive(Debug)]
+struct PreparedQemu<'a> {
+    request: &'a Request<'a>,
+    kind: MachineKind,
+    program: PathBuf,
+    payload: Payload,
+    daemons: Vec<Daemon>,
+    image: HostFile,
+    accelerator: Accelerator,
+}
+
+impl PreparedQemu<'_> {
+    /// Chooses the accelerator.
+    fn decide(&self) -> Result<Decision, Error> {
+        let cache = ProbeCache::new(
+            &self.program,
+            self.kind.name(),
+            fingerprint(image::of(self.request.arch())?),
+        );
+        match probe::decide(self.request.accelerator(), self.request.arch(), &cache)? {
+            Probe::Decided(decision) => Ok(decision),
+            Probe::Needed => {
+                log::info!("trying KVM, once; the result is remembered");
+                let verdict = self.probe_kvm()?;
+                cache.remember(&verdict);
+                Ok(probe::judge(verdict))
+            }
+        }
+    }
+
+    /// Boots the image under KVM up to its first sign of life. An `Err` outside is one that TCG cannot help either.
+    fn probe_kvm(&self) -> Result<Result<(), String>, Error> {
+        let line = CommandLine {
+            console: Console::Framed,
+            ..CommandLine::default()
+        }
+        .build();
+        let arguments = QemuConfig {
+            accelerator: Accelerator::Kvm,
+            initrd: None,
+            ..self.config(&line)
+        }
+        .arguments();
+        let command = self.qemu(arguments, []);
+        let mut machine = Machine::spawn(TITLE, Accelerator::Kvm, &command)?;
+        let config = SessionConfig {
+            deadline: self.request.deadline().at(),
+            boot_deadline: Instant::now() + PROBE_LIMIT,
+            only_boot: true,
+            show_text: false,
+            show_hypervisor: false,
+            diagnostics: Diagnostics::Keep,
+        };
+        let (streams, _) = streams::open(Input::Null, Output::Null, Output::Null)
+            .map_err(StartError::file("open /dev/null"))?;
+        let report = session::run(&mut machine, self.request.interrupt(), &config, streams);
+        let words = report.hypervisor.first_line();
+        match report.reason {
+            ExitReason::Started => Ok(Ok(())),
+            ExitReason::Stopped(stop) => Err(Error::Stopped(stop)),
+            ExitReason::Timeout => Err(self.request.deadline().error()),
+            ExitReason::NeverStarted => Ok(Err(format!(
+                "no sign of life within {}",
+                show_duration(PROBE_LIMIT)
+            ))),
+            ExitReason::KvmFailed => Ok(Err("KVM internal error".to_string())),
+            _ => Ok(Err(words.unwrap_or_else(|| "QEMU ended".to_string()))),
+        }
+    }
+
+    fn config<'a>(&'a self, command_line: &'a str) -> QemuConfig<'a> {
+        QemuConfig {
+            arch: self.request.arch(),
+            machine: self.kind,
+            accelerator: self.accelerator,
+            memory: self.request.memory(),
+            backend: MemoryBackend::Private,
+            kernel: self.image.name(),
+            initrd: Some(self.payload.file.name()),
+            mounts: &[],
+            command_line,
+        }
+    }
+
+    /// QEMU with what it inherits: the image, the payload, and `more`.
+    fn qemu<'a>(
+        &'a self,
+        arguments: Vec<OsString>,
+        more: impl IntoIterator<Item = BorrowedFd<'a>>,
+    ) -> Command<'a> {
+        let files = [&self.image, &self.payload.file];
+        Command {
+            program: self.program.clone(),
+            arguments,
+            descriptors: files
+                .into_iter()
+                .filter_map(HostFile::inherit)
+                .chain(more)
+                .collect(),
+        }
+    }
+
+    /// Memory for the machine that this program sees too; without it the console is only slower.
+    fn memory(&self) -> Option<GuestMemory> {
+        let size = memory::rounded(self.request.memory());
+        match GuestMemory::new(size, self.kind.ram(self.request.arch())) {
+            Ok(memory) => Some(memory),
+            Err(error) => {
+                log::info!("the machine's memory is not shared: {error}");
+                None
+            }
+        }
+    }
+
+    /// The mounted directories as QEMU is told of them.
+    fn mounts(&self, memory_is_shared: bool) -> Result<Vec<MountDevice>, Error> {
+        if !self.daemons.is_empty() && !memory_is_shared {
+            return Err(StartError::Virtiofsd(
+                "--dir: this system has no memory files or no /proc, without which a directory cannot be mounted; \
+                 --copy-dir gives the guest a copy"
+                    .to_string(),
+            )
+            .into());
+        }
+        let connections = self.daemons.iter().filter_map(Daemon::connection).enumerate();
+        let device = |(index, connection): (usize, BorrowedFd<'_>)| MountDevice {
+            connection: Connection::Inherited(connection.as_raw_fd()),
+            tag: tag(index),
+        };
+        Ok(connections.map(device).collect())
+    }
+}
+
+impl Prepared for PreparedQemu<'_> {
+    fn spawn(self: Box<Self>) -> Result<Machine, Error> {
+        let memory = self.memory();
+        let line = CommandLine {
+            tsc_mhz: self.request.tsc_mhz(),
+            log: self.request.log(),
+            console: match memory {
+                Some(_) => Console::SharedMemory,
+                None => Console::Framed,
+            },
+            spec: None,
+        }
+        .build();
+        let mounts = self.mounts(memory.is_some())?;
+        let arguments = QemuConfig {
+            backend: match &memory {
+                Some(memory) => MemoryBackend::File(memory.name()),
+                None => MemoryBackend::Private,
+            },
+            mounts: &mounts,
+            ..self.config(&line)
+        }
+        .arguments();
+        let inherited = memory.iter().map(GuestMemory::inherit);
+        let connections = self.daemons.iter().filter_map(Daemon::connection);
+        let command = self.qemu(arguments, inherited.chain(connections));
+        let mut machine = Machine::spawn(TITLE, self.accelerator, &command)?;
+        drop(command);
+        let Self {
+            payload,
+            image,
+            mut daemons,
+            ..
+        } = *self;
+        for daemon in &mut daemons {
+            daemon.handed_over();
+        }
+        machine.memory = memory;
+        machine.daemons = daemons;
+        Ok(machine.keeping([payload.file, image]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_qemu_says_what_to_install() {
+        assert!(missing(Arch::X86_64).contains("apt install qemu-system-x86\n"));
+        assert!(missing(Arch::Riscv64).contains("'qemu-system-riscv64', which"));
+        let qemu = Qemu {
+            program: Some("/nonexistent/qemu".into()),
+            ..Qemu::default()
+        };
+        let error = qemu.program(Arch::host()).unwrap_err().to_string();
+        assert!(
+            error.contains("--qemu") && error.contains("/nonexistent/qemu"),
+            "{error}"
+        );
+    }
+}
