@@ -283,7 +283,9 @@ pub(super) fn tail_calls(arches: &[Arch]) -> Result<Counts> {
 }
 
 pub(super) fn boot(arches: &[Arch]) -> Result<Counts> {
-    in_vm(arches, &["--lib", "--test", "boot", "--test", "plain", "--test", "runner"], &[])
+    let tests = ["boot", "plain", "runner", "library"];
+    let tests = tests.iter().flat_map(|test| ["--test", test]);
+    in_vm(arches, &std::iter::once("--lib").chain(tests).collect::<Vec<_>>(), &[])
 }
 
 pub(super) fn conformance(arches: &[Arch]) -> Result<Counts> {

@@ -1,0 +1,319 @@
+//! The launcher's library with real virtual machines: what no command line bounds or shows, the examples, and a program
+//! outside of the workspace.
+//!
+//! Environment: `HERMIT_WASM_GUESTS` and `HERMIT_WASM_ARCH` as in `boot.rs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, ensure};
+use hermit_wasm_vm::vmm::capabilities::Accelerator;
+use hermit_wasm_vm::vmm::qemu::MachineKind;
+use hermit_wasm_vm::{Access, Arch, Input, Module, Output, Run};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test: its name, and what it does.
+type Test = (&'static str, fn(&Setup) -> Result<()>);
+
+const TESTS: &[Test] = &[
+    ("mebibyte-of-environment", mebibyte_of_environment),
+    ("hundred-thousand-arguments", hundred_thousand_arguments),
+    ("nothing-on-command-lines", nothing_on_command_lines),
+    ("copied-directory", copied_directory),
+    ("examples", examples),
+    ("program-outside", program_outside),
+];
+
+/// What the tests need.
+struct Setup {
+    arch: Arch,
+    guests: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Two cores, and some of these machines have a lot to do.
+    arguments.test_threads.get_or_insert(2);
+    let trials = TESTS.iter().map(|(name, test)| {
+        let run = move || {
+            let result = setup().and_then(|setup| test(&setup));
+            result.map_err(|error| Failed::from(format!("{error:#}")))
+        };
+        Trial::test(format!("library/{name}"), run)
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn setup() -> Result<Setup> {
+    let variable = |name: &str| {
+        std::env::var(name).with_context(|| format!("{name} is not set: run scripts/test, which sets it"))
+    };
+    let name = variable("HERMIT_WASM_ARCH")?;
+    Ok(Setup {
+        arch: Arch::from_name(&name).with_context(|| format!("no architecture is called {name}"))?,
+        guests: variable("HERMIT_WASM_GUESTS")?.into(),
+    })
+}
+
+impl Setup {
+    fn guest(&self, name: &str) -> PathBuf {
+        self.guests.join(format!("{name}.wasm"))
+    }
+
+    /// A run of a guest, translated: KVM has its own tests.
+    fn run(&self, name: &str) -> Result<Run> {
+        Ok(Run::new(Module::open(self.guest(name))?)
+            .arch(self.arch)
+            .accelerator(Accelerator::Tcg))
+    }
+
+    fn machines(&self) -> &[MachineKind] {
+        match self.arch {
+            Arch::X86_64 => &[MachineKind::Microvm, MachineKind::Q35, MachineKind::Pc],
+            Arch::Aarch64 | Arch::Riscv64 => &[MachineKind::Virt],
+        }
+    }
+}
+
+fn mebibyte_of_environment(setup: &Setup) -> Result<()> {
+    const LENGTH: usize = 1 << 20;
+    for machine in setup.machines() {
+        let result = setup
+            .run("env")?
+            .machine(*machine)
+            .env("FIRST", "1")
+            .env("LONG", "x".repeat(LENGTH))
+            .env("MORE", "it's 'quoted' \"twice\" \\ $HOME\n")
+            .output()?;
+        ensure!(
+            result.status.success(),
+            "{machine:?}: {:?}: {}",
+            result.status,
+            result.diagnostic
+        );
+        let output = String::from_utf8(result.stdout)?;
+        let lines: Vec<&str> = output.lines().collect();
+        ensure!(lines.len() == 3, "{machine:?}: {} variables", lines.len());
+        ensure!(
+            lines.contains(&"\"FIRST\" = \"1\""),
+            "{machine:?}: FIRST is missing"
+        );
+        let long = format!("\"LONG\" = \"{}\"", "x".repeat(LENGTH));
+        ensure!(
+            lines.contains(&long.as_str()),
+            "{machine:?}: LONG is not what it was"
+        );
+    }
+    Ok(())
+}
+
+fn hundred_thousand_arguments(setup: &Setup) -> Result<()> {
+    const NUMBER: usize = 100_000;
+    for machine in setup.machines() {
+        let arguments = (1..=NUMBER).map(|number| number.to_string());
+        let result = setup.run("args")?.machine(*machine).args(arguments).output()?;
+        ensure!(
+            result.status.success(),
+            "{machine:?}: {:?}: {}",
+            result.status,
+            result.diagnostic
+        );
+        let expected: String = std::iter::once("0: \"args.wasm\"\n".to_string())
+            .chain((1..=NUMBER).map(|number| format!("{number}: \"{number}\"\n")))
+            .collect();
+        ensure!(
+            result.stdout == expected.as_bytes(),
+            "{machine:?}: other arguments arrived"
+        );
+    }
+    Ok(())
+}
+
+/// While a machine runs, none of the processes beneath this one shows what only the guest is to know.
+fn nothing_on_command_lines(setup: &Setup) -> Result<()> {
+    const SECRETS: [&str; 3] = ["s3cret-value", "s3cret-argument", "S3CRET_NAME"];
+    let directory = tempdir("command-lines")?;
+    let mut running = setup
+        .run("cat")?
+        .arg(SECRETS[1])
+        .env(SECRETS[2], SECRETS[0])
+        .dir(&directory, "/d", Access::ReadOnly)
+        .stdin(Input::Pipe)
+        .stdout(Output::Pipe)
+        .start()?;
+    // The guest echoes: it runs, and so does all that it needs.
+    let mut stdin = running.stdin.take().context("no pipe in")?;
+    let mut stdout = running.stdout.take().context("no pipe out")?;
+    std::io::Write::write_all(&mut stdin, b"x")?;
+    std::io::Read::read_exact(&mut stdout, &mut [0])?;
+    let mut seen = 0;
+    for process in descendants(std::process::id())? {
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        seen += usize::from(line.contains("qemu-system") || line.contains("virtiofsd"));
+        for secret in SECRETS {
+            ensure!(!line.contains(secret), "process {process} shows {secret}: {line}");
+        }
+    }
+    ensure!(
+        seen >= 2,
+        "QEMU and virtiofsd were not found among this process's descendants"
+    );
+    drop(stdin);
+    ensure!(running.wait()?.status.success(), "the guest failed");
+    fs::remove_dir_all(directory)?;
+    Ok(())
+}
+
+/// The processes beneath `process`. A thread's children count.
+fn descendants(process: u32) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    let mut parents = vec![process];
+    while let Some(parent) = parents.pop() {
+        for task in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten() {
+            let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            let children = children
+                .split_whitespace()
+                .filter_map(|number| number.parse().ok());
+            for child in children {
+                found.push(child);
+                parents.push(child);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn copied_directory(setup: &Setup) -> Result<()> {
+    let directory = tempdir("copied")?;
+    fs::write(directory.join("in.txt"), "hello\n")?;
+    let result = setup
+        .run("copy-c")?
+        .copy_dir(&directory, "/", Access::ReadWrite)
+        .args(["/in.txt", "/out.txt"])
+        .output()?;
+    ensure!(
+        result.status.success(),
+        "{:?}: {}",
+        result.status,
+        String::from_utf8_lossy(&result.stderr)
+    );
+    ensure!(
+        !directory.join("out.txt").exists(),
+        "a copy's change reached the host"
+    );
+    fs::remove_dir_all(directory)?;
+    Ok(())
+}
+
+/// The examples, with real modules, on this host's architecture.
+fn examples(setup: &Setup) -> Result<()> {
+    if !setup.arch.is_hosts() {
+        // They choose no architecture; the run for this host's shows them.
+        return Ok(());
+    }
+    for (example, guest, argument, expected) in [
+        (
+            "capture",
+            "hello-rust",
+            "x",
+            "exit code: 0\nstandard output: Hello from Rust!\n\nstandard error: \n",
+        ),
+        (
+            "stream",
+            "cat",
+            "",
+            "sent one, got one\nsent two, got two\nsent three, got three\nexit code: 0\n",
+        ),
+        (
+            "pool",
+            "hello-c",
+            "2",
+            "0: exit code 0, Hello from C!\n1: exit code 0, Hello from C!\n",
+        ),
+    ] {
+        let output = cargo()
+            .current_dir(root())
+            .args([
+                "run",
+                "--quiet",
+                "--locked",
+                "--package",
+                "hermit-wasm-vm",
+                "--example",
+                example,
+                "--",
+            ])
+            .arg(self::absolute(&setup.guest(guest))?)
+            .arg(argument)
+            .output()?;
+        ensure!(
+            output.status.success() && output.stdout == expected.as_bytes(),
+            "{example}: {output:?}"
+        );
+    }
+    Ok(())
+}
+
+/// A package of its own that depends on the library by path, as a user's would.
+fn program_outside(setup: &Setup) -> Result<()> {
+    if !setup.arch.is_hosts() {
+        return Ok(());
+    }
+    let directory = tempdir("outside")?;
+    fs::create_dir(directory.join("src"))?;
+    let launcher = root().join("launcher");
+    let manifest = format!(
+        "[package]\nname = \"outside\"\nedition = \"2024\"\n\n[dependencies]\nhermit-wasm-vm = {{ path = {:?}, \
+         default-features = false }}\n",
+        launcher.display().to_string()
+    );
+    fs::write(directory.join("Cargo.toml"), manifest)?;
+    // The same versions, so that nothing is compiled or downloaded anew.
+    fs::copy(root().join("Cargo.lock"), directory.join("Cargo.lock"))?;
+    fs::copy(
+        launcher.join("examples/capture.rs"),
+        directory.join("src/main.rs"),
+    )?;
+    let output = cargo()
+        .current_dir(&directory)
+        .env("CARGO_TARGET_DIR", root().join("target/outside"))
+        .env("HERMIT_WASM_IMAGES", images()?)
+        .args(["run", "--quiet", "--"])
+        .arg(absolute(&setup.guest("hello-rust"))?)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(text.contains("Hello from Rust!"), "{output:?}");
+    fs::remove_dir_all(directory)?;
+    Ok(())
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The checkout.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+fn images() -> Result<PathBuf> {
+    match std::env::var_os("HERMIT_WASM_IMAGES") {
+        Some(images) => absolute(Path::new(&images)),
+        None => Ok(root().join("target/images")),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    Ok(std::path::absolute(path)?)
+}
+
+/// A new directory of this test's own.
+fn tempdir(name: &str) -> Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("hermit-wasm-library-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path)?;
+    Ok(path)
+}
