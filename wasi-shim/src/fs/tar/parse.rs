@@ -70,6 +70,24 @@ pub(super) struct Entries<'a> {
     global: Extended<'a>,
 }
 
+/// Whether a block is zeros. All of it is looked at, which is quicker than to stop at the first byte that is not.
+fn is_zero(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(0, |all, byte| all | byte) == 0
+}
+
+/// What a header's checksum may be: the sum of its bytes, with spaces in the checksum's own place; some old programs
+/// took bytes for signed. A boot computes this once or twice for each member of its payload, so it is a plain loop.
+fn checksums(block: &[u8; BLOCK]) -> [i64; 2] {
+    let mut block = *block;
+    if let Some(own) = block.get_mut(148..156) {
+        own.fill(b' ');
+    }
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    let negative: u32 = block.iter().map(|byte| u32::from(*byte >> 7)).sum();
+    let sum = i64::from(sum);
+    [sum, sum.saturating_sub(i64::from(negative).saturating_mul(256))]
+}
+
 /// A header block whose checksum is right.
 struct Header<'a> {
     block: &'a [u8; BLOCK],
@@ -177,8 +195,8 @@ impl<'a> Entries<'a> {
     fn header(&mut self) -> Result<Option<Header<'a>>, TarError> {
         let offset = self.at;
         let block = self.block()?;
-        if block.iter().all(|byte| *byte == 0) {
-            if self.at >= self.archive.len() || self.block()?.iter().all(|byte| *byte == 0) {
+        if is_zero(block) {
+            if self.at >= self.archive.len() || is_zero(self.block()?) {
                 return Ok(None);
             }
             // A lone block of zeros in the middle: the archive is damaged.
@@ -188,19 +206,8 @@ impl<'a> Entries<'a> {
             });
         }
         let header = Header { block, offset };
-        // Computed with spaces in its own place. Some old programs took bytes for signed.
-        let bytes = block.iter().enumerate().map(|(index, byte)| match index {
-            148..156 => b' ',
-            _ => *byte,
-        });
-        let unsigned = bytes
-            .clone()
-            .fold(0_i64, |sum, byte| sum.saturating_add(i64::from(byte)));
-        let signed = bytes.fold(0_i64, |sum, byte| {
-            sum.saturating_add(i64::from(byte.cast_signed()))
-        });
         match header.number(148, 8, "checksum").map(i64::try_from) {
-            Ok(Ok(sum)) if sum == unsigned || sum == signed => Ok(Some(header)),
+            Ok(Ok(sum)) if checksums(block).contains(&sum) => Ok(Some(header)),
             _ => Err(TarError {
                 offset,
                 kind: TarErrorKind::Checksum,
