@@ -1,6 +1,6 @@
 //! The payload: the tar archive that the hypervisor hands to the machine (QEMU's `-initrd`), by its members' names.
 //!
-//! Layer: names and nothing else. `kernel-app/src/boot_file.rs` reads it, the launcher writes it, and so can `tar`:
+//! Layer: names and nothing else. `kernel-app/src/payload.rs` reads it, the launcher writes it, and so can `tar`:
 //!
 //! ```text
 //! run.spec        what to run and with what: see [`crate::run_spec`]

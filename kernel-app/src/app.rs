@@ -1,198 +1,251 @@
-//! The application's course: boot line, module, run, end.
+//! The application's course: what to run, with what, and how it ended.
+//!
+//! Layer: top of what is tested on the host. [`Platform`] is all that it wants of a machine.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use core::cell::RefCell;
 
-use kernel_app::boot_file::BootFile;
-use kernel_app::config::{self, Config};
-use kernel_app::directories::{self, Sources};
-use kernel_app::engine;
-use kernel_app::exit_status::{ExitStatus, Outcome};
-use kernel_app::module_source::ModuleSource;
-use kernel_app::shares::Shares;
-use kernel_app::uhyve::{self, UhyveFs};
-use wasi_shim::Errno;
+use boot_protocol::command_line::Console;
+use boot_protocol::command_line::words::{self, Words};
+use boot_protocol::payload::{MODULE, RUN_SPEC};
+use boot_protocol::run_spec::{LogLevel, ModuleSource, MountSource, RunSpec};
 use wasi_shim::context::{BuildError, WasiCtxBuilder};
 use wasi_shim::fs::FileSystem;
-use wasi_shim::system::{Clock, System as _};
+use wasi_shim::fs::fuse::Transport;
+use wasi_shim::system::Clock;
+use wasi_shim::{Errno, System, Terminals};
 
-use boot_protocol::boot_line::Directory;
+use crate::engine;
+use crate::exit_status::{ExitStatus, Outcome};
+use crate::mounts::{self, MountSources};
+use crate::payload::Payload;
+use crate::uhyve::{self, Host, UhyveFs};
+use crate::virtio_fs::Devices;
 
-use crate::hermit::console::Console;
-use crate::hermit::machine::Machine;
-use crate::hermit::uhyve::Uhyve;
-use crate::hermit::{allocator, boot_file, exit, fuse, log};
+/// What the application wants of the machine that it is in.
+pub trait Platform {
+    /// What the guest's calls are about.
+    type System: System + 'static;
+    /// A virtio-fs device.
+    type Device: Transport + 'static;
+    /// uhyve's files.
+    type Files: Host + 'static;
 
-/// The module that runs when no other is given: it greets and shows what it was given.
-static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/embedded.wasm"));
+    /// Speaks over the serial line in this way from now on. Called once, before anything is said.
+    fn open_console(&mut self, console: Console);
+    /// Shows messages of this level and of the graver ones from now on.
+    fn show_log(&self, level: LogLevel);
+    /// What the hypervisor handed over besides the application.
+    fn payload(&self) -> Option<&'static [u8]>;
+    /// The module in the application's image, which greets.
+    fn embedded(&self) -> &'static [u8];
+    /// The machine for a guest.
+    fn system(&self) -> Self::System;
+    /// The virtio-fs device of this name; `number` is its place among those of the run, by which a launcher knows it.
+    fn virtio_fs(&self, tag: &str, number: Option<u32>) -> Option<Self::Device>;
+    /// The files of uhyve, if it is around this machine.
+    fn uhyve(&self) -> Option<Self::Files>;
+    /// Bytes of the largest piece of memory that is free.
+    fn free_memory(&self) -> usize;
+}
 
-/// The devices of this machine.
-type HostShares = Shares<Box<dyn FnMut(&str) -> Option<fuse::Share>>, fuse::Share>;
-
-/// The one console, which the guest's standard streams use, and devices that have a question for the host.
-type SharedConsole = Rc<RefCell<Console>>;
-
-/// Runs what the boot line asks for; `arguments` are its words behind the program's name. Ends the machine.
-pub(crate) fn main(arguments: &[String], environment: &[(String, String)]) -> ! {
-    let words = arguments.iter().map(String::as_str);
+/// Runs what the description says, or the words of the kernel command line (`arguments`, behind the program's name, and
+/// `environment`, which the kernel has from there). Returns what is to be said and with which code the machine ends.
+pub fn run<P: Platform>(
+    platform: &mut P,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> ExitStatus {
+    let payload = platform.payload().map(Payload::new);
     let variables = environment
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
-    let config = match Config::parse(words, variables) {
-        Ok(config) => config,
+    let words = match words::parse(arguments.iter().map(String::as_str), variables, payload.is_some()) {
+        Ok(words) => words,
         Err(error) => {
-            // Whoever started the machine with a wrong boot line may well have meant to speak the protocol.
-            let framed = arguments
-                .iter()
-                .any(|word| matches!(word.trim_start_matches("--console="), "framed" | "shared"));
-            let mut console = if framed {
-                Console::framed()
-            } else {
-                Console::plain()
-            };
-            end(&mut console, &Outcome::Usage(error.to_string()).exit_status(""));
+            platform.open_console(probable_console(arguments));
+            return Outcome::Usage(error.to_string()).exit_status("");
         }
     };
-    log::init(config.log);
-    let console = match config.console {
-        config::Console::Plain => Console::plain(),
-        config::Console::Framed => Console::framed(),
-        config::Console::Shared => Console::shared(),
-    };
-    let console: SharedConsole = Rc::new(RefCell::new(console));
-    let end = |status: &ExitStatus| -> ! { end(&mut console.borrow_mut(), status) };
-
-    let boot_file = boot_file().map(BootFile::new);
-    let boot_module = match boot_file.map_or(Ok(None), BootFile::module) {
-        Ok(module) => module,
-        Err(error) => {
-            let text = format!("cannot use the boot file: {error}");
-            end(&Outcome::Usage(text).exit_status(""));
-        }
-    };
-    let source = ModuleSource::choose(&config, boot_module.is_some());
-    let name = source.argv0(&config);
-    let mut shares = shares(&console, &config);
-    let wasm: Cow<'static, [u8]> = match source {
-        ModuleSource::File(path) => match read_file(path, &mut shares) {
-            Ok(bytes) => bytes.into(),
-            Err(reason) => end(&Outcome::Unreadable(reason).exit_status(path)),
-        },
-        ModuleSource::BootModule => boot_module.unwrap_or_default().into(),
-        ModuleSource::Embedded => EMBEDDED.into(),
-    };
-    ::log::debug!(
-        "{source:?}: {} bytes, argv[0] {name:?}, {} arguments",
-        wasm.len(),
-        config.args.len()
-    );
-
-    let outcome = run(&wasm, &console, &name, config, boot_file, shares);
-    end(&outcome.exit_status(&name));
+    platform.show_log(words.run.log.unwrap_or(LogLevel::Warn));
+    platform.open_console(words.console);
+    let platform = &*platform;
+    match describe(platform, payload, words) {
+        Ok(spec) => run_spec(platform, payload, spec),
+        Err(outcome) => outcome.exit_status(""),
+    }
 }
 
-/// The devices, which ask the host about those that the boot line names, by their place there.
-fn shares(console: &SharedConsole, config: &Config) -> HostShares {
-    let console = Rc::clone(console);
-    let tags = config.directories.iter().filter_map(|directory| match directory {
-        Directory::Share { tag, .. } => Some(tag.clone()),
-        _ => None,
-    });
-    let tags: Vec<String> = tags.collect();
-    Shares::new(Box::new(move |tag: &str| {
+/// Whoever started the machine with wrong words may well have meant to speak the protocol.
+fn probable_console(arguments: &[String]) -> Console {
+    let framed = arguments
+        .iter()
+        .any(|word| matches!(word.trim_start_matches("--console="), "framed" | "shared"));
+    if framed { Console::Framed } else { Console::Raw }
+}
+
+/// The run's description: a file's, the payload's, or what the words say.
+fn describe<P: Platform>(platform: &P, payload: Option<Payload>, words: Words) -> Result<RunSpec, Outcome> {
+    let usage = |text: String| Err(Outcome::Usage(text));
+    let member = match payload.map(|payload| payload.member(RUN_SPEC)) {
+        None | Some(Ok(None)) => None,
+        Some(Ok(Some(bytes))) => Some(bytes),
+        Some(Err(error)) => return usage(format!("the payload is damaged: {error}")),
+    };
+    let (bytes, from): (Cow<'_, [u8]>, &str) = match (&words.spec, member) {
+        (None, None) => return Ok(words.run),
+        (None, Some(bytes)) => (bytes.into(), RUN_SPEC),
+        (Some(path), None) => {
+            let mut host = platform.uhyve().ok_or_else(|| {
+                Outcome::Usage(format!("--spec {path}: only uhyve maps files into the machine"))
+            })?;
+            match uhyve::read_file(&mut host, path) {
+                Ok(bytes) => (bytes.into(), path),
+                Err(error) => return usage(format!("--spec {path}: {error}")),
+            }
+        }
+        (Some(path), Some(_)) => {
+            return usage(format!(
+                "two descriptions of the run: --spec {path}, and {RUN_SPEC} in the payload"
+            ));
+        }
+    };
+    if let Some(word) = words.run_word {
+        return usage(format!(
+            "kernel command line: {word}: the run is described by {from}, beside which only --log and --console stand"
+        ));
+    }
+    let spec = RunSpec::decode(&bytes)
+        .map_err(|error| Outcome::Usage(format!("cannot use the run's description {from}: {error}")))?;
+    // What a person says on the command line goes before what a description says.
+    if let (None, Some(level)) = (words.run.log, spec.log) {
+        platform.show_log(level);
+    }
+    Ok(spec)
+}
+
+/// Runs what `spec` describes.
+fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, mut spec: RunSpec) -> ExitStatus {
+    if spec.argv.is_empty() {
+        spec.argv.push(spec.module.default_name().to_string());
+    }
+    let name = spec.argv.first().cloned().unwrap_or_default();
+    let tags: Vec<String> = spec
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.source {
+            MountSource::VirtioFs { tag } => Some(tag.clone()),
+            _ => None,
+        })
+        .collect();
+    let mut devices = Devices::new(|tag: &str| {
         let place = tags.iter().position(|known| known == tag);
-        let place = place.and_then(|place| u32::try_from(place).ok());
-        fuse::Share::find(tag, place.map(|place| (Rc::clone(&console), place)))
-    }))
+        platform.virtio_fs(tag, place.and_then(|place| u32::try_from(place).ok()))
+    });
+    let outcome = match module(platform, payload, &spec.module, &mut devices) {
+        Ok(wasm) => {
+            log::debug!(
+                "{}: {} bytes, argv[0] {name:?}, {} arguments in all",
+                spec.module.default_name(),
+                wasm.len(),
+                spec.argv.len()
+            );
+            let mut system = platform.system();
+            match build_wasi_ctx(platform, &mut system, payload, spec, &mut devices) {
+                Ok(builder) => engine::run(&wasm, builder.build(system)).0,
+                Err(outcome) => outcome,
+            }
+        }
+        Err(outcome) => outcome,
+    };
+    outcome.exit_status(&name)
 }
 
-/// Runs the module.
-fn run(
-    wasm: &[u8],
-    console: &SharedConsole,
-    name: &str,
-    config: Config,
-    boot_file: Option<BootFile>,
-    mut shares: HostShares,
-) -> Outcome {
-    let mut machine = Machine::new(Rc::clone(console));
-    match world(&mut machine, name, config, boot_file, &mut shares) {
-        Ok(builder) => engine::run(wasm, builder.build(machine)).0,
-        Err(outcome) => outcome,
+/// The module's bytes.
+fn module<P: Platform>(
+    platform: &P,
+    payload: Option<Payload>,
+    source: &ModuleSource,
+    devices: &mut Devices<impl FnMut(&str) -> Option<P::Device>, P::Device>,
+) -> Result<Cow<'static, [u8]>, Outcome> {
+    match source {
+        ModuleSource::Embedded => Ok(platform.embedded().into()),
+        ModuleSource::Path(path) => match platform.uhyve() {
+            Some(mut host) => uhyve::read_file(&mut host, path),
+            None => devices.read(path).unwrap_or_else(|| {
+                Err("no virtio-fs device of this machine has the name that the path begins with".into())
+            }),
+        }
+        .map(Cow::Owned)
+        .map_err(Outcome::Unreadable),
+        ModuleSource::Payload => match payload.map_or(Ok(None), Payload::module) {
+            Ok(Some(module)) => Ok(module.into()),
+            Err(error) => Err(Outcome::Usage(format!("the payload is damaged: {error}"))),
+            Ok(None) if payload.is_none() => Err(Outcome::Unreadable(
+                "the machine was given no payload (QEMU: -initrd FILE)".into(),
+            )),
+            Ok(None) => Err(Outcome::Unreadable(format!(
+                "the payload, a tar archive, has no member '{MODULE}'; name the module so, or say where it is with -f"
+            ))),
+        },
     }
 }
 
 /// Arguments, environment and directories of the guest.
-fn world(
-    machine: &mut Machine,
-    name: &str,
-    config: Config,
-    boot_file: Option<BootFile>,
-    shares: &mut HostShares,
+fn build_wasi_ctx<P: Platform>(
+    platform: &P,
+    system: &mut P::System,
+    payload: Option<Payload>,
+    spec: RunSpec,
+    devices: &mut Devices<impl FnMut(&str) -> Option<P::Device>, P::Device>,
 ) -> Result<WasiCtxBuilder, Outcome> {
     let usage = |error: BuildError| Outcome::Usage(error.to_string());
+    let terminals = Terminals {
+        stdin: spec.terminals.stdin,
+        stdout: spec.terminals.stdout,
+        stderr: spec.terminals.stderr,
+    };
     let builder = WasiCtxBuilder::new()
-        .terminals(config.terminals())
-        .arg(name)
-        .and_then(|builder| builder.args(config.args))
+        .terminals(terminals)
+        .args(spec.argv)
         .map_err(usage)?;
-    let builder = config
+    let builder = spec
         .env
         .into_iter()
         .try_fold(builder, |builder, (name, value)| builder.env(name, value))
         .map_err(usage)?;
-    if config.directories.is_empty() {
+    if spec.mounts.is_empty() {
         // Time and free memory are asked for only where they are needed: a boot has no time to lose.
         return Ok(builder);
     }
-    let now = machine.clock_time(Clock::Realtime).unwrap_or(0);
-    let sources = Sources {
-        boot_file,
-        budget: directories::limits(allocator::largest_free_block()).into(),
-        now,
-        share: &mut |tag| {
-            let fs: Box<dyn FileSystem> = Box::new(shares.take(tag)?);
+    let sources = MountSources {
+        payload,
+        budget: mounts::limits(platform.free_memory()).into(),
+        now: system.clock_time(Clock::Realtime).unwrap_or(0),
+        virtio_fs: &mut |tag| {
+            let fs: Box<dyn FileSystem> = Box::new(devices.take(tag)?);
             Ok(fs)
         },
-        map: &mut mapped_directory,
+        uhyve: &mut |path| mapped_directory(platform, path),
     };
-    directories::give(builder, &config.directories, sources)
-}
-
-/// Reads a file of the host: one that uhyve maps, or one below a device's name.
-fn read_file(path: &str, shares: &mut HostShares) -> Result<Vec<u8>, String> {
-    if let Some(mut host) = Uhyve::find() {
-        return uhyve::read_file(&mut host, path);
-    }
-    shares.read(path).unwrap_or_else(|| {
-        Err("no virtio-fs device of this machine has the name that the path begins with".into())
-    })
+    mounts::mount_all(builder, &spec.mounts, sources)
 }
 
 /// A directory that uhyve maps into the machine at `path`.
-fn mapped_directory(path: &str) -> Result<Box<dyn FileSystem>, String> {
-    let host = Uhyve::find().ok_or("only uhyve maps directories into the machine")?;
+fn mapped_directory<P: Platform>(platform: &P, path: &str) -> Result<Box<dyn FileSystem>, String> {
+    let host = platform
+        .uhyve()
+        .ok_or("only uhyve maps directories into the machine")?;
     match UhyveFs::new(host, path) {
         Ok(fs) => Ok(Box::new(fs)),
         Err(Errno::NOENT) => Err(format!(
             "there is no such directory; give it to the machine with uhyve's --file-mapping HOST:{path}"
         )),
-        Err(Errno::NOTDIR) => Err("it is no directory".into()),
+        Err(Errno::NOTDIR) => Err("it is not a directory".into()),
         Err(Errno::INVAL) => Err("the path must begin with a slash".into()),
         Err(error) => Err(format!("cannot be had ({error})")),
     }
-}
-
-/// Says what is to be said and ends the machine.
-fn end(console: &mut Console, status: &ExitStatus) -> ! {
-    if let Some(message) = &status.message {
-        console.diagnostic(message);
-    }
-    console.exit(status.code);
-    exit(status.code)
 }

@@ -20,7 +20,7 @@ pub enum Outcome {
     Unreadable(String),
     /// The machine failed the guest, for example by a lack of memory; the text says how.
     MachineFailed(String),
-    /// The boot line cannot be understood; the text says what is wrong.
+    /// The run's description, or the kernel command line, cannot be used; the text says what is wrong.
     Usage(String),
 }
 

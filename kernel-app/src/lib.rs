@@ -1,8 +1,10 @@
 //! The parts of the unikernel application that do not touch the machine: they are tested on the host.
 //!
 //! Layer: between the boot (`main.rs`, `hermit/`: the only unsafe code) and `wasi-shim`.
-//! Order of a run: [`config`] parses the boot line, [`module_source`] tells which module is meant, which
-//! may lie in a [`boot_file`] with what the guest's [`directories`] hold, or in files that [`uhyve`] maps, [`engine`] runs it, [`exit_status`] turns the outcome into exit code and message.
+//! Order of a run: [`app`] finds out what is to run, from the [`payload`], from a file that [`uhyve`] maps, or from the
+//! kernel command line; [`mounts`] gives the guest its directories, those of [`virtio_fs`] devices among them; [`engine`]
+//! runs the module, which [`preflight`] knows to refuse in words; [`exit_status`] turns the outcome into exit code and
+//! message.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -11,12 +13,11 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod boot_file;
-pub mod config;
-pub mod directories;
+pub mod app;
 pub mod engine;
 pub mod exit_status;
-pub mod module_source;
+pub mod mounts;
+pub mod payload;
 pub mod preflight;
-pub mod shares;
 pub mod uhyve;
+pub mod virtio_fs;

@@ -9,8 +9,6 @@
 extern crate alloc;
 
 #[cfg(target_os = "hermit")]
-mod app;
-#[cfg(target_os = "hermit")]
 mod hermit;
 
 #[cfg(not(target_os = "hermit"))]

@@ -20,7 +20,7 @@ struct Target {
 const TARGETS: [Target; 8] = [
     target("application", 40_000, 2048),
     target("archive", 8_000, 12_288),
-    target("boot_line", 40_000, 400),
+    target("run_spec", 40_000, 400),
     target("calls", 20_000, 600),
     target("console", 40_000, 600),
     target("device_tree", 20_000, 500),

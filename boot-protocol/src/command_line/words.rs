@@ -256,8 +256,9 @@ const fn usual_terminals(console: Console) -> Terminals {
     }
 }
 
-/// Parses `SOURCE::GUEST[:ro]`.
-fn mount(value: &str, source: impl FnOnce(String) -> MountSource) -> Option<Mount> {
+/// Parses `SOURCE::GUEST[:ro]`. Out of line, as what follows, since an image has to be small.
+#[inline(never)]
+fn mount(value: &str, source: fn(String) -> MountSource) -> Option<Mount> {
     let (name, guest) = value.split_once("::")?;
     let (guest, access) = match guest.strip_suffix(":ro") {
         Some(guest) => (guest, Access::ReadOnly),
@@ -284,6 +285,8 @@ fn terminals(list: &str) -> Option<Terminals> {
     Some(terminals)
 }
 
+#[cold]
+#[inline(never)]
 fn invalid(option: &'static str, value: &str, expected: &'static str) -> WordError {
     WordError::InvalidValue {
         option,

@@ -218,13 +218,13 @@ impl RunSpec {
 
     fn check_env(&self) -> Result<(), SpecError> {
         let mut names = BTreeMap::new();
-        for (name, value) in &self.env {
+        for (index, (name, value)) in self.env.iter().enumerate() {
             check_text(Record::Variable, name)?;
             check_text(Record::Variable, value)?;
             if name.is_empty() || name.contains('=') {
                 return Err(SpecError::VariableName(name.clone()));
             }
-            if names.insert(name.as_str(), ()).is_some() {
+            if names.insert(name.as_str(), index).is_some() {
                 return Err(SpecError::DuplicateVariable(name.clone()));
             }
         }
@@ -233,14 +233,14 @@ impl RunSpec {
 
     fn check_mounts(&self) -> Result<(), SpecError> {
         let mut paths = BTreeMap::new();
-        for mount in &self.mounts {
+        for (index, mount) in self.mounts.iter().enumerate() {
             if let Some(source) = mount.source.name() {
                 check_text(Record::Mount, source)?;
                 not_empty(Record::Mount, source)?;
             }
             check_text(Record::Mount, &mount.guest)?;
             not_empty(Record::Mount, &mount.guest)?;
-            if paths.insert(mount.guest.as_str(), ()).is_some() {
+            if paths.insert(mount.guest.as_str(), index).is_some() {
                 return Err(SpecError::DuplicateMount(mount.guest.clone()));
             }
         }
@@ -263,7 +263,7 @@ impl MountSource {
 
 /// WASI's strings end with a zero byte, and a value's length has to fit into its record.
 fn check_text(record: Record, text: &str) -> Result<(), SpecError> {
-    if text.contains('\0') {
+    if text.as_bytes().contains(&0) {
         return Err(SpecError::Nul(record));
     }
     // Half of what a length can say: a record may hold two.
@@ -293,10 +293,12 @@ pub fn unique_variables<'a>(
     let mut places = BTreeMap::new();
     let mut unique: Vec<(&str, &str)> = Vec::new();
     for (name, value) in variables {
-        let place = *places.entry(name).or_insert(unique.len());
-        match unique.get_mut(place) {
+        match places.get(name).and_then(|place: &usize| unique.get_mut(*place)) {
             Some((_, old)) => *old = value,
-            None => unique.push((name, value)),
+            None => {
+                places.insert(name, unique.len());
+                unique.push((name, value));
+            }
         }
     }
     unique

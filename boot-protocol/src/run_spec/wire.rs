@@ -217,6 +217,8 @@ fn once<T>(place: &mut Option<T>, record: Record, value: T) -> Result<(), SpecEr
     }
 }
 
+/// Out of line, since an image has to be small.
+#[inline(never)]
 fn text(record: Record, bytes: &[u8]) -> Result<String, SpecError> {
     match core::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 
-use crate::app;
+use super::platform;
 
 /// The application's entry. Called once by the kernel's first task.
 ///
@@ -29,7 +29,7 @@ unsafe extern "C" fn main(argc: i32, argv: *const *const c_char, envp: *const *c
         // SAFETY: this entry was not the last, so the next one exists.
         entry = unsafe { entry.add(1) };
     }
-    app::main(&arguments, &environment)
+    platform::main(&arguments, &environment)
 }
 
 /// The string at `text`; bytes that are not UTF-8 are replaced (the kernel only passes UTF-8).

@@ -2,6 +2,7 @@
 
 use alloc::format;
 
+use boot_protocol::run_spec::LogLevel;
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::console::write_line;
@@ -23,8 +24,16 @@ impl Log for Logger {
 }
 
 /// Prints messages of `level` and above from now on.
-pub(crate) fn init(level: LevelFilter) {
-    // Fails only where a logger is set already; this is the one place that sets one.
+pub(crate) fn init(level: LogLevel) {
+    let level = match level {
+        LogLevel::Off => LevelFilter::Off,
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warn => LevelFilter::Warn,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Debug => LevelFilter::Debug,
+        LogLevel::Trace => LevelFilter::Trace,
+    };
+    // Fails only where the logger is set already: this is the one place that sets one.
     let _ = log::set_logger(&Logger);
     log::set_max_level(level);
 }

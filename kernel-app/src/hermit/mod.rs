@@ -7,23 +7,24 @@
     reason = "this is where the machine is touched; each block argues for itself"
 )]
 
-pub(crate) mod allocator;
-pub(crate) mod console;
+mod allocator;
+mod console;
 mod entropy;
 mod entry;
-pub(crate) mod fuse;
-pub(crate) mod log;
-pub(crate) mod machine;
+mod fuse;
+mod log;
+mod machine;
 mod panic;
 mod plain;
+mod platform;
 mod syscalls;
-pub(crate) mod uhyve;
+mod uhyve;
 mod window;
 
 use core::ptr;
 
 /// The memory image that the loader handed over besides the application.
-pub(crate) fn boot_file() -> Option<&'static [u8]> {
+fn payload() -> Option<&'static [u8]> {
     let mut start = ptr::null();
     let mut len = 0;
     // SAFETY: both pointers are valid for a write.
@@ -39,7 +40,7 @@ pub(crate) fn boot_file() -> Option<&'static [u8]> {
 }
 
 /// Ends the machine. The code reaches uhyve whole; QEMU only learns whether it is zero.
-pub(crate) fn exit(code: u8) -> ! {
+fn exit(code: u8) -> ! {
     // SAFETY: takes no pointers; never returns.
     unsafe { syscalls::sys_exit(i32::from(code)) }
 }

@@ -5,7 +5,7 @@
 
 pub mod application;
 pub mod archive;
-pub mod boot_line;
+pub mod run_spec;
 pub mod calls;
 pub mod console;
 mod declared;

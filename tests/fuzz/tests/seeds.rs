@@ -29,8 +29,8 @@ fn archive() {
 }
 
 #[test]
-fn boot_line() {
-    replay("boot_line", properties::boot_line::run);
+fn run_spec() {
+    replay("run_spec", properties::run_spec::run);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The host's directories that virtio-fs devices serve: the module may lie in one, the guest may be given them.
 //!
-//! Layer: pure; between `directories` and the machine, which knows the devices.
+//! Layer: pure; between `mounts` and the machine, which knows the devices.
 
 use alloc::borrow::ToOwned as _;
 use alloc::format;
@@ -16,14 +16,14 @@ use wasi_shim::fs::read_file;
 const UMASK: u32 = 0o022;
 
 /// The machine's devices by their names, each a file system from when it is first asked for.
-pub struct Shares<F, T> {
+pub struct Devices<F, T> {
     connect: F,
     greeted: Vec<(String, FuseFs<T>)>,
     /// Those that have an owner: a second greeting would end the first one's session.
     taken: Vec<String>,
 }
 
-impl<T: Transport, F: FnMut(&str) -> Option<T>> Shares<F, T> {
+impl<T: Transport, F: FnMut(&str) -> Option<T>> Devices<F, T> {
     /// The devices that `connect` finds by name.
     pub fn new(connect: F) -> Self {
         Self {

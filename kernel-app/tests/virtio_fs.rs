@@ -1,4 +1,4 @@
-//! Virtio-fs devices by name, as the boot line means them: a server of this process stands for each.
+//! Virtio-fs devices by name, as a run names them: a server of this process stands for each.
 
 #[path = "../../wasi-shim/tests/support/directory.rs"]
 mod directory;
@@ -7,19 +7,19 @@ mod passthrough;
 
 use std::fs;
 
-use kernel_app::shares::Shares;
+use kernel_app::virtio_fs::Devices;
 
 use self::directory::Directory;
 use self::passthrough::{Client, Config};
 
 /// One device, `root`, over a directory with a module in it.
-fn shares(directory: &Directory) -> (Client, Shares<impl FnMut(&str) -> Option<Client>, Client>) {
+fn devices(directory: &Directory) -> (Client, Devices<impl FnMut(&str) -> Option<Client>, Client>) {
     fs::create_dir(directory.join("d")).unwrap();
     fs::write(directory.join("d/m.wasm"), b"\0asm").unwrap();
     let client = Client::new(directory, Config::default());
     let device = client.clone();
-    let shares = Shares::new(move |tag: &str| (tag == "root").then(|| device.clone()));
-    (client, shares)
+    let devices = Devices::new(move |tag: &str| (tag == "root").then(|| device.clone()));
+    (client, devices)
 }
 
 #[test]
@@ -27,14 +27,14 @@ fn a_module_is_read_by_device_and_path() {
     let directory = Directory::new();
     std::os::unix::fs::symlink("d/m.wasm", directory.join("link")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", directory.join("out")).unwrap();
-    let (_, mut shares) = shares(&directory);
+    let (_, mut devices) = devices(&directory);
     for path in [
         "/root/d/m.wasm",
         "root/d//m.wasm",
         "//root/d/../d/m.wasm",
         "/root/link",
     ] {
-        assert_eq!(shares.read(path), Some(Ok(b"\0asm".to_vec())), "{path}");
+        assert_eq!(devices.read(path), Some(Ok(b"\0asm".to_vec())), "{path}");
     }
     for (path, reason) in [
         ("/root/d/n.wasm", "no such file"),
@@ -43,12 +43,12 @@ fn a_module_is_read_by_device_and_path() {
         ("/root/out", "permission"),
         ("/root/../x", "permission"),
     ] {
-        let error = shares.read(path).unwrap().unwrap_err();
+        let error = devices.read(path).unwrap().unwrap_err();
         assert!(error.contains(reason), "{path}: {error}");
     }
     // Not a device: somebody else may know the path.
     for path in ["/other/m.wasm", "m.wasm", "/root", "/", ""] {
-        assert_eq!(shares.read(path), None, "{path}");
+        assert_eq!(devices.read(path), None, "{path}");
     }
 }
 
@@ -56,16 +56,16 @@ fn a_module_is_read_by_device_and_path() {
 #[test]
 fn a_device_is_greeted_once_and_taken_once() {
     let directory = Directory::new();
-    let (client, mut shares) = shares(&directory);
-    shares.read("/root/d/m.wasm").unwrap().unwrap();
-    let fs = shares.take("root").unwrap();
+    let (client, mut devices) = devices(&directory);
+    devices.read("/root/d/m.wasm").unwrap().unwrap();
+    let fs = devices.take("root").unwrap();
     let init = 26;
     assert_eq!(client.server.borrow().requests.get(&init), Some(&1));
     drop(fs);
-    let error = shares.take("root").err().unwrap();
+    let error = devices.take("root").err().unwrap();
     assert!(error.contains("root") && error.contains("already"), "{error}");
-    assert_eq!(shares.read("/root/d/m.wasm"), None);
-    let error = shares.take("other").err().unwrap();
+    assert_eq!(devices.read("/root/d/m.wasm"), None);
+    let error = devices.take("other").err().unwrap();
     assert!(
         error.contains("other") && error.contains("no virtio-fs device"),
         "{error}"
@@ -76,11 +76,11 @@ fn a_device_is_greeted_once_and_taken_once() {
 #[test]
 fn a_server_that_cannot_be_spoken_with_is_named() {
     let directory = Directory::new();
-    let (client, mut shares) = shares(&directory);
+    let (client, mut devices) = devices(&directory);
     client.tamper_with(|_, reply| reply.truncate(16));
     for error in [
-        shares.read("/root/x").unwrap().unwrap_err(),
-        shares.take("root").err().unwrap(),
+        devices.read("/root/x").unwrap().unwrap_err(),
+        devices.take("root").err().unwrap(),
     ] {
         assert!(error.contains("root") && error.contains("FUSE"), "{error}");
     }

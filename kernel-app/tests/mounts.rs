@@ -1,10 +1,10 @@
-//! Directories from the boot line and the boot file, as a guest meets them.
+//! Mounts of every kind, as a guest meets them.
 
-use boot_protocol::boot_line::Directory;
-use kernel_app::boot_file::BootFile;
-use kernel_app::directories::{Sources, give, limits};
+use boot_protocol::run_spec::{Access, Mount, MountSource};
 use kernel_app::engine;
 use kernel_app::exit_status::Outcome;
+use kernel_app::mounts::{MountSources, limits, mount_all};
+use kernel_app::payload::Payload;
 use wasi_shim::context::WasiCtxBuilder;
 use wasi_shim::fs::FileSystem;
 use wasi_shim::fs::mem::{Budget, Limits, MemFs};
@@ -21,70 +21,72 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-/// A boot file, which is there for good.
-fn boot_file(bytes: Vec<u8>) -> BootFile {
-    BootFile::new(bytes.leak())
+/// A payload, which is there for good.
+fn payload(bytes: Vec<u8>) -> Payload {
+    Payload::new(bytes.leak())
 }
 
-fn copy(member: &str, guest: &str, read_only: bool) -> Directory {
-    Directory::Archive {
-        member: member.into(),
+fn mount(source: MountSource, guest: &str, read_only: bool) -> Mount {
+    Mount {
+        source,
         guest: guest.into(),
-        read_only,
+        access: if read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        },
     }
 }
 
-fn share(tag: &str, guest: &str, read_only: bool) -> Directory {
-    Directory::Share {
-        tag: tag.into(),
-        guest: guest.into(),
+fn copy(member: &str, guest: &str, read_only: bool) -> Mount {
+    mount(
+        MountSource::Copy {
+            member: member.into(),
+        },
+        guest,
         read_only,
-    }
+    )
 }
 
-fn mapped(path: &str, guest: &str, read_only: bool) -> Directory {
-    Directory::Mapped {
-        path: path.into(),
-        guest: guest.into(),
-        read_only,
-    }
+fn virtio_fs(tag: &str, guest: &str, read_only: bool) -> Mount {
+    mount(MountSource::VirtioFs { tag: tag.into() }, guest, read_only)
 }
 
-fn tmpfs(guest: &str) -> Directory {
-    Directory::Tmpfs { guest: guest.into() }
+fn mapped(path: &str, guest: &str, read_only: bool) -> Mount {
+    mount(MountSource::UhyveMap { path: path.into() }, guest, read_only)
 }
 
-fn builder(directories: &[Directory], boot_file: Option<BootFile>) -> Result<WasiCtxBuilder, Outcome> {
-    on_budget(directories, boot_file, &Limits::NONE.into())
+fn tmpfs(guest: &str) -> Mount {
+    mount(MountSource::Tmpfs, guest, false)
 }
 
-fn on_budget(
-    directories: &[Directory],
-    boot_file: Option<BootFile>,
-    budget: &Budget,
-) -> Result<WasiCtxBuilder, Outcome> {
-    let mut share = |tag: &str| match tag {
+fn builder(mounts: &[Mount], payload: Option<Payload>) -> Result<WasiCtxBuilder, Outcome> {
+    on_budget(mounts, payload, &Limits::NONE.into())
+}
+
+fn on_budget(mounts: &[Mount], payload: Option<Payload>, budget: &Budget) -> Result<WasiCtxBuilder, Outcome> {
+    let mut virtio_fs = |tag: &str| match tag {
         "known" => {
             let fs: Box<dyn FileSystem> = Box::new(MemFs::new(Limits::NONE, 0));
             Ok(fs)
         }
         _ => Err("there is no such device".into()),
     };
-    let sources = Sources {
-        boot_file,
+    let sources = MountSources {
+        payload,
         budget: budget.clone(),
         now: 0,
-        share: &mut share,
-        map: &mut |path| match path {
+        virtio_fs: &mut virtio_fs,
+        uhyve: &mut |path| match path {
             "/root/known" => Ok(Box::new(MemFs::new(Limits::NONE, 0))),
             _ => Err("there is no such directory".into()),
         },
     };
-    give(WasiCtxBuilder::new(), directories, sources)
+    mount_all(WasiCtxBuilder::new(), mounts, sources)
 }
 
-fn failure(directories: &[Directory], boot_file: Option<BootFile>) -> Outcome {
-    builder(directories, boot_file).expect_err("a failure")
+fn failure(mounts: &[Mount], payload: Option<Payload>) -> Outcome {
+    builder(mounts, payload).expect_err("a failure")
 }
 
 /// A module that opens `file` beneath descriptor `fd` (with `oflags` for writing), reads or writes, prints what it
@@ -131,12 +133,12 @@ const ROFS: u32 = 69;
 fn directories_become_descriptors_in_their_order() {
     let one = archive(&[("file", b"one!")]);
     let two = archive(&[("file", b"two!")]);
-    let bundle = boot_file(archive(&[
+    let all = payload(archive(&[
         ("module.wasm", b"\0asm"),
         ("1.tar", &one),
         ("2.tar", &two),
     ]));
-    assert_eq!(bundle.module(), Ok(Some(&b"\0asm"[..])));
+    assert_eq!(all.module(), Ok(Some(&b"\0asm"[..])));
     let directories = [
         tmpfs("/tmp"),
         copy("2.tar", "/", false),
@@ -148,7 +150,7 @@ fn directories_become_descriptors_in_their_order() {
         (5, Outcome::Exit(0), "one!"),
         (6, Outcome::Exit(BADF), ""),
     ] {
-        let builder = builder(&directories, Some(bundle)).unwrap();
+        let builder = builder(&directories, Some(all)).unwrap();
         assert_eq!(run(builder, fd, false), (outcome, output.into()));
     }
 }
@@ -156,19 +158,19 @@ fn directories_become_descriptors_in_their_order() {
 #[test]
 fn read_only_holds_and_the_others_can_be_written() {
     let inner = archive(&[("file", b"data")]);
-    let bundle = boot_file(archive(&[("d.tar", &inner)]));
-    assert_eq!(bundle.module(), Ok(None));
+    let all = payload(archive(&[("d.tar", &inner)]));
+    assert_eq!(all.module(), Ok(None));
     let directories = [
         copy("d.tar", "/", true),
         copy("d.tar", "/w", false),
         tmpfs("/t"),
-        share("known", "/s", true),
-        share("known", "/sw", false),
+        virtio_fs("known", "/s", true),
+        virtio_fs("known", "/sw", false),
         mapped("/root/known", "/m", true),
         mapped("/root/known", "/mw", false),
     ];
     for (fd, outcome) in [(3, ROFS), (4, 0), (5, 0), (6, ROFS), (7, 0), (8, ROFS), (9, 0)] {
-        let builder = builder(&directories, Some(bundle)).unwrap();
+        let builder = builder(&directories, Some(all)).unwrap();
         assert_eq!(run(builder, fd, true).0, Outcome::Exit(outcome), "{fd}");
     }
 }
@@ -184,17 +186,17 @@ fn all_directories_share_one_budget() {
     assert_eq!(run(builder, 3, true).0, Outcome::Exit(0));
     // The first run's file has gone with its file system.
     let inner = archive(&[("other", b"")]);
-    let bundle = boot_file(archive(&[("d.tar", &inner)]));
+    let all = payload(archive(&[("d.tar", &inner)]));
     let directories = [copy("d.tar", "/a", false), tmpfs("/b")];
-    let builder = on_budget(&directories, Some(bundle), &budget).unwrap();
+    let builder = on_budget(&directories, Some(all), &budget).unwrap();
     assert_eq!(run(builder, 4, true).0, Outcome::Exit(NOSPC));
 }
 
 #[test]
-fn a_module_alone_is_a_boot_file() {
-    let module = boot_file(b"\0asm\x01\0\0\0".to_vec());
+fn a_module_alone_is_a_payload() {
+    let module = payload(b"\0asm\x01\0\0\0".to_vec());
     assert_eq!(module.module(), Ok(Some(&b"\0asm\x01\0\0\0"[..])));
-    assert!(boot_file(Vec::new()).module().unwrap().is_some());
+    assert!(payload(Vec::new()).module().unwrap().is_some());
 }
 
 #[test]
@@ -206,16 +208,16 @@ fn what_is_missing_is_named() {
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     };
     let directories = [copy("d.tar", "/", false)];
-    said(failure(&directories, None), &["d.tar", "no boot file"]);
-    let module = boot_file(b"\0asm".to_vec());
+    said(failure(&directories, None), &["d.tar", "no payload"]);
+    let module = payload(b"\0asm".to_vec());
     said(failure(&directories, Some(module)), &["d.tar", "module alone"]);
-    let empty = boot_file(archive(&[("module.wasm", b"")]));
+    let empty = payload(archive(&[("module.wasm", b"")]));
     said(failure(&directories, Some(empty)), &["d.tar", "no such member"]);
     let inner = archive(&[("file", b"data")]);
     let mut damaged = archive(&[("d.tar", &inner)]);
     damaged[600] ^= 1;
     said(
-        failure(&directories, Some(boot_file(damaged))),
+        failure(&directories, Some(payload(damaged))),
         &["d.tar", "checksum"],
     );
     said(
@@ -227,10 +229,10 @@ fn what_is_missing_is_named() {
 #[test]
 fn what_does_not_fit_asks_for_memory() {
     let inner = archive(&[("a", b""), ("b", b"")]);
-    let bundle = boot_file(archive(&[("d.tar", &inner)]));
+    let all = payload(archive(&[("d.tar", &inner)]));
     let budget = Budget::from(Limits { bytes: 0, entries: 1 });
     let directories = [copy("d.tar", "/", false)];
-    let outcome = on_budget(&directories, Some(bundle), &budget).err();
+    let outcome = on_budget(&directories, Some(all), &budget).err();
     let Some(Outcome::MachineFailed(text)) = outcome else {
         panic!("{outcome:?}");
     };

@@ -1,0 +1,81 @@
+//! The machine as the application wants it: [`Platform`] on Hermit.
+//!
+//! Layer: top of the device code.
+
+use alloc::rc::Rc;
+use alloc::string::String;
+use core::cell::RefCell;
+
+use boot_protocol::command_line;
+use boot_protocol::run_spec::LogLevel;
+use kernel_app::app::{self, Platform};
+
+use super::console::Console;
+use super::machine::Machine;
+use super::uhyve::Uhyve;
+use super::{allocator, exit, fuse, log, payload};
+
+/// The module that runs when no other is given: it greets and shows what it was given.
+static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/embedded.wasm"));
+
+/// This machine.
+struct Hermit {
+    /// The one console, which the guest's standard streams use, and devices that have a question for the host.
+    console: Rc<RefCell<Console>>,
+}
+
+impl Platform for Hermit {
+    type System = Machine;
+    type Device = fuse::Share;
+    type Files = Uhyve;
+
+    fn open_console(&mut self, console: command_line::Console) {
+        *self.console.borrow_mut() = match console {
+            command_line::Console::Raw => Console::plain(),
+            command_line::Console::Framed => Console::framed(),
+            command_line::Console::SharedMemory => Console::shared(),
+        };
+    }
+
+    fn show_log(&self, level: LogLevel) {
+        log::init(level);
+    }
+
+    fn payload(&self) -> Option<&'static [u8]> {
+        payload()
+    }
+
+    fn embedded(&self) -> &'static [u8] {
+        EMBEDDED
+    }
+
+    fn system(&self) -> Machine {
+        Machine::new(Rc::clone(&self.console))
+    }
+
+    fn virtio_fs(&self, tag: &str, number: Option<u32>) -> Option<fuse::Share> {
+        fuse::Share::find(tag, number.map(|number| (Rc::clone(&self.console), number)))
+    }
+
+    fn uhyve(&self) -> Option<Uhyve> {
+        Uhyve::find()
+    }
+
+    fn free_memory(&self) -> usize {
+        allocator::largest_free_block()
+    }
+}
+
+/// Runs what is to run, says what is to be said, and ends the machine.
+pub(super) fn main(arguments: &[String], environment: &[(String, String)]) -> ! {
+    let mut platform = Hermit {
+        console: Rc::new(RefCell::new(Console::plain())),
+    };
+    let status = app::run(&mut platform, arguments, environment);
+    let mut console = platform.console.borrow_mut();
+    if let Some(message) = &status.message {
+        console.diagnostic(message);
+    }
+    console.exit(status.code);
+    exit(status.code)
+}

@@ -1,0 +1,462 @@
+//! The application's course on a machine of this process: what runs, by whom it is described, and what is refused.
+
+#[path = "../../wasi-shim/tests/support/directory.rs"]
+mod directory;
+#[path = "../../wasi-shim/tests/support/passthrough.rs"]
+mod passthrough;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::rc::Rc;
+
+use boot_protocol::command_line::Console;
+use boot_protocol::run_spec::{Access, LogLevel, ModuleSource, Mount, MountSource, RunSpec, Terminals};
+use kernel_app::app::{self, Platform};
+use kernel_app::exit_status::ExitStatus;
+use kernel_app::uhyve::{Host, Seek};
+use uhyve_interface::v2::parameters::FileAttr;
+use wasi_shim::system::{Clock, StdinState, Stream};
+use wasi_shim::testing::TestSystem;
+use wasi_shim::{Errno, System};
+
+use self::directory::Directory;
+use self::passthrough::{Client, Config};
+
+/// The system of a machine, seen from both sides.
+#[derive(Clone, Default)]
+struct Shared(Rc<RefCell<TestSystem>>);
+
+impl System for Shared {
+    fn clock_time(&mut self, clock: Clock) -> Result<u64, Errno> {
+        self.0.borrow_mut().clock_time(clock)
+    }
+    fn clock_resolution(&mut self, clock: Clock) -> Result<u64, Errno> {
+        self.0.borrow_mut().clock_resolution(clock)
+    }
+    fn fill_random(&mut self, buf: &mut [u8]) -> Result<(), Errno> {
+        self.0.borrow_mut().fill_random(buf)
+    }
+    fn console_write(&mut self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
+        self.0.borrow_mut().console_write(stream, buf)
+    }
+    fn console_read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
+        self.0.borrow_mut().console_read(buf)
+    }
+    fn poll_stdin(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
+        self.0.borrow_mut().poll_stdin(timeout)
+    }
+    fn sleep(&mut self, nanoseconds: u64) {
+        self.0.borrow_mut().sleep(nanoseconds);
+    }
+    fn yield_now(&mut self) {
+        self.0.borrow_mut().yield_now();
+    }
+}
+
+/// Files that uhyve maps, read-only.
+#[derive(Clone, Default)]
+struct Files {
+    files: BTreeMap<String, Vec<u8>>,
+    open: Option<(String, usize)>,
+}
+
+impl Host for Files {
+    fn open(&mut self, path: &[u8], _: i32) -> Result<i32, Errno> {
+        let path = std::str::from_utf8(path).unwrap();
+        self.files.get(path).ok_or(Errno::NOENT)?;
+        self.open = Some((path.to_owned(), 0));
+        Ok(3)
+    }
+    fn close(&mut self, _: i32) {
+        self.open = None;
+    }
+    fn read(&mut self, _: i32, buf: &mut [u8]) -> Result<usize, Errno> {
+        let (path, at) = self.open.as_mut().unwrap();
+        let rest = &self.files[path][*at..];
+        let count = rest.len().min(buf.len());
+        buf[..count].copy_from_slice(&rest[..count]);
+        *at += count;
+        Ok(count)
+    }
+    fn write(&mut self, _: i32, _: &[u8]) -> Result<usize, Errno> {
+        Err(Errno::ROFS)
+    }
+    fn seek(&mut self, _: i32, _: Seek) -> Result<u64, Errno> {
+        Err(Errno::NOSYS)
+    }
+    fn entries(&mut self, _: i32, _: &mut [u8]) -> Result<usize, Errno> {
+        Err(Errno::NOSYS)
+    }
+    fn stat(&mut self, _: &[u8]) -> Result<FileAttr, Errno> {
+        Err(Errno::NOENT)
+    }
+    fn fstat(&mut self, _: i32) -> Result<FileAttr, Errno> {
+        Err(Errno::NOENT)
+    }
+    fn make_dir(&mut self, _: &[u8]) -> Result<(), Errno> {
+        Err(Errno::ROFS)
+    }
+    fn unlink(&mut self, _: &[u8]) -> Result<(), Errno> {
+        Err(Errno::ROFS)
+    }
+}
+
+/// A machine.
+#[derive(Default)]
+struct Machine {
+    payload: Option<&'static [u8]>,
+    embedded: Vec<u8>,
+    files: Option<Files>,
+    /// What the device `root` serves.
+    root: Option<Client>,
+    system: Shared,
+    console: Option<Console>,
+    log: Cell<Option<LogLevel>>,
+    /// What the last device asked for was called, and its number.
+    asked: RefCell<Vec<(String, Option<u32>)>>,
+}
+
+impl Platform for Machine {
+    type System = Shared;
+    type Device = Client;
+    type Files = Files;
+
+    fn open_console(&mut self, console: Console) {
+        assert_eq!(self.console.replace(console), None, "opened twice");
+    }
+    fn show_log(&self, level: LogLevel) {
+        self.log.set(Some(level));
+    }
+    fn payload(&self) -> Option<&'static [u8]> {
+        self.payload
+    }
+    fn embedded(&self) -> &'static [u8] {
+        self.embedded.clone().leak()
+    }
+    fn system(&self) -> Shared {
+        self.system.clone()
+    }
+    fn virtio_fs(&self, tag: &str, number: Option<u32>) -> Option<Client> {
+        self.asked.borrow_mut().push((tag.to_owned(), number));
+        self.root.clone().filter(|_| tag == "root")
+    }
+    fn uhyve(&self) -> Option<Files> {
+        self.files.clone()
+    }
+    fn free_memory(&self) -> usize {
+        64 << 20
+    }
+}
+
+impl Machine {
+    fn with_payload(members: &[(&str, &[u8])]) -> Self {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (path, data) in members {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(data.len().try_into().unwrap());
+            archive.append_data(&mut header, path, *data).unwrap();
+        }
+        Self {
+            payload: Some(archive.into_inner().unwrap().leak()),
+            embedded: echo("embedded"),
+            ..Self::default()
+        }
+    }
+
+    /// Without a payload.
+    fn bare() -> Self {
+        Self {
+            embedded: echo("embedded"),
+            ..Self::default()
+        }
+    }
+
+    /// Runs with the words of `line`, and the kernel's variables.
+    fn run(&mut self, line: &str, environment: &[(&str, &str)]) -> ExitStatus {
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        app::run(self, &words, &environment)
+    }
+
+    fn output(&self) -> String {
+        String::from_utf8_lossy(&self.system.0.borrow().stdout).into_owned()
+    }
+}
+
+/// A module that prints `name`, its arguments and its environment, strings ended by `|`.
+fn echo(name: &str) -> Vec<u8> {
+    let length = name.len();
+    let wat = format!(
+        r#"(module
+        (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "environ_sizes_get" (func $env_sizes (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "environ_get" (func $env (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 64)
+        (data (i32.const 64) "{name}:")
+        (func $print (param $at i32) (param $length i32)
+            (i32.store (i32.const 0) (local.get $at))
+            (i32.store (i32.const 4) (local.get $length))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+        (func (export "_start")
+            (call $print (i32.const 64) (i32.const {length_and_colon}))
+            (drop (call $args_sizes (i32.const 16) (i32.const 20)))
+            (drop (call $args (i32.const 1024) (i32.const 0x100000)))
+            (call $print (i32.const 0x100000) (i32.load (i32.const 20)))
+            (drop (call $env_sizes (i32.const 16) (i32.const 20)))
+            (drop (call $env (i32.const 1024) (i32.const 0x100000)))
+            (call $print (i32.const 0x100000) (i32.load (i32.const 20)))))"#,
+        length_and_colon = length + 1
+    );
+    wat::parse_str(wat).unwrap()
+}
+
+fn spec() -> RunSpec {
+    RunSpec {
+        argv: vec!["m".into(), "two words".into()],
+        env: vec![("A".into(), "1".into())],
+        ..RunSpec::default()
+    }
+}
+
+/// The run ended with this code, and its message has these words.
+fn refused(status: &ExitStatus, code: u8, words: &[&str]) {
+    let message = status.message.clone().unwrap_or_default();
+    assert_eq!(status.code, code, "{message}");
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
+}
+
+#[test]
+fn a_module_alone_runs_with_the_words_of_the_command_line() {
+    let mut machine = Machine {
+        payload: Some(echo("boot").leak()),
+        ..Machine::default()
+    };
+    let status = machine.run("--env B=2 -- one two", &[("A", "1")]);
+    assert_eq!((status.code, status.message), (0, None));
+    assert_eq!(machine.output(), "boot:boot-module.wasm\0one\0two\0A=1\0B=2\0");
+    assert_eq!(machine.console, Some(Console::Raw));
+    assert_eq!(machine.log.get(), Some(LogLevel::Warn));
+}
+
+#[test]
+fn the_greeting_runs_without_a_payload_or_if_the_description_says_so() {
+    let mut bare = Machine::bare();
+    assert_eq!(bare.run("", &[]).code, 0);
+    assert_eq!(bare.output(), "embedded:embedded.wasm\0");
+
+    let greeting = RunSpec {
+        module: ModuleSource::Embedded,
+        ..spec()
+    };
+    let mut described = Machine::with_payload(&[("run.spec", &greeting.encode())]);
+    assert_eq!(described.run("--console=framed", &[]).code, 0);
+    assert_eq!(described.output(), "embedded:m\0two words\0A=1\0");
+    assert_eq!(described.console, Some(Console::Framed));
+}
+
+#[test]
+fn a_payload_without_a_module_is_an_error() {
+    let module = echo("other");
+    refused(
+        &Machine::with_payload(&[("hello.wasm", &module)]).run("", &[]),
+        127,
+        &["module.wasm", "-f"],
+    );
+    refused(
+        &Machine::with_payload(&[("run.spec", &spec().encode())]).run("", &[]),
+        127,
+        &["`m`", "module.wasm"],
+    );
+    let mut machine = Machine::bare();
+    machine.files = Some(Files {
+        files: [("/s".to_owned(), spec().encode())].into(),
+        open: None,
+    });
+    refused(&machine.run("--spec=/s", &[]), 127, &["no payload"]);
+}
+
+#[test]
+fn a_payload_describes_its_run() {
+    let directory = Directory::new();
+    fs::write(directory.join("file"), b"x").unwrap();
+    let described = RunSpec {
+        mounts: vec![
+            Mount {
+                source: MountSource::Tmpfs,
+                guest: "/tmp".into(),
+                access: Access::ReadWrite,
+            },
+            Mount {
+                source: MountSource::VirtioFs { tag: "root".into() },
+                guest: "/".into(),
+                access: Access::ReadOnly,
+            },
+        ],
+        terminals: Terminals::ALL,
+        log: Some(LogLevel::Info),
+        ..spec()
+    };
+    let mut machine = Machine::with_payload(&[
+        ("run.spec", &described.encode()),
+        ("module.wasm", &echo("payload")),
+    ]);
+    machine.root = Some(Client::new(&directory, Config::default()));
+    let status = machine.run("--console=shared", &[]);
+    assert_eq!((status.code, status.message), (0, None));
+    assert_eq!(machine.output(), "payload:m\0two words\0A=1\0");
+    assert_eq!(machine.log.get(), Some(LogLevel::Info));
+    assert_eq!(machine.asked.take(), [("root".to_owned(), Some(0))]);
+}
+
+#[test]
+fn the_command_lines_log_level_goes_before_the_descriptions() {
+    let described = RunSpec {
+        log: Some(LogLevel::Trace),
+        ..spec()
+    };
+    let mut machine = Machine::with_payload(&[
+        ("run.spec", &described.encode()),
+        ("module.wasm", &echo("payload")),
+    ]);
+    assert_eq!(machine.run("--log=error", &[]).code, 0);
+    assert_eq!(machine.log.get(), Some(LogLevel::Error));
+}
+
+#[test]
+fn nothing_may_contradict_a_description() {
+    let module = echo("payload");
+    let members: [(&str, &[u8]); 2] = [("run.spec", &spec().encode()), ("module.wasm", &module)];
+    for (line, word) in [
+        ("-f /m", "-f"),
+        ("--argv0=x", "--argv0"),
+        ("--env=A=1", "--env"),
+        ("--tmpfs=/tmp", "--tmpfs"),
+        ("--terminals=", "--terminals"),
+        ("-- argument", "argument"),
+    ] {
+        let mut machine = Machine::with_payload(&members);
+        refused(
+            &machine.run(line, &[]),
+            2,
+            &[word, "run.spec", "--log and --console"],
+        );
+        assert_eq!(machine.output(), "");
+    }
+    let mut machine = Machine::with_payload(&members);
+    refused(&machine.run("", &[("A", "1")]), 2, &["env=", "run.spec"]);
+    let mut machine = Machine::with_payload(&members);
+    refused(&machine.run("--spec=/s", &[]), 2, &["two descriptions", "/s"]);
+}
+
+#[test]
+fn a_file_of_uhyves_describes_a_run() {
+    let described = RunSpec {
+        module: ModuleSource::Path("/m.wasm".into()),
+        argv: Vec::new(),
+        ..spec()
+    };
+    let files = Files {
+        files: [
+            ("/run.spec".to_owned(), described.encode()),
+            ("/m.wasm".to_owned(), echo("mapped")),
+        ]
+        .into(),
+        open: None,
+    };
+    let machine = || Machine {
+        files: Some(files.clone()),
+        ..Machine::default()
+    };
+    let mut good = machine();
+    assert_eq!(good.run("--spec=/run.spec", &[]).message, None);
+    assert_eq!(good.output(), "mapped:m.wasm\0A=1\0");
+    refused(
+        &machine().run("--spec=/none", &[]),
+        2,
+        &["--spec /none", "no such file"],
+    );
+    refused(
+        &machine().run("--spec=/run.spec -f /m.wasm", &[]),
+        2,
+        &["-f", "/run.spec"],
+    );
+    refused(&machine().run("--spec=/m.wasm", &[]), 2, &["/m.wasm", "HWRS"]);
+    refused(&Machine::bare().run("--spec=/run.spec", &[]), 2, &["only uhyve"]);
+}
+
+#[test]
+fn a_description_that_cannot_be_used_is_refused() {
+    let mut bytes = spec().encode();
+    bytes[4] = 9;
+    let mut machine = Machine::with_payload(&[("run.spec", &bytes), ("module.wasm", b"\0asm")]);
+    refused(&machine.run("", &[]), 2, &["run.spec", "version 9"]);
+    assert_eq!(machine.console, Some(Console::Raw));
+    let mut damaged = Machine::with_payload(&[("run.spec", b"x"), ("module.wasm", b"\0asm")]);
+    let mut archive = damaged.payload.unwrap().to_vec();
+    archive[1030] ^= 1;
+    damaged.payload = Some(archive.leak());
+    refused(&damaged.run("", &[]), 2, &["payload is damaged"]);
+}
+
+#[test]
+fn wrong_words_are_reported_in_the_way_that_was_probably_meant() {
+    for (line, console) in [
+        ("--frobnicate", Console::Raw),
+        ("--frobnicate --console=framed", Console::Framed),
+        ("--console shared --frobnicate", Console::Framed),
+    ] {
+        let mut machine = Machine::bare();
+        refused(&machine.run(line, &[]), 2, &["unknown option --frobnicate"]);
+        assert_eq!(machine.console, Some(console));
+    }
+}
+
+#[test]
+fn a_module_of_a_device_and_one_that_is_not_there() {
+    let directory = Directory::new();
+    fs::write(directory.join("m.wasm"), echo("device")).unwrap();
+    let machine = || Machine {
+        root: Some(Client::new(&directory, Config::default())),
+        ..Machine::bare()
+    };
+    let mut good = machine();
+    assert_eq!(good.run("-f root/m.wasm -- x", &[]).message, None);
+    assert_eq!(good.output(), "device:m.wasm\0x\0");
+    refused(
+        &machine().run("-f root/n.wasm", &[]),
+        127,
+        &["`n.wasm`", "no such file"],
+    );
+    refused(
+        &machine().run("-f other/m.wasm", &[]),
+        127,
+        &["no virtio-fs device"],
+    );
+}
+
+#[test]
+fn many_arguments_and_variables_arrive() {
+    let many = RunSpec {
+        argv: (0..100_000).map(|number| number.to_string()).collect(),
+        env: (0..16_384)
+            .map(|number| (format!("V{number}"), "v".repeat(60)))
+            .collect(),
+        ..RunSpec::default()
+    };
+    let mut machine = Machine::with_payload(&[("run.spec", &many.encode()), ("module.wasm", &echo("m"))]);
+    assert_eq!(machine.run("", &[]).message, None);
+    let expected: usize = many.argv.iter().map(|argument| argument.len() + 1).sum::<usize>()
+        + many
+            .env
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 2)
+            .sum::<usize>();
+    assert_eq!(machine.output().len(), "m:".len() + expected);
+    assert!(machine.output().ends_with("v\0"));
+}
