@@ -20,7 +20,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod arch;
-pub mod boot_line;
 pub mod command_line;
 pub mod console;
 pub mod exit_code;
