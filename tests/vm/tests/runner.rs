@@ -99,7 +99,7 @@ fn ended(output: &Output, code: i32, words: &str) -> Result<()> {
 
 /// Arguments, flags among them, and the exit code are the guest's.
 fn cargo_run(runner: &str) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = vm_tests::root();
     let manifest = root.join("guests/Cargo.toml");
     let manifest = manifest.to_str().context("the checkout's path is not UTF-8")?;
     // Where xtask has built them already.
