@@ -129,12 +129,11 @@ pub struct MachineError {
 pub enum MachineFailure {
     /// It ended without the guest's exit code.
     #[error(
-        "the virtual machine {} ({status}){}. Its memory was {}, which --memory changes; -v --log debug shows more of \
-         what it did",
+        "the virtual machine {} ({status}){}. It had {} of memory, which --memory changes; -v --log debug shows more",
         if *.started { "ended while the guest was running" } else { "could not start" },
         match .reason {
             Some(reason) => format!(": {reason}"),
-            None => "; what it said, if anything, stands above".to_string(),
+            None => "; its output, if any, is shown above".to_string(),
         },
         show_size(*.memory)
     )]
@@ -152,9 +151,9 @@ pub enum MachineFailure {
     #[error(
         "the virtual machine failed ({reason}). {}",
         if *.demanded {
-            "KVM does not work on this machine; use --accel tcg, or leave --accel out"
+            "KVM does not work on this host; use --accel tcg, or omit --accel"
         } else {
-            "KVM has worked before and fails now; --accel tcg works without"
+            "KVM worked on this host before and fails now; --accel tcg works without it"
         }
     )]
     Kvm {
@@ -164,14 +163,14 @@ pub enum MachineFailure {
         demanded: bool,
     },
     /// The application gave no sign of life in time.
-    #[error("the virtual machine gave no sign of life for too long and was ended. {advice}")]
+    #[error("the virtual machine showed no sign of life for too long and was stopped. {advice}")]
     NeverStarted {
         /// What to try.
         advice: &'static str,
     },
     /// A hypervisor that only runs under KVM did not start the machine.
     #[error(
-        "{hypervisor} could not start the machine: {reason}. It needs a KVM that works; --vmm qemu works without"
+        "{hypervisor} could not start the machine: {reason}. It requires a working KVM; --vmm qemu does not"
     )]
     NeedsKvm {
         /// The hypervisor.
@@ -180,7 +179,7 @@ pub enum MachineFailure {
         reason: String,
     },
     /// The machine's side of the console breaks the protocol.
-    #[error("the virtual machine does not keep to the console protocol: {0}")]
+    #[error("the virtual machine violates the console protocol: {0}")]
     Protocol(String),
     /// The pipes to the hypervisor failed.
     #[error("the connection to {hypervisor} failed: {source}")]
@@ -227,7 +226,7 @@ const SIGKILL: u8 = 9;
 /// The message about something that does not fit into the machine's memory.
 pub(crate) fn does_not_fit(what: &str, memory: u64, least: u64) -> String {
     format!(
-        "{what} not fit into the virtual machine's memory of {}; give it more with --memory, {}M at least",
+        "{what} not fit into the virtual machine's memory of {}; --memory gives it more, and it needs at least {}M",
         show_size(memory),
         least.div_ceil(MIB),
     )

@@ -64,7 +64,7 @@ fn explain(error: &clap::Error, words: &[OsString]) -> Option<String> {
     // `-timeout 3s`, as QEMU and Go's programs write it.
     let long = seen.flag.strip_prefix('-')?;
     (!long.starts_with('-') && Cli::knows(long))
-        .then(|| format!("{}: long flags have two dashes here: write --{long}", seen.flag))
+        .then(|| format!("{}: long flags take two dashes: write --{long}", seen.flag))
 }
 
 /// A flag as it was written.
@@ -150,7 +150,7 @@ impl Advice {
             }
             Self::Mount => {
                 let ours = value.map_or("--dir HOST::GUEST[:ro]".to_string(), mount);
-                format!("{flag}: write {ours} (or --copy-dir for a copy that is dropped at the end)")
+                format!("{flag}: write {ours} (or --copy-dir for a copy whose changes are discarded)")
             }
             Self::MountGuestFirst => {
                 let ours = value.and_then(|value| {
@@ -160,7 +160,7 @@ impl Advice {
                 let ours = ours.unwrap_or_else(|| "--dir HOST::GUEST".to_string());
                 format!("{flag}: write {ours}, with the host's directory first")
             }
-            Self::Leave(why) => format!("{flag}: leave it out: {why}"),
+            Self::Leave(why) => format!("{flag}: omit it: {why}"),
             Self::Say(what) => format!("{flag}: {what}"),
         }
     }
@@ -242,18 +242,17 @@ fn without_options(value: &str) -> (&str, bool) {
 }
 
 const NO_NETWORK: Advice = Advice::Say(
-    "the guest has no network; it has its standard streams, and directories with --dir, --copy-dir and --tmpfs",
+    "the guest has no network; it has its standard streams and the directories of --dir, --copy-dir and --tmpfs",
 );
-const NO_COMPILER: Advice = Advice::Leave("the module is interpreted, and the interpreter has no settings");
+const NO_COMPILER: Advice = Advice::Leave("the module is interpreted, and the interpreter has no options");
 const NO_FEATURES: Advice = Advice::Leave(
-    "every WebAssembly feature that the interpreter has is on; --memory and --timeout limit a run",
+    "every WebAssembly feature that the interpreter supports is enabled; --memory and --timeout limit a run",
 );
-const STREAMS: Advice = Advice::Leave(
-    "the guest's standard streams are always this program's, and a terminal is passed on as one",
-);
-const RIGHTS: Advice = Advice::Leave("the guest has no rights on this host but those to its directories");
+const STREAMS: Advice =
+    Advice::Leave("the standard streams are always connected, and the guest sees a terminal as a terminal");
+const RIGHTS: Advice = Advice::Leave("the guest has no access to this host except to its directories");
 const ONE_PROCESSOR: Advice = Advice::Leave("the virtual machine has one processor");
-const TAKE_OVER: Advice = Advice::Say("name each variable: --env NAME takes its value over from here");
+const TAKE_OVER: Advice = Advice::Say("name each variable: --env NAME passes the host's value");
 
 /// Flags of other programs, with a space in between.
 const TABLE: &[(&str, Advice)] = &[
@@ -281,13 +280,15 @@ const TABLE: &[(&str, Advice)] = &[
         NO_NETWORK,
     ),
     ("--listen -listen --tcplisten --addr --link", NO_NETWORK),
-    ("--rm", Advice::Leave("nothing is left of a run")),
+    ("--rm", Advice::Leave("a run leaves nothing behind")),
     ("-i -t -it -ti --interactive --tty --attach", STREAMS),
     (
         "-d -dit -itd --detach",
-        Advice::Say("a run is always in the foreground; '&' after it starts it in the shell's background"),
+        Advice::Say(
+            "a run always stays in the foreground; end the command with '&' to put it into the background",
+        ),
     ),
-    ("--name --label", Advice::Leave("a run has no name")),
+    ("--name --label", Advice::Leave("runs have no names")),
     ("--cpus --cpu-shares -smp", ONE_PROCESSOR),
     (
         "--entrypoint",
@@ -295,7 +296,7 @@ const TABLE: &[(&str, Advice)] = &[
     ),
     (
         "-u --user",
-        Advice::Leave("WASI has no users; what --dir shares is used with your own rights"),
+        Advice::Leave("WASI has no users; --dir uses your own permissions"),
     ),
     (
         "--privileged --cap-add --cap-drop --device --security-opt",
@@ -303,13 +304,13 @@ const TABLE: &[(&str, Advice)] = &[
     ),
     (
         "--restart --pull --init",
-        Advice::Leave("the module is a file that is run once"),
+        Advice::Leave("the module is a file, and it runs once"),
     ),
     // wasmtime, wasmer, wazero.
     ("--mapdir", Advice::MountGuestFirst),
     (
         "--invoke",
-        Advice::Say("calling an exported function is not supported; only a module's _start is run"),
+        Advice::Say("calling an exported function is not supported; only _start runs"),
     ),
     (
         "--preload",
@@ -326,8 +327,8 @@ const TABLE: &[(&str, Advice)] = &[
     (
         "-S --wasi --wasi-modules",
         Advice::Say(
-            "WASI preview 1 is all that there is, and needs no flag; --env, --dir, --copy-dir and --tmpfs say what the \
-             guest is given",
+            "WASI preview 1 is always on and nothing else is supported; --env, --dir, --copy-dir and --tmpfs set what the \
+             guest gets",
         ),
     ),
     (
@@ -345,7 +346,7 @@ const TABLE: &[(&str, Advice)] = &[
     (
         "-kernel -initrd -append -nographic -cpu -device -drive -no-reboot",
         Advice::Say(
-            "QEMU's own flags are chosen here; --print-command prints a QEMU command line to start from",
+            "the launcher chooses QEMU's flags; --print-command prints a QEMU command line to start from",
         ),
     ),
 ];
@@ -363,9 +364,7 @@ fn check(run: &Run, words: &[OsString]) -> Result<(), Error> {
         return if run.greet { Ok(()) } else { Err(missing(words)) };
     };
     if module.as_os_str().is_empty() {
-        return Err(usage(
-            "the module's name is empty; is a variable of the shell not set?",
-        ));
+        return Err(usage("the module's name is empty; is a shell variable unset?"));
     }
     let is_file = module.exists() && !module.is_dir();
     let said_run = words.get(1).is_some_and(|word| word == "run");
@@ -389,8 +388,8 @@ fn check(run: &Run, words: &[OsString]) -> Result<(), Error> {
 fn not_a_command(word: &str) -> String {
     let advice = match word {
         "version" => "; --version prints the version",
-        "completion" => "; it ends with an s here",
-        "compile" => "; a module is run as it is",
+        "completion" => "; did you mean 'completions'?",
+        "compile" => "; modules run without being compiled first",
         _ => "; a module is named by its file, such as app.wasm",
     };
     format!(
@@ -415,7 +414,7 @@ fn missing(words: &[OsString]) -> Error {
     });
     let hint = match taken {
         Some((flag, value)) => format!(
-            "{flag} took '{value}' as its value; write the flag's own value before it",
+            "{flag} took '{value}' as its value; give {flag} its own value first",
             flag = flag.to_string_lossy(),
             value = value.to_string_lossy(),
         ),

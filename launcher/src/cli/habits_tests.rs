@@ -33,23 +33,23 @@ fn flags_of_other_programs_have_one_sentence_each() {
         (&["--mem"], "--mem: write --memory SIZE"),
         (
             &["--volume", "/h:/g"],
-            "--volume: write --dir /h::/g (or --copy-dir for a copy that is dropped at the end)",
+            "--volume: write --dir /h::/g (or --copy-dir for a copy whose changes are discarded)",
         ),
         (
             &["--volume=./a b:/g:ro,z"],
-            "--volume: write --dir './a b::/g:ro' (or --copy-dir for a copy that is dropped at the end)",
+            "--volume: write --dir './a b::/g:ro' (or --copy-dir for a copy whose changes are discarded)",
         ),
         (
             &["-v/h:/g"],
-            "-v: write --dir /h::/g (or --copy-dir for a copy that is dropped at the end)",
+            "-v: write --dir /h::/g (or --copy-dir for a copy whose changes are discarded)",
         ),
         (
             &["--mount", "type=bind,source=/h,target=/g,readonly"],
-            "--mount: write --dir /h::/g:ro (or --copy-dir for a copy that is dropped at the end)",
+            "--mount: write --dir /h::/g:ro (or --copy-dir for a copy whose changes are discarded)",
         ),
         (
             &["-mount=/h:/g:ro"],
-            "-mount: write --dir /h::/g:ro (or --copy-dir for a copy that is dropped at the end)",
+            "-mount: write --dir /h::/g:ro (or --copy-dir for a copy whose changes are discarded)",
         ),
         (
             &["--mapdir", "/g::h"],
@@ -59,14 +59,14 @@ fn flags_of_other_programs_have_one_sentence_each() {
             &["--mapdir=/g:h"],
             "--mapdir: write --dir h::/g, with the host's directory first",
         ),
-        (&["--rm", "-it"], "--rm: leave it out: nothing is left of a run"),
+        (&["--rm", "-it"], "--rm: omit it: a run leaves nothing behind"),
         (
             &["-timeout", "3s"],
-            "-timeout: long flags have two dashes here: write --timeout",
+            "-timeout: long flags take two dashes: write --timeout",
         ),
         (
             &["-verbose"],
-            "-verbose: long flags have two dashes here: write --verbose",
+            "-verbose: long flags take two dashes: write --verbose",
         ),
     ] {
         let with_module = [&["run"], line, &["m.wasm"]].concat();
@@ -118,8 +118,8 @@ fn a_habit_is_found_wherever_it_stands() {
     }
     // After the module, all is the guest's.
     assert!(parse(&words(&["run", "m.wasm", "--net", "-e", "-it"])).is_ok());
-    assert!(said(&["run", "-it", "m.wasm"]).starts_with("-it: leave it out"));
-    assert!(said(&["run", "-ti", "m.wasm"]).starts_with("-ti: leave it out"));
+    assert!(said(&["run", "-it", "m.wasm"]).starts_with("-it: omit it"));
+    assert!(said(&["run", "-ti", "m.wasm"]).starts_with("-ti: omit it"));
     assert!(said(&["run", "-v", "-d", "m.wasm"]).starts_with("-d: "));
 }
 

@@ -31,12 +31,12 @@ use run::Run;
     version,
     about = "Runs WASI programs in a Hermit microVM",
     long_about = "Runs WASI programs in a Hermit microVM.\n\n\
-        A virtual machine boots straight into the module. It has no other operating system in it, and it sees nothing of \
-        this host but what a flag gives to it. Standard input, output and error are connected, and the guest's exit code \
-        is this program's.",
-    after_help = "Without a command, 'run' is meant: 'hermit-wasm app.wasm' is 'hermit-wasm run app.wasm'.\n\
-        'hermit-wasm run --help' explains the flags, with examples and the exit codes.\n\
-        'hermit-wasm completions --help' says how a shell learns to complete them.",
+        A virtual machine boots straight into the module. It contains no other operating system, and it sees nothing of \
+        this host except what a flag gives it. Standard input, output and error are connected, and hermit-wasm exits \
+        with the guest's exit code.",
+    after_help = "'run' is the default: 'hermit-wasm app.wasm' means 'hermit-wasm run app.wasm'.\n\
+        'hermit-wasm run --help' explains every flag, with examples and exit codes.\n\
+        'hermit-wasm completions --help' shows how to set up completion in your shell.",
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
     override_usage = "hermit-wasm run [OPTIONS] MODULE [ARGS]...\n       hermit-wasm [OPTIONS] MODULE [ARGS]..."
@@ -53,13 +53,13 @@ enum Command {
     /// Run a module
     #[command(after_help = EXAMPLES_AND_EXIT_CODES, override_usage = "hermit-wasm run [OPTIONS] MODULE [ARGS]...")]
     Run(Box<Run>),
-    /// Show the hypervisors that this program knows, and what each can do
+    /// List the supported hypervisors and what each can do
     #[command(override_usage = "hermit-wasm hypervisors")]
     Hypervisors,
-    /// Print a script that completes flags and values in a shell
+    /// Print a shell script that completes commands, flags and values
     #[command(after_help = COMPLETIONS, override_usage = "hermit-wasm completions SHELL")]
     Completions {
-        /// The shell that is to read the script
+        /// The shell that reads the script
         shell: Shell,
     },
 }
@@ -130,42 +130,42 @@ fn completions(shell: Shell) -> String {
 }
 
 const COMPLETIONS: &str = "\
-For one shell, until it ends:
+For the current shell:
   bash   source <(hermit-wasm completions bash)
   zsh    source <(hermit-wasm completions zsh)       after compinit
   fish   hermit-wasm completions fish | source
 
-For good:
+Permanently:
   bash   hermit-wasm completions bash > ~/.local/share/bash-completion/completions/hermit-wasm
   zsh    hermit-wasm completions zsh > DIR/_hermit-wasm    with DIR in $fpath
   fish   hermit-wasm completions fish > ~/.config/fish/completions/hermit-wasm.fish";
 
 const EXAMPLES_AND_EXIT_CODES: &str = "\
 Examples:
-  hermit-wasm run --greet                       the built-in greeting: does it work here?
-  hermit-wasm run app.wasm -i 12 --verbose      flags after the module are the guest's
-  hermit-wasm app.wat < input > output          'run' may be left out; text modules work too
+  hermit-wasm run --greet                       run the built-in greeting, to see that all works
+  hermit-wasm run app.wasm -i 12 --verbose      flags after the module go to the guest
+  hermit-wasm app.wat < input > output          'run' can be omitted; text modules work too
   hermit-wasm run --env LANG --env MODE=fast --memory 1G app.wasm
-  hermit-wasm run --dir . app.wasm input.txt    with this directory
+  hermit-wasm run --dir . app.wasm input.txt    share the current directory
   hermit-wasm run --copy-dir project::/ --tmpfs /tmp app.wasm /input.txt
-                                                with a copy of a directory and an empty one
+                                                copy one directory in, add an empty one
   hermit-wasm run --timeout 10s app.wasm        exit code 124 if it takes longer
-  hermit-wasm run --log debug app.wasm          what the kernel does
+  hermit-wasm run --log debug app.wasm          show the kernel's log
   hermit-wasm run -- -odd-name.wasm             a module whose name looks like a flag
 
 Exit codes:
-  0-255  the guest's own
+  0-255  the guest's own exit code
   1      the guest exited with a code above 255 (a message says so)
   2      the command line is wrong
-  124    --timeout ran out
-  125    the virtual machine failed: QEMU is missing or failed, KVM was asked for and does not work,
-         memory of the machine ran out, it ended without the guest's exit code, output cannot be written
-  126    the module cannot be run: no WebAssembly, truncated, a component, needs what is not supported,
-         has no _start, wants more memory than the machine has
-  127    the module is not found or not readable
+  124    --timeout expired
+  125    the virtual machine failed: QEMU is missing or failed, --accel kvm does not work here, the
+         machine ran out of memory or ended without an exit code, or output cannot be written
+  126    the module cannot be run: not WebAssembly, truncated, a component, needs an unsupported
+         feature, has no _start, or wants more memory than the machine has
+  127    the module was not found or cannot be read
   134    the guest trapped
   130, 143, 129, 141   ended by Ctrl-C, SIGTERM, SIGHUP, or a closed output, as a shell reports it
-  All but the guest's own come with a message on standard error, except the last line's.";
+  Codes other than the guest's own come with a message on standard error, except for the last line.";
 
 #[cfg(test)]
 mod tests;

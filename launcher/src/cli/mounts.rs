@@ -62,7 +62,7 @@ fn mount(flag: Flag, value: &OsStr) -> Result<Mount, Error> {
     let (host, guest, access) = split(value);
     if host.is_empty() {
         return Err(usage(format!(
-            "--{name}: '{}' names no directory; expected HOST[::GUEST][:ro]",
+            "--{name}: '{}' does not name a host directory; expected HOST[::GUEST][:ro]",
             value.to_string_lossy()
         )));
     }
@@ -121,14 +121,12 @@ fn guest_name(flag: &str, name: &OsStr) -> Result<String, Error> {
     let wrong = |what: &str| {
         let shown = name.to_string_lossy();
         Err(usage(format!(
-            "--{flag}: the name that the guest is to use, '{shown}', {what}"
+            "--{flag}: the guest's name for it, '{shown}', {what}"
         )))
     };
     match name.to_str() {
-        None => {
-            wrong("is not UTF-8, which is all that a WASI program can be given; give it one with HOST::GUEST")
-        }
-        Some("") => wrong("is empty; a name such as / or . is wanted"),
+        None => wrong("is not UTF-8, and a WASI program can only be given UTF-8; name it with HOST::GUEST"),
+        Some("") => wrong("is empty; use a name such as / or ."),
         Some(text) if text.len() > LONGEST_NAME => wrong("is longer than 4095 bytes"),
         Some(text) => Ok(text.to_string()),
     }
@@ -181,26 +179,26 @@ impl Args for MountFlags {
             .arg(flag(
                 Flag::Dir,
                 "HOST[::GUEST][:ro]",
-                "Share a directory with the guest, called GUEST there; what it changes is changed here",
-                "Share a directory with the guest, called GUEST there; what it changes is changed here\n\n\
-                 The guest reaches what is in the directory and nothing else of this host, whatever links say; virtiofsd \
-                 serves it. With :ro the guest cannot change anything. Without ::GUEST the guest calls it HOST. This \
-                 flag, --copy-dir and --tmpfs may be given several times; the guest has no directory but these.",
+                "Share a host directory with the guest as GUEST; changes are written to the host",
+                "Share a host directory with the guest as GUEST; changes are written to the host\n\n\
+                 The guest cannot reach anything outside of the directory, whatever symbolic links say. virtiofsd serves \
+                 it. :ro makes it read-only. Without ::GUEST, the guest sees it as HOST. --dir, --copy-dir and --tmpfs \
+                 can be repeated; the guest has no other directories.",
             ))
             .arg(flag(
                 Flag::CopyDir,
                 "HOST[::GUEST][:ro]",
-                "Give the guest a copy of a directory; what it changes is dropped at the end",
-                "Give the guest a copy of a directory; what it changes is dropped at the end\n\n\
-                 The copy is made before the machine starts and lies in its memory. Otherwise as --dir.",
+                "Give the guest a copy of a host directory; changes are discarded at the end",
+                "Give the guest a copy of a host directory; changes are discarded at the end\n\n\
+                 The directory is copied into the machine's memory before the machine starts. Otherwise like --dir.",
             ))
             .arg(flag(
                 Flag::Tmpfs,
                 "GUEST",
-                "Give the guest an empty directory in the machine's memory, called GUEST",
-                "Give the guest an empty directory in the machine's memory, called GUEST\n\n\
-                 All such directories, and what is changed in copies, take three quarters of the memory that is free \
-                 at the start, at most; then writing fails with \"no space left\".",
+                "Give the guest an empty in-memory directory called GUEST",
+                "Give the guest an empty in-memory directory called GUEST\n\n\
+                 Together, such directories and changes to copies can take three quarters of the memory that is free at \
+                 the start. Beyond that, writing fails with \"no space left\".",
             ))
     }
 
@@ -300,12 +298,12 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_with_a_reason() {
         for (flag, value, reason) in [
-            ("--copy-dir", "::/g", "'::/g' names no directory"),
+            ("--copy-dir", "::/g", "'::/g' does not name a host directory"),
             ("--copy-dir", "/h::", "is empty"),
-            ("--copy-dir", ":ro", "names no directory"),
+            ("--copy-dir", ":ro", "does not name a host directory"),
             ("--tmpfs", "", "is empty"),
-            ("--dir", "::/g", "'::/g' names no directory"),
-            ("--dir", "", "names no directory"),
+            ("--dir", "::/g", "'::/g' does not name a host directory"),
+            ("--dir", "", "does not name a host directory"),
         ] {
             let message = flags(&[flag, value]).mounts().unwrap_err().to_string();
             assert!(message.contains(reason), "{}", message);

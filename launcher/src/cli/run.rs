@@ -30,15 +30,14 @@ const DEFAULT: &str = "256M";
 pub(super) struct Run {
     /// Memory of the virtual machine: 512M, 1G, 256MiB or bytes
     ///
-    /// Everything must fit in: the system, the module, its translation, and the guest's own memory. The host gives
-    /// only what is really used.
+    /// The kernel, the module, its translated code and the guest's own memory all have to fit. The host provides only
+    /// what is actually used.
     #[arg(long, value_name = "SIZE", default_value = DEFAULT, value_parser = parse_memory)]
     pub(super) memory: u64,
 
-    /// Set an environment variable of the guest; with K alone, to its value here
+    /// Set an environment variable for the guest; K alone passes the host's value
     ///
-    /// May be given several times. The guest sees no variable but these. `--env K` for a variable that is not set
-    /// here sets none.
+    /// Can be repeated. The guest sees only these variables. `--env K` sets nothing if K is not set on the host.
     #[arg(long = "env", value_name = "K[=V]", action = ArgAction::Append)]
     pub(super) env: Vec<OsString>,
 
@@ -46,73 +45,74 @@ pub(super) struct Run {
     #[command(flatten)]
     pub(super) mounts: MountFlags,
 
-    /// The hypervisor; 'hermit-wasm hypervisors' shows what each can do
+    /// Hypervisor; 'hermit-wasm hypervisors' lists what each can do
     ///
-    /// auto: the first that is installed and can do what the flags ask for. uhyve needs KVM and x86-64, and mounts the
-    /// directories of --dir itself; some of what a guest can do in them with QEMU fails there (docs/uhyve.md).
+    /// auto takes the first that is installed and can do what the flags ask for. uhyve requires KVM and x86-64. It serves
+    /// the directories of --dir itself, where some operations that work under QEMU fail (docs/uhyve.md).
     #[arg(long, value_enum, default_value_t = Hypervisor::Auto)]
     pub(super) vmm: Hypervisor,
 
-    /// What executes the guest
+    /// How guest code is executed
     ///
-    /// auto uses KVM if a trial boot succeeds, otherwise TCG. The result is remembered until this host starts again.
+    /// auto uses KVM if a trial boot succeeds, otherwise TCG. Success is remembered until the host reboots, failure for
+    /// an hour.
     #[arg(long, value_name = "ACCEL", value_parser = one_of(ACCELERATORS), default_value = "auto")]
     pub(super) accel: AcceleratorChoice,
 
-    /// The architecture of the virtual machine; default: this host's
+    /// Architecture of the virtual machine; this host's by default
     ///
-    /// The module is the same for all of them. One that is not this host's is translated by QEMU.
+    /// The same module runs on all of them. QEMU emulates an architecture that is not the host's.
     #[arg(long, value_parser = one_of(ARCHITECTURES), default_value = Arch::host().name())]
     pub(super) arch: Arch,
 
-    /// The machine that QEMU is to be; default: microvm on x86_64, virt elsewhere
+    /// QEMU machine type; microvm on x86_64 and virt elsewhere by default
     #[arg(long, value_parser = one_of(MACHINES))]
     pub(super) machine: Option<MachineKind>,
 
-    /// The guest's first argument, its own name; default: the module's file name
+    /// The guest's first argument, its own name; the module's file name by default
     #[arg(long, value_name = "NAME")]
     pub(super) argv0: Option<OsString>,
 
-    /// End the run after this time: 10s, 500ms, 2m
+    /// Stop the run after this time: 10s, 500ms, 2m
     ///
-    /// Wall time of the whole run, boot included. The virtual machine is ended, with exit code 124.
+    /// Wall-clock time of the whole run, including the boot. The exit code is 124.
     #[arg(long, value_name = "DUR", value_parser = units::parse_duration)]
     pub(super) timeout: Option<Duration>,
 
-    /// Show the log of kernel and application on standard error, from this level on
+    /// Show the log of kernel and application on standard error, at this level and above
     #[arg(long, value_name = "LEVEL", value_parser = one_of(LOG_LEVELS))]
     pub(super) log: Option<LogLevel>,
 
-    /// The QEMU program; default: qemu-system- with the architecture's name, in PATH
+    /// QEMU program; qemu-system-ARCH in PATH by default
     #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     pub(super) qemu: Option<PathBuf>,
 
-    /// The virtiofsd program, for --dir; default: virtiofsd, in PATH
+    /// virtiofsd program for --dir; virtiofsd in PATH by default
     #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     pub(super) virtiofsd: Option<PathBuf>,
 
-    /// The uhyve program, for --vmm uhyve; default: uhyve, in PATH
+    /// uhyve program for --vmm uhyve; uhyve in PATH by default
     #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     pub(super) uhyve: Option<PathBuf>,
 
-    /// Run the greeting that is built in, instead of a module
+    /// Run the built-in greeting instead of a module
     #[arg(long, conflicts_with = "module_and_args")]
     pub(super) greet: bool,
 
-    /// Print commands that run the module without this program, and end
+    /// Print commands that run the module without this program, then exit
     ///
-    /// With =DIRECTORY, the files that they need are written there: the image, and what travels besides the module.
-    /// Without, they name the image as the build calls it. Standard output and standard error are one stream then.
-    /// QEMU's own exit status is the guest's on riscv64; on x86_64 it is 3 for the guest's exit code 0, and 1 for any
-    /// other; on aarch64 it tells nothing.
+    /// =DIRECTORY says where to write the files that they need: the image, and what travels besides the module. Without
+    /// it, they name the image as the build does. Standard output and standard error are one stream. On riscv64, QEMU
+    /// exits with the guest's exit code; on x86_64 with 3 if the guest's is 0, and with 1 otherwise; on aarch64, QEMU's
+    /// exit status says nothing about the guest.
     #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, require_equals = true, value_hint = ValueHint::DirPath)]
     pub(super) print_command: Option<Option<PathBuf>>,
 
-    /// Say what is done, with the QEMU command line and all that the machine prints; -vv also names each frame
+    /// Report progress, the QEMU command line and everything the machine prints; -vv also names each frame
     #[arg(short, long, action = ArgAction::Count)]
     pub(super) verbose: u8,
 
-    /// The module, .wasm or .wat, and its arguments: all that follows is the guest's, flags too
+    /// Module (.wasm or .wat) and its arguments; flags after the module go to the guest
     #[arg(value_name = "MODULE [ARGS]", trailing_var_arg = true, value_hint = ValueHint::FilePath)]
     pub(super) module_and_args: Vec<OsString>,
 }
@@ -123,11 +123,11 @@ pub(super) type AcceleratorChoice = Option<Accelerator>;
 /// The hypervisors that a flag can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Hypervisor {
-    /// The first that can do it
+    /// The first that can do what the flags ask for
     Auto,
-    /// QEMU: works everywhere
+    /// QEMU; works on every host
     Qemu,
-    /// uhyve: Hermit's own, with KVM
+    /// Hermit's own hypervisor; requires KVM
     Uhyve,
 }
 
@@ -244,7 +244,7 @@ fn utf8(text: &std::ffi::OsStr, what: impl Fn() -> String) -> Result<String, Err
     let text = text.to_str();
     text.map(str::to_string).ok_or_else(|| {
         usage(format!(
-            "{} is not UTF-8, which is all that a WASI program can be given",
+            "{} is not UTF-8, and a WASI program can only be given UTF-8",
             what()
         ))
     })
@@ -255,7 +255,7 @@ fn parse_memory(text: &str) -> Result<u64, String> {
     if bytes < SMALLEST_MEMORY {
         let smallest = units::show_size(SMALLEST_MEMORY);
         let hint = match text.parse::<u64>() {
-            Ok(number) => format!("; a number without a unit is bytes, did you mean {number}M?"),
+            Ok(number) => format!("; a number without a unit means bytes: did you mean {number}M?"),
             Err(_) => String::new(),
         };
         return Err(format!(

@@ -21,12 +21,12 @@ pub(super) const ACCELERATORS: &[Word<Option<Accelerator>>] = &[
     (
         Accelerator::Kvm.name(),
         Some(Accelerator::Kvm),
-        "The processor's virtualisation, by /dev/kvm",
+        "Hardware virtualisation through /dev/kvm",
     ),
     (
         Accelerator::Tcg.name(),
         Some(Accelerator::Tcg),
-        "QEMU's translation: slower, works everywhere",
+        "QEMU's emulation: slower, works on every host",
     ),
 ];
 
@@ -52,14 +52,14 @@ pub(super) const MACHINES: &[Word<MachineKind>] = &[
 
 /// The log's levels.
 pub(super) const LOG_LEVELS: &[Word<LogLevel>] = &[
-    (LogLevel::Off.name(), LogLevel::Off, "Nothing"),
-    (LogLevel::Error.name(), LogLevel::Error, "What went wrong"),
-    (LogLevel::Warn.name(), LogLevel::Warn, "What may be wrong"),
-    (LogLevel::Info.name(), LogLevel::Info, "What is done"),
+    (LogLevel::Off.name(), LogLevel::Off, "No log"),
+    (LogLevel::Error.name(), LogLevel::Error, "Errors"),
+    (LogLevel::Warn.name(), LogLevel::Warn, "Errors and warnings"),
+    (LogLevel::Info.name(), LogLevel::Info, "Progress too"),
     (
         LogLevel::Debug.name(),
         LogLevel::Debug,
-        "What helps to find a fault",
+        "Details for debugging too",
     ),
     (LogLevel::Trace.name(), LogLevel::Trace, "Everything"),
 ];

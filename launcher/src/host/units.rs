@@ -28,7 +28,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     let whole: u64 = number.parse().map_err(|_| SIZE_HINT.to_string())?;
     whole
         .checked_mul(factor)
-        .ok_or_else(|| "that is more than any machine has".to_string())
+        .ok_or_else(|| "larger than the memory of any machine".to_string())
 }
 
 const SIZE_HINT: &str = "expected a whole number with a unit, such as 512M, 1G or 256MiB";
@@ -63,13 +63,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             .ok_or_else(|| TOO_LONG.to_string())?;
     }
     if total == 0 {
-        return Err("a time of zero would end the run before it begins".to_string());
+        return Err("zero would stop the run before it starts".to_string());
     }
     Ok(Duration::from_nanos(total))
 }
 
 const DURATION_HINT: &str = "expected a number with a unit, such as 10s, 500ms or 2m";
-const TOO_LONG: &str = "that is longer than this program can count (584 years)";
+const TOO_LONG: &str = "longer than the maximum of 584 years";
 
 /// Cuts a number from its unit. `None` if there is no number.
 fn split(text: &str) -> Option<(&str, &str)> {

@@ -123,7 +123,7 @@ impl Module {
         if u64::try_from(bytes.len()).is_ok_and(|length| length > LONGEST) {
             return Err(ModuleError::NotAModule {
                 path: path.into(),
-                reason: "is longer than 1 GiB, and no module is".to_string(),
+                reason: "is larger than 1 GiB, the limit for a module".to_string(),
             });
         }
         Self::from_bytes(path, bytes)
@@ -246,13 +246,13 @@ fn check(path: &Path, start: &[u8]) -> Result<FileKind, ModuleError> {
 fn unreadable(path: &Path, error: &io::Error) -> ModuleError {
     let reason = match error.kind() {
         io::ErrorKind::NotFound if path == Path::new("run") => {
-            "there is no such file; the command 'run' stands before all flags".to_string()
+            "no such file; put the command 'run' before all flags".to_string()
         }
         io::ErrorKind::NotFound if !path.as_os_str().as_encoded_bytes().contains(&b'/') => {
-            "there is no such file; it is looked for in the current directory".to_string()
+            "no such file in the current directory".to_string()
         }
-        io::ErrorKind::NotFound => "there is no such file".to_string(),
-        io::ErrorKind::PermissionDenied => "permission denied; you have no right to read it".to_string(),
+        io::ErrorKind::NotFound => "no such file".to_string(),
+        io::ErrorKind::PermissionDenied => "permission denied; check its permissions".to_string(),
         _ => error.to_string(),
     };
     ModuleError::Unreadable {

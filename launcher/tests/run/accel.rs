@@ -55,11 +55,14 @@ fn auto_says_why_if_asked() {
     finish(launcher(&scratch, "kvm aborts").arg("-v"))
         .expect_code(0)
         .expect_output("tcg\n")
-        .expect_message(&["accelerator is tcg: tried", "failed to set MSR 0x10a"]);
+        .expect_message(&[
+            "accelerator is tcg: a trial boot under KVM failed: ",
+            "failed to set MSR 0x10a",
+        ]);
     finish(launcher(&scratch, "kvm aborts").arg("-v"))
         .expect_code(0)
         .expect_message(&[
-            "accelerator is tcg: KVM has failed here: ",
+            "accelerator is tcg: KVM failed on this host before: ",
             "failed to set MSR 0x10a",
         ]);
 }

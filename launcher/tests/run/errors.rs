@@ -50,7 +50,7 @@ fn modules() {
         (
             "missing.wasm",
             exit_code::MODULE_NOT_FOUND,
-            ["'missing.wasm'", "there is no such file"],
+            ["'missing.wasm'", "no such file"],
         ),
         (".", exit_code::MODULE_NOT_FOUND, ["'.'", "it is a directory"]),
         ("run", exit_code::MODULE_NOT_FOUND, ["'run'", "before all flags"]),

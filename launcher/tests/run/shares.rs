@@ -145,7 +145,7 @@ fn root_of_a_container() {
     installed
         .run(&["--bounding-set", "-all", "--inh-caps", "-all", "--groups", "1"])
         .expect_code(exit_code::VM_FAILED)
-        .expect_message(&["DropSupplementalGroups", "the capability SETGID"]);
+        .expect_message(&["DropSupplementalGroups", "CAP_SETGID"]);
 }
 
 fn an_ordinary_user() {

@@ -158,7 +158,7 @@ fn hostile_guests_end_the_run() {
         )
         .expect_code(125)
         .expect_output("")
-        .expect_message(&["does not keep to the console protocol", message]);
+        .expect_message(&["violates the console protocol", message]);
         expect_no_qemu(&scratch, 1);
     }
     // The largest that are right.

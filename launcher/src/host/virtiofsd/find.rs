@@ -48,15 +48,15 @@ fn find_usual(path: &OsStr, elsewhere: &[&str]) -> Result<PathBuf, StartError> {
     }
     Err(StartError::NotInstalled(match old {
         Some(old) => format!(
-            "--dir: no virtiofsd that can be used: '{}' {OLD}\n{ADVICE}",
+            "--dir: no usable virtiofsd found: '{}' {OLD}\n{ADVICE}",
             old.display()
         ),
-        None => format!("--dir: virtiofsd is not installed: it is not found in PATH\n{ADVICE}"),
+        None => format!("--dir: virtiofsd is not installed, or not in PATH\n{ADVICE}"),
     }))
 }
 
 /// Whether a program is the virtiofsd, written in C, that QEMU had up to version 7.2 and that Debian 12 installs with
-/// it. It takes other flags, and only root can confine it.
+/// it. It takes other flags, and only root can sandbox it.
 fn is_qemus_old_one(program: &Path) -> bool {
     // "virtiofsd version 7.2.22 (Debian …)"; its successor says "virtiofsd 1.14.0".
     let mut command = Command::new(program);
@@ -69,13 +69,12 @@ fn is_qemus_old_one(program: &Path) -> bool {
     output.is_ok_and(|output| output.stdout.starts_with(b"virtiofsd version "))
 }
 
-const OLD: &str =
-    "is the old one of QEMU 7 and before, which takes other flags and which only root can confine";
+const OLD: &str = "is the old one of QEMU 7, which takes other flags and which only root can sandbox";
 
 const ADVICE: &str = "On Debian 13 and Ubuntu: apt install virtiofsd\n\
     On Fedora:               dnf install virtiofsd\n\
     Elsewhere, with Rust:    cargo install --locked virtiofsd (needs libseccomp-dev and libcap-ng-dev)\n\
-    If it is installed elsewhere, say where: --virtiofsd PATH. Without it, --copy-dir gives the guest a copy";
+    If it is installed elsewhere, pass --virtiofsd PATH. --copy-dir works without it";
 
 #[cfg(test)]
 mod tests {

@@ -96,7 +96,7 @@ pub(crate) fn start(program: &Path, host: &Path, access: Access) -> Result<Daemo
         for sandbox in Sandbox::ALL {
             if let Ok(daemon) = Daemon::start(program, host, &real, access, sandbox, &flags) {
                 log::warn!(
-                    "--dir: without the capability SETPCAP, virtiofsd serves '{}' without its system call filter",
+                    "--dir: without CAP_SETPCAP, virtiofsd serves '{}' without its system call filter",
                     host.display()
                 );
                 return Ok(daemon);
@@ -104,14 +104,14 @@ pub(crate) fn start(program: &Path, host: &Path, access: Access) -> Result<Daemo
         }
     }
     Err(StartError::Virtiofsd(format!(
-        "--dir: virtiofsd, '{}', does not serve '{}', in none of its sandboxes ({}){}",
+        "--dir: virtiofsd, '{}', does not serve '{}' in any of its sandboxes ({}){}",
         program.display(),
         host.display(),
         reasons.join("; "),
         match held {
             // It leaves its supplementary groups, whatever its flags.
             Some(held) if !held.has(Capability::Setgid) =>
-                "; run by root, it needs the capability SETGID or a process without supplementary groups",
+                "; as root, it needs CAP_SETGID, or a process without supplementary groups",
             _ => "",
         }
     ))
@@ -228,8 +228,8 @@ impl Daemon {
             .map(|words| format!(" ({words})"))
             .unwrap_or_default();
         Some(format!(
-            "--dir: virtiofsd, which served '{}', ended during the run: {status}{words}; from then on the guest got input/output \
-             errors there",
+            "--dir: virtiofsd, which served '{}', ended during the run: {status}{words}; after that, the guest's accesses failed \
+             with I/O errors",
             self.host.display()
         ))
     }

@@ -160,7 +160,7 @@ fn kind(request: &Request<'_>) -> Result<MachineKind, Error> {
         return Ok(kind);
     }
     Err(Error::Invalid(format!(
-        "--machine {}: --arch {} has another machine; use {}, or leave --machine out",
+        "--machine {}: --arch {} does not have this machine; use {} or omit --machine",
         kind.name(),
         arch.name(),
         usual.name()
@@ -236,11 +236,11 @@ fn missing(arch: Arch) -> String {
         Arch::Riscv64 => ["qemu-system-misc", "qemu-system-riscv-core", "qemu-system-riscv"],
     };
     format!(
-        "QEMU is not installed: '{program}', which runs machines of {}, is not found in PATH\n\
+        "QEMU is not installed: '{program}', which runs {} machines, is not in PATH\n\
          On Debian and Ubuntu: apt install {debian}\n\
          On Fedora:            dnf install {fedora}\n\
          On Arch Linux:        pacman -S {arch_linux}\n\
-         If it is installed elsewhere, say where: --qemu PATH",
+         If it is installed elsewhere, pass --qemu PATH",
         arch.name()
     )
 }
@@ -264,7 +264,7 @@ impl Qemu {
             );
             if daemon.sandbox == Sandbox::None {
                 log::warn!(
-                    "--dir: this system does not let virtiofsd confine itself (neither by namespaces nor by chroot): it \
+                    "--dir: this system does not let virtiofsd confine itself, neither by namespaces nor by chroot: it \
                      serves '{}' with all rights of this user",
                     host.display()
                 );
@@ -314,7 +314,7 @@ impl PreparedQemu<'_> {
         match probe::decide(self.request.accelerator(), self.request.arch(), &cache)? {
             Probe::Decided(decision) => Ok(decision),
             Probe::Needed => {
-                log::info!("trying KVM, once; the result is remembered");
+                log::info!("trying KVM once; the result is remembered");
                 let verdict = self.probe_kvm()?;
                 cache.remember(&verdict);
                 Ok(probe::judge(verdict))

@@ -73,8 +73,11 @@ fn decide_for(
         (Some(Accelerator::Kvm), Err(no_device)) => return Err(no_device.error()),
         (None, Err(no_device)) => Decision::new(Accelerator::Tcg, no_device.reason()),
         (None, Ok(())) => match memory.recall() {
-            Some(Ok(())) => Decision::new(Accelerator::Kvm, "KVM has worked here before"),
-            Some(Err(reason)) => Decision::new(Accelerator::Tcg, format!("KVM has failed here: {reason}")),
+            Some(Ok(())) => Decision::new(Accelerator::Kvm, "KVM worked on this host before"),
+            Some(Err(reason)) => Decision::new(
+                Accelerator::Tcg,
+                format!("KVM failed on this host before: {reason}"),
+            ),
             None => return Ok(Probe::Needed),
         },
     };
@@ -84,10 +87,10 @@ fn decide_for(
 /// The decision that follows from a trial.
 pub(crate) fn judge(verdict: Result<(), String>) -> Decision {
     match verdict {
-        Ok(()) => Decision::new(Accelerator::Kvm, "tried, and KVM works here"),
+        Ok(()) => Decision::new(Accelerator::Kvm, "a trial boot under KVM succeeded"),
         Err(reason) => Decision::new(
             Accelerator::Tcg,
-            format!("tried, and KVM does not work here: {reason}"),
+            format!("a trial boot under KVM failed: {reason}"),
         ),
     }
 }
@@ -112,7 +115,7 @@ fn open_device(path: &Path) -> Result<(), NoDevice> {
 impl NoDevice {
     fn reason(&self) -> String {
         match self {
-            Self::OtherArchitecture(arch) => format!("the machine is {}, and this host is not", arch.name()),
+            Self::OtherArchitecture(arch) => format!("this host is not {}", arch.name()),
             Self::Cannot(error) => match error.kind() {
                 io::ErrorKind::NotFound => format!("{DEVICE} does not exist"),
                 io::ErrorKind::PermissionDenied => format!("no permission to use {DEVICE}"),
@@ -126,8 +129,8 @@ impl NoDevice {
             Self::OtherArchitecture(_) => "use --accel tcg",
             Self::Cannot(error) => match error.kind() {
                 io::ErrorKind::NotFound => {
-                    "is virtualisation switched on in the firmware, and the kernel module kvm_intel or kvm_amd \
-                     loaded? --accel tcg works without"
+                    "check that virtualisation is enabled in the firmware and that the kernel module kvm_intel or \
+                     kvm_amd is loaded, or use --accel tcg"
                 }
                 io::ErrorKind::PermissionDenied => {
                     "add yourself to its group ('sudo usermod -aG kvm $USER') and log in again, or use --accel tcg"

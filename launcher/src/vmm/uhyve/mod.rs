@@ -35,9 +35,9 @@ const MODULE: &str = "/hermit-wasm/module.wasm";
 const SPEC: &str = "/hermit-wasm/run.spec";
 const MOUNT: &str = "/hermit-wasm/mount-";
 
-const MISSING: &str = "uhyve is not installed: 'uhyve' is not found in PATH\n\
+const MISSING: &str = "uhyve is not installed, or not in PATH\n\
     With Rust:               cargo install --locked uhyve@0.10.0\n\
-    If it is installed elsewhere, say where: --uhyve PATH";
+    If it is installed elsewhere, pass --uhyve PATH";
 
 /// A file that uhyve opens by its path.
 enum OnDisk {
@@ -89,7 +89,7 @@ impl Vmm for Uhyve {
         let program = self.program(request.arch())?;
         if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
             return Err(StartError::Kvm(format!(
-                "--vmm uhyve needs KVM, and /dev/kvm cannot be used: {error}; --vmm qemu works without"
+                "--vmm uhyve requires KVM, and /dev/kvm cannot be used: {error}; --vmm qemu works without it"
             ))
             .into());
         }

@@ -106,7 +106,7 @@ fn disk_full(machine: &Machine) -> Result<()> {
 fn not_a_directory(machine: &Machine) -> Result<()> {
     let scratch = Scratch::new("wrong")?;
     fs::write(scratch.path().join("file"), "x")?;
-    for (host, word) in [("missing", "No such file"), ("file", "no directory")] {
+    for (host, word) in [("missing", "No such file"), ("file", "not a directory")] {
         let guest = machine.guest("greet");
         machine
             .run(scratch.path(), &["--dir", host, &guest.to_string_lossy()])?
