@@ -1,10 +1,10 @@
 //! The parts of the unikernel application that do not touch the machine: they are tested on the host.
 //!
 //! Layer: between the boot (`main.rs`, `hermit/`: the only unsafe code) and `wasi-shim`.
-//! Order of a run: [`app`] finds out what is to run, from the [`payload`], from a file that [`uhyve`] maps, or from the
-//! kernel command line; [`mounts`] gives the guest its directories, those of [`virtio_fs`] devices among them; [`engine`]
-//! runs the module, which [`preflight`] knows to refuse in words; [`exit_status`] turns the outcome into exit code and
-//! message.
+//! Order of a run: [`command_line`] splits the kernel command line; [`app`] finds out what is to run, from the
+//! [`payload`], from a file that [`uhyve`] maps, or from the kernel command line; [`mounts`] gives the guest its
+//! directories, those of [`virtio_fs`] devices among them; [`engine`] runs the module, which [`preflight`] knows to refuse
+//! in words; [`exit_status`] turns the outcome into exit code and message.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod app;
+pub mod command_line;
 pub mod engine;
 pub mod exit_status;
 pub mod mounts;

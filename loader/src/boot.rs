@@ -4,18 +4,18 @@
 
 use core::num::NonZeroU64;
 
+use firmware_tables::fdt::{self, Blob, Property, Tree};
 use hermit_entry::boot_info::{
     BootInfo, HardwareInfo, LoadInfo, PlatformInfo, RawBootInfo, SerialPortBase, TlsInfo,
 };
 
 use crate::arch::current::paging::AddressSpace;
-use crate::arch::current::{COMPATIBLE, TARGET};
+use crate::arch::current::{COMPATIBLE, DEVICES, TARGET};
 use crate::failure::Failure;
 use crate::firmware::{DeviceTree, Firmware};
 use crate::memory::{Physical, REACH};
 use crate::paging::{Rights, Tables};
 use hermit_loader_core::elf::{Image, Source};
-use hermit_loader_core::fdt::{self, Tree};
 use hermit_loader_core::placement::{Layout, MAX_KERNEL_RANGES, MIN_KERNEL_MEMORY};
 use hermit_loader_core::ranges::{LARGE_PAGE, Memory, PAGE, Span, align_up};
 
@@ -45,6 +45,9 @@ pub struct Handover {
     pub boot_info: RawBootInfo,
 }
 
+/// Whether hypervisors have a device tree here; otherwise all that is for theirs need not be in the loader.
+const HAS_DEVICE_TREE: bool = !DEVICES.is_empty();
+
 /// Loads the application and builds all that its kernel needs. `space` maps what `memory` reaches and becomes the
 /// kernel's address space.
 pub fn boot(
@@ -71,9 +74,9 @@ pub fn boot(
 
     let table_bytes = AddressSpace::tables_needed(layout.ram.spans(), &[loader.whole, place]) * PAGE;
     let arguments_len = usize::try_from(layout.command_line.len()).unwrap_or(usize::MAX);
-    let tree_bytes = match firmware.device_tree {
-        Some(_) => 0,
-        None => fdt::size_bound(MAX_KERNEL_RANGES, arguments_len) as u64,
+    let tree_bytes = match &firmware.device_tree {
+        Some(theirs) if HAS_DEVICE_TREE => fdt::extract_bound(&blob(memory, theirs)?, 1) as u64,
+        _ => fdt::size_bound(MAX_KERNEL_RANGES, arguments_len) as u64,
     };
     let size = table_bytes + tree_bytes;
     let no_room = Failure::NoRoom {
@@ -84,31 +87,29 @@ pub fn boot(
     let tables = layout.place_tables(place, size).ok_or(no_room)?;
     let (page_tables, tree) = tables.split_at(table_bytes).ok_or(no_room)?;
 
-    let kernel_memory = layout.kernel_memory(place, tables);
+    let range = kernel_range(firmware, place, tables.end);
+    let kernel_memory = match firmware.device_tree {
+        Some(_) => layout.kernel_memory_in(range.memory),
+        None => layout.kernel_memory(place, tables),
+    };
     if kernel_memory.total() < MIN_KERNEL_MEMORY {
-        let (left, ram) = (kernel_memory.total(), layout.ram.total());
+        // The place of the hypervisor's tree is memory too.
+        let theirs = firmware.device_tree.as_ref();
         return Err(Failure::TooLittleMemory {
-            left,
+            left: kernel_memory.total(),
             needed: MIN_KERNEL_MEMORY,
-            ram,
+            ram: theirs.map_or(&layout.ram, |tree| &tree.memory).total(),
         });
     }
 
     let module = firmware.module.filter(|_| embedded);
-    let tree = match &firmware.device_tree {
-        Some(theirs) => {
+    match &firmware.device_tree {
+        Some(theirs) if HAS_DEVICE_TREE => {
             check_arguments(memory, firmware)?;
-            if module.is_none() {
-                hide_module(memory, theirs)?;
-            }
-            theirs.place
+            extract_tree(memory, theirs, module, tree)?;
         }
-        None => {
-            write_tree(memory, firmware, &kernel_memory, module, tree)?;
-            tree
-        }
-    };
-    let tables_end = page_tables.end;
+        _ => write_tree(memory, firmware, &kernel_memory, module, tree)?,
+    }
     let page_tables = Tables {
         address: page_tables.start,
         tables: memory.take_tables(page_tables).ok_or(no_room)?,
@@ -119,7 +120,7 @@ pub fn boot(
     Ok(Handover {
         entry: place.start + image.entry,
         image: place,
-        boot_info: boot_info(firmware, &image, place, tables_end, tree),
+        boot_info: boot_info(firmware, &image, place, &range, tree),
     })
 }
 
@@ -167,17 +168,30 @@ fn check_arguments(memory: &Physical, firmware: &Firmware) -> Result<(), Failure
         .map_err(|_| Failure::CommandLineNotText)
 }
 
-/// Has the hypervisor's device tree name an empty boot module: what it names is the application, not for it.
-fn hide_module(memory: &mut Physical, tree: &DeviceTree) -> Result<(), Failure> {
-    let Some([start, end]) = tree.module else {
-        return Ok(());
-    };
-    let (start, end) = memory.bytes_pair(start, end).ok_or(Failure::NoDeviceTree)?;
-    if start.len() != end.len() {
-        return Err(Failure::NoDeviceTree);
-    }
-    end.copy_from_slice(start);
-    Ok(())
+/// The hypervisor's device tree.
+fn blob<'a>(memory: &'a Physical, tree: &DeviceTree) -> Result<Blob<'a>, Failure> {
+    memory
+        .bytes(tree.place)
+        .and_then(Blob::new)
+        .ok_or(Failure::NoDeviceTree)
+}
+
+/// Writes what the kernel and the application want to know of the hypervisor's device tree. Without `module`, the boot
+/// module that it names is the application, and not for it: it is empty in the new tree.
+fn extract_tree(
+    memory: &mut Physical,
+    theirs: &DeviceTree,
+    module: Option<Span>,
+    place: Span,
+) -> Result<(), Failure> {
+    let (bytes, buffer) = memory
+        .bytes_pair(theirs.place, place)
+        .ok_or(Failure::NoDeviceTree)?;
+    let tree = Blob::new(bytes).ok_or(Failure::NoDeviceTree)?;
+    let wanted = |models: &Property<'_>| DEVICES.iter().any(|model| models.lists(model));
+    fdt::extract(buffer, &tree, module.as_slice(), module.is_none(), wanted)
+        .map(|_| ())
+        .ok_or(Failure::NoDeviceTree)
 }
 
 fn write_tree(
@@ -247,9 +261,17 @@ fn map(
     Some(())
 }
 
-fn boot_info(firmware: &Firmware, image: &Image, place: Span, tables_end: u64, tree: Span) -> RawBootInfo {
-    // Where the kernel is told of one range of memory, what lies above the application and is not free counts as part
-    // of the application.
+/// What the kernel is told of its image and of memory.
+struct KernelRange {
+    /// Where its image ends.
+    image_end: u64,
+    /// The one range of memory that it is told of besides what the device tree says.
+    memory: Span,
+}
+
+/// Where the kernel is told of one range of memory, what lies above the application and is not free counts as part of
+/// the application.
+fn kernel_range(firmware: &Firmware, place: Span, tables_end: u64) -> KernelRange {
     let image_end = match firmware.device_tree {
         Some(_) => place.end.max(tables_end),
         None => place.end,
@@ -263,17 +285,33 @@ fn boot_info(firmware: &Firmware, image: &Image, place: Span, tables_end: u64, t
         None => firmware.ram.spans().last(),
     };
     let last = last.map_or(first, |span| span.end.max(first));
+    KernelRange {
+        image_end,
+        memory: Span {
+            start: first,
+            end: last,
+        },
+    }
+}
+
+fn boot_info(
+    firmware: &Firmware,
+    image: &Image,
+    place: Span,
+    range: &KernelRange,
+    tree: Span,
+) -> RawBootInfo {
     let serial_port = firmware
         .serial_port
         .and_then(|port| SerialPortBase::try_from(NonZeroU64::new(port)?).ok());
     let info = BootInfo {
         hardware_info: HardwareInfo {
-            phys_addr_range: first..last,
+            phys_addr_range: range.memory.start..range.memory.end,
             serial_port_base: serial_port,
             device_tree: NonZeroU64::new(tree.start),
         },
         load_info: LoadInfo {
-            kernel_image_addr_range: place.start..image_end,
+            kernel_image_addr_range: place.start..range.image_end,
             tls_info: image.tls.map(|tls| TlsInfo {
                 start: place.start + tls.start,
                 filesz: tls.file_size,

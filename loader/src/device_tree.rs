@@ -6,8 +6,9 @@
 
 use crate::failure::Failure;
 use crate::firmware::{DeviceTree, Firmware, MAX_COMMAND_LINE};
-use hermit_loader_core::fdt::{Blob, Property};
-use hermit_loader_core::ranges::{Memory, Span};
+use firmware_tables::Span;
+use firmware_tables::fdt::{Blob, Node, Property};
+use hermit_loader_core::ranges::Memory;
 
 /// No tree is larger: QEMU reserves 1 MiB, Linux takes 2.
 const MAX_TREE: usize = 2 << 20;
@@ -21,26 +22,27 @@ pub fn read<'a>(
     read: impl Fn(Span) -> Option<&'a [u8]>,
 ) -> Result<Firmware, Failure> {
     let (place, blob) = find(address, read).ok_or(Failure::NoDeviceTree)?;
-    let chosen = |name: &str| {
-        blob.properties()
-            .find(|property| property.is_in("chosen") && property.name == name.as_bytes())
-    };
-
+    let root = blob.root().ok_or(Failure::NoDeviceTree)?;
     let mut memory = Memory::new();
-    for property in blob
-        .properties()
-        .filter(|it| it.is_in("memory") && it.name == b"reg")
-    {
-        for span in property.ranges() {
-            memory.insert(
-                Span::new(span.start.min(max_address), span.end.min(max_address)).unwrap_or_default(),
-            );
+    let mut chosen = None;
+    let mut reserved = None;
+    for node in root.children() {
+        if node.is("memory") {
+            for span in ranges(&node) {
+                memory.insert(
+                    Span::new(span.start.min(max_address), span.end.min(max_address)).unwrap_or_default(),
+                );
+            }
+        } else if node.is("chosen") {
+            chosen = Some(node);
+        } else if node.is("reserved-memory") {
+            reserved = Some(node);
         }
     }
-    let reserved = blob
-        .properties()
-        .filter(|it| it.name == b"reg" && matches!(it.path(), [b"reserved-memory", _]))
-        .flat_map(|it| it.ranges());
+    let reserved = reserved
+        .into_iter()
+        .flat_map(|node| node.children())
+        .flat_map(|node| ranges(&node));
     for span in reserved.chain(blob.reservations()) {
         memory.remove(span);
     }
@@ -50,8 +52,8 @@ pub fn read<'a>(
     let mut ram = memory.clone();
     ram.remove(place);
 
-    let bounds = chosen("linux,initrd-start").zip(chosen("linux,initrd-end"));
-    let module = match bounds {
+    let chosen = |name: &str| chosen.and_then(|node| node.property(name));
+    let module = match chosen("linux,initrd-start").zip(chosen("linux,initrd-end")) {
         None => None,
         Some((start, end)) => {
             let span = start
@@ -68,8 +70,7 @@ pub fn read<'a>(
     let command_line = match chosen("bootargs") {
         None => None,
         Some(property) => {
-            let len = property.value.iter().position(|&byte| byte == 0);
-            let len = len.ok_or(Failure::BadCommandLine)? as u64;
+            let len = property.text().ok_or(Failure::BadCommandLine)?.len() as u64;
             if len >= MAX_COMMAND_LINE {
                 return Err(Failure::BadCommandLine);
             }
@@ -77,22 +78,13 @@ pub fn read<'a>(
         }
     };
 
-    let serial_port = registers(&blob, uart).map(|span| span.start);
-    let module_bounds = match bounds {
-        None => None,
-        Some((start, end)) => Some([within(place, &start)?, within(place, &end)?]),
-    };
     Ok(Firmware {
         ram,
         command_line,
         module,
         rsdp: None,
-        serial_port,
-        device_tree: Some(DeviceTree {
-            place,
-            module: module_bounds,
-            memory,
-        }),
+        serial_port: registers(&blob, uart).map(|span| span.start),
+        device_tree: Some(DeviceTree { place, memory }),
     })
 }
 
@@ -106,19 +98,14 @@ pub fn find<'a>(address: u64, read: impl Fn(Span) -> Option<&'a [u8]>) -> Option
 
 /// The first registers of the first device whose `compatible` has this entry.
 pub fn registers(blob: &Blob<'_>, compatible: &str) -> Option<Span> {
-    let device = blob
-        .properties()
-        .find(|property| property.name == b"compatible" && property.lists(compatible))?;
-    let reg = blob
-        .properties()
-        .find(|property| property.name == b"reg" && property.path() == device.path())?;
-    reg.ranges().next()
+    blob.compatible(compatible)?.registers()
 }
 
-/// Whether there is a device whose `compatible` has this entry.
-pub fn has(blob: &Blob<'_>, compatible: &str) -> bool {
-    blob.properties()
-        .any(|property| property.name == b"compatible" && property.lists(compatible))
+/// All ranges of a node's `reg`.
+fn ranges<'a>(node: &Node<'a>) -> impl Iterator<Item = Span> + use<'a> {
+    node.property("reg")
+        .into_iter()
+        .flat_map(|property| property.ranges())
 }
 
 /// Where in memory a property's value lies.
@@ -131,7 +118,7 @@ fn within(tree: Span, property: &Property<'_>) -> Result<Span, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hermit_loader_core::fdt::{Tree, size_bound, write};
+    use firmware_tables::fdt::{Tree, size_bound, write};
 
     const AT: u64 = 0x4800_0000;
     const RAM: Span = Span {
@@ -178,18 +165,17 @@ mod tests {
         assert_eq!(line.len(), 4);
         let tree = firmware.device_tree.unwrap();
         assert_eq!(tree.place, span(AT, end));
-        assert_eq!(tree.memory.spans(), [RAM], "the kernel cuts the tree out itself");
-        let [start, end] = tree.module.unwrap();
-        assert_eq!((start.len(), end.len()), (8, 8));
-        let from = usize::try_from(end.start - AT).unwrap();
-        assert_eq!(bytes[from..from + 8], module.end.to_be_bytes());
+        assert_eq!(
+            tree.memory.spans(),
+            [RAM],
+            "the kernel is handed a tree of its own"
+        );
     }
 
     #[test]
     fn what_is_absent_is_none() {
         let firmware = read_at(&tree(None, None, &[RAM])).unwrap();
         assert!(firmware.module.is_none() && firmware.command_line.is_none());
-        assert!(firmware.device_tree.unwrap().module.is_none());
         // The root has that model, and no registers.
         assert_eq!(firmware.serial_port, None);
     }

@@ -2,7 +2,8 @@
 //!
 //! Layer: pure. Each architecture's `firmware` module fills it in.
 
-use hermit_loader_core::ranges::{Memory, Span};
+use firmware_tables::Span;
+use hermit_loader_core::ranges::Memory;
 
 /// What the hypervisor says about machine and boot.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct Firmware {
     pub rsdp: Option<u64>,
     /// Address of the serial port that the kernel is to use.
     pub serial_port: Option<u64>,
-    /// The hypervisor's own device tree, where it has one: the kernel is handed that.
+    /// The hypervisor's own device tree, where it has one: the kernel is handed what it wants to know of it.
     pub device_tree: Option<DeviceTree>,
 }
 
@@ -26,9 +27,7 @@ pub struct Firmware {
 pub struct DeviceTree {
     /// Where it lies.
     pub place: Span,
-    /// Where in memory it says where the boot module begins and ends, if it does.
-    pub module: Option<[Span; 2]>,
-    /// Memory as the kernel is told of it, which takes out of it where this tree and the boot module lie.
+    /// Memory as the kernel is told of it. It takes out of it what its own tree reserves: the boot module.
     pub memory: Memory,
 }
 

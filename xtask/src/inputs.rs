@@ -15,6 +15,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "Cargo.lock",
     "Cargo.toml",
     "boot-protocol",
+    "firmware-tables",
     "guests/Cargo.lock",
     "guests/Cargo.toml",
     "guests/rust",

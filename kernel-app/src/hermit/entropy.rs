@@ -8,7 +8,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
-use super::syscalls::sys_boot_seed;
+use super::device_tree;
 
 /// How often a busy generator is asked again.
 #[cfg(not(target_arch = "riscv64"))]
@@ -59,11 +59,9 @@ fn put(chunk: &mut [u8], word: u64) -> bool {
 
 /// The seed that the hypervisor gave, if it gave a whole one.
 fn seed() -> Option<[u8; 32]> {
-    let mut seed = [0; 32];
-    // SAFETY: `seed` is valid for writes of its length.
-    let length = unsafe { sys_boot_seed(seed.as_mut_ptr(), seed.len()) };
+    let seed = *device_tree::chosen()?.property("rng-seed")?.value.first_chunk()?;
     // All zeros are what a hypervisor leaves behind that has wiped it.
-    (usize::try_from(length) == Ok(seed.len()) && seed != [0; 32]).then_some(seed)
+    (seed != [0; 32]).then_some(seed)
 }
 
 /// All zeros and all ones are taken for a broken generator, as some processors were after a resume.

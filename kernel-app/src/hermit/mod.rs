@@ -9,6 +9,8 @@
 
 mod allocator;
 mod console;
+mod device_tree;
+mod end;
 mod entropy;
 mod entry;
 mod fuse;
@@ -21,25 +23,13 @@ mod syscalls;
 mod uhyve;
 mod window;
 
-use core::ptr;
-
 /// The memory image that the loader handed over besides the application.
 fn payload() -> Option<&'static [u8]> {
-    let mut start = ptr::null();
-    let mut len = 0;
-    // SAFETY: both pointers are valid for a write.
-    let result = unsafe { syscalls::sys_boot_module(&raw mut start, &raw mut len) };
-    if result != 0 || start.is_null() {
-        return None;
-    }
-    // SAFETY: the kernel promises `len` readable bytes at `start` that nothing else uses until shutdown, and
-    // nothing here writes to them.
-    let module = unsafe { core::slice::from_raw_parts(start, len) };
     // Other loaders take the application as boot module and leave it in the device tree: it is not for itself.
-    (!module.starts_with(b"\x7fELF")).then_some(module)
+    device_tree::boot_module().filter(|module| !module.starts_with(b"\x7fELF"))
 }
 
-/// Ends the machine. The code reaches uhyve whole; QEMU only learns whether it is zero.
+/// Ends the machine. How much of the code the host learns depends on the machine: see `end`.
 fn exit(code: u8) -> ! {
     // SAFETY: takes no pointers; never returns.
     unsafe { syscalls::sys_exit(i32::from(code)) }

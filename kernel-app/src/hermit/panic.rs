@@ -16,6 +16,12 @@ use super::exit;
 /// Whether the console speaks the protocol. A failure strikes where no console is at hand, so it is noted here.
 static FRAMED: AtomicBool = AtomicBool::new(false);
 
+/// Whether the console speaks the protocol.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn is_console_framed() -> bool {
+    FRAMED.load(Ordering::Relaxed)
+}
+
 /// Notes that the console speaks the protocol.
 pub(super) fn console_is_framed() {
     FRAMED.store(true, Ordering::Relaxed);
@@ -35,28 +41,33 @@ impl fmt::Write for Message {
     }
 }
 
-/// Ends the machine after `message`.
-fn fail(message: fmt::Arguments<'_>) -> ! {
+/// Ends the machine with `code` after `message`.
+pub(super) fn fail(code: u8, message: fmt::Arguments<'_>) -> ! {
     // `Message` never fails; a formatted value that did would only cut the text short.
     let _ = Message.write_fmt(message);
     if FRAMED.load(Ordering::Relaxed) {
-        send(FrameKind::Exit, &[exit_code::VM_FAILED]);
+        send(FrameKind::Exit, &[code]);
     }
-    exit(exit_code::VM_FAILED)
+    exit(code)
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    fail(format_args!(
-        "hermit-wasm: internal error, please report it: {info}\n"
-    ))
+    fail(
+        exit_code::VM_FAILED,
+        format_args!("hermit-wasm: internal error, please report it: {info}\n"),
+    )
 }
 
 /// Ends the machine when the heap is used up.
 #[alloc_error_handler]
 fn out_of_memory(layout: Layout) -> ! {
-    fail(format_args!(
-        "hermit-wasm: the virtual machine has too little memory ({} more bytes were needed): raise it with --memory SIZE\n",
-        layout.size()
-    ))
+    fail(
+        exit_code::VM_FAILED,
+        format_args!(
+            "hermit-wasm: the virtual machine has too little memory ({} more bytes were needed): raise it with \
+             --memory SIZE (QEMU: -m SIZE)\n",
+            layout.size()
+        ),
+    )
 }

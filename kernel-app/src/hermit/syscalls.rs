@@ -35,10 +35,8 @@ unsafe extern "C" {
     pub(crate) fn sys_clock_gettime(clock: i32, time: *mut Timespec) -> i32;
 
     // Added by `hermit-kernel/patches/`.
-    pub(crate) fn sys_boot_module(addr: *mut *const u8, len: *mut usize) -> i32;
-    pub(crate) fn sys_is_uhyve() -> i32;
+    pub(crate) fn sys_device_tree() -> usize;
     pub(crate) fn sys_physical_address(buf: *const u8, len: usize, physical: *mut u64) -> i32;
-    pub(crate) fn sys_boot_seed(buf: *mut u8, len: usize) -> isize;
     pub(crate) fn sys_console_write(buf: *const u8, len: usize);
     pub(crate) fn sys_console_read(buf: *mut u8, len: usize, timeout: u64) -> isize;
     pub(crate) fn sys_fuse_devices() -> usize;

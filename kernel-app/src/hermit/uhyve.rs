@@ -17,7 +17,8 @@ use uhyve_interface::v2::parameters::{
 };
 use wasi_shim::Errno;
 
-use super::syscalls::{sys_is_uhyve, sys_physical_address};
+use super::device_tree;
+use super::syscalls::sys_physical_address;
 
 /// What new files may be used for; the user's mask takes away from it.
 const MODE: i32 = 0o666;
@@ -66,8 +67,7 @@ pub(crate) struct Uhyve {
 
 /// Whether uhyve is around this machine. Its other architecture, aarch64, it runs on macOS only, where nobody has tried.
 pub(super) fn is_there() -> bool {
-    // SAFETY: takes no pointers.
-    cfg!(target_arch = "x86_64") && unsafe { sys_is_uhyve() } != 0
+    cfg!(target_arch = "x86_64") && device_tree::is_uhyves()
 }
 
 /// The physical address of `len` bytes, if they are in one piece.

@@ -1,4 +1,4 @@
-//! The loader's pure logic: an application's ELF file, memory ranges, who goes where, the device tree.
+//! The loader's pure logic: an application's ELF file, memory ranges, who goes where.
 //!
 //! Layer: no machine, no architecture, no allocation, no unsafe code; tested on the host. The build script uses it
 //! too, to do what can be done before booting.
@@ -7,6 +7,5 @@
 #![forbid(unsafe_code)]
 
 pub mod elf;
-pub mod fdt;
 pub mod placement;
 pub mod ranges;

@@ -77,6 +77,16 @@ impl Layout {
         memory
     }
 
+    /// What the kernel may use where it is told of one `range` of memory: whole pages that hold nothing of the boot
+    /// module.
+    pub fn kernel_memory_in(&self, range: Span) -> Memory {
+        let mut memory = Memory::new();
+        memory.insert(range);
+        memory.remove(self.module.grow_to(PAGE).unwrap_or(self.module));
+        memory.shrink_to(PAGE);
+        memory
+    }
+
     fn free(&self) -> Memory {
         let mut free = self.ram.clone();
         let beyond = Span::new(self.reach, u64::MAX).unwrap_or_default();
@@ -239,6 +249,18 @@ mod tests {
         let tables = layout.place_tables(image, MIB).unwrap();
         assert!(!tables.overlaps(layout.command_line));
         assert!(layout.kernel_memory(image, tables).total() > 0);
+    }
+
+    #[test]
+    fn of_one_range_the_module_s_pages_are_left_out() {
+        let mut layout = layout(64 * MIB, 0);
+        let range = span(8 * MIB, 64 * MIB);
+        assert_eq!(layout.kernel_memory_in(range).spans(), [range]);
+        layout.module = span(16 * MIB + 1, 17 * MIB - 1);
+        assert_eq!(
+            layout.kernel_memory_in(range).spans(),
+            [span(8 * MIB, 16 * MIB), span(17 * MIB, 64 * MIB)]
+        );
     }
 
     #[test]

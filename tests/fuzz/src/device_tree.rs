@@ -1,9 +1,11 @@
 //! The loader's memory map and device tree: nothing of ours is given away, nothing is given twice, and the kernel's
-//! reader finds what was written.
+//! reader finds what was written. Whatever bytes pass for a device tree or for ACPI's tables, reading them does no harm,
+//! and what is extracted of one that the kernel's reader understands, it understands too.
 
 use arbitrary::{Arbitrary, Unstructured};
+use firmware_tables::acpi;
+use firmware_tables::fdt::{self, Blob, Node, Tree};
 use hermit_loader_core::{
-    fdt::{self, Tree},
     placement::{Layout, MAX_KERNEL_RANGES},
     ranges::{LARGE_PAGE, Memory, PAGE, Span},
 };
@@ -28,8 +30,12 @@ fn span((start, len): (u32, u16)) -> Span {
     Span::from_len(start, u64::from(len) << 4).unwrap_or_default()
 }
 
-/// Runs the loader's decisions on a machine made of `data`.
+/// Runs the loader's decisions on a machine made of `data`, and its readers on `data` itself.
 pub fn run(data: &[u8]) {
+    read(data);
+    let _ = acpi::power_off(0, |span| {
+        data.get(usize::try_from(span.start).ok()?..usize::try_from(span.end).ok()?)
+    });
     let Ok(machine) = Machine::arbitrary_take_rest(Unstructured::new(data)) else {
         return;
     };
@@ -59,6 +65,34 @@ pub fn run(data: &[u8]) {
         place(&layout, size, machine.fixed.map(u64::from), in_place);
     }
     tree(&machine, &layout);
+}
+
+/// Walks a tree made of any bytes, and takes out of it what there is.
+fn read(data: &[u8]) {
+    let Some(tree) = Blob::new(data) else { return };
+    assert!(tree.reservations().count() <= data.len() / 16);
+    let Some(root) = tree.root() else { return };
+    walk(root, 8);
+    let mut buffer = vec![0; fdt::extract_bound(&tree, 1)];
+    let reserved = Span::from_len(4096, 4096).unwrap_or_default();
+    let extracted = fdt::extract(&mut buffer, &tree, &[reserved], true, |models| models.lists("a"));
+    if let Some(new) = extracted.and_then(|len| Blob::new(&buffer[..len])) {
+        assert_eq!(new.reservations().next(), Some(reserved));
+        let new_root = new.root().expect("an extracted tree has a root");
+        // A name that lay outside of the tree may lie in what was added.
+        assert!(new_root.properties().count() >= root.properties().count());
+        let count = |root: Node<'_>| root.children().filter(|node| node.is("chosen")).count();
+        assert!(count(new_root) >= count(root));
+    }
+}
+
+fn walk(node: Node<'_>, depth: usize) {
+    for property in node.properties() {
+        let _ = (property.number(), property.text(), property.ranges().count());
+    }
+    if depth > 0 {
+        node.children().for_each(|child| walk(child, depth - 1));
+    }
 }
 
 /// Disjoint, in order, not adjacent.

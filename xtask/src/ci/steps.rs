@@ -205,6 +205,8 @@ pub(super) fn memcheck(_: &[Arch]) -> Result<Counts> {
         "wasi-shim",
         "--package",
         "boot-protocol",
+        "--package",
+        "firmware-tables",
     ]))?)?;
     counts.add(&harness(targets::sanitized(
         cargo().current_dir(root().join("loader")).args([

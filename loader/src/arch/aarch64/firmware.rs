@@ -13,13 +13,13 @@ use hermit_loader_core::ranges::Span;
 pub const UART: &str = "arm,pl011";
 
 /// That of the only interrupt controller that it does.
-const GIC: &str = "arm,gic-v3";
+pub const GIC: &str = "arm,gic-v3";
 
 /// Reads the tree at `address`. `read` gives the bytes of a range of physical memory, if there is any.
 pub fn read<'a>(address: u64, read: impl Fn(Span) -> Option<&'a [u8]> + Copy) -> Result<Firmware, Failure> {
     let firmware = device_tree::read(address, UART, Entries::MAX_ADDRESS, read)?;
     let (_, blob) = device_tree::find(address, read).ok_or(Failure::NoDeviceTree)?;
-    if !device_tree::has(&blob, GIC) {
+    if blob.compatible(GIC).is_none() {
         return Err(Failure::OldInterruptController);
     }
     Ok(firmware)

@@ -17,3 +17,12 @@ pub const TARGET: Target = Target::AARCH64;
 
 /// `compatible` of a device tree's root, where the loader makes one: the hypervisor always has one here.
 pub const COMPATIBLE: &str = "hermit,virt";
+
+/// The devices that kernel and application want to know of, by `compatible` in the hypervisor's device tree.
+pub const DEVICES: &[&str] = &[
+    firmware::GIC,
+    "arm,armv8-timer",
+    firmware::UART,
+    "arm,pl031",
+    "pci-host-ecam-generic",
+];

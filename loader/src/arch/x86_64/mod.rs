@@ -20,3 +20,6 @@ pub const COMPATIBLE: &str = "hermit,pvh";
 
 /// Address of the serial port that the kernel uses: COM1's.
 pub const SERIAL_PORT: u16 = 0x3f8;
+
+/// The devices that kernel and application want to know of, by `compatible` in the hypervisor's device tree: it has none here.
+pub const DEVICES: &[&str] = &[];

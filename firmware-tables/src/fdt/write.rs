@@ -3,8 +3,8 @@
 //! The kernel reads it with crate `fdt` 0.1.5, for as long as it runs; of each memory node it takes the first range
 //! only, so there is one node for each range.
 
-use super::{BEGIN_NODE, END, END_NODE, HEADER, MAGIC, PROPERTY};
-use crate::ranges::Span;
+use super::{BEGIN_NODE, END, END_NODE, HEADER, LAST_COMPATIBLE_VERSION, MAGIC, PROPERTY, VERSION};
+use crate::Span;
 
 /// What the tree says.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +21,6 @@ pub struct Tree<'a> {
     pub rsdp: Option<u64>,
 }
 
-const VERSION: u32 = 17;
-const LAST_COMPATIBLE_VERSION: u32 = 16;
 /// The reservation block: only its terminator.
 const RESERVATIONS: usize = 16;
 
