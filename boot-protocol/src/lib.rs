@@ -11,6 +11,7 @@
 //! - [`exit_code`]: what a run's exit code means.
 //! - [`file_kind`]: what a file is that somebody wants to run.
 //! - [`fingerprint`]: a short name for bytes.
+//! - [`memory`]: the least memory of a virtual machine.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,5 +26,6 @@ pub mod console;
 pub mod exit_code;
 pub mod file_kind;
 pub mod fingerprint;
+pub mod memory;
 pub mod payload;
 pub mod run_spec;

@@ -12,6 +12,8 @@ pub enum Failure {
     NoStartInfo,
     /// No device tree where the boot protocol says it is.
     NoDeviceTree,
+    /// A processor without something that the kernel is built for.
+    Processor(&'static str),
     /// An interrupt controller that the kernel does not drive.
     OldInterruptController,
     /// Entered where only a hypervisor or firmware should run.
@@ -68,6 +70,10 @@ impl fmt::Display for Failure {
                 "cannot boot: the boot loader passed no device tree; boot as Linux is booted, as QEMU's -kernel does \
                  on the machine virt",
             ),
+            Self::Processor(missing) => write!(
+                f,
+                "cannot boot: this processor lacks {missing}; use another one (QEMU: -cpu max, or -cpu host with KVM)"
+            ),
             Self::OldInterruptController => f.write_str(
                 "cannot boot: the machine has no GICv3, the only interrupt controller that the kernel drives; use \
                  -machine virt,gic-version=3",
@@ -82,7 +88,8 @@ impl fmt::Display for Failure {
             ),
             Self::ManyModules => f.write_str("cannot boot: several boot modules were passed; pass one at most"),
             Self::BadModule => f.write_str(
-                "cannot use the boot module: it does not lie in the machine's memory; give the VM more memory (-m)",
+                "cannot use the boot module: it does not lie in the machine's memory; give the VM more memory \
+                 (QEMU: -m, hermit-wasm: --memory)",
             ),
             Self::BadCommandLine => write!(
                 f,
@@ -103,19 +110,25 @@ impl fmt::Display for Failure {
             }
             Self::NoRoom { what, size, ram } => {
                 write!(f, "cannot place {what}: no room for its {} of the VM's {}", Size(size), Size(ram))?;
-                f.write_str("; give the VM more memory (-m)")
+                f.write_str("; give the VM more memory (QEMU: -m, hermit-wasm: --memory)")
             }
-            Self::TooLittleMemory { left, needed, ram } => write!(
-                f,
-                "cannot start the kernel: too little memory, {} of the VM's {} are left and it needs {} at least; \
-                 give the VM more memory (-m)",
-                Size(left),
-                Size(ram),
-                Size(needed)
-            ),
+            Self::TooLittleMemory { left, needed, ram } => {
+                // What the firmware has of it is less than a unit.
+                let least = ram.div_ceil(MIB) + needed.saturating_sub(left).div_ceil(MIB);
+                write!(
+                    f,
+                    "cannot start the kernel: too little memory, {} of the VM's {} are left and it needs {}; give the VM \
+                     {least} MiB at least (QEMU: -m {least}M, hermit-wasm: --memory {least}M)",
+                    Size(left),
+                    Size(ram),
+                    Size(needed)
+                )
+            }
         }
     }
 }
+
+const MIB: u64 = 1 << 20;
 
 /// A size for people.
 struct Size(u64);
@@ -148,6 +161,7 @@ mod tests {
         let all = [
             Failure::NoStartInfo,
             Failure::NoDeviceTree,
+            Failure::Processor("FSGSBASE"),
             Failure::OldInterruptController,
             Failure::WrongLevel,
             Failure::NoMemoryMap,
@@ -226,8 +240,18 @@ mod tests {
         };
         assert_eq!(
             failure.to_string(),
-            "cannot start the kernel: too little memory, 1 KiB of the VM's 64 MiB are left and it needs 2048 KiB at \
-             least; give the VM more memory (-m)"
+            "cannot start the kernel: too little memory, 1 KiB of the VM's 64 MiB are left and it needs 2048 KiB; give \
+             the VM 66 MiB at least (QEMU: -m 66M, hermit-wasm: --memory 66M)"
+        );
+        let failure = Failure::NoRoom {
+            what: "the application",
+            size: 3 << 20,
+            ram: 4 << 20,
+        };
+        assert_eq!(
+            failure.to_string(),
+            "cannot place the application: no room for its 3072 KiB of the VM's 4096 KiB; give the VM more memory \
+             (QEMU: -m, hermit-wasm: --memory)"
         );
     }
 }

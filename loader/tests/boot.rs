@@ -422,7 +422,7 @@ fn too_little_memory() {
                 ..Vm::image()
             }
             .fail();
-            assert!(line.contains(reason) && line.ends_with("(-m)"), "{line}");
+            assert!(line.contains(reason) && line.ends_with("M)"), "{line}");
         }
     }
     // Room for the file, but not beside it for the image.

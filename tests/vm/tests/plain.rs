@@ -27,6 +27,14 @@ const TESTS: &[Test] = &[
     ("status", status, false),
     ("archive", archive, false),
     ("module-on-a-share", module_on_a_share, true),
+    ("least-memory", least_memory, false),
+];
+
+/// The same for what only this architecture's machines differ in.
+const X86_64_TESTS: &[Test] = &[
+    ("end-without-exit-device", end_without_exit_device, false),
+    ("lost-exit-code", lost_exit_code, false),
+    ("unable-processor", unable_processor, false),
 ];
 
 fn main() -> ExitCode {
@@ -43,8 +51,14 @@ fn main() -> ExitCode {
     if let Some(reason) = &reason {
         eprintln!("SKIP plain/module-on-a-share: {reason}");
     }
+    let own = if machine.arch == "x86_64" {
+        X86_64_TESTS
+    } else {
+        &[]
+    };
     let trials = TESTS
         .iter()
+        .chain(own)
         .map(|(name, test, shares)| {
             let (machine, test) = (machine.clone(), *test);
             let run = move || test(&machine).map_err(|error| Failed::from(format!("{error:#}")));
@@ -163,6 +177,93 @@ fn module_on_a_share(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
+/// The least memory that the launcher allows is the least that the loader does, and a small module runs with it.
+fn least_memory(machine: &Machine) -> Result<()> {
+    let bytes = match machine.arch.as_str() {
+        "x86_64" => boot_protocol::memory::X86_64,
+        "aarch64" => boot_protocol::memory::AARCH64,
+        _ => boot_protocol::memory::RISCV64,
+    };
+    let least = bytes >> 20;
+    let hello = machine.guest("hello-wat");
+    let run = |mib: u64| {
+        machine.run_on(
+            machine.machine(),
+            &format!("{mib}M"),
+            &[],
+            "hermit-wasm.img",
+            Some(&hello),
+            "",
+        )
+    };
+    machine.check(&run(least)?, "Hello from WAT!\n", machine.status_of(0))?;
+    let output = run(least - 1)?;
+    let text = machine.guests_output(&output)?;
+    let advice =
+        format!("give the VM {least} MiB at least (QEMU: -m {least}M, hermit-wasm: --memory {least}M)");
+    ensure!(text.contains(&advice), "with 1 MiB less it printed {text:?}");
+    Ok(())
+}
+
+/// Without isa-debug-exit: ACPI ends what has it, even where nobody said `-no-reboot`; then the keyboard controller
+/// does; only a machine that has neither ends by a triple fault.
+fn end_without_exit_device(machine: &Machine) -> Result<()> {
+    let work = Work::new(machine, "end")?;
+    let log = work.path("log");
+    for (kind, no_reboot, triple_fault) in [
+        ("microvm,acpi=on", false, false),
+        ("q35", false, false),
+        ("pc", false, false),
+        ("pc,acpi=off", true, false),
+        ("microvm,acpi=off", true, true),
+    ] {
+        let mut qemu = machine.bare(kind, "max");
+        qemu.args(["-d", "cpu_reset", "-D"]).arg(&log);
+        if no_reboot {
+            qemu.arg("-no-reboot");
+        }
+        qemu.arg("-initrd").arg(machine.guest("exit"));
+        let output = qemu
+            .args(["-append", "-- -- 0"])
+            .output()
+            .context("cannot start QEMU")?;
+        machine
+            .check(&output, "exiting with 0\n", 0)
+            .with_context(|| kind.to_owned())?;
+        let faulted = fs::read_to_string(&log)?.contains("Triple fault");
+        ensure!(faulted == triple_fault, "{kind}: a triple fault: {faulted}");
+    }
+    Ok(())
+}
+
+/// Without isa-debug-exit QEMU's status is 0 for any exit code: a line says so.
+fn lost_exit_code(machine: &Machine) -> Result<()> {
+    let mut qemu = machine.bare("q35", "max");
+    qemu.arg("-initrd").arg(machine.guest("exit"));
+    let output = qemu
+        .args(["-append", "-- -- 42"])
+        .output()
+        .context("cannot start QEMU")?;
+    let expected = "exiting with 42\nhermit-wasm: exit code 42 is lost, for this machine has no isa-debug-exit; QEMU: \
+                    add -device isa-debug-exit,iobase=0xf4,iosize=0x04\n";
+    machine.check(&output, expected, 0)
+}
+
+/// QEMU's own default processor lacks what the kernel is built for.
+fn unable_processor(machine: &Machine) -> Result<()> {
+    let mut qemu = machine.bare("q35", "qemu64");
+    let output = qemu
+        .args(["-device", EXIT_DEVICE])
+        .output()
+        .context("cannot start QEMU")?;
+    let expected = "hermit-loader: cannot boot: this processor lacks the instructions FSGSBASE; use another one \
+                    (QEMU: -cpu max, or -cpu host with KVM)\n";
+    machine.check(&output, expected, 1)
+}
+
+/// QEMU's device for an exit status, on a PC.
+const EXIT_DEVICE: &str = "isa-debug-exit,iobase=0xf4,iosize=0x04";
+
 /// An architecture's QEMU and images.
 #[derive(Clone, Debug)]
 struct Machine {
@@ -235,7 +336,7 @@ impl Machine {
             .arg("-kernel")
             .arg(self.image(kernel));
         if self.arch == "x86_64" {
-            command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+            command.args(["-device", EXIT_DEVICE]);
         }
         if let Some(initrd) = initrd {
             command.arg("-initrd").arg(initrd);
@@ -245,6 +346,18 @@ impl Machine {
             .stdin(Stdio::null())
             .output()
             .context("cannot start QEMU")
+    }
+
+    /// The image on a machine with that processor, with nothing that ends it.
+    fn bare(&self, machine: &str, processor: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command
+            .args([LIMIT, &format!("qemu-system-{}", self.arch)])
+            .args(["-machine", machine, "-m", "64M", "-cpu", processor])
+            .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-kernel"])
+            .arg(self.image("hermit-wasm.img"))
+            .stdin(Stdio::null());
+        command
     }
 
     /// QEMU's status when the guest ends with `code`.

@@ -7,9 +7,11 @@
 
 #![expect(unsafe_code, reason = "assembly and linker symbols")]
 
+use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::arch::{asm, global_asm};
 use core::fmt::Write;
 
+use firmware_tables::acpi;
 use hermit_entry::boot_info::RawBootInfo;
 
 use super::console::Console;
@@ -115,7 +117,7 @@ global_asm!(
     "no_gates: .word 0",
     ".long 0",
     "no_long_mode_message: .ascii \"hermit-loader: cannot boot: the CPU lacks 64-bit mode or no-execute pages; \"",
-    ".asciz \"use another CPU model (-cpu)\\n\"",
+    ".asciz \"use another one (QEMU: -cpu max, or -cpu host with KVM)\\n\"",
     ".previous",
     features = const LONG_MODE_AND_NO_EXECUTE,
     start = sym start,
@@ -135,16 +137,34 @@ extern "C" fn start(start_info: u32) -> ! {
     // application is no Rust object. This function runs once.
     let mut memory = unsafe { Physical::new(loader.whole) };
 
-    let handover = firmware::read(u64::from(start_info), |span| memory.bytes(span))
-        .and_then(|firmware| boot::boot(&mut memory, &firmware, &loader, &mut space));
+    let firmware = firmware::read(u64::from(start_info), |span| memory.bytes(span));
+    let rsdp = firmware.as_ref().ok().and_then(|firmware| firmware.rsdp);
+    let handover = firmware.and_then(|firmware| {
+        check_processor()?;
+        boot::boot(&mut memory, &firmware, &loader, &mut space)
+    });
     match handover {
         // SAFETY: `boot` has completed the tables in use, loaded a kernel and described the machine to it as it wants.
         Ok(handover) => unsafe {
             use_tables(space.root());
             enter(handover.entry, &handover.boot_info, symbols::stack().start)
         },
-        Err(failure) => fail(&failure),
+        Err(failure) => {
+            // The console takes everything.
+            let _ = writeln!(Console, "hermit-loader: {failure}");
+            exit::end(rsdp.and_then(|rsdp| acpi::power_off(rsdp, |span| memory.bytes(span))))
+        }
     }
+}
+
+/// Checks that the processor has what the kernel is built for (its feature `fsgsbase`).
+fn check_processor() -> Result<(), Failure> {
+    /// CPUID 7, `ebx`.
+    const FSGSBASE: u32 = 1 << 0;
+    if __cpuid(0).eax < 7 || __cpuid_count(7, 0).ebx & FSGSBASE == 0 {
+        return Err(Failure::Processor("the instructions FSGSBASE"));
+    }
+    Ok(())
 }
 
 /// Has the CPU use other page tables, and forget what it knows of any.
@@ -175,11 +195,4 @@ unsafe fn enter(entry: u64, boot_info: &RawBootInfo, stack: u64) -> ! {
             options(noreturn),
         )
     }
-}
-
-/// Says why booting ends, and ends it.
-fn fail(failure: &Failure) -> ! {
-    // The console takes everything.
-    let _ = writeln!(Console, "hermit-loader: {failure}");
-    exit::fail()
 }
