@@ -3,7 +3,19 @@
 //!
 //! Measured; `plain/least-memory` in `tests/vm` fails when the image has grown out of it.
 
+use crate::arch::Arch;
+
 const MIB: u64 = 1 << 20;
+
+/// Bytes that a machine of `arch` has at least.
+#[must_use]
+pub const fn least(arch: Arch) -> u64 {
+    match arch {
+        Arch::X86_64 => X86_64,
+        Arch::Aarch64 => AARCH64,
+        Arch::Riscv64 => RISCV64,
+    }
+}
 
 /// Bytes that a machine of x86_64 has at least.
 pub const X86_64: u64 = 13 * MIB;

@@ -245,7 +245,7 @@ fn examples(setup: &Setup) -> Result<()> {
                 example,
                 "--",
             ])
-            .arg(self::absolute(&setup.guest(guest))?)
+            .arg(absolute(&setup.guest(guest))?)
             .arg(argument)
             .output()?;
         ensure!(

@@ -14,8 +14,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::arch::Arch;
-use crate::toolchain::root;
 use crate::nested;
+use crate::toolchain::root;
 use harness::Counts;
 use report::Report;
 

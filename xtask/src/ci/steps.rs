@@ -287,7 +287,11 @@ pub(super) fn tail_calls(arches: &[Arch]) -> Result<Counts> {
 pub(super) fn boot(arches: &[Arch]) -> Result<Counts> {
     let tests = ["boot", "plain", "runner", "library"];
     let tests = tests.iter().flat_map(|test| ["--test", test]);
-    in_vm(arches, &std::iter::once("--lib").chain(tests).collect::<Vec<_>>(), &[])
+    in_vm(
+        arches,
+        &std::iter::once("--lib").chain(tests).collect::<Vec<_>>(),
+        &[],
+    )
 }
 
 pub(super) fn conformance(arches: &[Arch]) -> Result<Counts> {

@@ -26,7 +26,7 @@ use super::{Command, Machine, Prepared, Vmm};
 use crate::error::{Error, StartError};
 use crate::host::files::HostFile;
 use crate::host::memory::{self, GuestMemory};
-use crate::host::units::{MIB, show_duration, show_size};
+use crate::host::units::{show_duration, show_size};
 use crate::host::virtiofsd::{self, Daemon, Sandbox};
 use crate::host::{image, program};
 use crate::session::streams::{self, Input, Output};
@@ -57,10 +57,6 @@ const ELSEWHERE: &[&str] = &["/usr/libexec/qemu-kvm"];
 
 /// How long a probe of KVM may take. It takes a fraction of a second where KVM works.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-
-/// What the system in the machine needs besides image and payload, at the very least. Only to refuse what is hopeless
-/// before anything is booted; the machine itself knows better.
-const SYSTEM_MEMORY: u64 = 8 * MIB;
 
 impl Vmm for Qemu {
     fn name(&self) -> &'static str {
@@ -206,8 +202,8 @@ fn check_memory(
     payload: u64,
     error: impl FnOnce(u64, u64) -> Error,
 ) -> Result<(), Error> {
-    let image = u64::try_from(image::of(request.arch())?.len()).unwrap_or(u64::MAX);
-    let least = payload.saturating_add(image).saturating_add(SYSTEM_MEMORY);
+    // Only what is hopeless: the module's translation and the guest's own memory come on top, and the machine knows.
+    let least = boot_protocol::memory::least(request.arch()).saturating_add(payload);
     if least > request.memory() {
         return Err(error(request.memory(), least));
     }
