@@ -6,7 +6,6 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::vec::Vec;
 
 use boot_protocol::command_line::Console;
 use boot_protocol::command_line::words::{self, Words};
@@ -73,8 +72,12 @@ pub fn run<P: Platform>(
     platform.show_log(words.run.log.unwrap_or(LogLevel::Warn));
     platform.open_console(words.console);
     let platform = &*platform;
+    let payload = match payload.transpose() {
+        Ok(payload) => payload,
+        Err(error) => return Outcome::Usage(format!("the payload is damaged: {error}")).exit_status(""),
+    };
     match describe(platform, payload, words) {
-        Ok(spec) => run_spec(platform, payload, spec),
+        Ok(spec) => run_spec(platform, payload, &spec),
         Err(outcome) => outcome.exit_status(""),
     }
 }
@@ -88,13 +91,13 @@ fn probable_console(arguments: &[String]) -> Console {
 }
 
 /// The run's description: a file's, the payload's, or what the words say.
-fn describe<P: Platform>(platform: &P, payload: Option<Payload>, words: Words) -> Result<RunSpec, Outcome> {
+fn describe<P: Platform>(
+    platform: &P,
+    payload: Option<Payload>,
+    words: Words<'_>,
+) -> Result<RunSpec, Outcome> {
     let usage = |text: String| Err(Outcome::Usage(text));
-    let member = match payload.map(|payload| payload.member(RUN_SPEC)) {
-        None | Some(Ok(None)) => None,
-        Some(Ok(Some(bytes))) => Some(bytes),
-        Some(Err(error)) => return usage(format!("the payload is damaged: {error}")),
-    };
+    let member = payload.and_then(|payload| payload.run_spec);
     let (bytes, from): (Cow<'_, [u8]>, &str) = match (&words.spec, member) {
         (None, None) => return Ok(words.run),
         (None, Some(bytes)) => (bytes.into(), RUN_SPEC),
@@ -128,21 +131,17 @@ fn describe<P: Platform>(platform: &P, payload: Option<Payload>, words: Words) -
 }
 
 /// Runs what `spec` describes.
-fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, mut spec: RunSpec) -> ExitStatus {
-    if spec.argv.is_empty() {
-        spec.argv.push(spec.module.default_name().to_string());
-    }
-    let name = spec.argv.first().cloned().unwrap_or_default();
-    let tags: Vec<String> = spec
-        .mounts
-        .iter()
-        .filter_map(|mount| match &mount.source {
-            MountSource::VirtioFs { tag } => Some(tag.clone()),
-            _ => None,
-        })
-        .collect();
+fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec) -> ExitStatus {
+    let name = match spec.argv.first() {
+        Some(name) => name,
+        None => spec.module.default_name(),
+    };
     let mut devices = Devices::new(|tag: &str| {
-        let place = tags.iter().position(|known| known == tag);
+        let mut tags = spec.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::VirtioFs { tag } => Some(tag),
+            _ => None,
+        });
+        let place = tags.position(|known| known == tag);
         platform.virtio_fs(tag, place.and_then(|place| u32::try_from(place).ok()))
     });
     let outcome = match module(platform, payload, &spec.module, &mut devices) {
@@ -154,14 +153,14 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, mut spec: RunSp
                 spec.argv.len()
             );
             let mut system = platform.system();
-            match build_wasi_ctx(platform, &mut system, payload, spec, &mut devices) {
+            match build_wasi_ctx(platform, &mut system, payload, spec, name, &mut devices) {
                 Ok(builder) => engine::run(&wasm, builder.build(system)).0,
                 Err(outcome) => outcome,
             }
         }
         Err(outcome) => outcome,
     };
-    outcome.exit_status(&name)
+    outcome.exit_status(name)
 }
 
 /// The module's bytes.
@@ -181,13 +180,12 @@ fn module<P: Platform>(
         }
         .map(Cow::Owned)
         .map_err(Outcome::Unreadable),
-        ModuleSource::Payload => match payload.map_or(Ok(None), Payload::module) {
-            Ok(Some(module)) => Ok(module.into()),
-            Err(error) => Err(Outcome::Usage(format!("the payload is damaged: {error}"))),
-            Ok(None) if payload.is_none() => Err(Outcome::Unreadable(
+        ModuleSource::Payload => match payload.map(|payload| payload.module) {
+            Some(Some(module)) => Ok(module.into()),
+            None => Err(Outcome::Unreadable(
                 "the machine was given no payload (QEMU: -initrd FILE)".into(),
             )),
-            Ok(None) => Err(Outcome::Unreadable(format!(
+            Some(None) => Err(Outcome::Unreadable(format!(
                 "the payload, a tar archive, has no member '{MODULE}'; name the module so, or say where it is with -f"
             ))),
         },
@@ -199,7 +197,8 @@ fn build_wasi_ctx<P: Platform>(
     platform: &P,
     system: &mut P::System,
     payload: Option<Payload>,
-    spec: RunSpec,
+    spec: &RunSpec,
+    name: &str,
     devices: &mut Devices<impl FnMut(&str) -> Option<P::Device>, P::Device>,
 ) -> Result<WasiCtxBuilder, Outcome> {
     let usage = |error: BuildError| Outcome::Usage(error.to_string());
@@ -210,11 +209,12 @@ fn build_wasi_ctx<P: Platform>(
     };
     let builder = WasiCtxBuilder::new()
         .terminals(terminals)
-        .args(spec.argv)
+        .arg(name)
+        .and_then(|builder| builder.args(spec.argv.iter().skip(1)))
         .map_err(usage)?;
     let builder = spec
         .env
-        .into_iter()
+        .iter()
         .try_fold(builder, |builder, (name, value)| builder.env(name, value))
         .map_err(usage)?;
     if spec.mounts.is_empty() {

@@ -104,15 +104,15 @@ fn load(fs: &mut MemFs, payload: Option<Payload>, member: &str) -> Result<(), Re
     let reason = |text: &str| Err(Err(text.into()));
     let archive = match payload {
         None => return reason("the machine was given no payload (QEMU: -initrd FILE)"),
-        Some(Payload::Module(_)) => {
-            return reason(
-                "the payload is a module alone; it has to be a tar archive of module.wasm and this file",
-            );
-        }
-        Some(archive) => match archive.member(member) {
-            Ok(Some(archive)) => archive,
-            Ok(None) => return reason("the payload has no such member"),
-            Err(error) => return Err(Err(format!("the payload is damaged: {error}"))),
+        Some(payload) => match payload.member(member) {
+            Some(Ok(Some(archive))) => archive,
+            Some(Ok(None)) => return reason("the payload has no such member"),
+            Some(Err(error)) => return Err(Err(format!("the payload is damaged: {error}"))),
+            None => {
+                return reason(
+                    "the payload is a module alone; it has to be a tar archive of module.wasm and this file",
+                );
+            }
         },
     };
     tar::load(fs, &Bytes::Static(archive)).map_err(|error| match error.kind {

@@ -7,43 +7,39 @@ use wasi_shim::fs::tar::{self, TarError};
 
 /// The payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// All of it is the module.
-    Module(&'static [u8]),
-    /// A tar archive.
-    Archive(&'static [u8]),
+pub struct Payload {
+    /// All of it, if it is a tar archive.
+    archive: Option<&'static [u8]>,
+    /// The module in it; if it is no archive, all of it.
+    pub module: Option<&'static [u8]>,
+    /// The run's description in it.
+    pub run_spec: Option<&'static [u8]>,
 }
 
 impl Payload {
     /// Looks at what `bytes` are. What is no archive is a module, or will be refused as one.
-    #[must_use]
-    pub fn new(bytes: &'static [u8]) -> Self {
-        if tar::is_archive(bytes) {
-            Self::Archive(bytes)
-        } else {
-            Self::Module(bytes)
-        }
-    }
-
-    /// The module in it.
     ///
     /// # Errors
     /// [`TarError`] if the archive is damaged.
-    pub fn module(self) -> Result<Option<&'static [u8]>, TarError> {
-        match self {
-            Self::Module(bytes) => Ok(Some(bytes)),
-            Self::Archive(_) => self.member(payload::MODULE),
+    pub fn new(bytes: &'static [u8]) -> Result<Self, TarError> {
+        if !tar::is_archive(bytes) {
+            return Ok(Self {
+                archive: None,
+                module: Some(bytes),
+                run_spec: None,
+            });
         }
+        let [module, run_spec] = tar::find_files(bytes, [payload::MODULE, payload::RUN_SPEC])?;
+        Ok(Self {
+            archive: Some(bytes),
+            module,
+            run_spec,
+        })
     }
 
-    /// A file of an archive.
-    ///
-    /// # Errors
-    /// As [`Self::module`].
-    pub fn member(self, name: &str) -> Result<Option<&'static [u8]>, TarError> {
-        match self {
-            Self::Module(_) => Ok(None),
-            Self::Archive(archive) => tar::find_file(archive, name),
-        }
+    /// A file of an archive; `None` if it is a module alone.
+    #[must_use]
+    pub fn member(self, name: &str) -> Option<Result<Option<&'static [u8]>, TarError>> {
+        self.archive.map(|archive| tar::find_file(archive, name))
     }
 }

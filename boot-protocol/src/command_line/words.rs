@@ -22,15 +22,15 @@ use crate::run_spec::{
 
 /// What the words say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words {
+pub struct Words<'a> {
     /// What the serial line carries.
     pub console: Console,
     /// The file that describes the run.
-    pub spec: Option<String>,
+    pub spec: Option<&'a str>,
     /// The run as the words describe it: what applies if nothing else does. Its log level applies in any case.
     pub run: RunSpec,
     /// The first word that says something of the run and so contradicts a description.
-    pub run_word: Option<String>,
+    pub run_word: Option<&'a str>,
 }
 
 /// Why the words cannot be understood.
@@ -92,7 +92,7 @@ pub fn parse<'a>(
     words: impl IntoIterator<Item = &'a str>,
     env: impl IntoIterator<Item = (&'a str, &'a str)>,
     payload: bool,
-) -> Result<Words, WordError> {
+) -> Result<Words<'a>, WordError> {
     let mut parser = Parser::default();
     for (name, value) in env {
         parser.says_of_run("env=");
@@ -143,14 +143,14 @@ const OPTIONS: [&str; 12] = [
 #[derive(Default)]
 struct Parser<'a> {
     console: Console,
-    spec: Option<String>,
+    spec: Option<&'a str>,
     file: Option<&'a str>,
     argv0: Option<&'a str>,
     args: Vec<&'a str>,
     env: Vec<(&'a str, &'a str)>,
     terminals: Option<Terminals>,
     run: RunSpec,
-    run_word: Option<String>,
+    run_word: Option<&'a str>,
 }
 
 impl<'a> Parser<'a> {
@@ -171,7 +171,7 @@ impl<'a> Parser<'a> {
             }
             "--spec" if value.is_empty() => return Err(invalid("PATH")),
             "--spec" => {
-                self.spec = Some(value.to_owned());
+                self.spec = Some(value);
                 return Ok(());
             }
             "--argv0" => self.argv0 = Some(value),
@@ -215,14 +215,12 @@ impl<'a> Parser<'a> {
     }
 
     /// Notes a word that a description contradicts.
-    fn says_of_run(&mut self, word: &str) {
-        if self.run_word.is_none() {
-            self.run_word = Some(word.to_owned());
-        }
+    fn says_of_run(&mut self, word: &'a str) {
+        self.run_word = self.run_word.or(Some(word));
     }
 
-    fn finish(mut self, payload: bool) -> Words {
-        if let Some(word) = self.args.first() {
+    fn finish(mut self, payload: bool) -> Words<'a> {
+        if let Some(word) = self.args.first().copied() {
             self.says_of_run(word);
         }
         let mut run = self.run;

@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::vec;
 
 /// Without a payload.
-fn parse_words(words: &[&str]) -> Result<Words, WordError> {
+fn parse_words<'a>(words: &[&'a str]) -> Result<Words<'a>, WordError> {
     parse(words.iter().copied(), [], false)
 }
 
@@ -88,7 +88,7 @@ fn every_option_in_both_forms() {
             terminals: Terminals::NONE,
             log: Some(LogLevel::Debug),
         },
-        run_word: Some("-f".into()),
+        run_word: Some("-f"),
     };
     let apart = "-f /m.wasm --argv0 m --env A=1 --env B=x=y --env C= --console framed --log debug --copy-dir d.tar::/ \
                  --tmpfs /tmp --copy-dir e.tar::a::b:ro --share s::.:ro --map /root/d::d -- one two";
@@ -96,7 +96,7 @@ fn every_option_in_both_forms() {
                   --copy-dir=d.tar::/ --tmpfs=/tmp --copy-dir=e.tar::a::b:ro --share=s::.:ro --map=/root/d::d one two";
     assert_eq!(parse(apart.split(' '), [], true), Ok(expected.clone()));
     let expected = Words {
-        run_word: Some("--file".into()),
+        run_word: Some("--file"),
         ..expected
     };
     assert_eq!(parse(joined.split(' '), [], true), Ok(expected));
@@ -129,7 +129,7 @@ fn the_last_value_of_a_variable_counts_and_keeps_its_place() {
         words.run.env,
         expected.map(|(name, value)| (name.to_string(), value.to_string()))
     );
-    assert_eq!(words.run_word.as_deref(), Some("env="));
+    assert_eq!(words.run_word, Some("env="));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn terminals_follow_the_console_unless_listed() {
 #[test]
 fn a_description_and_what_may_stand_beside_it() {
     let words = parse_words(&["--log=info", "--console=framed", "--spec=/run.spec"]).unwrap();
-    assert_eq!(words.spec.as_deref(), Some("/run.spec"));
+    assert_eq!(words.spec, Some("/run.spec"));
     assert_eq!(words.run.log, Some(LogLevel::Info));
     assert_eq!(words.run_word, None);
     for (line, word) in [
@@ -164,7 +164,7 @@ fn a_description_and_what_may_stand_beside_it() {
         ("--terminals=stdin", "--terminals"),
     ] {
         assert_eq!(
-            parse(line.split(' '), [], true).unwrap().run_word.as_deref(),
+            parse(line.split(' '), [], true).unwrap().run_word,
             Some(word),
             "{line}"
         );

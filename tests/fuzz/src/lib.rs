@@ -5,7 +5,6 @@
 
 pub mod application;
 pub mod archive;
-pub mod run_spec;
 pub mod calls;
 pub mod console;
 mod declared;
@@ -13,4 +12,5 @@ pub mod device_tree;
 mod heap;
 pub mod mem_fs;
 pub mod paths;
+pub mod run_spec;
 mod watched;

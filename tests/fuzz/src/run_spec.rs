@@ -127,14 +127,23 @@ fn round_trips(parts: Parts) {
         console,
         spec: path.filter(|path| !path.is_empty()),
     };
-    let read = through_kernel(&line.words(), tsc_mhz, true);
-    assert_eq!((&read.spec, read.console, read.run.log), (&line.spec, console, spec.log));
-    assert_eq!(read.run_word, None);
+    through_kernel(&line.words(), tsc_mhz, true, |read| {
+        assert_eq!(
+            (read.spec, read.console, read.run.log),
+            (line.spec.as_deref(), console, spec.log)
+        );
+        assert_eq!(read.run_word, None);
+    });
 
     // As words: what `check` would refuse of the environment does not get that far.
     line.spec = None;
-    spec.env.retain(|(name, _)| !name.is_empty() && !name.contains('='));
-    spec.env = unique_variables(spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    spec.env
+        .retain(|(name, _)| !name.is_empty() && !name.contains('='));
+    spec.env = unique_variables(
+        spec.env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
     if let ModuleSource::Path(_) = spec.module
         && spec.check().is_err()
     {
@@ -148,8 +157,9 @@ fn round_trips(parts: Parts) {
         return;
     }
     if let Ok(words) = line.words_with(&spec) {
-        let read = through_kernel(&words, tsc_mhz, spec.module != ModuleSource::Embedded);
-        assert_eq!((read.run, read.console), (spec, console));
+        through_kernel(&words, tsc_mhz, spec.module != ModuleSource::Embedded, |read| {
+            assert_eq!((read.run, read.console), (spec, console));
+        });
     }
 }
 
@@ -186,7 +196,7 @@ fn any_description(bytes: &[u8]) {
 }
 
 /// The words as the application gets them, through the kernel's splitter.
-fn through_kernel(words: &[String], tsc_mhz: Option<u32>, payload: bool) -> Words {
+fn through_kernel(words: &[String], tsc_mhz: Option<u32>, payload: bool, check: impl FnOnce(Words<'_>)) {
     let split = shell_words::split(&join(words)).expect("what was quoted can be split");
     assert_eq!(split, words);
     // The kernel takes its own words up to the first `--`.
@@ -196,7 +206,7 @@ fn through_kernel(words: &[String], tsc_mhz: Option<u32>, payload: bool) -> Word
         Some(mhz) => assert_eq!(kernel, ["-freq", &mhz.to_string()]),
         None => assert!(kernel.is_empty()),
     }
-    words::parse(split, [], payload).expect("what a launcher writes is understood")
+    check(words::parse(split, [], payload).expect("what a launcher writes is understood"));
 }
 
 /// Any line: split or refused, parsed or refused; its words survive another round of quoting, and what they describe
@@ -220,10 +230,7 @@ fn any_line(line: &[u8]) {
                 }
                 description(&words.run);
             }
-            Err(error) => assert!(
-                error.to_string().starts_with("kernel command line: "),
-                "{error}"
-            ),
+            Err(error) => assert!(error.to_string().starts_with("kernel command line: "), "{error}"),
         }
     }
 }

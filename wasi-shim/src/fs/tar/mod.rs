@@ -95,13 +95,27 @@ pub fn is_archive(bytes: &[u8]) -> bool {
 /// # Errors
 /// [`TarError`] if the archive is damaged.
 pub fn find_file<'a>(archive: &'a [u8], path: &str) -> Result<Option<&'a [u8]>, TarError> {
+    find_files(archive, [path]).map(|[found]| found)
+}
+
+/// As [`find_file`], for several files at once.
+///
+/// # Errors
+/// As [`find_file`].
+pub fn find_files<'a, const N: usize>(
+    archive: &'a [u8],
+    paths: [&str; N],
+) -> Result<[Option<&'a [u8]>; N], TarError> {
     let mut entries = Entries::new(archive);
-    let mut found = None;
+    let mut found = [None; N];
     while let Some(entry) = entries.next()? {
-        if let Kind::File { data } = &entry.kind
-            && entry.components().eq(components(path.as_bytes()))
-        {
-            found = archive.get(data.clone());
+        let Kind::File { data } = &entry.kind else {
+            continue;
+        };
+        for (path, found) in paths.iter().zip(&mut found) {
+            if entry.components().eq(components(path.as_bytes())) {
+                *found = archive.get(data.clone());
+            }
         }
     }
     Ok(found)

@@ -545,6 +545,10 @@ fn one_file_is_found_by_its_path_and_the_last_of_that_name_counts() {
         let expected = (other == "d/f/").then_some(&b"second"[..]);
         assert_eq!(find_file(&bytes, other), Ok(expected), "{other}");
     }
+    assert_eq!(
+        find_files(&bytes, ["f", "d/f", "/d/f"]),
+        Ok([None, Some(&b"second"[..]), Some(&b"second"[..])])
+    );
     let cut = &bytes[..1000];
     assert_eq!(
         find_file(cut, "d/f").map_err(|error| error.kind),
