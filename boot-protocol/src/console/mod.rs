@@ -4,9 +4,11 @@
 //!
 //! - [`frame`]: what the guest sends. Encoding allocates nothing; [`Decoder`] is the host's side.
 //! - [`answer`]: what the host sends back. [`AnswerParser`] is the guest's side and allocates nothing.
+//! - [`client`]: the guest's side of the conversation, over any line.
 //! - [`window`]: memory that both sides see, for bulk data, in version 2.
 
 pub mod answer;
+pub mod client;
 pub mod frame;
 pub mod window;
 

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use boot_protocol::console::FrameKind;
 use boot_protocol::exit_code;
 
-use super::console::{send, write_line};
+use super::console::{send_anyway, write_line};
 use super::exit;
 
 /// Whether the console speaks the protocol. A failure strikes where no console is at hand, so it is noted here.
@@ -33,7 +33,7 @@ struct Message;
 impl fmt::Write for Message {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if FRAMED.load(Ordering::Relaxed) {
-            send(FrameKind::Diagnostic, text.as_bytes());
+            send_anyway(FrameKind::Diagnostic, text.as_bytes());
         } else {
             write_line(text.as_bytes());
         }
@@ -46,7 +46,7 @@ pub(super) fn fail(code: u8, message: fmt::Arguments<'_>) -> ! {
     // `Message` never fails; a formatted value that did would only cut the text short.
     let _ = Message.write_fmt(message);
     if FRAMED.load(Ordering::Relaxed) {
-        send(FrameKind::Exit, &[code]);
+        send_anyway(FrameKind::Exit, &[code]);
     }
     exit(code)
 }

@@ -30,11 +30,7 @@ impl Platform for Hermit {
     type Files = Uhyve;
 
     fn open_console(&mut self, console: command_line::Console) {
-        *self.console.borrow_mut() = match console {
-            command_line::Console::Raw => Console::plain(),
-            command_line::Console::Framed => Console::framed(),
-            command_line::Console::SharedMemory => Console::shared(),
-        };
+        *self.console.borrow_mut() = Console::open(console);
     }
 
     fn show_log(&self, level: LogLevel) {
@@ -69,7 +65,7 @@ impl Platform for Hermit {
 /// Runs what is to run, says what is to be said, and ends the machine.
 pub(super) fn main(arguments: &[String], environment: &[(String, String)]) -> ! {
     let mut platform = Hermit {
-        console: Rc::new(RefCell::new(Console::plain())),
+        console: Rc::new(RefCell::new(Console::open(command_line::Console::Raw))),
     };
     let status = app::run(&mut platform, arguments, environment);
     let mut console = platform.console.borrow_mut();

@@ -1,4 +1,4 @@
-//! The console's window: the one piece of this machine's memory that the host reads and writes.
+//! The console's shared buffer: the one piece of this machine's memory that the host reads and writes.
 //!
 //! Layer: device. What goes where in it is `boot_protocol::console::window`.
 
@@ -6,6 +6,7 @@ use core::cell::UnsafeCell;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 
+use boot_protocol::console::client::SharedMemory;
 use boot_protocol::console::{Span, Window};
 
 use super::syscalls::sys_physical_address;
@@ -14,7 +15,7 @@ use super::syscalls::sys_physical_address;
 const OUTPUT: u32 = 128 << 10;
 
 /// Bytes for input: as much as a program may want at once.
-pub(super) const INPUT: u32 = 64 << 10;
+const INPUT: u32 = 64 << 10;
 
 const SIZE: usize = OUTPUT as usize + INPUT as usize;
 
@@ -22,29 +23,30 @@ const SIZE: usize = OUTPUT as usize + INPUT as usize;
 #[repr(C, align(4096))]
 struct Memory(UnsafeCell<[u8; SIZE]>);
 
-// SAFETY: the bytes are reached only through `SharedMemory`, of which `TAKEN` lets there be one.
+// SAFETY: the bytes are reached only through `SharedBuffer`, of which `TAKEN` lets there be one.
 unsafe impl Sync for Memory {}
 
 static MEMORY: Memory = Memory(UnsafeCell::new([0; SIZE]));
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The window's memory.
-pub(super) struct SharedMemory {
+/// The buffer.
+pub(super) struct SharedBuffer {
     /// Its physical address.
     address: u64,
 }
 
-impl SharedMemory {
-    /// The window, for the first who asks; `None` for others, and where it is not in one piece of physical memory.
+impl SharedBuffer {
+    /// The buffer, for the first who asks; `None` for others, and where it is not in one piece of physical memory.
     pub(super) fn take() -> Option<Self> {
         let mut address = 0;
         // SAFETY: `address` is valid for a write.
         let result = unsafe { sys_physical_address(MEMORY.0.get().cast(), SIZE, &raw mut address) };
         (result == 0 && !TAKEN.swap(true, Ordering::Relaxed)).then_some(Self { address })
     }
+}
 
-    /// What the host must know.
-    pub(super) fn window(&self) -> Window {
+impl SharedMemory for SharedBuffer {
+    fn window(&self) -> Window {
         Window {
             address: self.address,
             output: OUTPUT,
@@ -52,9 +54,7 @@ impl SharedMemory {
         }
     }
 
-    /// Writes to the window the beginning of `bytes` that has room in `span`. The host reads it when it is told of
-    /// the span.
-    pub(super) fn put(&mut self, span: Span, bytes: &[u8]) {
+    fn put(&mut self, span: Span, bytes: &[u8]) {
         let (Ok(offset), Ok(length)) = (usize::try_from(span.offset), usize::try_from(span.length)) else {
             return;
         };
@@ -75,8 +75,7 @@ impl SharedMemory {
         fence(Ordering::SeqCst);
     }
 
-    /// Reads into `buf` what the host has put into the window; call it after the answer that says so.
-    pub(super) fn get(&mut self, buf: &mut [u8]) {
+    fn get(&mut self, buf: &mut [u8]) {
         // The bytes are read after the answer that names them.
         fence(Ordering::SeqCst);
         let length = buf.len().min(INPUT as usize);

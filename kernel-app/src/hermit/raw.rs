@@ -5,11 +5,11 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use boot_protocol::console::client::{Line as _, Received};
 use wasi_shim::abi::Errno;
 use wasi_shim::system::StdinState;
 
-use super::console::{Received, receive};
-use super::uhyve::Uhyve;
+use super::console::Serial;
 
 /// On a serial line this byte ends standard input (EOT, Ctrl-D): it has no end of file.
 const END_OF_TRANSMISSION: u8 = 4;
@@ -18,9 +18,8 @@ const END_OF_TRANSMISSION: u8 = 4;
 const AHEAD: usize = 4096;
 
 /// A console without a protocol.
-pub(super) struct Plain {
-    /// uhyve, if its input is read.
-    uhyve: Option<Uhyve>,
+pub(super) struct Raw {
+    line: Serial,
     /// Whether standard input has ended.
     ended: bool,
     /// What polling has taken.
@@ -29,23 +28,27 @@ pub(super) struct Plain {
     used: usize,
 }
 
-impl Plain {
-    pub(super) fn new() -> Self {
+impl Raw {
+    pub(super) fn new(line: Serial) -> Self {
         Self {
-            uhyve: Uhyve::find(),
+            line,
             ended: false,
             taken: Vec::new(),
             used: 0,
         }
     }
 
+    /// The line.
+    pub(super) fn line(&self) -> &Serial {
+        &self.line
+    }
+
     /// Blocks until there is a byte, or the end (0).
     pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
         if self.unread().is_empty() && !self.ended {
-            if let Some(uhyve) = self.uhyve {
-                let count = uhyve.read_stdin(buf)?;
+            if let Some(uhyve) = self.line.uhyve() {
                 // A terminal may go on after its end (Ctrl-D): it is asked again.
-                return Ok(count);
+                return self.line.waiting(|| uhyve.read_stdin(buf));
             }
             self.poll(None)?;
         }
@@ -64,17 +67,18 @@ impl Plain {
         if self.unread().is_empty() && !self.ended {
             self.taken.clear();
             self.used = 0;
-            match self.uhyve {
+            match self.line.uhyve() {
                 Some(_) if timeout.is_some() => return Err(Errno::NOTSUP),
                 Some(uhyve) => {
                     self.taken = vec![0; AHEAD];
-                    let result = uhyve.read_stdin(&mut self.taken);
+                    let taken = &mut self.taken;
+                    let result = self.line.waiting(|| uhyve.read_stdin(taken));
                     self.taken.truncate(*result.as_ref().unwrap_or(&0));
                     self.ended = result? == 0;
                 }
                 None => {
                     let mut byte = [0];
-                    match receive(&mut byte, timeout) {
+                    match self.line.read(&mut byte, timeout) {
                         // A terminal's Enter key sends a carriage return.
                         Received::Bytes(_) if byte == [b'\r'] => self.taken.push(b'\n'),
                         Received::Bytes(_) if byte == [END_OF_TRANSMISSION] => self.ended = true,
