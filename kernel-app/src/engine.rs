@@ -14,7 +14,7 @@ use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{CompilationMode, Config, Engine, Error, Extern, ExternType, Instance, Module, Store, TrapCode};
 
 use crate::exit_status::Outcome;
-use crate::preflight;
+use crate::{origin, preflight};
 
 /// Most nested calls of a guest. wasmtime's default, 512 KiB of native stack, allows about a quarter of this.
 const MAX_CALL_DEPTH: usize = 1 << 16;
@@ -37,17 +37,23 @@ pub fn run<S: System + 'static>(wasm: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiC
         Err(error) => return (refused_by_parser(&error), ctx),
     };
     let mut store = Store::new(&engine, Host::new(ctx));
+    store.limiter(|host| &mut host.growth);
     let outcome = run_module(&mut store, &module).unwrap_or_else(|outcome| outcome);
-    (outcome, store.into_data().context)
+    let host = store.into_data();
+    (outcome.of_refused_memory(host.growth.failed), host.context)
 }
 
-/// The interpreter's configuration.
+/// The interpreter's configuration. Whoever runs modules as the image does uses it, and
+/// with it wasmi's features of the workspace's `Cargo.toml`: `kernel-app/tests/engine.rs` holds them against it.
 #[must_use]
 pub fn config() -> Config {
     let mut config = Config::default();
     config
         .set_max_recursion_depth(MAX_CALL_DEPTH)
         .set_max_stack_height(MAX_STACK_BYTES)
+        // wasmi has these and leaves them off, since the proposals are young.
+        .wasm_wide_arithmetic(true)
+        .wasm_custom_page_sizes(true)
         // Debug information would be copied for nothing.
         .ignore_custom_sections(true)
         // Validates everything at load, translates each function when it is first called.
@@ -57,8 +63,9 @@ pub fn config() -> Config {
 
 /// Instantiates the module and calls its `_start`. Both sides of the result are ends of the run.
 fn run_module<S: System + 'static>(store: &mut Store<Host<S>>, module: &Module) -> Result<Outcome, Outcome> {
-    check_start(module)?;
-    let imports = resolve_imports(store, module)?;
+    let imports = check_start(module)
+        .and_then(|()| resolve_imports(store, module))
+        .map_err(|reason| refused_module(module, reason))?;
     let instance = Instance::new(&mut *store, module, &imports).map_err(|error| ended_by(&error))?;
     if let Some(memory) = instance.get_memory(&*store, "memory") {
         store.data_mut().attach_memory(memory);
@@ -72,9 +79,21 @@ fn run_module<S: System + 'static>(store: &mut Store<Host<S>>, module: &Module) 
     }
 }
 
+/// The refusal for this `reason`, with advice if the module's imports show where it comes from.
+fn refused_module(module: &Module, reason: String) -> Outcome {
+    let imports: Vec<_> = module
+        .imports()
+        .map(|import| (import.module(), import.name()))
+        .collect();
+    Outcome::Refused(match origin::advice(imports.iter().copied()) {
+        Some(advice) => format!("{reason}; {advice}"),
+        None => reason,
+    })
+}
+
 /// Checks that the module is a command: that it exports a function `_start` without parameters and results.
-fn check_start(module: &Module) -> Result<(), Outcome> {
-    let refused = |text: &str| Err(Outcome::Refused(text.into()));
+fn check_start(module: &Module) -> Result<(), String> {
+    let refused = |text: &str| Err(text.into());
     match module.get_export("_start") {
         Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => Ok(()),
         Some(ExternType::Func(_)) => {
@@ -94,7 +113,7 @@ fn check_start(module: &Module) -> Result<(), Outcome> {
 fn resolve_imports<S: System + 'static>(
     store: &mut Store<Host<S>>,
     module: &Module,
-) -> Result<Vec<Extern>, Outcome> {
+) -> Result<Vec<Extern>, String> {
     let mut found = Vec::new();
     let mut problems = Vec::new();
     for import in module.imports() {
@@ -120,10 +139,10 @@ fn resolve_imports<S: System + 'static>(
     if unnamed > 0 {
         problems.push(format!("and {unnamed} more"));
     }
-    Err(Outcome::Refused(format!(
+    Err(format!(
         "it imports what nothing here provides (only wasi_snapshot_preview1 and wasi_unstable are): {}",
         problems.join(", ")
-    )))
+    ))
 }
 
 /// The end of a run that the parser refused to begin.

@@ -2,8 +2,10 @@
 //!
 //! Layer: pure. The numbers are `boot_protocol::exit_code`'s, explained in `docs/exit-codes.md`.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use boot_protocol::exit_code;
 
@@ -14,6 +16,8 @@ pub enum Outcome {
     Exit(u32),
     /// The guest did what WebAssembly forbids; the text names it.
     Trap(String),
+    /// The guest ended badly, in this way, after it had been refused memory that the machine did not have.
+    Starved(Box<Outcome>),
     /// The module cannot be run; the text says why and what to do.
     Refused(String),
     /// The module cannot be found or read; the text says why.
@@ -33,11 +37,31 @@ pub struct ExitStatus {
     pub message: Option<String>,
 }
 
+/// What is added to the end of a guest that was refused memory.
+const STARVED: &str = "the virtual machine had too little memory for the guest: memory.grow failed before it ended; raise it with --memory SIZE";
+
 impl Outcome {
+    /// This end, of a guest that was `refused` memory: where it ended badly, that is worth a word.
+    #[must_use]
+    pub fn of_refused_memory(self, refused: bool) -> Self {
+        match self {
+            Self::Trap(_) | Self::Exit(1..) if refused => Self::Starved(Box::new(self)),
+            outcome => outcome,
+        }
+    }
+
     /// Exit code and message of this end of a run of the module called `name`.
     #[must_use]
     pub fn exit_status(&self, name: &str) -> ExitStatus {
         let (code, message) = match self {
+            Self::Starved(outcome) => {
+                let ExitStatus { code, message } = outcome.exit_status(name);
+                let lines = message.into_iter().chain([format!("hermit-wasm: {STARVED}")]);
+                return ExitStatus {
+                    code,
+                    message: Some(lines.collect::<Vec<_>>().join("\n")),
+                };
+            }
             Self::Exit(code) => match u8::try_from(*code) {
                 Ok(code) => (code, None),
                 Err(_) => {
@@ -88,6 +112,29 @@ mod tests {
             let status = Outcome::Exit(code).exit_status("m");
             assert_eq!(status.code, 1);
             assert!(status.message.unwrap().contains(&format!("proc_exit({code})")));
+        }
+    }
+
+    #[test]
+    fn a_bad_end_after_memory_was_refused_names_the_flag() {
+        let status = Outcome::Exit(3).of_refused_memory(true).exit_status("m");
+        let message = status.message.unwrap();
+        assert_eq!(status.code, 3);
+        assert!(
+            message.starts_with("hermit-wasm: ") && message.contains("--memory"),
+            "{message}"
+        );
+        let status = Outcome::Trap("unreachable".into())
+            .of_refused_memory(true)
+            .exit_status("m");
+        let message = status.message.unwrap();
+        assert_eq!((status.code, message.lines().count()), (134, 2));
+        assert!(
+            message.contains("wasm trap: unreachable\nhermit-wasm: "),
+            "{message}"
+        );
+        for (outcome, refused) in [(Outcome::Exit(0), true), (Outcome::Exit(3), false)] {
+            assert_eq!(outcome.clone().of_refused_memory(refused), outcome);
         }
     }
 

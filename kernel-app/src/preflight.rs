@@ -8,22 +8,39 @@
 /// per proposal against them.
 #[must_use]
 pub fn missing_proposal(error: &str) -> Option<&'static str> {
-    const WORDS: [(&str, &str); 10] = [
+    // The first that fits counts.
+    const WORDS: [(&str, &str); 19] = [
+        ("shared-everything", "shared-everything threads"),
+        ("acquire-release", "shared-everything threads"),
+        ("stack switching", "stack switching"),
+        ("continuation", "stack switching"),
+        ("custom descriptor", "custom descriptors"),
         ("shared", "threads"),
         ("thread", "threads"),
         ("atomic", "threads"),
         ("exception", "exception handling"),
-        ("legacy_exceptions", "exception handling"),
         ("simd", "SIMD"),
         ("memory64", "memory64"),
+        ("multibyte array", "garbage collection"),
         ("gc ", "garbage collection"),
+        ("`gc`", "garbage collection"),
         ("function references", "typed function references"),
         ("function-references", "typed function references"),
+        ("wide arithmetic", "wide arithmetic"),
+        ("page size", "custom page sizes"),
+        ("memory control", "memory control"),
     ];
     let error = error.to_ascii_lowercase();
-    let about_support = ["enabled", "support", "require", "proposal", "disallowed"]
-        .iter()
-        .any(|word| error.contains(word));
+    let about_support = [
+        "enabled",
+        "support",
+        "require",
+        "proposal",
+        "disallowed",
+        "disabled",
+    ]
+    .iter()
+    .any(|word| error.contains(word));
     if !about_support {
         return None;
     }

@@ -210,10 +210,109 @@ fn missing_proposals_are_named() {
             "typed function references",
             "(module (type $f (func)) (func (param (ref $f))))",
         ),
+        ("stack switching", "(module (type $f (func)) (type (cont $f)))"),
+        (
+            "shared-everything threads",
+            "(module (global (shared i32) (i32.const 0)))",
+        ),
     ];
     for (proposal, wat) in cases {
         let reason = refusal(wat);
         assert!(reason.contains(&format!("\"{proposal}\"")), "{wat}: {reason}");
+    }
+}
+
+/// Every proposal that the interpreter has, by a module that only it makes valid. A manifest that leaves a feature of
+/// wasmi's out, or another configuration, fails here.
+#[test]
+fn the_interpreters_features() {
+    for (proposal, body) in FEATURES {
+        let wat = format!(r#"(module {body} (func (export "_start")))"#);
+        assert_eq!(run(&wat).0, Outcome::Exit(0), "{proposal}");
+    }
+}
+
+/// What each of them needs, as a part of a module.
+const FEATURES: [(&str, &str); 13] = [
+    (
+        "multi-value",
+        "(func (result i32 i32) (i32.const 0) (i32.const 0))",
+    ),
+    ("multi-memory", "(memory 0) (memory 0)"),
+    (
+        "saturating conversions",
+        "(func (drop (i32.trunc_sat_f32_s (f32.const 0))))",
+    ),
+    ("sign extension", "(func (drop (i32.extend8_s (i32.const 0))))"),
+    (
+        "bulk memory",
+        "(memory 0) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))",
+    ),
+    ("reference types", "(func (param externref))"),
+    (
+        "mutable globals",
+        r#"(global (export "g") (mut i32) (i32.const 0))"#,
+    ),
+    ("tail calls", "(func $f (return_call $f))"),
+    (
+        "extended constants",
+        "(global i32 (i32.add (i32.const 1) (i32.const 1)))",
+    ),
+    ("SIMD", "(func (drop (v128.not (v128.const i64x2 0 0))))"),
+    (
+        "relaxed SIMD",
+        "(func (param v128) (result v128) (i32x4.relaxed_trunc_f32x4_s (local.get 0)))",
+    ),
+    ("memory64", "(memory i64 0)"),
+    (
+        "wide arithmetic",
+        "(func (param i64 i64) (result i64 i64) (i64.mul_wide_u (local.get 0) (local.get 1)))",
+    ),
+];
+
+#[test]
+fn pages_may_be_of_one_byte() {
+    let wat = r#"(module (memory 3 (pagesize 1))
+        (func (export "_start")
+            (if (i32.ne (memory.size) (i32.const 3)) (then unreachable))
+            (if (i32.ne (memory.grow (i32.const 2)) (i32.const 3)) (then unreachable))
+            (i32.store8 (i32.const 4) (i32.const 7))
+            (if (i32.ne (i32.load8_u (i32.const 4)) (i32.const 7)) (then unreachable))))"#;
+    assert_eq!(run(wat).0, Outcome::Exit(0));
+}
+
+/// What was built for another world is told so, together with what is missing, whichever is looked at first.
+#[test]
+fn modules_for_javascript_are_told_what_to_do() {
+    let cases = [
+        (
+            r#"(module (import "env" "abort" (func (param i32 i32 i32 i32))))"#,
+            "AssemblyScript",
+        ),
+        (
+            r#"(module (import "env" "emscripten_resize_heap" (func)) (func (export "_start")))"#,
+            "Emscripten",
+        ),
+        (r#"(module (import "a" "a" (func)))"#, "Emscripten"),
+        (
+            r#"(module (import "gojs" "runtime.wasmExit" (func)))"#,
+            "GOOS=wasip1",
+        ),
+        (
+            r#"(module (import "wbg" "__wbindgen_throw" (func)))"#,
+            "wasm-bindgen",
+        ),
+        (
+            r#"(module (import "wasi" "thread-spawn" (func)) (func (export "_start")))"#,
+            "threads",
+        ),
+    ];
+    for (wat, advice) in cases {
+        let reason = refusal(wat);
+        assert!(
+            reason.contains(advice) && reason.contains("it "),
+            "{wat}: {reason}"
+        );
     }
 }
 

@@ -6,7 +6,9 @@
 
 use core::fmt;
 
-use wasmi::{AsContextMut, Caller, Extern, Func, FuncType, Memory, Store, ValType, errors::HostError};
+use wasmi::errors::{HostError, MemoryError};
+use wasmi::{AsContextMut, Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, ValType};
+use wasmi_core::LimiterError;
 
 use crate::{
     abi::{layout::*, snapshot0 as old, types::*},
@@ -22,8 +24,54 @@ use crate::{
 pub struct Host<S> {
     /// The guest's WASI state.
     pub context: WasiCtx<S>,
+    /// Whether the guest was refused memory. `Store::limiter` takes it.
+    pub growth: Growth,
     // Looking an export up costs more than many a call, so the handle is kept.
     memory: Option<Memory>,
+}
+
+/// Watches how the guest's memories grow. It limits nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Growth {
+    /// Whether the system has lacked memory for a `memory.grow`.
+    pub failed: bool,
+}
+
+impl ResourceLimiter for Growth {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn memory_grow_failed(&mut self, error: &MemoryError) -> Result<(), LimiterError> {
+        self.failed |= matches!(error, MemoryError::OutOfSystemMemory);
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn instances(&self) -> usize {
+        usize::MAX
+    }
+
+    fn tables(&self) -> usize {
+        usize::MAX
+    }
+
+    fn memories(&self) -> usize {
+        usize::MAX
+    }
 }
 
 impl<S> Host<S> {
@@ -31,6 +79,7 @@ impl<S> Host<S> {
     pub fn new(context: WasiCtx<S>) -> Self {
         Self {
             context,
+            growth: Growth::default(),
             memory: None,
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
+use kernel_app::engine;
 use wasi_shim::{
     Errno, WasiCtxBuilder,
     fs::{
@@ -127,7 +128,10 @@ impl Guest {
             .expect("nothing is wrong with these")
             .max_descriptors(12)
             .build(system);
-        let mut store = Store::new(ENGINE.get_or_init(Engine::default), Host::new(context));
+        let mut store = Store::new(
+            ENGINE.get_or_init(|| Engine::new(&engine::config())),
+            Host::new(context),
+        );
         let memory = Memory::new(&mut store, MemoryType::new(1, Some(1))).expect("there is room");
         store.data_mut().attach_memory(memory);
         let bytes = memory.data_mut(&mut store);
