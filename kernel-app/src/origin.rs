@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn each_origin_is_known_by_its_imports() {
-        let cases: &[(&[(&str, &str)], Option<&str>)] = &[
+        type Imports = &'static [(&'static str, &'static str)];
+        let cases: &[(Imports, Option<&str>)] = &[
             (&[("wasi_snapshot_preview1", "fd_write")], None),
             (&[("env", "puts"), ("env", "memory")], None),
             (
