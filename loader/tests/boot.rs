@@ -261,13 +261,7 @@ fn all_machines_and_sizes_of_memory() {
 #[test]
 #[ignore = "boots VMs"]
 fn cpus_with_and_without_large_pages() {
-    for cpu in [
-        "max",
-        "qemu64",
-        "qemu64,+fsgsbase",
-        "Skylake-Client,-pdpe1gb",
-        "EPYC",
-    ] {
+    for cpu in ["max", "qemu64,+fsgsbase", "Skylake-Client,-pdpe1gb", "EPYC"] {
         for memory in ["64M", "5G"] {
             Vm {
                 cpu,
