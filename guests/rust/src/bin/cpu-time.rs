@@ -59,5 +59,5 @@ fn main() {
     let mut event = std::mem::MaybeUninit::<wasip1::Event>::uninit();
     // SAFETY: both pointers are valid for one element.
     let result = unsafe { wasip1::poll_oneoff(&subscription, event.as_mut_ptr(), 1) };
-    println!("waiting for it: {:?}", result.map_err(wasip1::Errno::name));
+    println!("waiting for it: {:?}", result.map_err(|errno| errno.name()));
 }
