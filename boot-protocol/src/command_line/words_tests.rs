@@ -270,6 +270,7 @@ fn what_words_cannot_say_is_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn many_words_take_no_longer_than_their_number() {
     let words: Vec<String> = (0..50_000).map(|number| format!("--env=V{number}=1")).collect();
     let rest = (0..100_000).map(|_| "arg");

@@ -205,6 +205,7 @@ fn sent<M: SharedMemory>(client: &mut Client<Host, M>) -> Vec<String> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn output_goes_out_in_frames() {
     let mut client = Client::framed(Host::new(b""));
     client.write(Output::Stdout, b"hello");
@@ -220,6 +221,7 @@ fn output_goes_out_in_frames() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn input_is_read_ahead_and_more_each_time() {
     let input: Vec<u8> = (0..30_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     for cut in [1, 3, 2048, usize::MAX] {

@@ -124,6 +124,7 @@ fn what_is_encoded_is_decoded() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn a_cut_at_any_byte_is_refused_or_leaves_whole_records() {
     let whole = full().encode();
     for end in 0..whole.len() {
@@ -280,6 +281,7 @@ fn contradictions_are_refused_before_and_after_the_way() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn a_hundred_thousand_arguments_and_a_mebibyte_of_environment() {
     let spec = RunSpec {
         argv: (0..100_000).map(|number| format!("{number}")).collect(),

@@ -14,9 +14,9 @@ use wasi_shim::system::StdinState;
 
 use super::machine::monotonic;
 use super::raw::Raw;
+use super::shared_buffer::SharedBuffer;
 use super::syscalls::{sys_console_read, sys_console_write, sys_usleep};
 use super::uhyve::{self, Uhyve};
-use super::window::SharedBuffer;
 
 /// The console.
 pub(super) struct Console(Kind);

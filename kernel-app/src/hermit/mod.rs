@@ -19,9 +19,9 @@ mod machine;
 mod panic;
 mod platform;
 mod raw;
+mod shared_buffer;
 mod syscalls;
 mod uhyve;
-mod window;
 
 /// The memory image that the loader handed over besides the application.
 fn payload() -> Option<&'static [u8]> {
