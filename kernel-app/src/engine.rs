@@ -65,7 +65,7 @@ pub fn config() -> Config {
 fn run_module<S: System + 'static>(store: &mut Store<Host<S>>, module: &Module) -> Result<Outcome, Outcome> {
     let imports = check_start(module)
         .and_then(|()| resolve_imports(store, module))
-        .map_err(|reason| refused_module(module, reason))?;
+        .map_err(|problem| refused_module(module, problem))?;
     let instance = Instance::new(&mut *store, module, &imports).map_err(|error| ended_by(&error))?;
     if let Some(memory) = instance.get_memory(&*store, "memory") {
         store.data_mut().attach_memory(memory);
@@ -79,41 +79,54 @@ fn run_module<S: System + 'static>(store: &mut Store<Host<S>>, module: &Module) 
     }
 }
 
-/// The refusal for this `reason`, with advice if the module's imports show where it comes from.
-fn refused_module(module: &Module, reason: String) -> Outcome {
+/// Why a module cannot run: the reason, and what to do unless its imports show something better.
+struct Problem {
+    reason: String,
+    advice: Option<&'static str>,
+}
+
+/// The refusal of a module with this `problem`.
+fn refused_module(module: &Module, problem: Problem) -> Outcome {
     let imports: Vec<_> = module
         .imports()
         .map(|import| (import.module(), import.name()))
         .collect();
-    Outcome::Refused(match origin::advice(imports.iter().copied()) {
+    let Problem { reason, advice } = problem;
+    Outcome::Refused(match origin::advice(imports.iter().copied()).or(advice) {
         Some(advice) => format!("{reason}; {advice}"),
         None => reason,
     })
 }
 
 /// Checks that the module is a command: that it exports a function `_start` without parameters and results.
-fn check_start(module: &Module) -> Result<(), String> {
-    let refused = |text: &str| Err(text.into());
-    match module.get_export("_start") {
-        Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => Ok(()),
-        Some(ExternType::Func(_)) => {
-            refused("its `_start` takes parameters or returns results, which a command's does not")
-        }
-        Some(_) => refused("its export `_start` is not a function"),
-        None if module.get_export("_initialize").is_some() => refused(
-            "it exports `_initialize` and no `_start`: it is a library (a reactor); build it as a program with a `main`",
+fn check_start(module: &Module) -> Result<(), Problem> {
+    let (reason, advice) = match module.get_export("_start") {
+        Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => return Ok(()),
+        Some(ExternType::Func(_)) => (
+            "its `_start` takes parameters or returns results, which a command's does not",
+            None,
         ),
-        None => {
-            refused("it exports no function `_start`: build it as a program (a WASI command) with a `main`")
-        }
-    }
+        Some(_) => ("its export `_start` is not a function", None),
+        None if module.get_export("_initialize").is_some() => (
+            "it exports `_initialize` and no `_start`, so it is a library (a reactor)",
+            Some("build it as a program with a `main`"),
+        ),
+        None => (
+            "it exports no function `_start`",
+            Some("build it as a program (a WASI command) with a `main`"),
+        ),
+    };
+    Err(Problem {
+        reason: reason.into(),
+        advice,
+    })
 }
 
 /// Finds what the module imports, in its order; names everything that is missing at once.
 fn resolve_imports<S: System + 'static>(
     store: &mut Store<Host<S>>,
     module: &Module,
-) -> Result<Vec<Extern>, String> {
+) -> Result<Vec<Extern>, Problem> {
     let mut found = Vec::new();
     let mut problems = Vec::new();
     for import in module.imports() {
@@ -139,10 +152,13 @@ fn resolve_imports<S: System + 'static>(
     if unnamed > 0 {
         problems.push(format!("and {unnamed} more"));
     }
-    Err(format!(
-        "it imports what nothing here provides (only wasi_snapshot_preview1 and wasi_unstable are): {}",
-        problems.join(", ")
-    ))
+    Err(Problem {
+        reason: format!(
+            "it imports what nothing here provides (only wasi_snapshot_preview1 and wasi_unstable are): {}",
+            problems.join(", ")
+        ),
+        advice: None,
+    })
 }
 
 /// The end of a run that the parser refused to begin.

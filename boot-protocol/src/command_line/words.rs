@@ -93,12 +93,20 @@ pub fn parse<'a>(
     env: impl IntoIterator<Item = (&'a str, &'a str)>,
     payload: bool,
 ) -> Result<Words<'a>, WordError> {
+    parse_dyn(&mut words.into_iter(), &mut env.into_iter(), payload)
+}
+
+/// [`parse`], compiled once and here.
+fn parse_dyn<'a>(
+    words: &mut dyn Iterator<Item = &'a str>,
+    env: &mut dyn Iterator<Item = (&'a str, &'a str)>,
+    payload: bool,
+) -> Result<Words<'a>, WordError> {
     let mut parser = Parser::default();
     for (name, value) in env {
         parser.says_of_run("env=");
         parser.env.push((name, value));
     }
-    let mut words = words.into_iter();
     while let Some(word) = words.next() {
         if word == "--" {
             parser.args.extend(words);

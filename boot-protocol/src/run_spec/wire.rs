@@ -82,6 +82,7 @@ impl RunSpec {
     ///
     /// # Errors
     /// [`SpecError`] says what is wrong with it: nothing is left out, and nothing is guessed.
+    #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Result<Self, SpecError> {
         let mut reader = Reader(bytes);
         if reader.array() != Some(MAGIC) {
