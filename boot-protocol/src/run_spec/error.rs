@@ -3,37 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use super::wire::VERSION;
-
-/// A kind of record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Record {
-    /// Where the module is.
-    Module,
-    /// One of the guest's arguments.
-    Argument,
-    /// One of the guest's environment variables.
-    Variable,
-    /// One of the guest's directories.
-    Mount,
-    /// Which standard streams are terminals.
-    Terminals,
-    /// The log's level.
-    Log,
-}
-
-impl fmt::Display for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Module => "module",
-            Self::Argument => "argument",
-            Self::Variable => "environment variable",
-            Self::Mount => "mount",
-            Self::Terminals => "terminals",
-            Self::Log => "log level",
-        })
-    }
-}
+use super::wire::{Record, VERSION};
 
 /// What is wrong with a description of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]

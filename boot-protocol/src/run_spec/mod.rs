@@ -2,7 +2,9 @@
 //!
 //! Layer: shared vocabulary. Whoever starts a machine fills in a [`RunSpec`] and [encodes](RunSpec::encode) it; the
 //! application in the machine [decodes](RunSpec::decode) it. It travels as a member of the [payload](crate::payload),
-//! or, under uhyve, as a file that is mapped into the machine. The bytes: `wire.rs`.
+//! or, under uhyve, as a file that is mapped into the machine.
+//!
+//! Here: what fields are made of. The fields, and their bytes: `wire.rs`.
 
 mod error;
 mod wire;
@@ -13,25 +15,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-pub use error::{Record, SpecError};
-pub use wire::{MAGIC, VERSION};
-
-/// One description of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RunSpec {
-    /// Where the module is.
-    pub module: ModuleSource,
-    /// The guest's arguments, `argv[0]` first. None: `argv[0]` is [`ModuleSource::default_name`].
-    pub argv: Vec<String>,
-    /// The guest's environment, in order: names and values. See [`unique_variables`].
-    pub env: Vec<(String, String)>,
-    /// The guest's directories, its descriptors 3, 4, …: in order.
-    pub mounts: Vec<Mount>,
-    /// Which of the guest's standard streams are terminals.
-    pub terminals: Terminals,
-    /// Which messages of the application and the kernel are shown; `None`: the usual ones.
-    pub log: Option<LogLevel>,
-}
+pub use error::SpecError;
+pub use wire::{MAGIC, Record, RunSpec, VERSION};
 
 /// Where a module comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,55 +184,6 @@ impl FromStr for LogLevel {
     }
 }
 
-impl RunSpec {
-    /// Checks what the types do not: that each value can reach a guest, and that none contradicts another.
-    ///
-    /// # Errors
-    /// [`SpecError`] names the first value that cannot, which is what [`Self::decode`] would say of it.
-    pub fn check(&self) -> Result<(), SpecError> {
-        if let ModuleSource::Path(path) = &self.module {
-            check_text(Record::Module, path)?;
-            not_empty(Record::Module, path)?;
-        }
-        for argument in &self.argv {
-            check_text(Record::Argument, argument)?;
-        }
-        self.check_env()?;
-        self.check_mounts()
-    }
-
-    fn check_env(&self) -> Result<(), SpecError> {
-        let mut names = BTreeMap::new();
-        for (index, (name, value)) in self.env.iter().enumerate() {
-            check_text(Record::Variable, name)?;
-            check_text(Record::Variable, value)?;
-            if name.is_empty() || name.contains('=') {
-                return Err(SpecError::VariableName(name.clone()));
-            }
-            if names.insert(name.as_str(), index).is_some() {
-                return Err(SpecError::DuplicateVariable(name.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_mounts(&self) -> Result<(), SpecError> {
-        let mut paths = BTreeMap::new();
-        for (index, mount) in self.mounts.iter().enumerate() {
-            if let Some(source) = mount.source.name() {
-                check_text(Record::Mount, source)?;
-                not_empty(Record::Mount, source)?;
-            }
-            check_text(Record::Mount, &mount.guest)?;
-            not_empty(Record::Mount, &mount.guest)?;
-            if paths.insert(mount.guest.as_str(), index).is_some() {
-                return Err(SpecError::DuplicateMount(mount.guest.clone()));
-            }
-        }
-        Ok(())
-    }
-}
-
 impl MountSource {
     /// The source's own name: a member, a tag, or a path.
     #[must_use]
@@ -259,25 +195,6 @@ impl MountSource {
             }
         }
     }
-}
-
-/// WASI's strings end with a zero byte, and a value's length has to fit into its record.
-fn check_text(record: Record, text: &str) -> Result<(), SpecError> {
-    if text.as_bytes().contains(&0) {
-        return Err(SpecError::Nul(record));
-    }
-    // Half of what a length can say: a record may hold two.
-    if text.len() > wire::LONGEST {
-        return Err(SpecError::TooLong(record));
-    }
-    Ok(())
-}
-
-fn not_empty(record: Record, text: &str) -> Result<(), SpecError> {
-    if text.is_empty() {
-        return Err(SpecError::Value(record, "a name that is not empty"));
-    }
-    Ok(())
 }
 
 /// Leaves one of several values that a variable is given: the last, at the place of the first.

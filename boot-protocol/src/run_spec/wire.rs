@@ -1,4 +1,4 @@
-//! A run's description as bytes.
+//! A run's description: its fields, each with its record, and what is refused of them. A new field is added here.
 //!
 //! Layer: wire format; numbers are little-endian, texts are UTF-8 without zero bytes.
 //!
@@ -23,10 +23,12 @@
 //! A reader refuses what it does not know, so that an old image never drops a limit that it has not heard of.
 
 use alloc::borrow::ToOwned as _;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
-use super::{Access, LogLevel, ModuleSource, Mount, MountSource, Record, RunSpec, SpecError, Terminals};
+use super::{Access, LogLevel, ModuleSource, Mount, MountSource, SpecError, Terminals};
 
 /// Begins every description of a run.
 pub const MAGIC: [u8; 4] = *b"HWRS";
@@ -34,8 +36,8 @@ pub const MAGIC: [u8; 4] = *b"HWRS";
 /// The version that this program writes and reads.
 pub const VERSION: u16 = 1;
 
-/// Longest text.
-pub(super) const LONGEST: usize = 1 << 30;
+/// Longest text: half of what a length can say, since a record may hold two.
+const LONGEST: usize = 1 << 30;
 
 const MODULE: u16 = 1;
 const ARGUMENT: u16 = 2;
@@ -44,14 +46,70 @@ const MOUNT: u16 = 4;
 const TERMINALS: u16 = 5;
 const LOG: u16 = 6;
 
+/// One description of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunSpec {
+    /// Where the module is.
+    pub module: ModuleSource,
+    /// The guest's arguments, `argv[0]` first. None: `argv[0]` is [`ModuleSource::default_name`].
+    pub argv: Vec<String>,
+    /// The guest's environment, in order: names and values. See [`unique_variables`](super::unique_variables).
+    pub env: Vec<(String, String)>,
+    /// The guest's directories, its descriptors 3, 4, …: in order.
+    pub mounts: Vec<Mount>,
+    /// Which of the guest's standard streams are terminals.
+    pub terminals: Terminals,
+    /// Which messages of the application and the kernel are shown; `None`: the usual ones.
+    pub log: Option<LogLevel>,
+}
+
+/// A kind of record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Where the module is.
+    Module,
+    /// One of the guest's arguments.
+    Argument,
+    /// One of the guest's environment variables.
+    Variable,
+    /// One of the guest's directories.
+    Mount,
+    /// Which standard streams are terminals.
+    Terminals,
+    /// The log's level.
+    Log,
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Module => "module",
+            Self::Argument => "argument",
+            Self::Variable => "environment variable",
+            Self::Mount => "mount",
+            Self::Terminals => "terminals",
+            Self::Log => "log level",
+        })
+    }
+}
+
 impl RunSpec {
     /// The description as bytes. Only what passes [`Self::check`] is read back.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        // Each by its name, so that the compiler misses a field which is not encoded.
+        let Self {
+            module,
+            argv,
+            env,
+            mounts,
+            terminals,
+            log,
+        } = self;
         let mut out = Vec::new();
         out.extend(MAGIC);
         out.extend(VERSION.to_le_bytes());
-        match &self.module {
+        match module {
             ModuleSource::Payload => record(&mut out, MODULE, &[&[0]]),
             ModuleSource::Embedded => record(&mut out, MODULE, &[&[1]]),
             ModuleSource::Path(path) => record(&mut out, MODULE, &[&[2], path.as_bytes()]),
@@ -60,19 +118,19 @@ impl RunSpec {
             stdin,
             stdout,
             stderr,
-        } = self.terminals;
+        } = *terminals;
         let bits = u8::from(stdin) | u8::from(stdout) << 1 | u8::from(stderr) << 2;
         record(&mut out, TERMINALS, &[&[bits]]);
-        if let Some(level) = self.log {
+        if let Some(level) = *log {
             record(&mut out, LOG, &[&[level as u8]]);
         }
-        for argument in &self.argv {
+        for argument in argv {
             record(&mut out, ARGUMENT, &[argument.as_bytes()]);
         }
-        for (name, value) in &self.env {
+        for (name, value) in env {
             record(&mut out, VARIABLE, &[name.as_bytes(), b"=", value.as_bytes()]);
         }
-        for mount in &self.mounts {
+        for mount in mounts {
             encode_mount(&mut out, mount);
         }
         out
@@ -102,6 +160,73 @@ impl RunSpec {
         spec.check()?;
         Ok(spec)
     }
+}
+
+impl RunSpec {
+    /// Checks what the types do not: that each value can reach a guest, and that none contradicts another.
+    ///
+    /// # Errors
+    /// [`SpecError`] names the first value that cannot, which is what [`Self::decode`] would say of it.
+    pub fn check(&self) -> Result<(), SpecError> {
+        if let ModuleSource::Path(path) = &self.module {
+            check_text(Record::Module, path)?;
+            not_empty(Record::Module, path)?;
+        }
+        for argument in &self.argv {
+            check_text(Record::Argument, argument)?;
+        }
+        self.check_env()?;
+        self.check_mounts()
+    }
+
+    fn check_env(&self) -> Result<(), SpecError> {
+        let mut names = BTreeMap::new();
+        for (index, (name, value)) in self.env.iter().enumerate() {
+            check_text(Record::Variable, name)?;
+            check_text(Record::Variable, value)?;
+            if name.is_empty() || name.contains('=') {
+                return Err(SpecError::VariableName(name.clone()));
+            }
+            if names.insert(name.as_str(), index).is_some() {
+                return Err(SpecError::DuplicateVariable(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_mounts(&self) -> Result<(), SpecError> {
+        let mut paths = BTreeMap::new();
+        for (index, mount) in self.mounts.iter().enumerate() {
+            if let Some(source) = mount.source.name() {
+                check_text(Record::Mount, source)?;
+                not_empty(Record::Mount, source)?;
+            }
+            check_text(Record::Mount, &mount.guest)?;
+            not_empty(Record::Mount, &mount.guest)?;
+            if paths.insert(mount.guest.as_str(), index).is_some() {
+                return Err(SpecError::DuplicateMount(mount.guest.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// WASI's strings end with a zero byte, and a value's length has to fit into its record.
+fn check_text(record: Record, text: &str) -> Result<(), SpecError> {
+    if text.as_bytes().contains(&0) {
+        return Err(SpecError::Nul(record));
+    }
+    if text.len() > LONGEST {
+        return Err(SpecError::TooLong(record));
+    }
+    Ok(())
+}
+
+fn not_empty(record: Record, text: &str) -> Result<(), SpecError> {
+    if text.is_empty() {
+        return Err(SpecError::Value(record, "a name that is not empty"));
+    }
+    Ok(())
 }
 
 /// Appends a record whose value is `parts`, one after the other.
