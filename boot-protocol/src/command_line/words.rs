@@ -307,6 +307,31 @@ fn invalid(option: &'static str, value: &str, expected: &'static str) -> WordErr
 /// # Errors
 /// [`Unwritable`] names what these words cannot say.
 pub fn write(run: &RunSpec, console: Console) -> Result<Vec<String>, Unwritable> {
+    let payload = run.has_payload();
+    if payload && run.module == ModuleSource::Embedded {
+        return Err(Unwritable(
+            "that the built-in greeting runs, on a machine that is given a payload".to_string(),
+        ));
+    }
+    let words = words_of(run, console)?;
+    // A field that these words do not have, such as a limit, must not get lost without a word.
+    let read = parse(words.iter().map(String::as_str), [], payload).map(|read| read.run);
+    let expected = RunSpec {
+        log: None,
+        terminals: match run.terminals == usual_terminals(console) {
+            true => usual_terminals(Console::default()),
+            false => run.terminals,
+        },
+        ..run.clone()
+    };
+    if read.as_ref() == Ok(&expected) {
+        Ok(words)
+    } else {
+        Err(Unwritable("all of this run".to_string()))
+    }
+}
+
+fn words_of(run: &RunSpec, console: Console) -> Result<Vec<String>, Unwritable> {
     let mut words = Vec::new();
     let mut option = |name: &str, value: &str| words.push([name, value].join("="));
     if run.terminals != usual_terminals(console) {

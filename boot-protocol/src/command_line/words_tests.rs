@@ -270,6 +270,33 @@ fn what_words_cannot_say_is_refused() {
 }
 
 #[test]
+fn the_greeting_and_a_payload_cannot_be_told_by_words() {
+    let copy = MountSource::Copy {
+        member: "dir-0.tar".into(),
+    };
+    let greeting = RunSpec {
+        module: ModuleSource::Embedded,
+        mounts: vec![mount_of(copy, "/", Access::ReadWrite)],
+        ..RunSpec::default()
+    };
+    let error = format!("{}", write(&greeting, Console::Raw).unwrap_err());
+    assert!(error.contains("the built-in greeting"), "{error}");
+}
+
+#[test]
+fn what_would_not_be_read_back_is_refused() {
+    // Variables are set once each, so the words would describe another run.
+    let run = RunSpec {
+        env: vec![("A".into(), "1".into()), ("A".into(), "2".into())],
+        ..RunSpec::default()
+    };
+    for console in Console::ALL {
+        let error = format!("{}", write(&run, console).unwrap_err());
+        assert!(error.ends_with("all of this run"), "{error}");
+    }
+}
+
+#[test]
 #[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn many_words_take_no_longer_than_their_number() {
     let words: Vec<String> = (0..50_000).map(|number| format!("--env=V{number}=1")).collect();

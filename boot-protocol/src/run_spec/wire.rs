@@ -163,6 +163,13 @@ impl RunSpec {
 }
 
 impl RunSpec {
+    /// Whether the machine has to be given a payload besides this description: a module, or copies of directories.
+    #[must_use]
+    pub fn has_payload(&self) -> bool {
+        let copy = |mount: &Mount| matches!(mount.source, MountSource::Copy { .. });
+        self.module == ModuleSource::Payload || self.mounts.iter().any(copy)
+    }
+
     /// Checks what the types do not: that each value can reach a guest, and that none contradicts another.
     ///
     /// # Errors
