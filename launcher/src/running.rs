@@ -20,6 +20,7 @@ pub struct Running {
     pub stdout: Option<PipeReader>,
     /// The reading end of the guest's standard error, with [`Output::Pipe`](crate::Output::Pipe).
     pub stderr: Option<PipeReader>,
+    /// Of this run alone.
     interrupt: Interrupt,
     result: Receiver<Result<RunResult, Error>>,
     thread: Option<JoinHandle<()>>,
@@ -50,7 +51,8 @@ impl Running {
         })
     }
 
-    /// Ends the virtual machine. The result is then [`Error::Stopped`], unless the guest had ended before.
+    /// Ends the virtual machine. The result is then [`Error::Stopped`], unless the guest had ended before. Other runs go
+    /// on, those that have the same [`Interrupt`] too.
     pub fn kill(&self) {
         self.interrupt.stop();
     }

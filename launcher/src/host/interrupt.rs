@@ -18,7 +18,7 @@ pub enum Stop {
     Signal(i32),
 }
 
-/// Stops a run. Clones stop the same one.
+/// Stops every run that was given it, or a clone of it, now or later: once stopped, it stays so.
 #[derive(Clone, Debug)]
 pub struct Interrupt(Arc<Shared>);
 
@@ -26,7 +26,7 @@ pub struct Interrupt(Arc<Shared>);
 struct Shared {
     /// Nothing, [`ASKED`], or a signal's number.
     reason: Arc<AtomicUsize>,
-    /// Readable when there is a reason.
+    /// Readable once there is a reason. Nobody reads it, so that all runs see it.
     wake: UnixStream,
     notify: UnixStream,
 }
@@ -73,18 +73,19 @@ impl Interrupt {
         Ok(this)
     }
 
-    /// Asks the run to stop. It ends its virtual machine and reports [`Stop::Asked`].
+    /// Asks the runs to stop. Each ends its virtual machine and reports [`Stop::Asked`], unless a signal came before.
     pub fn stop(&self) {
-        self.0.reason.store(ASKED, Ordering::SeqCst);
+        let _ = self
+            .0
+            .reason
+            .compare_exchange(NOTHING, ASKED, Ordering::SeqCst, Ordering::SeqCst);
         // A stream that is full has been written to, which is all that is wanted.
         let _ = rustix::io::write(&self.0.notify, &[0]);
     }
 
-    /// Why to stop, if there is a reason. Forgets it.
-    pub(crate) fn take(&self) -> Option<Stop> {
-        let mut buffer = [0; 64];
-        while rustix::io::read(&self.0.wake, &mut buffer).is_ok_and(|length| length > 0) {}
-        match self.0.reason.swap(NOTHING, Ordering::SeqCst) {
+    /// Why to stop, if there is a reason.
+    pub(crate) fn reason(&self) -> Option<Stop> {
+        match self.0.reason.load(Ordering::SeqCst) {
             NOTHING => None,
             ASKED => Some(Stop::Asked),
             signal => i32::try_from(signal).ok().map(Stop::Signal),
@@ -96,6 +97,11 @@ impl AsFd for Interrupt {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.wake.as_fd()
     }
+}
+
+/// Why a run with these is to stop, if one of them has a reason.
+pub(crate) fn reason(interrupts: &[Interrupt]) -> Option<Stop> {
+    interrupts.iter().find_map(Interrupt::reason)
 }
 
 /// The bit mask of ignored signals in the text of /proc/self/status.
@@ -135,17 +141,25 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_is_taken_once_and_from_any_clone() {
+    fn a_stop_comes_from_any_clone_and_stays() {
         let interrupt = Interrupt::new().unwrap();
-        assert_eq!(interrupt.take(), None);
+        assert_eq!(interrupt.reason(), None);
         let other = interrupt.clone();
         std::thread::spawn(move || other.stop()).join().unwrap();
-        assert_eq!(interrupt.take(), Some(Stop::Asked));
-        assert_eq!(interrupt.take(), None);
+        assert_eq!(interrupt.reason(), Some(Stop::Asked));
         // However often it is asked, nothing blocks.
         for _ in 0..100_000 {
             interrupt.stop();
         }
-        assert_eq!(interrupt.take(), Some(Stop::Asked));
+        assert_eq!(interrupt.reason(), Some(Stop::Asked));
+    }
+
+    #[test]
+    fn a_signal_is_not_forgotten_for_a_later_request() {
+        let interrupt = Interrupt::new().unwrap();
+        // As the signal's handler does it.
+        interrupt.0.reason.store(15, Ordering::SeqCst);
+        interrupt.stop();
+        assert_eq!(interrupt.reason(), Some(Stop::Signal(15)));
     }
 }

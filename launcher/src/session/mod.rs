@@ -26,7 +26,7 @@ use boot_protocol::console::{Decoder, Event, Reply, Span};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::host::interrupt::{Interrupt, Stop};
+use crate::host::interrupt::{self, Interrupt, Stop};
 use crate::host::memory::{GuestMemory, SharedWindow};
 use crate::host::virtiofsd::Daemon;
 use crate::vmm::Machine;
@@ -167,7 +167,7 @@ struct Session<'a> {
 /// Runs a session until it ends. The hypervisor may still be running then.
 pub(crate) fn run(
     machine: &mut Machine,
-    interrupt: &Interrupt,
+    interrupts: &[Interrupt],
     config: &SessionConfig,
     streams: Streams,
 ) -> SessionReport {
@@ -199,7 +199,7 @@ pub(crate) fn run(
         farewell: None,
     };
     let reason = loop {
-        if let Err(error) = session.turn(process, interrupt) {
+        if let Err(error) = session.turn(process, interrupts) {
             break ExitReason::Failed(error);
         }
         if let Some(reason) = session.reason.take() {
@@ -241,7 +241,7 @@ enum Source {
 
 impl Session<'_> {
     /// One turn of the loop: waits for something and does it.
-    fn turn(&mut self, process: &mut Process, interrupt: &Interrupt) -> io::Result<()> {
+    fn turn(&mut self, process: &mut Process, interrupts: &[Interrupt]) -> io::Result<()> {
         self.act()?;
         if self.reason.is_some() {
             return Ok(());
@@ -251,11 +251,11 @@ impl Session<'_> {
             return Ok(());
         };
 
-        let ready = self.wait(process, interrupt, patience)?;
+        let ready = self.wait(process, interrupts, patience)?;
         for source in ready {
             match source {
                 Source::Interrupt => {
-                    if let Some(stop) = interrupt.take() {
+                    if let Some(stop) = interrupt::reason(interrupts) {
                         self.end(ExitReason::Stopped(stop));
                     }
                 }
@@ -356,11 +356,13 @@ impl Session<'_> {
     fn wait(
         &self,
         process: &Process,
-        interrupt: &Interrupt,
+        interrupts: &[Interrupt],
         patience: Option<Duration>,
     ) -> io::Result<Vec<Source>> {
-        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> =
-            vec![(Source::Interrupt, interrupt.as_fd(), PollFlags::IN)];
+        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = interrupts
+            .iter()
+            .map(|interrupt| (Source::Interrupt, interrupt.as_fd(), PollFlags::IN))
+            .collect();
         if let Some(end) = process.end().filter(|_| !self.ended) {
             sources.push((Source::End, end, PollFlags::IN));
         }

@@ -11,7 +11,7 @@ use boot_protocol::run_spec::{self, Access, LogLevel, ModuleSource, RunSpec, Ter
 use super::module::Module;
 use super::mounts::{Mount, MountSource, check_places};
 use crate::error::{Error, StartError};
-use crate::host::interrupt::Interrupt;
+use crate::host::interrupt::{self, Interrupt};
 use crate::host::tsc::Measurement;
 use crate::host::units::MIB;
 use crate::result::{self, RunResult};
@@ -54,7 +54,8 @@ pub struct Run {
     stdin: Input,
     stdout: Output,
     stderr: Output,
-    interrupt: Option<Interrupt>,
+    /// What stops it: the user's, and that of its [`Running`].
+    interrupts: Vec<Interrupt>,
     diagnostics: Diagnostics,
     show_machine: bool,
 }
@@ -91,7 +92,7 @@ impl Run {
             stdin: Input::default(),
             stdout: Output::default(),
             stderr: Output::default(),
-            interrupt: None,
+            interrupts: Vec::new(),
             diagnostics: Diagnostics::default(),
             show_machine: false,
         }
@@ -238,10 +239,10 @@ impl Run {
         self
     }
 
-    /// Sets what stops the run, besides [`Running::kill`].
+    /// Adds something that stops the run, besides [`Running::kill`]. Several runs may have the same one.
     #[must_use]
     pub fn interrupt(mut self, interrupt: Interrupt) -> Self {
-        self.interrupt = Some(interrupt);
+        self.interrupts.push(interrupt);
         self
     }
 
@@ -281,11 +282,9 @@ impl Run {
     /// # Errors
     /// The streams cannot be opened, or the system has no thread left. All else is the run's result.
     pub fn start(mut self) -> Result<Running, Error> {
-        let interrupt = match &self.interrupt {
-            Some(interrupt) => interrupt.clone(),
-            None => Interrupt::new().map_err(StartError::file("make the run stoppable"))?,
-        };
-        self.interrupt = Some(interrupt.clone());
+        // Of its own: ending this run must not end others that share an interrupt with it.
+        let interrupt = Interrupt::new().map_err(StartError::file("make the run stoppable"))?;
+        self.interrupts.push(interrupt.clone());
         let (streams, ends) = self.open_streams()?;
         Running::start(interrupt, ends, move |ends| self.execute(streams, ends))
     }
@@ -300,8 +299,7 @@ impl Run {
         let mut demands = capabilities::demands(&self);
         demands.push(Feature::Command);
         let vmm = self.choose(&demands)?;
-        let interrupt = Interrupt::new().map_err(StartError::file("make the run stoppable"))?;
-        let request = Request::new(&self, Terminals::NONE, deadline, &interrupt)?;
+        let request = Request::new(&self, Terminals::NONE, deadline)?;
         vmm.command(&request, directory)
     }
 
@@ -318,12 +316,12 @@ impl Run {
     fn execute(self, streams: Streams, ends: OtherEnds) -> Result<RunResult, Error> {
         let deadline = Deadline::new(&self);
         let vmm = self.choose(&capabilities::demands(&self))?;
-        let interrupt = match &self.interrupt {
-            Some(interrupt) => interrupt.clone(),
-            None => Interrupt::new().map_err(StartError::file("make the run stoppable"))?,
-        };
-        let request = Request::new(&self, streams.terminals(), deadline, &interrupt)?;
-        let mut machine = vmm.prepare(&request)?.spawn()?;
+        let request = Request::new(&self, streams.terminals(), deadline)?;
+        let prepared = vmm.prepare(&request)?;
+        if let Some(stop) = interrupt::reason(request.interrupts()) {
+            return Err(Error::Stopped(stop));
+        }
+        let mut machine = prepared.spawn()?;
         let config = SessionConfig {
             deadline: request.deadline.at,
             boot_deadline: Instant::now() + machine.boot_limit,
@@ -332,7 +330,7 @@ impl Run {
             show_hypervisor: self.show_machine,
             diagnostics: self.diagnostics,
         };
-        let report = session::run(&mut machine, &interrupt, &config, streams);
+        let report = session::run(&mut machine, request.interrupts(), &config, streams);
         for daemon in &mut machine.daemons {
             if let Some(complaint) = daemon.complaint() {
                 log::warn!("{complaint}");
@@ -436,17 +434,11 @@ pub struct Request<'a> {
     run: &'a Run,
     spec: RunSpec,
     deadline: Deadline,
-    interrupt: &'a Interrupt,
     tsc: Measurement,
 }
 
 impl<'a> Request<'a> {
-    fn new(
-        run: &'a Run,
-        terminals: Terminals,
-        deadline: Deadline,
-        interrupt: &'a Interrupt,
-    ) -> Result<Self, Error> {
+    fn new(run: &'a Run, terminals: Terminals, deadline: Deadline) -> Result<Self, Error> {
         // What the launcher does anyway until the machine starts is part of the time that this takes.
         let tsc = Measurement::begin();
         check_places(&run.mounts)?;
@@ -473,7 +465,6 @@ impl<'a> Request<'a> {
             run,
             spec,
             deadline,
-            interrupt,
             tsc,
         })
     }
@@ -547,8 +538,9 @@ impl<'a> Request<'a> {
         &self.deadline
     }
 
-    pub(crate) fn interrupt(&self) -> &Interrupt {
-        self.interrupt
+    /// What stops the run.
+    pub(crate) fn interrupts(&self) -> &[Interrupt] {
+        &self.run.interrupts
     }
 
     /// The frequency of an x86-64 machine's time stamp counter in MHz, where it is known.
@@ -563,7 +555,6 @@ impl<'a> Request<'a> {
     /// A request of `run`, for unit tests of hypervisors.
     #[cfg(test)]
     pub(crate) fn for_tests(run: &'a Run) -> Self {
-        let interrupt = Box::leak(Box::new(Interrupt::new().unwrap()));
-        Self::new(run, Terminals::NONE, Deadline::new(run), interrupt).unwrap()
+        Self::new(run, Terminals::NONE, Deadline::new(run)).unwrap()
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use hermit_wasm_vm::vmm::capabilities::{Accelerator, Capabilities, ConsoleKind};
 use hermit_wasm_vm::vmm::{Command, Machine, Prepared, Vmm};
 use hermit_wasm_vm::{
-    Access, Arch, Error, ExitStatus, Input, LogLevel, Module, Output, Request, Run, StartError, Stop,
+    Access, Arch, Error, ExitStatus, Input, Interrupt, LogLevel, Module, Output, Request, Run, StartError,
+    Stop,
 };
 use libtest_mimic::Trial;
 
@@ -34,6 +35,14 @@ pub(crate) fn tests() -> Vec<Trial> {
             a_run_that_is_dropped_is_over,
         ),
         test("library::waiting_has_a_limit", waiting_has_a_limit),
+        test(
+            "library::one_interrupt_stops_all_runs_that_have_it",
+            one_interrupt_stops_all_runs_that_have_it,
+        ),
+        test(
+            "library::the_end_of_a_run_is_no_interrupt_for_another",
+            the_end_of_a_run_is_no_interrupt_for_another,
+        ),
         test(
             "library::a_timeout_is_an_error_of_its_own",
             a_timeout_is_an_error_of_its_own,
@@ -194,6 +203,35 @@ fn waiting_has_a_limit() {
         .unwrap();
     let result = result.wait_timeout(crate::harness::WATCHDOG).unwrap().unwrap();
     assert!(result.status.success());
+}
+
+fn one_interrupt_stops_all_runs_that_have_it() {
+    let interrupt = Interrupt::new().unwrap();
+    let start = || run("hang").interrupt(interrupt.clone()).start().unwrap();
+    let running = [start(), start(), start()];
+    interrupt.stop();
+    for running in running {
+        // Without a limit of time, one that was not stopped would be waited for until the watchdog comes.
+        let error = running.wait().unwrap_err();
+        assert!(matches!(error, Error::Stopped(Stop::Asked)), "{error}");
+    }
+    let late = run("hello").interrupt(interrupt).output().unwrap_err();
+    assert!(matches!(late, Error::Stopped(Stop::Asked)), "{late}");
+}
+
+fn the_end_of_a_run_is_no_interrupt_for_another() {
+    let interrupt = Interrupt::new().unwrap();
+    let quiet = |scenario| {
+        let run = run(scenario).stdout(Output::Null).stderr(Output::Null);
+        run.interrupt(interrupt.clone())
+    };
+    // One that ends, one that is killed, one that is dropped.
+    assert!(quiet("hello").start().unwrap().wait().is_ok());
+    let killed = quiet("hang").start().unwrap();
+    killed.kill();
+    assert!(killed.wait().is_err());
+    drop(quiet("hang").start().unwrap());
+    assert!(quiet("hello").run().unwrap().status.success());
 }
 
 fn a_timeout_is_an_error_of_its_own() {

@@ -343,7 +343,7 @@ impl PreparedQemu<'_> {
         };
         let (streams, _) = streams::open(Input::Null, Output::Null, Output::Null)
             .map_err(StartError::file("open /dev/null"))?;
-        let report = session::run(&mut machine, self.request.interrupt(), &config, streams);
+        let report = session::run(&mut machine, self.request.interrupts(), &config, streams);
         let words = report.hypervisor.first_line();
         match report.reason {
             ExitReason::Started => Ok(Ok(())),
