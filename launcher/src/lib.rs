@@ -15,11 +15,11 @@
 //! Progress and warnings go to the crate `log`. Nothing here writes to this process's own streams, unless the guest's
 //! are connected to them.
 //!
-//! - [`spec`]: what to run, as every producer describes it.
-//! - [`vmm`]: the hypervisors.
-//! - [`session`]: the connection to a machine that runs.
-//! - [`host`]: what is needed of this host.
+//! - [`Run`]: what to run; [`Running`]: a run on a thread of its own; [`RunResult`]: how it ended.
+//! - [`Input`] and [`Output`]: where the guest's standard streams go.
+//! - [`Interrupt`]: stopping runs from elsewhere.
 //! - [`Error`]: what can go wrong, with the table of exit codes.
+//! - [`vmm`]: the hypervisors, and the trait for another one.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -27,13 +27,20 @@ compile_error!(
 );
 
 mod error;
+// What is needed of this host. Public for the program `hermit-wasm` alone: no promise is made about it.
+#[doc(hidden)]
 pub mod host;
 mod result;
 mod running;
-pub mod session;
-pub mod spec;
+// The connection to a machine that runs.
+mod session;
+// What to run, as every producer describes it.
+mod spec;
 pub mod vmm;
 
+/// What launcher and machine agree on: a [`Vmm`](vmm::Vmm) describes a run to its machine in these words.
+#[doc(no_inline)]
+pub use boot_protocol;
 pub use boot_protocol::arch::Arch;
 pub use boot_protocol::run_spec::{Access, LogLevel};
 pub use error::{Error, MachineError, MachineFailure, StartError};
@@ -45,3 +52,15 @@ pub use session::streams::{Input, Output};
 pub use spec::module::{Module, ModuleError};
 pub use spec::mounts::{Mount, MountError, MountSource};
 pub use spec::run::{DEFAULT_MEMORY, Deadline, Request, Run};
+
+/// Runs are started, waited for and stopped from any thread, and errors travel as any other's do.
+const _: () = {
+    const fn is_send<T: Send + 'static>() {}
+    const fn is_shared<T: Send + Sync + 'static>() {}
+    is_shared::<Run>();
+    is_shared::<Error>();
+    is_shared::<RunResult>();
+    is_shared::<Interrupt>();
+    is_shared::<Module>();
+    is_send::<Running>();
+};

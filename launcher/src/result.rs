@@ -11,6 +11,7 @@ use crate::vmm::capabilities::Accelerator;
 
 /// A guest that came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunResult {
     /// How.
     pub status: ExitStatus,

@@ -11,6 +11,7 @@ use signal_hook::low_level;
 
 /// Why a run is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stop {
     /// [`Interrupt::stop`] was called.
     Asked,

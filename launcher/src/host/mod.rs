@@ -1,15 +1,15 @@
 //! What the launcher needs of this host, hypervisor or not: processes, files, memory, time, daemons.
 //!
-//! - [`child`]: processes that never outlive the run.
-//! - [`files`]: files that a hypervisor opens by name although they have none.
-//! - [`image`]: the bootable images that this crate carries.
-//! - [`interrupt`]: asking a run to stop, from another thread or by a signal.
-//! - [`memory`]: the machine's memory, seen from here.
-//! - [`privileges`]: the capabilities that children will have.
-//! - [`program`]: finding programs as a shell does.
-//! - [`tsc`]: the frequency of the time stamp counter.
-//! - [`units`]: sizes and durations, as people write them.
-//! - [`virtiofsd`]: the daemon behind a mounted directory.
+//! - `child`: processes that never outlive the run.
+//! - `files`: files that a hypervisor opens by name although they have none.
+//! - `image`: the bootable images that this crate carries.
+//! - `interrupt`: asking a run to stop, from another thread or by a signal.
+//! - `memory`: the machine's memory, seen from here.
+//! - `privileges`: the capabilities that children will have.
+//! - `program`: finding programs as a shell does.
+//! - `tsc`: the frequency of the time stamp counter.
+//! - `units`: sizes and durations, as people write them.
+//! - `virtiofsd`: the daemon behind a mounted directory.
 
 pub(crate) mod child;
 pub(crate) mod files;

@@ -1,7 +1,7 @@
 //! Hypervisors behind one trait: what each can do, how a run is prepared for it, how its machine is started.
 //!
 //! - [`capabilities`]: what hypervisors can do, and what is said where one cannot.
-//! - [`process`]: a hypervisor as a running process.
+//! - `process`: a hypervisor as a running process.
 //! - [`qemu`], [`uhyve`]: one room each. They borrow nothing from each other.
 //!
 //! `docs/adding-a-hypervisor.md` is the recipe for another one.

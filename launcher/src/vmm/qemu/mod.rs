@@ -1,8 +1,8 @@
 //! QEMU: what it is given, how its accelerator is chosen, and how its machine is started.
 //!
-//! - [`config`]: the command line, by pure functions.
-//! - [`probe`]: whether KVM works here.
-//! - [`standalone`]: a command line that works without this program.
+//! - `config`: the command line, by pure functions.
+//! - `probe`: whether KVM works here.
+//! - `standalone`: a command line that works without this program.
 
 mod config;
 mod probe;
