@@ -51,7 +51,8 @@ pub use session::Diagnostics;
 pub use session::streams::{Input, Output};
 pub use spec::module::{Module, ModuleError};
 pub use spec::mounts::{Mount, MountError, MountSource};
-pub use spec::run::{DEFAULT_MEMORY, Deadline, Request, Run};
+pub use spec::request::{Deadline, Request};
+pub use spec::run::{DEFAULT_MEMORY, Run};
 
 /// Runs are started, waited for and stopped from any thread, and errors travel as any other's do.
 const _: () = {

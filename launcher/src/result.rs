@@ -5,7 +5,7 @@ use boot_protocol::exit_code;
 use crate::error::{Error, MachineError, MachineFailure, StartError};
 use crate::session::streams::Captured;
 use crate::session::{ExitReason, SessionReport};
-use crate::spec::run::Request;
+use crate::spec::request::Request;
 use crate::vmm::Machine;
 use crate::vmm::capabilities::Accelerator;
 

@@ -1,6 +1,7 @@
 //! What to run: the description that every producer fills and every hypervisor takes.
 //!
 //! - [`run`]: the builder.
+//! - [`request`]: a run as its hypervisor sees it.
 //! - [`module`]: the module on the host.
 //! - [`mounts`]: the guest's directories.
 //! - [`payload`]: all of it in the one file that the machine is handed.
@@ -8,4 +9,5 @@
 pub(crate) mod module;
 pub(crate) mod mounts;
 pub(crate) mod payload;
+pub(crate) mod request;
 pub(crate) mod run;

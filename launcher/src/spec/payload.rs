@@ -16,7 +16,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::module::Module;
 use super::mounts::MountError;
-use super::run::Deadline;
+use super::request::Deadline;
 use crate::error::{Error, StartError};
 use crate::host::files::HostFile;
 

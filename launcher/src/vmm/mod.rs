@@ -25,7 +25,7 @@ use crate::error::{Error, MachineFailure, StartError};
 use crate::host::files::HostFile;
 use crate::host::memory::GuestMemory;
 use crate::host::virtiofsd::Daemon;
-use crate::spec::run::Request;
+use crate::spec::request::Request;
 use capabilities::{Accelerator, Capabilities};
 use process::Process;
 

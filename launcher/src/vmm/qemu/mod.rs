@@ -34,7 +34,7 @@ use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
 use crate::spec::module::ModuleError;
 use crate::spec::mounts::{MountError, MountSource};
 use crate::spec::payload::{self as host_payload, Bounds, Payload};
-use crate::spec::run::Request;
+use crate::spec::request::Request;
 use config::{Connection, MemoryBackend, MountDevice, QemuConfig};
 use probe::{Decision, Probe, ProbeCache};
 

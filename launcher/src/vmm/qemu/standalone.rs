@@ -15,7 +15,7 @@ use crate::error::{Error, StartError};
 use crate::host::image;
 use crate::spec::mounts::MountSource;
 use crate::spec::payload::{self, Bounds};
-use crate::spec::run::Request;
+use crate::spec::request::Request;
 use crate::vmm::Command;
 use crate::vmm::capabilities::Accelerator;
 

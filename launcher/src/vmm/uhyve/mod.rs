@@ -19,7 +19,7 @@ use crate::host::files::{self, HostFile};
 use crate::host::{image, program};
 use crate::spec::module::Module;
 use crate::spec::mounts::{MountError, MountSource};
-use crate::spec::run::Request;
+use crate::spec::request::Request;
 
 /// uhyve.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,212 @@
+//! A run as its hypervisor sees it, and when it must be over.
+
+use std::time::{Duration, Instant};
+
+use boot_protocol::arch::Arch;
+use boot_protocol::run_spec::{self, LogLevel, ModuleSource, RunSpec, Terminals, unique_variables};
+
+use super::module::Module;
+use super::mounts::{Mount, MountSource, check_places};
+use super::run::Run;
+use crate::error::Error;
+use crate::host::interrupt::Interrupt;
+use crate::host::tsc::Measurement;
+use crate::vmm::capabilities::Accelerator;
+use crate::vmm::qemu::MachineKind;
+
+/// When a run must be over.
+#[derive(Clone, Debug)]
+pub struct Deadline {
+    at: Option<Instant>,
+    limit: Duration,
+    /// What runs, for the message.
+    what: String,
+}
+
+impl Deadline {
+    /// The deadline of a run that begins now.
+    pub(super) fn new(run: &Run) -> Self {
+        let limit = run.timeout.unwrap_or(Duration::MAX);
+        Self {
+            // A time beyond what the clock can say is no limit.
+            at: Instant::now().checked_add(limit),
+            limit,
+            what: match run.module.is_greeting() {
+                true => run.module.name().display().to_string(),
+                false => format!("'{}'", run.module.name().display()),
+            },
+        }
+    }
+
+    /// One that never comes.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self::new(&Run::new(Module::greeting()))
+    }
+
+    /// One that has passed.
+    #[cfg(test)]
+    pub(crate) fn passed() -> Self {
+        Self {
+            at: Some(Instant::now()),
+            ..Self::never()
+        }
+    }
+
+    /// The moment; `None`: never.
+    #[must_use]
+    pub fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// Fails when it has passed.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`].
+    pub fn check(&self) -> Result<(), Error> {
+        match self.at {
+            Some(at) if at <= Instant::now() => Err(self.error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error of a run that took too long.
+    pub(crate) fn error(&self) -> Error {
+        Error::Timeout {
+            what: self.what.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
+/// A run as its hypervisor sees it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    run: &'a Run,
+    spec: RunSpec,
+    deadline: Deadline,
+    tsc: Measurement,
+}
+
+impl<'a> Request<'a> {
+    /// Checks what does not depend on the hypervisor, and fills in what the builder leaves open.
+    pub(super) fn new(run: &'a Run, terminals: Terminals, deadline: Deadline) -> Result<Self, Error> {
+        // What the launcher does anyway until the machine starts is part of the time that this takes.
+        let tsc = Measurement::begin();
+        check_places(&run.mounts)?;
+        let mut spec = run.spec.clone();
+        match run.name() {
+            Some(name) => spec.argv.insert(0, name),
+            // The application knows its own module's name; it takes it from an empty list only.
+            None if spec.argv.is_empty() => {}
+            None => spec
+                .argv
+                .insert(0, ModuleSource::Embedded.default_name().to_string()),
+        }
+        spec.env = unique_variables(
+            spec.env
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
+        spec.terminals = terminals;
+        spec.module = match run.module.is_greeting() {
+            true => ModuleSource::Embedded,
+            false => ModuleSource::Payload,
+        };
+        Ok(Self {
+            run,
+            spec,
+            deadline,
+            tsc,
+        })
+    }
+
+    /// The description of the run for the machine; `lower` is given each directory's place and source and says how the
+    /// machine finds it.
+    ///
+    /// # Errors
+    /// `lower`'s, or a value that cannot reach a guest.
+    pub fn spec(
+        &self,
+        mut lower: impl FnMut(usize, &MountSource) -> Result<run_spec::MountSource, Error>,
+    ) -> Result<RunSpec, Error> {
+        let mut spec = self.spec.clone();
+        for (index, mount) in self.run.mounts.iter().enumerate() {
+            spec.mounts.push(run_spec::Mount {
+                source: lower(index, &mount.source)?,
+                guest: mount.guest.clone(),
+                access: mount.access,
+            });
+        }
+        spec.check().map_err(|error| Error::Invalid(error.to_string()))?;
+        Ok(spec)
+    }
+
+    /// The module.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        &self.run.module
+    }
+
+    /// The guest's directories, in order.
+    #[must_use]
+    pub fn mounts(&self) -> &[Mount] {
+        &self.run.mounts
+    }
+
+    /// The machine's architecture.
+    #[must_use]
+    pub fn arch(&self) -> Arch {
+        self.run.machine.arch
+    }
+
+    /// The machine's memory in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.run.machine.memory
+    }
+
+    /// The accelerator that was demanded.
+    #[must_use]
+    pub fn accelerator(&self) -> Option<Accelerator> {
+        self.run.machine.accelerator
+    }
+
+    /// The machine that was demanded.
+    #[must_use]
+    pub fn kind(&self) -> Option<MachineKind> {
+        self.run.machine.kind
+    }
+
+    /// The level of kernel's and application's log.
+    #[must_use]
+    pub fn log(&self) -> Option<LogLevel> {
+        self.run.spec.log
+    }
+
+    /// When the run must be over.
+    #[must_use]
+    pub fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    /// What stops the run.
+    pub(crate) fn interrupts(&self) -> &[Interrupt] {
+        &self.run.interrupts
+    }
+
+    /// The frequency of an x86-64 machine's time stamp counter in MHz, where it is known.
+    #[must_use]
+    pub fn tsc_mhz(&self) -> Option<u32> {
+        match self.arch() {
+            Arch::X86_64 => self.tsc.finish(),
+            Arch::Aarch64 | Arch::Riscv64 => None,
+        }
+    }
+
+    /// A request of `run`, for unit tests of hypervisors.
+    #[cfg(test)]
+    pub(crate) fn for_tests(run: &'a Run) -> Self {
+        Self::new(run, Terminals::NONE, Deadline::new(run)).unwrap()
+    }
+}
