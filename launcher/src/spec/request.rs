@@ -1,5 +1,7 @@
 //! A run as its hypervisor sees it, and when it must be over.
 
+use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use boot_protocol::arch::Arch;
@@ -7,8 +9,10 @@ use boot_protocol::run_spec::{self, LogLevel, ModuleSource, RunSpec, Terminals, 
 
 use super::module::Module;
 use super::mounts::{Mount, MountSource, check_places};
+use super::payload::{self, Bounds};
 use super::run::Run;
-use crate::error::Error;
+use crate::error::{Error, StartError};
+use crate::host::image;
 use crate::host::interrupt::Interrupt;
 use crate::host::tsc::Measurement;
 use crate::vmm::capabilities::Accelerator;
@@ -142,6 +146,47 @@ impl<'a> Request<'a> {
         Ok(spec)
     }
 
+    /// The image that the machine boots.
+    ///
+    /// # Errors
+    /// This crate was built without an image for the architecture.
+    pub fn image(&self) -> Result<&'static [u8], StartError> {
+        image::of(self.arch())
+    }
+
+    /// Writes the payload that the machine is handed into `file`, which is empty: `spec`, the module, and the directories
+    /// to copy, the first as [`payload::directory`](boot_protocol::payload::directory)`(0)`. Returns its length.
+    ///
+    /// # Errors
+    /// Something cannot be read or written, or is larger than the machine's memory.
+    pub fn write_payload(&self, spec: &RunSpec, file: &File) -> Result<u64, Error> {
+        let (length, warnings) =
+            payload::write(file, Some(spec), self.module(), &self.copies(), self.bounds())?;
+        for warning in warnings {
+            log::warn!("{warning}");
+        }
+        Ok(length)
+    }
+
+    /// The directories to copy, in order.
+    pub(crate) fn copies(&self) -> Vec<&'a Path> {
+        let mounts = self.run.mounts.iter();
+        mounts
+            .filter_map(|mount| match &mount.source {
+                MountSource::Copy(host) => Some(host.as_path()),
+                MountSource::Tmpfs | MountSource::Dir(_) => None,
+            })
+            .collect()
+    }
+
+    /// What bounds the making of a payload.
+    pub(crate) fn bounds(&self) -> Bounds<'_> {
+        Bounds {
+            bytes: self.memory(),
+            deadline: self.deadline(),
+        }
+    }
+
     /// The module.
     #[must_use]
     pub fn module(&self) -> &Module {
@@ -208,5 +253,58 @@ impl<'a> Request<'a> {
     #[cfg(test)]
     pub(crate) fn for_tests(run: &'a Run) -> Self {
         Self::new(run, Terminals::NONE, Deadline::new(run)).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use boot_protocol::payload as names;
+    use boot_protocol::run_spec::Access;
+    use std::io::{Read as _, Seek as _};
+
+    #[test]
+    fn a_hypervisor_of_somebody_else_s_can_make_the_payload() {
+        const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("file"), "content").unwrap();
+        let run = Run::new(Module::from_bytes("m.wasm", MODULE).unwrap())
+            .env("A", "1")
+            .copy_dir(directory.path(), "/", Access::ReadOnly);
+        let request = Request::for_tests(&run);
+        let member = names::directory(0);
+        let spec = request
+            .spec(|_, _| {
+                Ok(run_spec::MountSource::Copy {
+                    member: member.clone(),
+                })
+            })
+            .unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        let length = request.write_payload(&spec, &file).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), length);
+
+        file.rewind().unwrap();
+        let mut archive = tar::Archive::new(file);
+        let members: Vec<(String, Vec<u8>)> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let mut entry = entry.unwrap();
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).unwrap();
+                (entry.path().unwrap().display().to_string(), bytes)
+            })
+            .collect();
+        let [(spec_name, encoded), (module_name, module), (copy_name, copy)] = members.as_slice() else {
+            panic!("{} members", members.len());
+        };
+        assert_eq!(
+            [spec_name, module_name, copy_name],
+            [names::RUN_SPEC, names::MODULE, &member]
+        );
+        assert_eq!(RunSpec::decode(encoded), Ok(spec));
+        assert_eq!(module, MODULE);
+        assert!(copy.windows(7).any(|bytes| bytes == b"content"));
     }
 }

@@ -26,14 +26,14 @@ use super::{Command, Machine, Prepared, Vmm};
 use crate::error::{Error, StartError};
 use crate::host::files::HostFile;
 use crate::host::memory::{self, GuestMemory};
+use crate::host::program;
 use crate::host::units::{show_duration, show_size};
 use crate::host::virtiofsd::{self, Daemon, Sandbox};
-use crate::host::{image, program};
 use crate::session::streams::{self, Input, Output};
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
 use crate::spec::module::ModuleError;
 use crate::spec::mounts::{MountError, MountSource};
-use crate::spec::payload::{self as host_payload, Bounds, Payload};
+use crate::spec::payload::{self as host_payload, Payload};
 use crate::spec::request::Request;
 use config::{Connection, MemoryBackend, MountDevice, QemuConfig};
 use probe::{Decision, Probe, ProbeCache};
@@ -104,12 +104,7 @@ impl Vmm for Qemu {
             }
             .into()
         })?;
-        let copies = copies(request);
-        let bounds = Bounds {
-            bytes: request.memory(),
-            deadline: request.deadline(),
-        };
-        let payload = host_payload::build(&spec, request.module(), &copies, bounds)?;
+        let payload = host_payload::build(&spec, request.module(), &request.copies(), request.bounds())?;
         check_memory(request, payload.length, |memory, least| {
             let size = show_size(payload.length);
             let what = format!("the module and what --copy-dir takes along ({size})");
@@ -122,7 +117,7 @@ impl Vmm for Qemu {
         let program = self.program(request.arch())?;
         let daemons = self.daemons(request, kind)?;
         log::info!("QEMU is {}", program.display());
-        let image = HostFile::from_bytes("hermit-wasm.img", image::of(request.arch())?)
+        let image = HostFile::from_bytes("hermit-wasm.img", request.image()?)
             .map_err(StartError::file("keep the image in memory for QEMU"))?;
         let mut prepared = PreparedQemu {
             request,
@@ -178,17 +173,6 @@ fn lower(request: &Request<'_>) -> Result<run_spec::RunSpec, Error> {
             },
         })
     })
-}
-
-/// The directories to copy, in order.
-fn copies<'a>(request: &'a Request<'_>) -> Vec<&'a Path> {
-    let mounts = request.mounts().iter();
-    mounts
-        .filter_map(|mount| match &mount.source {
-            MountSource::Copy(host) => Some(host.as_path()),
-            MountSource::Tmpfs | MountSource::Dir(_) => None,
-        })
-        .collect()
 }
 
 /// What the machine calls the mounted directory `index`, counted from 0.
@@ -305,7 +289,7 @@ impl PreparedQemu<'_> {
         let cache = ProbeCache::new(
             &self.program,
             self.kind.name(),
-            fingerprint(image::of(self.request.arch())?),
+            fingerprint(self.request.image()?),
         );
         match probe::decide(self.request.accelerator(), self.request.arch(), &cache)? {
             Probe::Decided(decision) => Ok(decision),

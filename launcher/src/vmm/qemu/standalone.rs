@@ -10,11 +10,10 @@ use boot_protocol::command_line::{self, CommandLine, quote};
 use boot_protocol::run_spec::{ModuleSource, RunSpec, Terminals};
 
 use super::config::{Connection, MemoryBackend, MountDevice, QemuConfig};
-use super::{Qemu, copies, kind, lower, room_for_mount, tag, usual_program};
+use super::{Qemu, kind, lower, room_for_mount, tag, usual_program};
 use crate::error::{Error, StartError};
-use crate::host::image;
 use crate::spec::mounts::MountSource;
-use crate::spec::payload::{self, Bounds};
+use crate::spec::payload;
 use crate::spec::request::Request;
 use crate::vmm::Command;
 use crate::vmm::capabilities::Accelerator;
@@ -111,7 +110,7 @@ fn image_file(request: &Request<'_>, directory: Option<&Path>) -> Result<PathBuf
         None => Ok(name.into()),
         Some(directory) => {
             let path = directory.join(name);
-            let image = image::of(request.arch())?;
+            let image = request.image()?;
             fs::create_dir_all(directory)
                 .and_then(|()| fs::write(&path, image))
                 .map_err(StartError::file(WRITE))?;
@@ -126,7 +125,7 @@ fn payload_file(
     spec: &RunSpec,
     directory: Option<&Path>,
 ) -> Result<Option<PathBuf>, Error> {
-    let copies = copies(request);
+    let copies = request.copies();
     if copies.is_empty() && spec.module == ModuleSource::Embedded {
         return Ok(None);
     }
@@ -150,11 +149,7 @@ fn payload_file(
     };
     let path = directory.join("payload.tar");
     let file = fs::File::create(&path).map_err(StartError::file(WRITE))?;
-    let bounds = Bounds {
-        bytes: request.memory(),
-        deadline: request.deadline(),
-    };
-    let (_, warnings) = payload::write(&file, None, request.module(), &copies, bounds)?;
+    let (_, warnings) = payload::write(&file, None, request.module(), &copies, request.bounds())?;
     for warning in warnings {
         log::warn!("{warning}");
     }
