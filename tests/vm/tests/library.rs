@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
@@ -65,7 +66,9 @@ impl Setup {
     fn run(&self, name: &str) -> Result<Run> {
         Ok(Run::new(Module::open(self.guest(name))?)
             .arch(self.arch)
-            .accelerator(Accelerator::Tcg))
+            .accelerator(Accelerator::Tcg)
+            // A run that hangs is ended, and then its test fails.
+            .timeout(Duration::from_secs(300)))
     }
 
     fn machines(&self) -> &[MachineKind] {
@@ -145,8 +148,8 @@ fn nothing_on_command_lines(setup: &Setup) -> Result<()> {
     // The guest echoes: it runs, and so does all that it needs.
     let mut stdin = running.stdin.take().context("no pipe in")?;
     let mut stdout = running.stdout.take().context("no pipe out")?;
-    std::io::Write::write_all(&mut stdin, b"x")?;
-    std::io::Read::read_exact(&mut stdout, &mut [0])?;
+    std::io::Write::write_all(&mut stdin, b"x\n")?;
+    std::io::Read::read_exact(&mut stdout, &mut [0; 2])?;
     let mut seen = 0;
     for process in descendants(std::process::id())? {
         let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
