@@ -53,6 +53,7 @@ pub trait Platform {
 
 /// Runs what the description says, or the words of the kernel command line (`arguments`, behind the program's name, and
 /// `environment`, which the kernel has from there). Returns what is to be said and with which code the machine ends.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn run<P: Platform>(
     platform: &mut P,
     arguments: &[String],
@@ -91,6 +92,7 @@ fn probable_console(arguments: &[String]) -> Console {
 }
 
 /// The run's description: a file's, the payload's, or what the words say.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn describe<P: Platform>(
     platform: &P,
     payload: Option<Payload>,
@@ -131,6 +133,7 @@ fn describe<P: Platform>(
 }
 
 /// Runs what `spec` describes.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec) -> ExitStatus {
     let name = match spec.argv.first() {
         Some(name) => name,
@@ -164,6 +167,7 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
 }
 
 /// The module's bytes.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn module<P: Platform>(
     platform: &P,
     payload: Option<Payload>,
@@ -193,6 +197,7 @@ fn module<P: Platform>(
 }
 
 /// Arguments, environment and directories of the guest.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn build_wasi_ctx<P: Platform>(
     platform: &P,
     system: &mut P::System,
@@ -235,6 +240,7 @@ fn build_wasi_ctx<P: Platform>(
 }
 
 /// A directory that uhyve maps into the machine at `path`.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn mapped_directory<P: Platform>(platform: &P, path: &str) -> Result<Box<dyn FileSystem>, String> {
     let host = platform
         .uhyve()

@@ -27,6 +27,7 @@ const MAX_NAMED_IMPORTS: usize = 20;
 /// Runs `wasm` with the world that `ctx` describes until it ends.
 ///
 /// Gives `ctx` back, so that its console can say how it ended.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn run<S: System + 'static>(wasm: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
     if let Some(text) = file_kind::refusal(wasm) {
         return (Outcome::Refused(format!("it {text}")), ctx);
@@ -62,6 +63,7 @@ pub fn config() -> Config {
 }
 
 /// Instantiates the module and calls its `_start`. Both sides of the result are ends of the run.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn run_module<S: System + 'static>(store: &mut Store<Host<S>>, module: &Module) -> Result<Outcome, Outcome> {
     let imports = check_start(module)
         .and_then(|()| resolve_imports(store, module))
@@ -86,6 +88,7 @@ struct Problem {
 }
 
 /// The refusal of a module with this `problem`.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn refused_module(module: &Module, problem: Problem) -> Outcome {
     let imports: Vec<_> = module
         .imports()
@@ -99,6 +102,7 @@ fn refused_module(module: &Module, problem: Problem) -> Outcome {
 }
 
 /// Checks that the module is a command: that it exports a function `_start` without parameters and results.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn check_start(module: &Module) -> Result<(), Problem> {
     let (reason, advice) = match module.get_export("_start") {
         Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => return Ok(()),
@@ -123,6 +127,7 @@ fn check_start(module: &Module) -> Result<(), Problem> {
 }
 
 /// Finds what the module imports, in its order; names everything that is missing at once.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn resolve_imports<S: System + 'static>(
     store: &mut Store<Host<S>>,
     module: &Module,
@@ -162,6 +167,7 @@ fn resolve_imports<S: System + 'static>(
 }
 
 /// The end of a run that the parser refused to begin.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn refused_by_parser(error: &Error) -> Outcome {
     let text = error.to_string();
     Outcome::Refused(match preflight::missing_proposal(&text) {
@@ -174,6 +180,7 @@ fn refused_by_parser(error: &Error) -> Outcome {
 }
 
 /// The end of a run that began.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn ended_by(error: &Error) -> Outcome {
     match Stop::of(error) {
         Some(Stop::Exit(code)) => return Outcome::Exit(*code),

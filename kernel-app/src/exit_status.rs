@@ -52,6 +52,7 @@ impl Outcome {
 
     /// Exit code and message of this end of a run of the module called `name`.
     #[must_use]
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub fn exit_status(&self, name: &str) -> ExitStatus {
         let (code, message) = match self {
             Self::Starved(outcome) => {

@@ -8,6 +8,8 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+// What a run does once, or what waits for a hypervisor anyway, is compiled for size in the image: `optimize(size)`.
+#![cfg_attr(target_os = "hermit", feature(optimize_attribute))]
 
 extern crate alloc;
 #[cfg(test)]

@@ -48,6 +48,7 @@ pub struct MountSources<'a> {
 ///
 /// # Errors
 /// The end of the run, if one of them cannot be had.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn mount_all(
     builder: WasiCtxBuilder,
     mounts: &[Mount],
@@ -66,6 +67,7 @@ pub fn mount_all(
 }
 
 /// The file system behind a mount.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn open(mount: &Mount, sources: &mut MountSources<'_>) -> Result<Box<dyn FileSystem>, Outcome> {
     let cannot_mount =
         |option: &str, source: &str, reason: &str| cannot_mount(&mount.guest, option, source, reason);
@@ -100,6 +102,7 @@ fn cannot_give(guest: &str, error: &BuildError) -> String {
 }
 
 /// Fills `fs` from the archive `member` of the payload. The error is the run's end, or only its reason.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn load(fs: &mut MemFs, payload: Option<Payload>, member: &str) -> Result<(), Result<Outcome, String>> {
     let reason = |text: &str| Err(Err(text.into()));
     let archive = match payload {

@@ -50,6 +50,7 @@ const ORIGINS: [(Shows, &str); 7] = [
 ];
 
 /// What somebody should do who has a module with these imports, if they show where it comes from.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn advice<'a>(imports: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Option<&'static str> {
     ORIGINS
         .iter()

@@ -7,6 +7,7 @@
 /// The interpreter's errors are text only; the words come from its parser's messages, and a test holds one module
 /// per proposal against them.
 #[must_use]
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn missing_proposal(error: &str) -> Option<&'static str> {
     // The first that fits counts.
     const WORDS: [(&str, &str); 19] = [

@@ -38,6 +38,7 @@ impl<T: Transport, F: FnMut(&str) -> Option<T>> Devices<F, T> {
     ///
     /// # Errors
     /// Why it cannot be read, in words.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub fn read(&mut self, path: &str) -> Option<Result<Vec<u8>, String>> {
         let (tag, rest) = path.trim_start_matches('/').split_once('/')?;
         let fs = match self.greet(tag)? {
@@ -52,6 +53,7 @@ impl<T: Transport, F: FnMut(&str) -> Option<T>> Devices<F, T> {
     ///
     /// # Errors
     /// Why it cannot be had, in words.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub fn take(&mut self, tag: &str) -> Result<FuseFs<T>, String> {
         self.greet(tag).ok_or_else(|| {
             format!("there is no virtio-fs device with the tag {tag:?}, or it is given to the guest already")
@@ -65,6 +67,7 @@ impl<T: Transport, F: FnMut(&str) -> Option<T>> Devices<F, T> {
         }
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn greet(&mut self, tag: &str) -> Option<Result<&mut FuseFs<T>, String>> {
         let at = match self.greeted.iter().position(|(known, _)| known == tag) {
             Some(at) => at,

@@ -75,6 +75,7 @@ fn is_made_up(attributes: &FileAttr) -> bool {
 }
 
 /// The shim's form of attributes.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn stat(path: &[u8], attributes: &FileAttr) -> Stat {
     Stat {
         ino: match attributes.st_ino {
@@ -172,6 +173,7 @@ impl<H: Host> UhyveFs<H> {
         Ok(path)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn hand_out(&mut self, path: Vec<u8>, filetype: Filetype) -> Result<Node, Errno> {
         let number = self.next;
         self.next = number.checked_add(1).ok_or(Errno::NFILE)?;
@@ -278,6 +280,7 @@ impl<H: Host> FileSystem for UhyveFs<H> {
         Err(Errno::NOTSUP)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn open(&mut self, node: Node, access: Access) -> Result<Handle, Errno> {
         let known = self.known(node)?;
         let flags = match (known.filetype, access) {
@@ -391,6 +394,7 @@ impl<H: Host> FileSystem for UhyveFs<H> {
         Err(Errno::NOTSUP)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn read_dir(
         &mut self,
         dir: Handle,

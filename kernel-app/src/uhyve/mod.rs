@@ -114,6 +114,7 @@ const PIECE: usize = 1 << 20;
 ///
 /// # Errors
 /// The reason, in words.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn read_file(host: &mut impl Host, path: &str) -> Result<Vec<u8>, String> {
     if !path.starts_with('/') {
         return Err("the path must begin with a slash".to_string());
@@ -142,6 +143,7 @@ pub fn read_file(host: &mut impl Host, path: &str) -> Result<Vec<u8>, String> {
     result
 }
 
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn read_all(host: &mut impl Host, fd: i32, size: usize) -> Result<Vec<u8>, String> {
     let mut bytes: Vec<u8> = Vec::new();
     // One byte more, so that the end is seen without growing.
