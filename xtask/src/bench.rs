@@ -1,33 +1,18 @@
-//! `cargo xtask bench`: what a run costs, as a table; no pass or fail. What each figure means: `docs/performance.md`.
+//! `cargo xtask bench`: what a run costs, as tables, without pass or fail; and the exact figures among them held against
+//! those on record, which `guard` does. What each figure means: `docs/performance.md`.
 
+mod boot;
 mod calls;
+mod fuel;
+pub(crate) mod guard;
 mod share;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
-use crate::arch::Arch;
-use crate::image;
-use crate::toolchain::{output, root, run};
-
-/// Where QEMU's counting begins to matter; what it logs of one run.
-#[derive(Default)]
-struct Trace {
-    /// Instructions until the loader's and the kernel's first.
-    loader: u64,
-    kernel: u64,
-    /// Instructions, and accesses to devices from the loader on, until each byte that was written to the console. The
-    /// firmware's and what prepares the console are among them.
-    console: Vec<(u64, u64)>,
-    /// Instructions until the machine was told to end.
-    end: u64,
-    /// All instructions.
-    total: u64,
-}
+use crate::toolchain::root;
 
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,13 +21,18 @@ pub(crate) enum What {
     Boot,
     /// WASI calls on the host.
     Calls,
+    /// The interpreter, in virtual machines and on the host.
+    Fuel,
     /// Work in a shared directory, in a virtual machine.
     Share,
 }
 
 /// Measures all, or only one thing.
 pub(crate) fn run_all(only: Option<What>) -> Result<()> {
-    for (index, what) in [What::Boot, What::Calls, What::Share].into_iter().enumerate() {
+    for (index, what) in [What::Boot, What::Calls, What::Fuel, What::Share]
+        .into_iter()
+        .enumerate()
+    {
         if only.is_some_and(|only| only != what) {
             continue;
         }
@@ -50,356 +40,35 @@ pub(crate) fn run_all(only: Option<What>) -> Result<()> {
             println!();
         }
         match what {
-            What::Boot => boot()?,
+            What::Boot => boot::run_all()?,
             What::Calls => calls::run_all()?,
+            What::Fuel => fuel::run_all()?,
             What::Share => share::run_all()?,
         }
     }
     Ok(())
 }
 
-/// Runs each measurement in a virtual machine and prints its row.
-fn boot() -> Result<()> {
-    let launcher = image::build_launcher(&Arch::ALL)?;
+/// A figure with its name.
+type Figure = (String, u64);
+
+/// The directory for what measuring makes.
+fn work() -> Result<PathBuf> {
     let work = root().join("target/bench");
     fs::create_dir_all(&work)?;
-    let plugin = work.join("icount.so");
-    run(Command::new("cc")
-        .args(["-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-o"])
-        .arg(&plugin)
-        .arg(root().join("xtask/bench/icount.c")))?;
-
-    let empty = module(
-        &work,
-        "empty",
-        r#"(module (memory (export "memory") 0) (func (export "_start")))"#,
-    )?;
-    let hello = module(
-        &work,
-        "hello",
-        r#"(module
-            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (data (i32.const 0) "\08\00\00\00\06\00\00\00hello\n")
-            (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#,
-    )?;
-
-    println!("Guest instructions (QEMU TCG, -icount shift=0, 256 MiB of memory)\n");
-    print!("{:42}", "");
-    for machine in MACHINES {
-        print!(" {:>12}", machine.column());
-    }
-    println!();
-    let mut hellos = Vec::new();
-    let mut empties = Vec::new();
-    for machine in MACHINES {
-        hellos.push(trace(&launcher, &plugin, &work, machine, &hello)?);
-        empties.push(trace(&launcher, &plugin, &work, machine, &empty)?);
-    }
-    let row = |what: &str, values: Vec<u64>| {
-        print!("{what:42}");
-        for value in values {
-            print!(" {:>12}", grouped(value));
-        }
-        println!();
-    };
-    // The guest's bytes are the last ones.
-    let firsts = hellos
-        .iter()
-        .map(|trace| {
-            let index = trace.console.len().checked_sub(HELLO.len());
-            let first = index.and_then(|index| trace.console.get(index));
-            first
-                .copied()
-                .context("the console has not got all bytes of hello")
-        })
-        .collect::<Result<Vec<_>>>()?;
-    row(
-        "reset to the loader (firmware)",
-        hellos.iter().map(|t| t.loader).collect(),
-    );
-    row(
-        "loader to kernel",
-        hellos.iter().map(|t| t.kernel - t.loader).collect(),
-    );
-    row(
-        "loader to the end of an empty _start",
-        empties.iter().map(|t| t.end - t.loader).collect(),
-    );
-    row(
-        "loader to the first byte of hello",
-        hellos
-            .iter()
-            .zip(&firsts)
-            .map(|(t, first)| first.0 - t.loader)
-            .collect(),
-    );
-    row(
-        "reset to the first byte of hello",
-        firsts.iter().map(|first| first.0).collect(),
-    );
-    row(
-        "device accesses, loader to the first byte",
-        firsts.iter().map(|first| first.1).collect(),
-    );
-
-    println!("\nWall time of `hermit-wasm run hello.wasm`, {RUNS} runs, this machine as it is");
-    for (arch, accelerator) in [
-        (Arch::X86_64, "tcg"),
-        (Arch::X86_64, "kvm"),
-        (Arch::Aarch64, "tcg"),
-        (Arch::Riscv64, "tcg"),
-    ] {
-        let name = arch.name();
-        match wall_time(&launcher, arch, accelerator, &hello) {
-            Ok(mut times) => {
-                times.sort();
-                let median = times.get(times.len() / 2).copied().unwrap_or_default();
-                let least = times.first().copied().unwrap_or_default();
-                println!(
-                    "  {name:8} {accelerator}: median {} ms, least {} ms",
-                    median.as_millis(),
-                    least.as_millis()
-                );
-            }
-            Err(error) => println!(
-                "  {name:8} {accelerator}: not measured: {}",
-                error.to_string().lines().next().unwrap_or("")
-            ),
-        }
-    }
-
-    println!();
-    print!("{:42}", "Sizes in bytes");
-    for arch in Arch::ALL {
-        print!(" {:>12}", arch.name());
-    }
-    println!();
-    for name in ["hermit-loader", "hermit-wasm", "hermit-wasm.img"] {
-        let sizes: Result<Vec<u64>> = Arch::ALL
-            .iter()
-            .map(|arch| Ok(fs::metadata(image::default_out().join(arch.name()).join(name))?.len()))
-            .collect();
-        row(&format!("  {name}"), sizes?);
-    }
-    let least: Result<Vec<u64>> = Arch::ALL
-        .iter()
-        .map(|arch| least_memory(&launcher, *arch, &hello).map(u64::from))
-        .collect();
-    row("Least memory that runs hello, MiB", least?);
-    Ok(())
+    Ok(work)
 }
 
-/// What is counted: an architecture and one of its machines.
-#[derive(Clone, Copy)]
-struct Machine {
-    arch: Arch,
-    name: &'static str,
+/// Whether valgrind is here, which counts instructions of programs on the host.
+fn has_valgrind() -> bool {
+    crate::toolchain::find("valgrind").is_some()
 }
-
-const MACHINES: [Machine; 5] = [
-    Machine::new(Arch::X86_64, "microvm"),
-    Machine::new(Arch::X86_64, "q35"),
-    Machine::new(Arch::X86_64, "pc"),
-    Machine::new(Arch::Aarch64, "virt"),
-    Machine::new(Arch::Riscv64, "virt"),
-];
-
-impl Machine {
-    const fn new(arch: Arch, name: &'static str) -> Self {
-        Self { arch, name }
-    }
-
-    /// The machine's name where the architecture has several, else the architecture's.
-    fn column(self) -> &'static str {
-        match self.arch {
-            Arch::X86_64 => self.name,
-            Arch::Aarch64 | Arch::Riscv64 => self.arch.name(),
-        }
-    }
-
-    /// The address of the console's data register, if devices are memory: of `virt`'s UART.
-    fn console(self) -> Option<u64> {
-        match self.arch {
-            Arch::X86_64 => None,
-            Arch::Aarch64 => Some(0x0900_0000),
-            Arch::Riscv64 => Some(0x1000_0000),
-        }
-    }
-
-    /// Addresses of the loader's and the kernel's first instructions. `loader/src/arch/*/linker.ld` and
-    /// `loader/build.rs` say where they are linked to.
-    fn entries(self) -> Result<(u64, u64)> {
-        let images = image::default_out().join(self.arch.name());
-        let kernel = entry(&images.join("hermit-wasm"))?;
-        let loader = || entry(&images.join("hermit-wasm.img"));
-        Ok(match self.arch {
-            Arch::X86_64 => (loader()?, kernel + 0x20_0000),
-            // A flat image, entered at its first byte.
-            Arch::Aarch64 => (0x4018_0000, kernel + 0x4020_0000),
-            Arch::Riscv64 => (loader()?, kernel + 0x8040_0000),
-        })
-    }
-
-    /// QEMU's status when the guest has ended well: isa-debug-exit's 3 for success, where there is one.
-    fn success(self) -> i32 {
-        match self.arch {
-            Arch::X86_64 => 3,
-            Arch::Aarch64 | Arch::Riscv64 => 0,
-        }
-    }
-
-    /// Whether the machine goes on after the access to a device that ends it. On aarch64 it is ended by a call of
-    /// the firmware instead, which is the last instruction.
-    fn outlives_its_end(self) -> bool {
-        self.arch != Arch::Aarch64
-    }
-}
-
-const RUNS: usize = 9;
-
-/// What hello writes.
-const HELLO: &[u8] = b"hello\n";
 
 /// Writes a module given as text.
 fn module(work: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let path = work.join(name).with_extension("wasm");
     fs::write(&path, wat::parse_str(text)?)?;
     Ok(path)
-}
-
-/// Runs `module` with counted instructions. The command line is the launcher's own, with counting added.
-fn trace(launcher: &Path, plugin: &Path, work: &Path, machine: Machine, module: &Path) -> Result<Trace> {
-    let printed = output(
-        Command::new(launcher)
-            .args(["run", "--arch", machine.arch.name(), "--accel", "tcg"])
-            .args(["--machine", machine.name, "--print-command"])
-            .arg(module),
-    )?;
-    let printed = printed.trim();
-    let (loader, kernel) = machine.entries()?;
-    let log = work.join("trace.log");
-    let command = format!(
-        "exec {} -icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm -plugin {},mark={loader:#x},mark={kernel:#x}{} \
-         -d plugin -D {}",
-        match machine.arch {
-            Arch::X86_64 => fixed_frequency(printed),
-            // They read their counter's frequency from a register or the device tree.
-            Arch::Aarch64 | Arch::Riscv64 => printed.to_owned(),
-        },
-        plugin.display(),
-        machine
-            .console()
-            .map_or_else(String::new, |address| format!(",console={address:#x}")),
-        log.display()
-    );
-    let status = Command::new("sh")
-        .args(["-c", &command])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()?;
-    if status.code() != Some(machine.success()) {
-        bail!("the counted run ended with {status}: {command}");
-    }
-    let mut trace = parse_trace(&fs::read_to_string(&log)?, loader, kernel)?;
-    if !machine.outlives_its_end() {
-        trace.end = trace.total;
-    }
-    Ok(trace)
-}
-
-/// Replaces the clock frequency: with `-icount shift=0` the time stamp counter counts nanoseconds.
-fn fixed_frequency(command: &str) -> String {
-    match command.split_once("-freq ") {
-        Some((before, rest)) => {
-            let digits = rest.chars().take_while(char::is_ascii_digit).count();
-            format!("{before}-freq 1000{}", rest.get(digits..).unwrap_or_default())
-        }
-        None => command.replace("-append '", "-append '-freq 1000 "),
-    }
-}
-
-/// Reads the plugin's log.
-fn parse_trace(log: &str, loader: u64, kernel: u64) -> Result<Trace> {
-    let mut trace = Trace::default();
-    let mut before = 0;
-    for line in log.lines() {
-        let mut words = line.split(' ');
-        if words.next() != Some("bench") {
-            continue;
-        }
-        let (Some(what), Some(place), Some(count), Some(accesses)) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        let place = u64::from_str_radix(place, 16)?;
-        let (count, accesses): (u64, u64) = (count.parse()?, accesses.parse()?);
-        match what {
-            "entry" if place == loader => {
-                trace.loader = count;
-                before = accesses;
-            }
-            "entry" if place == kernel => trace.kernel = count,
-            "console" => {
-                trace.console.push((count, accesses - before));
-                trace.end = count;
-            }
-            "device" => trace.end = count,
-            "total" => trace.total = count,
-            _ => {}
-        }
-    }
-    if trace.loader == 0 || trace.kernel == 0 || trace.end == 0 {
-        bail!("the log has no counts for loader and kernel: is the image another one than the launcher's?");
-    }
-    Ok(trace)
-}
-
-/// The entry point that an ELF file names.
-fn entry(elf: &Path) -> Result<u64> {
-    let bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
-    let field = bytes.get(24..32).context("not an ELF file")?;
-    Ok(u64::from_le_bytes(field.try_into()?))
-}
-
-fn wall_time(launcher: &Path, arch: Arch, accelerator: &str, module: &Path) -> Result<Vec<Duration>> {
-    let mut times = Vec::new();
-    for _ in 0..RUNS {
-        let start = Instant::now();
-        output(
-            Command::new(launcher)
-                .args(["run", "--arch", arch.name(), "--accel", accelerator])
-                .arg(module),
-        )?;
-        times.push(start.elapsed());
-    }
-    Ok(times)
-}
-
-/// The least number of MiB with which hello still runs.
-fn least_memory(launcher: &Path, arch: Arch, module: &Path) -> Result<u32> {
-    let runs = |mib: u32| -> Result<bool> {
-        let output = Command::new(launcher)
-            .args(["run", "--arch", arch.name(), "--accel", "tcg"])
-            .args(["--memory", &format!("{mib}M")])
-            .arg(module)
-            .output()?;
-        Ok(output.status.success() && output.stdout == HELLO)
-    };
-    let (mut too_little, mut enough) = (0, 64);
-    if !runs(enough)? {
-        bail!("hello does not run with {enough} MiB");
-    }
-    while enough - too_little > 1 {
-        let middle = too_little + (enough - too_little) / 2;
-        if runs(middle)? {
-            enough = middle;
-        } else {
-            too_little = middle;
-        }
-    }
-    Ok(enough)
 }
 
 /// `1234567` as `1,234,567`.
@@ -425,24 +94,5 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1000), "1,000");
         assert_eq!(grouped(1_234_567), "1,234,567");
-    }
-
-    #[test]
-    fn the_frequency_is_replaced_or_added() {
-        assert_eq!(
-            fixed_frequency("q -append '-freq 2596 -- a'"),
-            "q -append '-freq 1000 -- a'"
-        );
-        assert_eq!(fixed_frequency("q -append '-- a'"), "q -append '-freq 1000 -- a'");
-    }
-
-    #[test]
-    fn a_log_becomes_a_trace() {
-        let log = "noise\nbench console 8 4 1\nbench entry 10 5 1\nbench entry 20 9 1\nbench device 30 11 2\nbench console 31 20 3\nbench device 40 30 4\nbench total 0 33 4\n";
-        let trace = parse_trace(log, 0x10, 0x20).unwrap();
-        assert_eq!((trace.loader, trace.kernel), (5, 9));
-        assert_eq!(trace.console, [(4, 1), (20, 2)]);
-        assert_eq!((trace.end, trace.total), (30, 33));
-        assert!(parse_trace(log, 0x99, 0x20).is_err());
     }
 }

@@ -60,6 +60,9 @@ enum Step {
         /// Only this; default: all.
         #[arg(long, value_enum)]
         only: Option<bench::What>,
+        /// Instead of tables, write the exact figures into bench/record.toml, for this reason.
+        #[arg(long, value_name = "REASON", conflicts_with = "only")]
+        record: Option<String>,
     },
     /// Make random WASI calls on our shim, on wasmtime and on wasmi_wasi, and compare the answers.
     Differential(differential::Differential),
@@ -124,7 +127,10 @@ fn main() -> Result<()> {
                 &differential::Other::Vm(image::build_launcher(&[Arch::host()])?),
             )?;
         }
-        Step::Bench { only } => bench::run_all(only)?,
+        Step::Bench { record: None, only } => bench::run_all(only)?,
+        Step::Bench {
+            record: Some(reason), ..
+        } => bench::guard::record(&reason)?,
         Step::Nested { only } => ci::report_nested(&only)?,
         Step::Fuzz { target: None, .. } => {
             for (target, result) in fuzz::short()? {

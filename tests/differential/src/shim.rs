@@ -10,6 +10,7 @@ use wasi_shim::context::WasiCtxBuilder;
 use wasi_shim::fs::Permission;
 use wasi_shim::fs::mem::{Limits, MemFs};
 use wasi_shim::{Clock, Errno, StdinState, Stream, System};
+use wasmi::{Engine, Instance, Module, Store};
 
 use crate::World;
 
@@ -46,6 +47,22 @@ pub fn run(wasm: &[u8], world: &World) -> Result<u32> {
         Outcome::Trap(text) => bail!("trap: {text}"),
         other => bail!("{other:?}"),
     }
+}
+
+/// Runs a module that imports nothing, as the application does; the fuel that it has used.
+///
+/// # Errors
+/// If it cannot be run, or traps.
+pub fn fuel(wasm: &[u8]) -> Result<u64> {
+    let mut config = engine::config();
+    config.consume_fuel(true);
+    let engine = Engine::new(&config);
+    let mut store = Store::new(&engine, ());
+    store.set_fuel(u64::MAX)?;
+    let instance = Instance::new(&mut store, &Module::new(&engine, wasm)?, &[])?;
+    let start = instance.get_typed_func::<(), ()>(&store, "_start")?;
+    start.call(&mut store, ())?;
+    Ok(u64::MAX - store.get_fuel()?)
 }
 
 /// The host as a machine, without standard input: what a module does must not depend on who starts it.

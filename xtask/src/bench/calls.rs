@@ -10,9 +10,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::grouped;
+use super::{Figure, grouped, has_valgrind};
 use crate::differential;
-use crate::toolchain::root;
 
 /// One row: what a round does, and what it does without the call.
 struct Case {
@@ -154,17 +153,56 @@ enum Side {
     Theirs,
 }
 
+/// Instructions of each call on our shim.
+pub(super) fn figures() -> Result<Vec<Figure>> {
+    let host = differential::build()?.join("wasi-host");
+    let work = super::work()?;
+    let mut bases: Vec<(&str, u32, f64)> = Vec::new();
+    let mut figures = Vec::new();
+    for case in &CASES {
+        let cost = |body| {
+            slope(&work, body, case.rounds, |module| {
+                count(&host, &work, Side::Ours, module)
+            })
+        };
+        let known = bases
+            .iter()
+            .find(|(body, rounds, _)| (*body, *rounds) == (case.base, case.rounds));
+        let base = match known {
+            Some((.., base)) => *base,
+            None => {
+                let base = cost(case.base)?;
+                bases.push((case.base, case.rounds, base));
+                base
+            }
+        };
+        figures.push((case.name.to_owned(), whole(cost(case.body)? - base)));
+    }
+    Ok(figures)
+}
+
+/// Instructions of a whole run of a module on our shim.
+pub(super) fn instructions(host: &Path, module: &Path) -> Result<u64> {
+    count(host, &super::work()?, Side::Ours, module).map(whole)
+}
+
+/// The fuel that a module without imports uses.
+pub(super) fn fuel(host: &Path, module: &Path) -> Result<u64> {
+    let mut command = Command::new(host);
+    command.args(["--wasi", "shim", "--fuel"]).arg(module);
+    number(&said(command)?, "fuel:").map(whole)
+}
+
 /// Prints the table.
 pub(super) fn run_all() -> Result<()> {
-    if Command::new("valgrind").arg("--version").output().is_err() {
+    if !has_valgrind() {
         println!(
             "What a call costs: not measured: valgrind is not here (Debian's package `valgrind`; `scripts/setup --for bench` installs it)"
         );
         return Ok(());
     }
     let host = differential::build()?.join("wasi-host");
-    let work = root().join("target/bench");
-    fs::create_dir_all(&work)?;
+    let work = super::work()?;
     println!(
         "What a call costs: user-mode instructions, and CPU time with the host kernel's in it (least of {TRIES})\n"
     );
@@ -272,14 +310,19 @@ fn time(host: &Path, work: &Path, side: Side, module: &Path) -> Result<f64> {
     Ok(least)
 }
 
+/// A figure as a whole number, to be read.
+fn rounded(number: f64) -> String {
+    grouped(whole(number))
+}
+
 /// A figure as a whole number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "counts of instructions and nanoseconds are far below 2^53, and never negative"
 )]
-fn rounded(number: f64) -> String {
-    grouped(number.max(0.0).round() as u64)
+fn whole(number: f64) -> u64 {
+    number.max(0.0).round() as u64
 }
 
 #[cfg(test)]

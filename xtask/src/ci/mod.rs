@@ -14,8 +14,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::arch::Arch;
-use crate::nested;
 use crate::toolchain::root;
+use crate::{bench, nested};
 use harness::Counts;
 use report::Report;
 
@@ -132,6 +132,14 @@ const JOBS: &[Job] = &[
             "nested",
             "uhyve, and QEMU with KVM, run the image; where KVM does not work, inside of an emulated Linux",
             |_| nested::run(&[]),
+        )],
+    },
+    Job {
+        name: "bench-guard",
+        steps: &[Step::new(
+            "bench-guard",
+            "no exact figure on record is worse by more than 3 %: instructions, device accesses, sizes, memory",
+            |_| bench::guard::check(),
         )],
     },
     Job {

@@ -24,6 +24,10 @@ struct Arguments {
     /// An environment variable.
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
+    /// Instead of running it with WASI, say on standard error how much of wasmi's fuel the module, which imports nothing,
+    /// uses.
+    #[arg(long)]
+    fuel: bool,
     /// At the end, say on standard error how much CPU time it all took.
     #[arg(long)]
     time: bool,
@@ -71,6 +75,11 @@ fn cpu_time() -> Result<u64> {
 }
 
 fn run(arguments: Arguments) -> Result<u32> {
+    if arguments.fuel {
+        let wasm = std::fs::read(&arguments.module)?;
+        eprintln!("fuel: {}", shim::fuel(&wasm)?);
+        return Ok(0);
+    }
     let name = arguments.module.file_name().context("MODULE has no name")?;
     let mut world = World {
         args: vec![name.to_string_lossy().into_owned()],
