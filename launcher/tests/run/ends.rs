@@ -69,7 +69,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 fn the_guests_exit_code_comes_out() {
     let scratch = Scratch::new();
     for code in [0, 1, 2, 3, 42, 124, 125, 134, 255] {
-        finish(tcg(&scratch, "exit").env("CODE", code.to_string()))
+        finish(&mut tcg(&scratch, &format!("exit:{code}")))
             .expect_code(code)
             .expect_silence();
     }

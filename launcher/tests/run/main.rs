@@ -8,12 +8,11 @@ mod accel;
 mod ends;
 mod errors;
 mod fake_qemu;
-mod fake_window;
 mod harness;
 mod library;
+mod shared_buffer;
 mod shares;
 mod streams;
-mod window;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -21,15 +20,13 @@ fn main() {
     let mut words = std::env::args().skip(1);
     if words.next().as_deref() == Some(fake_qemu::PLAY) {
         fake_qemu::play(&words.next().unwrap_or_default());
-        return;
     }
     if let Ok(scenario) = std::env::var(fake_qemu::SCENARIO) {
         fake_qemu::play(&scenario);
-        return;
     }
     let groups: [fn() -> Vec<Trial>; 7] = [
         streams::tests,
-        window::tests,
+        shared_buffer::tests,
         ends::tests,
         errors::tests,
         accel::tests,

@@ -39,6 +39,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("streams::polling_reads_nothing", polling_reads_nothing),
         test("streams::polling_a_file", polling_a_file),
         test(
+            "streams::a_guest_waits_for_input_with_a_limit",
+            a_guest_waits_for_input_with_a_limit,
+        ),
+        test(
             "streams::time_does_not_wait_for_input",
             time_does_not_wait_for_input,
         ),
@@ -205,7 +209,7 @@ fn input_that_comes_late() {
 fn reading_nothing_is_not_the_end() {
     feed(&mut tcg(&Scratch::new(), "read nothing"), b"abc")
         .expect_code(0)
-        .expect_output("Data { length: 1 }");
+        .expect_output("Data { length: 1 }\n");
 }
 
 fn polling_reads_nothing() {
@@ -236,6 +240,29 @@ fn polling_a_file() {
     wait(tcg(&scratch, "poll and read").stdin(file).spawn().unwrap())
         .expect_code(0)
         .expect_output(&expected);
+}
+
+/// The application's own client: the answer to POLL may come long after it gave up waiting.
+fn a_guest_waits_for_input_with_a_limit() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let scratch = Scratch::new();
+    let mut child = tcg(&scratch, "poll").arg("-vv").stdin(reader).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let nothing = b"NotReady\nNotReady\n";
+    let mut lines = vec![0; nothing.len()];
+    stdout.read_exact(&mut lines).unwrap();
+    assert_eq!(lines, nothing);
+    writer.write_all(b"abc").unwrap();
+    drop(writer);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(
+        rest,
+        "Ready { bytes: 3, hangup: false }\n[97, 98]\n[99]\nReady { bytes: 0, hangup: true }\n"
+    );
+    let done = wait(child).expect_code(0);
+    // One before the input, with whose answer the third wait ended, and one behind it.
+    assert_eq!(done.stderr.matches("frame POLL").count(), 2, "{}", done.stderr);
 }
 
 fn time_does_not_wait_for_input() {

@@ -1,4 +1,4 @@
-//! The window in the machine's memory, input that is given back, and terminals.
+//! The shared buffer in the machine's memory, input that is given back, and terminals.
 
 use std::io::{Read as _, Seek as _};
 use std::process::Stdio;
@@ -6,47 +6,50 @@ use std::process::Stdio;
 use boot_protocol::console::{FrameKind, Span, Window};
 use libtest_mimic::Trial;
 
-use crate::fake_window::{FRAMES, WINDOW};
+use crate::fake_qemu::BUFFER;
 use crate::harness::{Scratch, expect_no_qemu, feed, finish, tcg, test, wait};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test(
-            "window::output_is_fetched_in_its_order",
+            "shared_buffer::output_is_fetched_in_its_order",
             output_is_fetched_in_its_order,
         ),
-        test("window::both_ways_unchanged", both_ways_unchanged),
+        test("shared_buffer::both_ways_unchanged", both_ways_unchanged),
         test(
-            "window::without_one_input_comes_inline",
+            "shared_buffer::without_one_input_comes_inline",
             without_one_input_comes_inline,
         ),
         test(
-            "window::input_takes_the_room_there_is",
+            "shared_buffer::input_takes_the_room_there_is",
             input_takes_the_room_there_is,
         ),
-        test("window::hostile_guests_end_the_run", hostile_guests_end_the_run),
         test(
-            "window::unread_input_goes_back_to_a_file",
+            "shared_buffer::hostile_guests_end_the_run",
+            hostile_guests_end_the_run,
+        ),
+        test(
+            "shared_buffer::unread_input_goes_back_to_a_file",
             unread_input_goes_back_to_a_file,
         ),
         test(
-            "window::unread_input_of_a_pipe_is_lost",
+            "shared_buffer::unread_input_of_a_pipe_is_lost",
             unread_input_of_a_pipe_is_lost,
         ),
         test(
-            "window::nobody_gives_back_what_was_not_given",
+            "shared_buffer::nobody_gives_back_what_was_not_given",
             nobody_gives_back_what_was_not_given,
         ),
-        test("window::terminals_are_named", terminals_are_named),
+        test("shared_buffer::terminals_are_named", terminals_are_named),
     ]
 }
 
 fn output_is_fetched_in_its_order() {
-    let done = finish(&mut tcg(&Scratch::new(), "window"))
+    let done = finish(&mut tcg(&Scratch::new(), "spans"))
         .expect_code(0)
         .expect_output("out inline last");
     assert_eq!(done.stderr, "err");
-    finish(tcg(&Scratch::new(), "window").arg("-vv"))
+    finish(tcg(&Scratch::new(), "spans").arg("-vv"))
         .expect_code(0)
         .expect_message(&[
             "frame WINDOW, 8192 and 4096 bytes at 0x201000",
@@ -66,12 +69,12 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 fn both_ways_unchanged() {
-    // Around the sizes of what goes inline, of the window's parts, and more.
-    for length in [0, 1, 11, 12, 4095, 4096, 4097, 8192, 12_345, 3 << 20] {
+    // Around the sizes of what goes inline, of the buffer's parts, and more.
+    for length in [0, 1, 11, 12, 31, 32, 4095, 4096, 4097, 8192, 12_345, 3 << 20] {
         let bytes = noise(length);
         let scratch = Scratch::new();
         let file = std::fs::File::open(scratch.file("input", &bytes)).unwrap();
-        let done = wait(tcg(&scratch, "window cat").stdin(file).spawn().unwrap())
+        let done = wait(tcg(&scratch, "shared cat").stdin(file).spawn().unwrap())
             .expect_code(0)
             .expect_silence();
         assert!(
@@ -81,15 +84,18 @@ fn both_ways_unchanged() {
         );
     }
     let bytes = noise(1 << 20);
-    let done = feed(&mut tcg(&Scratch::new(), "window cat"), &bytes).expect_code(0);
+    let done = feed(&mut tcg(&Scratch::new(), "shared cat"), &bytes).expect_code(0);
     assert!(done.stdout == bytes, "{} bytes came back", done.stdout.len());
 }
 
 fn without_one_input_comes_inline() {
     let text = "more than eleven bytes";
-    feed(&mut tcg(&Scratch::new(), "window not named"), text.as_bytes())
-        .expect_code(0)
-        .expect_output(text);
+    feed(
+        &mut tcg(&Scratch::new(), "shared buffer not named"),
+        text.as_bytes(),
+    )
+    .expect_code(0)
+    .expect_output(text);
 }
 
 fn input_takes_the_room_there_is() {
@@ -100,19 +106,19 @@ fn input_takes_the_room_there_is() {
         .expect_output("DataWindow { length: 20 }\nData { length: 21 }\nData { length: 11 }\n");
 }
 
-/// A frame for the scenario "hostile".
+/// A frame for the scenario "frames".
 fn word(kind: FrameKind, payload: &[u8]) -> String {
     let digits: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{:02x}:{digits} ", kind.byte())
+    format!("{:02x}/{digits} ", kind.byte())
 }
 
-fn window_word(address: u64, output: u32, input: u32) -> String {
-    let window = Window {
+fn buffer_word(address: u64, output: u32, input: u32) -> String {
+    let buffer = Window {
         address,
         output,
         input,
     };
-    word(FrameKind::Window, &window.to_bytes())
+    word(FrameKind::Window, &buffer.to_bytes())
 }
 
 fn span_word(kind: FrameKind, offset: u32, length: u32) -> String {
@@ -120,18 +126,18 @@ fn span_word(kind: FrameKind, offset: u32, length: u32) -> String {
 }
 
 fn hostile_guests_end_the_run() {
-    let good = word(FrameKind::Window, &WINDOW.to_bytes());
+    let good = word(FrameKind::Window, &BUFFER.to_bytes());
     let nowhere = "does not lie in its memory";
     let outside = "outside of its window";
     // The memory is 64 MiB.
     let mut cases = vec![
-        (window_word(0, 4096, 4096), nowhere),
-        (window_word(0xF_FFFF, 1, 1), nowhere),
-        (window_word(64 << 20, 1, 0), nowhere),
-        (window_word((64 << 20) - 1, 1, 1), nowhere),
-        (window_word(1 << 32, 4096, 4096), nowhere),
-        (window_word(u64::MAX, 4096, 4096), nowhere),
-        (window_word(2 << 20, u32::MAX, u32::MAX), nowhere),
+        (buffer_word(0, 4096, 4096), nowhere),
+        (buffer_word(0xF_FFFF, 1, 1), nowhere),
+        (buffer_word(64 << 20, 1, 0), nowhere),
+        (buffer_word((64 << 20) - 1, 1, 1), nowhere),
+        (buffer_word(1 << 32, 4096, 4096), nowhere),
+        (buffer_word(u64::MAX, 4096, 4096), nowhere),
+        (buffer_word(2 << 20, u32::MAX, u32::MAX), nowhere),
         (good.clone() + &good, "twice"),
         (word(FrameKind::Hello, &[1]) + &good, "has not"),
         (word(FrameKind::Hello, &[3]), "version 3"),
@@ -151,20 +157,16 @@ fn hostile_guests_end_the_run() {
     }
     for (frames, message) in cases {
         let scratch = Scratch::new();
-        finish(
-            tcg(&scratch, "hostile")
-                .args(["--memory", "64M"])
-                .env(FRAMES, &frames),
-        )
-        .expect_code(125)
-        .expect_output("")
-        .expect_message(&["violates the console protocol", message]);
+        finish(tcg(&scratch, &format!("frames:{frames}")).args(["--memory", "64M"]))
+            .expect_code(125)
+            .expect_output("")
+            .expect_message(&["violates the console protocol", message]);
         expect_no_qemu(&scratch, 1);
     }
     // The largest that are right.
     let frames =
         good + &span_word(FrameKind::StdoutWindow, 0, 8192) + &span_word(FrameKind::StdoutWindow, 8192, 0);
-    let done = finish(tcg(&Scratch::new(), "hostile").env(FRAMES, frames)).expect_code(0);
+    let done = finish(&mut tcg(&Scratch::new(), &format!("frames:{frames}"))).expect_code(0);
     assert_eq!(done.stdout, [0; 8192]);
 }
 

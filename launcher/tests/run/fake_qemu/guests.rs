@@ -1,0 +1,182 @@
+//! Guests that behave: programs that print, read, wait and exit, through the application's own client.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::Read as _;
+
+use boot_protocol::command_line::{Console, join, words};
+use boot_protocol::console::client::{Client, Line as _, NoMemory, Output};
+use boot_protocol::console::{FrameKind, MAX_PAYLOAD};
+use boot_protocol::file_kind::FileKind;
+use boot_protocol::payload;
+use boot_protocol::run_spec::RunSpec;
+
+use super::line::Pipes;
+use super::{Scenario, argument, leave, sleep_forever, value};
+
+/// A guest that speaks version 1.
+pub(super) type Guest = Client<Pipes, NoMemory>;
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    ("hello", || {
+        let mut guest = guest();
+        guest.write(Output::Stdout, b"out\n");
+        guest.write(Output::Stderr, b"err\n");
+        leave(guest, 0)
+    }),
+    ("exit", || leave(guest(), argument().parse().unwrap())),
+    ("arguments", arguments),
+    ("trap", || say_and_leave(b"error: it trapped\n", 134)),
+    ("refused", || say_and_leave(b"error: no module\n", 126)),
+    ("echo", || {
+        let mut guest = guest();
+        guest.write(Output::Stdout, env::args().next_back().unwrap().as_bytes());
+        leave(guest, 0)
+    }),
+    ("pid and hang", || {
+        let _guest = guest();
+        let words = env::args().next_back().unwrap();
+        let (_, file) = words.split_once(' ').unwrap();
+        fs::write(file, std::process::id().to_string()).unwrap();
+        sleep_forever()
+    }),
+    ("cat", cat),
+    ("poll", poll),
+    ("interleave", interleave),
+    ("noise", noise),
+    ("bytes", || {
+        let mut guest = guest();
+        let bytes: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
+        guest.write(Output::Stdout, &bytes);
+        leave(guest, 0)
+    }),
+    ("exit and stay", || {
+        let mut guest = guest();
+        guest.write(Output::Stdout, b"done\n");
+        guest.exit(5);
+        sleep_forever()
+    }),
+    ("hang after hello", || {
+        guest().write(Output::Stdout, b"started\n");
+        sleep_forever()
+    }),
+    ("flood", || flood(Output::Stdout)),
+    ("flood stderr", || flood(Output::Stderr)),
+];
+
+/// One that has begun.
+pub(super) fn guest() -> Guest {
+    Client::framed(Pipes::new())
+}
+
+/// The application's own message and exit code.
+fn say_and_leave(message: &[u8], code: u8) -> ! {
+    let mut guest = guest();
+    guest.send(FrameKind::Diagnostic, message);
+    leave(guest, code)
+}
+
+fn cat() -> ! {
+    let mut guest = guest();
+    let mut buffer = vec![0; MAX_PAYLOAD];
+    loop {
+        match guest.read(&mut buffer).unwrap() {
+            0 => leave(guest, 0),
+            length => guest.write(Output::Stdout, &buffer[..length]),
+        }
+    }
+}
+
+/// Waits for input with a time limit and without one, asks for the time meanwhile, and reads.
+fn poll() -> ! {
+    let mut guest = guest();
+    let show = |guest: &mut Guest, text: String| guest.write(Output::Stdout, text.as_bytes());
+    for _ in 0..2 {
+        let state = guest.poll(Some(0)).unwrap();
+        show(&mut guest, format!("{state:?}\n"));
+    }
+    assert!(guest.host_time().is_some());
+    let state = guest.poll(None).unwrap();
+    show(&mut guest, format!("{state:?}\n"));
+    let mut buffer = [0; 2];
+    for _ in 0..2 {
+        let length = guest.read(&mut buffer).unwrap();
+        show(&mut guest, format!("{:?}\n", &buffer[..length]));
+    }
+    let state = guest.poll(None).unwrap();
+    show(&mut guest, format!("{state:?}\n"));
+    leave(guest, 0)
+}
+
+fn interleave() -> ! {
+    let mut guest = guest();
+    guest.write(Output::Stdout, b"a");
+    guest.write(Output::Stderr, b"b");
+    guest.write(Output::Stdout, b"");
+    guest.send(FrameKind::Diagnostic, b"c");
+    guest.write(Output::Stdout, b"d");
+    leave(guest, 0)
+}
+
+/// Firmware and kernel write text on the same line.
+fn noise() -> ! {
+    let mut pipes = Pipes::new();
+    pipes.write(b"SeaBIOS\r\n\x1b[31mBooting\x1b[0m\r\n\xff\x00\xff\xff");
+    let mut guest: Guest = Client::framed(pipes);
+    guest.write(Output::Stdout, b"one ");
+    guest.line().write(b"kernel says ");
+    guest.write(Output::Stdout, b"two");
+    guest.line().write(b"something\n");
+    leave(guest, 0)
+}
+
+fn flood(stream: Output) -> ! {
+    let mut guest = guest();
+    loop {
+        guest.write(stream, &[b'x'; 60_000]);
+    }
+}
+
+/// Prints what the machine was given, a line each: memory, image, module, kernel command line, and the description of
+/// the run as words.
+fn arguments() -> ! {
+    let kernel = value("-kernel").unwrap();
+    // A command that was printed names the image as the build calls it.
+    let kernel = fs::read(&kernel).map_or(kernel, |bytes| format!("{} bytes", bytes.len()));
+    let (spec, module) = members(value("-initrd").map(|name| fs::read(name).unwrap()));
+    let run = spec.map(|bytes| {
+        let spec = RunSpec::decode(&bytes).unwrap();
+        join(words::write(&spec, Console::Framed).unwrap())
+    });
+    let text = format!(
+        "memory {}\nkernel {kernel}\nmodule {:?}\ncommand line {}\nrun {}\n",
+        value("-m").unwrap(),
+        module.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        value("-append").unwrap(),
+        run.unwrap_or_default(),
+    );
+    let mut guest = guest();
+    guest.write(Output::Stdout, text.as_bytes());
+    leave(guest, 0)
+}
+
+/// The description of the run and the module, from what the machine was given as its payload.
+fn members(initrd: Option<Vec<u8>>) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    match initrd {
+        Some(bytes) if FileKind::of(&bytes) == FileKind::Tar => {
+            let mut members: BTreeMap<String, Vec<u8>> = tar::Archive::new(bytes.as_slice())
+                .entries()
+                .unwrap()
+                .map(|entry| {
+                    let mut entry = entry.unwrap();
+                    let mut bytes = Vec::new();
+                    entry.read_to_end(&mut bytes).unwrap();
+                    (entry.path().unwrap().to_str().unwrap().to_string(), bytes)
+                })
+                .collect();
+            (members.remove(payload::RUN_SPEC), members.remove(payload::MODULE))
+        }
+        module => (None, module),
+    }
+}
