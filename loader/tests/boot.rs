@@ -4,15 +4,14 @@
 //! is the probe, which checks the hand-over from inside and prints what it was given.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::thread;
-use std::time::{Duration, Instant};
 
-/// For one VM; a boot takes well under a second.
-const PATIENCE: Duration = Duration::from_secs(60);
+use test_qemu::{Arch, Qemu, status_of};
+
+/// Seconds for one VM; a boot takes well under one.
+const PATIENCE: u32 = 60;
 const MACHINES: [&str; 4] = ["pc", "q35", "microvm", "microvm,acpi=off"];
 
 /// What is booted.
@@ -77,113 +76,65 @@ fn build(folder: &Path, package: &str, program: &str, application: Option<&Path>
     copy
 }
 
-/// A VM to be.
-#[derive(Clone, Copy)]
-struct Vm<'a> {
-    machine: &'a str,
-    cpu: &'a str,
-    memory: &'a str,
-    kernel: &'a Path,
-    module: Option<&'a Path>,
-    command_line: Option<&'a str>,
+/// The usual machine, which boots the image.
+fn image<'a>() -> Qemu<'a> {
+    Qemu {
+        processor: "Skylake-Client",
+        kernel: Some(&files().image),
+        ..Qemu::usual(Arch::X86_64)
+    }
 }
 
-impl Vm<'_> {
-    /// A usual one that boots the image.
-    fn image() -> Self {
-        let kernel = &files().image;
-        Vm {
-            machine: "microvm",
-            cpu: "Skylake-Client",
-            memory: "64M",
-            kernel,
-            module: None,
-            command_line: None,
-        }
+/// The same with the plain loader.
+fn plain(application: &Path) -> Qemu<'_> {
+    Qemu {
+        kernel: Some(&files().plain),
+        initrd: Some(application),
+        ..image()
     }
+}
 
-    /// The same with the plain loader.
-    fn plain(application: &Path) -> Vm<'_> {
-        Vm {
-            kernel: &files().plain,
-            module: Some(application),
-            ..Vm::image()
-        }
-    }
-
+/// A machine that is booted to its end.
+trait Boot {
     /// Exit status and console output.
+    fn run(&self) -> (Option<i32>, String);
+    /// What the probe says when all is well.
+    fn succeed(&self) -> Report;
+    /// The loader's one line, without its name.
+    fn fail(&self) -> String;
+}
+
+impl Boot for Qemu<'_> {
     fn run(&self) -> (Option<i32>, String) {
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args([
-            "-nodefaults",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-serial",
-            "stdio",
-        ])
-        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
-        .args([
-            "-machine",
-            self.machine,
-            "-cpu",
-            self.cpu,
-            "-m",
-            self.memory,
-            "-kernel",
-        ])
-        .arg(self.kernel);
-        if let Some(module) = self.module {
-            qemu.arg("-initrd").arg(module);
-        }
-        if let Some(line) = self.command_line {
-            qemu.args(["-append", line]);
-        }
-        qemu.stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = qemu.spawn().expect("qemu-system-x86_64 runs");
-        let mut stdout = child.stdout.take().expect("stdout is piped");
-        let reader = thread::spawn(move || {
-            let mut text = Vec::new();
-            stdout
-                .read_to_end(&mut text)
-                .map(|_| String::from_utf8_lossy(&text).into_owned())
-        });
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().expect("qemu can be waited for") {
-                break status;
-            }
-            if start.elapsed() > PATIENCE {
-                child.kill().expect("qemu can be killed");
-            }
-            thread::sleep(Duration::from_millis(10));
-        };
-        let text = reader
-            .join()
-            .expect("the reader does not panic")
-            .expect("stdout can be read");
-        (status.code(), text)
+        let output = self
+            .limited(PATIENCE)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .expect("QEMU starts");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text)
     }
 
-    /// What the probe says when all is well.
     fn succeed(&self) -> Report {
         let (status, text) = self.run();
-        let (machine, cpu, memory) = (self.machine, self.cpu, self.memory);
+        let (machine, cpu, memory) = (self.machine, self.processor, self.memory);
         assert!(
-            status == Some(3) && text.ends_with("probe: ok\n"),
+            status == Some(status_of(Arch::X86_64, 0)) && text.ends_with("probe: ok\n"),
             "{machine}, {cpu}, {memory}: status {status:?}\n{text}"
         );
         Report(text)
     }
 
-    /// The loader's one line, without its name.
     #[track_caller]
     fn fail(&self) -> String {
         let (status, text) = self.run();
         let (machine, memory) = (self.machine, self.memory);
-        assert_eq!(status, Some(1), "{machine}, {memory}:\n{text}");
+        assert_eq!(
+            status,
+            Some(status_of(Arch::X86_64, 1)),
+            "{machine}, {memory}:\n{text}"
+        );
         let line = text
             .strip_prefix("hermit-loader: ")
             .and_then(|line| line.strip_suffix('\n'));
@@ -240,11 +191,11 @@ fn all_machines_and_sizes_of_memory() {
             ("3G", 3069),
             ("5G", 5117),
         ] {
-            for vm in [Vm::plain(&files().probe), Vm::image()] {
-                let report = Vm {
+            for vm in [plain(&files().probe), image()] {
+                let report = Qemu {
                     machine,
                     memory,
-                    command_line: Some("-- a 'b c'"),
+                    append: Some("-- a 'b c'"),
                     ..vm
                 }
                 .succeed();
@@ -261,13 +212,13 @@ fn all_machines_and_sizes_of_memory() {
 #[test]
 #[ignore = "boots VMs"]
 fn cpus_with_and_without_large_pages() {
-    for cpu in ["max", "qemu64,+fsgsbase", "Skylake-Client,-pdpe1gb", "EPYC"] {
+    for processor in ["max", "qemu64,+fsgsbase", "Skylake-Client,-pdpe1gb", "EPYC"] {
         for memory in ["64M", "5G"] {
-            Vm {
-                cpu,
+            Qemu {
+                processor,
                 memory,
                 machine: "q35",
-                ..Vm::image()
+                ..image()
             }
             .succeed();
         }
@@ -284,10 +235,10 @@ fn boot_modules_arrive_unchanged() {
         let part = &bytes[..len];
         let module = file(&format!("module-{len}"), part);
         for machine in MACHINES {
-            let report = Vm {
+            let report = Qemu {
                 machine,
-                module: Some(&module),
-                ..Vm::image()
+                initrd: Some(&module),
+                ..image()
             }
             .succeed();
             assert_eq!(report.value("module"), described(part), "{machine}");
@@ -295,10 +246,10 @@ fn boot_modules_arrive_unchanged() {
     }
     let module = files().folder.join("module-20000000");
     for memory in ["32M", "5G"] {
-        let report = Vm {
+        let report = Qemu {
             memory,
-            module: Some(&module),
-            ..Vm::image()
+            initrd: Some(&module),
+            ..image()
         }
         .succeed();
         assert_eq!(report.value("module"), described(&bytes));
@@ -311,18 +262,18 @@ fn long_command_lines() {
     // On `pc` and `q35`, QEMU 7.2's boot ROM has room for 4 KiB.
     let longest = format!("-- {}", "x".repeat(4092));
     for machine in MACHINES {
-        let report = Vm {
+        let report = Qemu {
             machine,
-            command_line: Some(&longest),
-            ..Vm::image()
+            append: Some(&longest),
+            ..image()
         }
         .succeed();
         assert_eq!(report.value("bootargs"), format!("Some({longest:?})"));
     }
     let longer = format!("-- {}", "ü".repeat(30_000));
-    let report = Vm {
-        command_line: Some(&longer),
-        ..Vm::image()
+    let report = Qemu {
+        append: Some(&longer),
+        ..image()
     }
     .succeed();
     assert_eq!(report.value("bootargs"), format!("Some({longer:?})"));
@@ -332,10 +283,10 @@ fn long_command_lines() {
 #[ignore = "boots VMs"]
 fn without_an_application() {
     for machine in MACHINES {
-        let line = Vm {
+        let line = Qemu {
             machine,
-            kernel: &files().plain,
-            ..Vm::image()
+            kernel: Some(&files().plain),
+            ..image()
         }
         .fail();
         assert!(
@@ -372,9 +323,9 @@ fn files_that_are_not_applications() {
     ] {
         let path = file("not-an-application", &bytes);
         for machine in ["pc", "microvm"] {
-            let line = Vm {
+            let line = Qemu {
                 machine,
-                ..Vm::plain(&path)
+                ..plain(&path)
             }
             .fail();
             assert!(
@@ -391,7 +342,7 @@ fn truncated_applications() {
     let probe = probe_bytes();
     for len in [4, 63, 64, 100, 600, 4096, probe.len() / 2, probe.len() - 1] {
         let path = file("truncated", &probe[..len]);
-        let line = Vm::plain(&path).fail();
+        let line = plain(&path).fail();
         assert!(
             line.contains(&format!("it is truncated or damaged: it has {len} bytes")),
             "{line}"
@@ -409,11 +360,11 @@ fn too_little_memory() {
         ("24M", Some(module.as_path()), "too little memory"),
     ] {
         for machine in ["pc", "microvm"] {
-            let line = Vm {
+            let line = Qemu {
                 machine,
                 memory,
-                module,
-                ..Vm::image()
+                initrd: module,
+                ..image()
             }
             .fail();
             assert!(line.contains(reason) && line.ends_with("M)"), "{line}");
@@ -423,9 +374,9 @@ fn too_little_memory() {
     let mut probe = probe_bytes();
     probe.resize(1_000_000, 0);
     let path = file("application-with-a-tail", &probe);
-    let line = Vm {
+    let line = Qemu {
         memory: "3M",
-        ..Vm::plain(&path)
+        ..plain(&path)
     }
     .fail();
     assert!(
@@ -437,11 +388,11 @@ fn too_little_memory() {
 #[test]
 #[ignore = "boots VMs"]
 fn processors_without_long_mode() {
-    for (machine, cpu) in [("pc", "qemu32"), ("microvm", "Skylake-Client,-nx")] {
-        let line = Vm {
+    for (machine, processor) in [("pc", "qemu32"), ("microvm", "Skylake-Client,-nx")] {
+        let line = Qemu {
             machine,
-            cpu,
-            ..Vm::image()
+            processor,
+            ..image()
         }
         .fail();
         assert!(line.contains("64-bit mode or no-execute pages"), "{line}");

@@ -7,32 +7,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use test_qemu::{Arch, Qemu, status_of};
+
+/// Seconds for one VM; a boot takes a few.
+const PATIENCE: u32 = 60;
+
 /// What differs between the two.
-struct Arch {
+struct Loader {
+    arch: Arch,
     target: &'static str,
-    qemu: &'static str,
-    machine: &'static str,
-    processor: &'static str,
-    /// QEMU's status after a failed boot.
-    status: i32,
+    /// Whether it is booted as a flat image.
     flat: bool,
 }
 
-const AARCH64: Arch = Arch {
+const AARCH64: Loader = Loader {
+    arch: Arch::Aarch64,
     target: "aarch64-unknown-none-softfloat",
-    qemu: "qemu-system-aarch64",
-    machine: "virt,gic-version=3",
-    processor: "max",
-    status: 0,
     flat: true,
 };
 
-const RISCV64: Arch = Arch {
+const RISCV64: Loader = Loader {
+    arch: Arch::Riscv64,
     target: "riscv64gc-unknown-none-elf",
-    qemu: "qemu-system-riscv64",
-    machine: "virt",
-    processor: "rv64",
-    status: 1,
     flat: false,
 };
 
@@ -47,9 +43,9 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-impl Arch {
+impl Loader {
     /// Builds the loader without an application, as Cargo.toml and `xtask/src/image.rs` do.
-    fn loader(&self) -> PathBuf {
+    fn build(&self) -> PathBuf {
         let target = folder().join("bare-metal");
         let mut cargo = Command::new(env!("CARGO"));
         cargo
@@ -93,30 +89,24 @@ impl Arch {
         flat
     }
 
+    /// The usual machine, which boots what was built.
+    fn machine<'a>(&self, built: &'a Path) -> Qemu<'a> {
+        Qemu {
+            kernel: Some(built),
+            ..Qemu::usual(self.arch)
+        }
+    }
+
     /// The loader's one line, without its name.
     #[track_caller]
-    fn fail(&self, loader: &Path, machine: &str, module: Option<&[u8]>) -> String {
-        let mut qemu = Command::new("timeout");
-        qemu.args(["--kill-after=5", "60", self.qemu, "-machine", machine])
-            .args([
-                "-cpu",
-                self.processor,
-                "-m",
-                "64M",
-                "-nodefaults",
-                "-display",
-                "none",
-            ])
-            .args(["-no-reboot", "-serial", "stdio", "-kernel"])
-            .arg(loader);
-        if let Some(bytes) = module {
-            let path = folder().join(format!("module-{}", self.qemu));
-            fs::write(&path, bytes).expect("the folder can be written to");
-            qemu.arg("-initrd").arg(path);
-        }
-        let output = qemu.stdin(Stdio::null()).output().expect("QEMU starts");
+    fn fail(&self, machine: Qemu<'_>) -> String {
+        let output = machine
+            .limited(PATIENCE)
+            .stdin(Stdio::null())
+            .output()
+            .expect("QEMU starts");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(self.status), "{text}");
+        assert_eq!(output.status.code(), Some(status_of(self.arch, 1)), "{text}");
         let (before, line) = text
             .split_once("hermit-loader: ")
             .unwrap_or_else(|| panic!("{text}"));
@@ -134,9 +124,18 @@ impl Arch {
 #[test]
 #[ignore = "boots VMs"]
 fn each_failure_is_one_line() {
-    for arch in [AARCH64, RISCV64] {
-        let loader = arch.loader();
-        let fail = |module: Option<&[u8]>| arch.fail(&loader, arch.machine, module);
+    for loader in [AARCH64, RISCV64] {
+        let built = loader.build();
+        let path = folder().join(format!("module-{}", loader.arch.name()));
+        let fail = |module: Option<&[u8]>| {
+            if let Some(bytes) = module {
+                fs::write(&path, bytes).expect("the folder can be written to");
+            }
+            loader.fail(Qemu {
+                initrd: module.map(|_| path.as_path()),
+                ..loader.machine(&built)
+            })
+        };
         let line = fail(None);
         assert!(
             line.contains("no application inside this loader and no boot module"),
@@ -163,13 +162,16 @@ fn each_failure_is_one_line() {
 #[test]
 #[ignore = "boots VMs"]
 fn machines_of_arm_that_the_kernel_does_not_drive() {
-    let loader = AARCH64.loader();
+    let built = AARCH64.build();
     for (machine, reason) in [
         ("virt,gic-version=2", "the machine has no GICv3"),
         ("virt", "the machine has no GICv3"),
         ("virt,gic-version=3,virtualization=on", "started in EL2"),
     ] {
-        let line = AARCH64.fail(&loader, machine, None);
+        let line = AARCH64.fail(Qemu {
+            machine,
+            ..AARCH64.machine(&built)
+        });
         assert!(line.contains(reason), "{machine}: {line}");
     }
 }

@@ -1,4 +1,4 @@
-//! The README's way without the launcher: QEMU's own command line, its standard output, its exit status.
+//! The way of `docs/boot.md` without the launcher: QEMU's own command line, its standard output, its exit status.
 //!
 //! Environment: `HERMIT_WASM_IMAGES`: the directory with each architecture's `hermit-loader`, `hermit-wasm` and
 //! `hermit-wasm.img`; `HERMIT_WASM_GUESTS` and `HERMIT_WASM_ARCH` as in `boot.rs`; `HERMIT_WASM_VIRTIOFSD`.
@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
+use test_qemu::{Arch, Qemu, status_of};
 use vm_tests::virtiofsd;
 
 /// As in `boot.rs`: each run keeps a core busy.
 const THREADS: usize = 2;
 /// Seconds after which a machine is ended. Far more than any takes.
-const LIMIT: &str = "120";
+const LIMIT: u32 = 120;
 
 /// A test: its name, what it does, and whether it needs virtiofsd.
 type Test = (&'static str, fn(&Machine) -> Result<()>, bool);
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     if let Some(reason) = &reason {
         eprintln!("SKIP plain/module-on-a-share: {reason}");
     }
-    let own = if machine.arch == "x86_64" {
+    let own = if machine.arch == Arch::X86_64 {
         X86_64_TESTS
     } else {
         &[]
@@ -108,8 +109,8 @@ fn status(machine: &Machine) -> Result<()> {
             |flags: &[&str]| machine.run(flags, "hermit-wasm.img", Some(&exit), &format!("-- -- {code}"));
         let said = format!("exiting with {code}\n");
         machine.check(&run(&[])?, &said, machine.status_of(code))?;
-        if machine.arch == "aarch64" {
-            machine.check(&run(&["-semihosting-config", "enable=on"])?, &said, code)?;
+        if machine.arch == Arch::Aarch64 {
+            machine.check(&run(&["-semihosting-config", "enable=on"])?, &said, code.into())?;
         }
     }
     let trap = machine.guest("trap-unreachable");
@@ -154,22 +155,22 @@ fn module_on_a_share(machine: &Machine) -> Result<()> {
         "-chardev".into(),
         format!("socket,id=fs,path={}", socket.display()),
     ];
-    let device = if machine.arch == "aarch64" {
+    let device = if machine.arch == Arch::Aarch64 {
         "vhost-user-fs-pci"
     } else {
         flags.extend(["-global".into(), "virtio-mmio.force-legacy=off".into()]);
         "vhost-user-fs-device"
     };
     flags.extend(["-device".into(), format!("{device},chardev=fs,tag=root")]);
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let output = machine.run_on(
-        &format!("{},memory-backend=ram", machine.machine()),
-        "256M",
-        &flags,
-        "hermit-wasm.img",
-        None,
-        "-- -f /root/module.wasm --share root::/ -- cat /a.txt , put /b text",
-    )?;
+    let image = machine.image("hermit-wasm.img");
+    let usual = machine.qemu(&image);
+    let qemu = Qemu {
+        machine: &format!("{},memory-backend=ram", usual.machine),
+        memory: "256M",
+        append: Some("-- -f /root/module.wasm --share root::/ -- cat /a.txt , put /b text"),
+        ..usual
+    };
+    let output = finish(qemu.limited(LIMIT).args(&flags))?;
     let expected = "cat /a.txt: \"text of a\"\nput /b text: done\n";
     machine.check(&output, expected, machine.status_of(0))?;
     let written = fs::read_to_string(work.path("project/b"))?;
@@ -179,22 +180,17 @@ fn module_on_a_share(machine: &Machine) -> Result<()> {
 
 /// The least memory that the launcher allows is the least that the loader does, and a small module runs with it.
 fn least_memory(machine: &Machine) -> Result<()> {
-    let bytes = match machine.arch.as_str() {
-        "x86_64" => boot_protocol::memory::X86_64,
-        "aarch64" => boot_protocol::memory::AARCH64,
-        _ => boot_protocol::memory::RISCV64,
-    };
-    let least = bytes >> 20;
+    let least = boot_protocol::memory::least(machine.arch) >> 20;
     let hello = machine.guest("hello-wat");
+    let image = machine.image("hermit-wasm.img");
     let run = |mib: u64| {
-        machine.run_on(
-            machine.machine(),
-            &format!("{mib}M"),
-            &[],
-            "hermit-wasm.img",
-            Some(&hello),
-            "",
-        )
+        let qemu = Qemu {
+            memory: &format!("{mib}M"),
+            initrd: Some(&hello),
+            append: Some(""),
+            ..machine.qemu(&image)
+        };
+        finish(&mut qemu.limited(LIMIT))
     };
     machine.check(&run(least)?, "Hello from WAT!\n", machine.status_of(0))?;
     let output = run(least - 1)?;
@@ -209,6 +205,7 @@ fn least_memory(machine: &Machine) -> Result<()> {
 /// does; only a machine that has neither ends by a triple fault.
 fn end_without_exit_device(machine: &Machine) -> Result<()> {
     let work = Work::new(machine, "end")?;
+    let (image, exit) = (machine.image("hermit-wasm.img"), machine.guest("exit"));
     let log = work.path("log");
     for (kind, no_reboot, triple_fault) in [
         ("microvm,acpi=on", false, false),
@@ -217,16 +214,15 @@ fn end_without_exit_device(machine: &Machine) -> Result<()> {
         ("pc,acpi=off", true, false),
         ("microvm,acpi=off", true, true),
     ] {
-        let mut qemu = machine.bare(kind, "max");
-        qemu.args(["-d", "cpu_reset", "-D"]).arg(&log);
-        if no_reboot {
-            qemu.arg("-no-reboot");
-        }
-        qemu.arg("-initrd").arg(machine.guest("exit"));
-        let output = qemu
-            .args(["-append", "-- -- 0"])
-            .output()
-            .context("cannot start QEMU")?;
+        let qemu = Qemu {
+            machine: kind,
+            no_reboot,
+            exit_device: false,
+            initrd: Some(&exit),
+            append: Some("-- -- 0"),
+            ..machine.qemu(&image)
+        };
+        let output = finish(qemu.limited(LIMIT).args(["-d", "cpu_reset", "-D"]).arg(&log))?;
         machine
             .check(&output, "exiting with 0\n", 0)
             .with_context(|| kind.to_owned())?;
@@ -238,12 +234,17 @@ fn end_without_exit_device(machine: &Machine) -> Result<()> {
 
 /// Without isa-debug-exit QEMU's status is 0 for any exit code: a line says so.
 fn lost_exit_code(machine: &Machine) -> Result<()> {
-    let mut qemu = machine.bare("q35", "max");
-    qemu.arg("-initrd").arg(machine.guest("exit"));
-    let output = qemu
-        .args(["-append", "-- -- 42"])
-        .output()
-        .context("cannot start QEMU")?;
+    let (image, exit) = (machine.image("hermit-wasm.img"), machine.guest("exit"));
+    let qemu = Qemu {
+        machine: "q35",
+        no_reboot: false,
+        exit_device: false,
+        initrd: Some(&exit),
+        append: Some("-- -- 42"),
+        ..machine.qemu(&image)
+    };
+    let output = finish(&mut qemu.limited(LIMIT))?;
+    // Word for word what a user is told to add.
     let expected = "exiting with 42\nhermit-wasm: exit code 42 is lost, for this machine has no isa-debug-exit; QEMU: \
                     add -device isa-debug-exit,iobase=0xf4,iosize=0x04\n";
     machine.check(&output, expected, 0)
@@ -251,23 +252,28 @@ fn lost_exit_code(machine: &Machine) -> Result<()> {
 
 /// QEMU's own default processor lacks what the kernel is built for.
 fn unable_processor(machine: &Machine) -> Result<()> {
-    let mut qemu = machine.bare("q35", "qemu64");
-    let output = qemu
-        .args(["-device", EXIT_DEVICE])
-        .output()
-        .context("cannot start QEMU")?;
+    let image = machine.image("hermit-wasm.img");
+    let qemu = Qemu {
+        machine: "q35",
+        processor: "qemu64",
+        no_reboot: false,
+        ..machine.qemu(&image)
+    };
+    let output = finish(&mut qemu.limited(LIMIT))?;
     let expected = "hermit-loader: cannot boot: this processor lacks the instructions FSGSBASE; use another one \
                     (QEMU: -cpu max, or -cpu host with KVM)\n";
     machine.check(&output, expected, 1)
 }
 
-/// QEMU's device for an exit status, on a PC.
-const EXIT_DEVICE: &str = "isa-debug-exit,iobase=0xf4,iosize=0x04";
+/// Runs to the end.
+fn finish(qemu: &mut Command) -> Result<Output> {
+    qemu.stdin(Stdio::null()).output().context("cannot start QEMU")
+}
 
 /// An architecture's QEMU and images.
 #[derive(Clone, Debug)]
 struct Machine {
-    arch: String,
+    arch: Arch,
     images: PathBuf,
     guests: PathBuf,
 }
@@ -279,9 +285,10 @@ impl Machine {
                 .filter(|value| !value.is_empty())
                 .with_context(|| format!("{name} is not set: run scripts/test, which sets it"))
         };
-        let arch = std::env::var("HERMIT_WASM_ARCH").unwrap_or_else(|_| "x86_64".into());
+        let name = std::env::var("HERMIT_WASM_ARCH").unwrap_or_else(|_| "x86_64".into());
+        let arch = Arch::from_name(&name).with_context(|| format!("no architecture is called '{name}'"))?;
         Ok(Self {
-            images: std::path::absolute(needed("HERMIT_WASM_IMAGES")?)?.join(&arch),
+            images: std::path::absolute(needed("HERMIT_WASM_IMAGES")?)?.join(name),
             guests: std::path::absolute(needed("HERMIT_WASM_GUESTS")?)?,
             arch,
         })
@@ -295,85 +302,35 @@ impl Machine {
         self.guests.join(format!("{name}.wasm"))
     }
 
-    /// The value of `-machine`.
-    fn machine(&self) -> &'static str {
-        match self.arch.as_str() {
-            "x86_64" => "microvm",
-            "aarch64" => "virt,gic-version=3",
-            _ => "virt",
+    /// The usual machine with one of the images.
+    fn qemu<'a>(&self, kernel: &'a Path) -> Qemu<'a> {
+        Qemu {
+            kernel: Some(kernel),
+            ..Qemu::usual(self.arch)
         }
     }
 
-    /// Boots with 64 MiB.
-    fn run(&self, flags: &[&str], kernel: &str, initrd: Option<&Path>, boot_line: &str) -> Result<Output> {
-        self.run_on(self.machine(), "64M", flags, kernel, initrd, boot_line)
-    }
-
-    /// Boots to the end.
-    fn run_on(
-        &self,
-        machine: &str,
-        memory: &str,
-        flags: &[&str],
-        kernel: &str,
-        initrd: Option<&Path>,
-        boot_line: &str,
-    ) -> Result<Output> {
-        let mut command = Command::new("timeout");
-        command
-            .args([LIMIT, &format!("qemu-system-{}", self.arch)])
-            .args(["-machine", machine, "-m", memory])
-            .args(["-cpu", if self.arch == "riscv64" { "rv64" } else { "max" }])
-            .args([
-                "-nodefaults",
-                "-display",
-                "none",
-                "-serial",
-                "stdio",
-                "-no-reboot",
-            ])
-            .args(flags)
-            .arg("-kernel")
-            .arg(self.image(kernel));
-        if self.arch == "x86_64" {
-            command.args(["-device", EXIT_DEVICE]);
-        }
-        if let Some(initrd) = initrd {
-            command.arg("-initrd").arg(initrd);
-        }
-        command
-            .args(["-append", boot_line])
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot start QEMU")
-    }
-
-    /// The image on a machine with that processor, with nothing that ends it.
-    fn bare(&self, machine: &str, processor: &str) -> Command {
-        let mut command = Command::new("timeout");
-        command
-            .args([LIMIT, &format!("qemu-system-{}", self.arch)])
-            .args(["-machine", machine, "-m", "64M", "-cpu", processor])
-            .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-kernel"])
-            .arg(self.image("hermit-wasm.img"))
-            .stdin(Stdio::null());
-        command
+    /// Boots the usual machine to its end.
+    fn run(&self, flags: &[&str], kernel: &str, initrd: Option<&Path>, line: &str) -> Result<Output> {
+        let kernel = self.image(kernel);
+        let append = Some(line);
+        let qemu = Qemu {
+            initrd,
+            append,
+            ..self.qemu(&kernel)
+        };
+        finish(qemu.limited(LIMIT).args(flags))
     }
 
     /// QEMU's status when the guest ends with `code`.
-    fn status_of(&self, code: i32) -> i32 {
-        match self.arch.as_str() {
-            "x86_64" if code == 0 => 3,
-            "x86_64" => 1,
-            "aarch64" => 0,
-            _ => code,
-        }
+    fn status_of(&self, code: u8) -> i32 {
+        status_of(self.arch, code)
     }
 
     /// What the guest has printed: all, but for what riscv64's firmware prints before.
     fn guests_output(&self, output: &Output) -> Result<String> {
         let text = str::from_utf8(&output.stdout).context("the output is not text")?;
-        if self.arch != "riscv64" {
+        if self.arch != Arch::Riscv64 {
             return Ok(text.to_owned());
         }
         let last = text.rfind("Boot HART MEDELEG").context("no firmware's text")?;
@@ -405,7 +362,8 @@ struct Work(PathBuf);
 impl Work {
     fn new(machine: &Machine, name: &str) -> Result<Self> {
         let id = std::process::id();
-        let path = std::env::temp_dir().join(format!("hermit-wasm-plain-{id}-{}-{name}", machine.arch));
+        let path =
+            std::env::temp_dir().join(format!("hermit-wasm-plain-{id}-{}-{name}", machine.arch.name()));
         fs::create_dir(&path).with_context(|| path.display().to_string())?;
         Ok(Self(path))
     }

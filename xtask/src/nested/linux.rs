@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use test_qemu::{Arch, Qemu};
 
 use super::job::{self, Outcome};
 use super::{Tools, initramfs};
@@ -80,18 +81,21 @@ pub(super) fn run(packages: &Packages, work: &Path, tools: &Tools) -> Result<Vec
     let out = root().join("target/nested");
     let archive = initramfs::build(packages, work, tools, &out)?;
     let console = out.join("console");
+    let linux = Qemu {
+        machine: "q35",
+        memory: MEMORY,
+        // What Linux says, and the report.
+        serial: &[&format!("file:{}", console.display()), "stdio"],
+        exit_device: false,
+        kernel: Some(&packages.kernel),
+        initrd: Some(&archive),
+        append: Some("console=ttyS0 panic=-1 quiet"),
+        ..Qemu::usual(Arch::X86_64)
+    };
     let mut machine = Machine(
         Command::new(&tools.qemu)
-            .args(["-accel", "tcg", "-machine", "q35", "-cpu", "max", "-m", MEMORY])
-            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-            .arg("-serial")
-            .arg(format!("file:{}", console.display()))
-            .args(["-serial", "stdio"])
-            .arg("-kernel")
-            .arg(&packages.kernel)
-            .arg("-initrd")
-            .arg(&archive)
-            .args(["-append", "console=ttyS0 panic=-1 quiet"])
+            .args(["-accel", "tcg", "-no-user-config"])
+            .args(linux.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use test_qemu::Qemu;
 
-use super::run::{Machine, Serving};
+use super::run::{MACHINE, Machine, Serving};
 use super::{Counts, JOBS};
 use crate::toolchain::{output, root, run};
 
@@ -82,15 +83,18 @@ impl Linux {
         machine: &Machine,
         serving: Serving,
     ) -> Result<BTreeMap<(usize, bool), Counts>> {
-        let logs = machine.run(serving, |qemu| {
-            qemu.arg("-kernel")
-                .arg(&self.kernel)
-                .arg("-initrd")
-                .arg(&self.archive)
-                .arg("-append")
+        let logs = machine.run(
+            serving,
+            Qemu {
+                // It knows nothing of it.
+                exit_device: false,
+                kernel: Some(&self.kernel),
+                initrd: Some(&self.archive),
                 // Nothing that defends against other programs: there are none.
-                .arg("console=ttyS0 quiet panic=-1 mitigations=off");
-        })?;
+                append: Some("console=ttyS0 quiet panic=-1 mitigations=off"),
+                ..MACHINE
+            },
+        )?;
         // Each is done with nothing to do and then with all; two marks and two separators each, then the plugin's total.
         let parts = 2 * jobs().count();
         ensure!(

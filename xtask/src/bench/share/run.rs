@@ -7,12 +7,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use test_qemu::{Arch, Qemu, status_of};
 
 use super::{BYTES, Counts};
 use crate::image;
 
 /// Seconds that a run may take; the longest takes a minute on a machine with other work.
-const LIMIT: &str = "900";
+const LIMIT: u32 = 900;
+
+/// What is compared: q35 with memory that the server maps.
+pub(super) const MACHINE: Qemu<'_> = Qemu {
+    machine: "q35,memory-backend=ram",
+    memory: "512M",
+    ..Qemu::usual(Arch::X86_64)
+};
 
 /// How long virtiofsd may take until its socket is there.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,18 +73,19 @@ impl Machine {
     /// Counts a whole run of our machine with these jobs.
     pub(super) fn ours(&self, serving: Serving, words: &[String]) -> Result<Counts> {
         let image = image::default_out().join("x86_64/hermit-wasm.img");
-        let logs = self.run(serving, |qemu| {
-            qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-kernel"])
-                .arg(image)
-                .arg("-initrd")
-                .arg(&self.module)
-                .arg("-append")
-                // The clock of a machine with -icount shift=0.
-                .arg(format!("-freq 1000 -- --share share::/ -- {}", words.join(" ")));
-        })?;
-        // isa-debug-exit's for success.
+        // The clock of a machine with -icount shift=0.
+        let line = format!("-freq 1000 -- --share share::/ -- {}", words.join(" "));
+        let logs = self.run(
+            serving,
+            Qemu {
+                kernel: Some(&image),
+                initrd: Some(&self.module),
+                append: Some(&line),
+                ..MACHINE
+            },
+        )?;
         ensure!(
-            logs.status == Some(3),
+            logs.status == Some(status_of(Arch::X86_64, 0)),
             "{words:?}: status {:?}: {}",
             logs.status,
             logs.console
@@ -88,8 +97,8 @@ impl Machine {
         })
     }
 
-    /// Runs a machine that `boot` says the kernel of.
-    pub(super) fn run(&self, serving: Serving, boot: impl FnOnce(&mut Command)) -> Result<Logs> {
+    /// Runs [`MACHINE`] with something to boot, and the shared directory.
+    pub(super) fn run(&self, serving: Serving, machine: Qemu<'_>) -> Result<Logs> {
         let data = self.directory.join("data");
         if fs::metadata(&data).map_or(0, |data| data.len()) != BYTES {
             fs::write(&data, vec![0xa5; usize::try_from(BYTES)?])?;
@@ -100,26 +109,30 @@ impl Machine {
             Serving::AtOnce => format!(",server={}", server.child.id()),
             Serving::AsItComes => String::new(),
         };
-        let mut qemu = Command::new("timeout");
-        qemu.args([LIMIT, "qemu-system-x86_64", "-machine", "q35,memory-backend=ram"])
-            .args(["-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "512M"])
-            .args(["-object", "memory-backend-memfd,id=ram,size=512M,share=on"])
-            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-            .args(["-serial", "stdio"])
-            .args(["-icount", "shift=0,sleep=on", "-rtc", "base=2026-01-01,clock=vm"])
-            .arg("-chardev")
-            .arg(format!("socket,id=fs,path={}", server.socket.display()))
-            // Linux sends larger requests with more than the 128 places that are the default.
-            .args([
-                "-device",
-                "vhost-user-fs-pci,chardev=fs,tag=share,queue-size=1024",
-            ])
-            .arg("-plugin")
-            .arg(format!("{}{holding}", self.plugin.display()))
-            .args(["-d", "plugin", "-D"])
-            .arg(&counts)
-            .stdin(Stdio::null());
-        boot(&mut qemu);
+        let memory = format!("memory-backend-memfd,id=ram,size={},share=on", machine.memory);
+        let mut qemu = machine.limited(LIMIT);
+        qemu.args([
+            "-accel",
+            "tcg",
+            "-smp",
+            "1",
+            "-no-user-config",
+            "-object",
+            &memory,
+        ])
+        .args(["-icount", "shift=0,sleep=on", "-rtc", "base=2026-01-01,clock=vm"])
+        .arg("-chardev")
+        .arg(format!("socket,id=fs,path={}", server.socket.display()))
+        // Linux sends larger requests with more than the 128 places that are the default.
+        .args([
+            "-device",
+            "vhost-user-fs-pci,chardev=fs,tag=share,queue-size=1024",
+        ])
+        .arg("-plugin")
+        .arg(format!("{}{holding}", self.plugin.display()))
+        .args(["-d", "plugin", "-D"])
+        .arg(&counts)
+        .stdin(Stdio::null());
         let output = qemu.output().context("cannot start QEMU")?;
         let log = server.ended()?;
         Ok(Logs {
