@@ -78,6 +78,25 @@ pub enum ModuleError {
         /// What it would need at the very least.
         least: u64,
     },
+    /// The machine has less memory than the module takes with its arguments and its environment.
+    #[error(
+        "{}",
+        does_not_fit(
+            &format!("'{}', its arguments and its environment ({}) do", path.display(), show_size(*.length)),
+            *.memory,
+            *.least
+        )
+    )]
+    ArgumentsDoNotFit {
+        /// Its path.
+        path: PathBuf,
+        /// The size of all that in bytes.
+        length: u64,
+        /// The machine's memory in bytes.
+        memory: u64,
+        /// What it would need at the very least.
+        least: u64,
+    },
 }
 
 /// No module is longer: the interpreter's limit, which is that of the JavaScript API's specification.

@@ -1,10 +1,12 @@
 //! QEMU: what it is given, how its accelerator is chosen, and how its machine is started.
 //!
 //! - `config`: the command line, by pure functions.
+//! - `fit`: whether the payload can fit into the machine's memory.
 //! - `probe`: whether KVM works here.
 //! - `standalone`: a command line that works without this program.
 
 mod config;
+mod fit;
 mod probe;
 mod standalone;
 
@@ -31,7 +33,6 @@ use crate::host::units::{show_duration, show_size};
 use crate::host::virtiofsd::{self, Daemon, Sandbox};
 use crate::session::streams::{self, Input, Output};
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
-use crate::spec::module::ModuleError;
 use crate::spec::mounts::{MountError, MountSource};
 use crate::spec::payload::{self as host_payload, Payload};
 use crate::spec::request::Request;
@@ -95,21 +96,9 @@ impl Vmm for Qemu {
     fn prepare<'a>(&'a self, request: &'a Request<'a>) -> Result<Box<dyn Prepared + 'a>, Error> {
         let kind = kind(request)?;
         let spec = lower(request)?;
-        check_memory(request, request.module().length(), |memory, least| {
-            ModuleError::DoesNotFit {
-                path: request.module().name().into(),
-                length: request.module().length(),
-                memory,
-                least,
-            }
-            .into()
-        })?;
+        fit::check_module(request)?;
         let payload = host_payload::build(&spec, request.module(), &request.copies(), request.bounds())?;
-        check_memory(request, payload.length, |memory, least| {
-            let size = show_size(payload.length);
-            let what = format!("the module and what --copy-dir takes along ({size})");
-            MountError::DoesNotFit { what, memory, least }.into()
-        })?;
+        fit::check_payload(request, payload.length)?;
         for warning in &payload.warnings {
             log::warn!("{warning}");
         }
@@ -178,20 +167,6 @@ fn lower(request: &Request<'_>) -> Result<run_spec::RunSpec, Error> {
 /// What the machine calls the mounted directory `index`, counted from 0.
 fn tag(index: usize) -> String {
     format!("mount-{index}")
-}
-
-/// Refuses what cannot possibly fit into the machine's memory; `error` is given that memory and the least that is needed.
-fn check_memory(
-    request: &Request<'_>,
-    payload: u64,
-    error: impl FnOnce(u64, u64) -> Error,
-) -> Result<(), Error> {
-    // Only what is hopeless: the module's translation and the guest's own memory come on top, and the machine knows.
-    let least = boot_protocol::memory::least(request.arch()).saturating_add(payload);
-    if least > request.memory() {
-        return Err(error(request.memory(), least));
-    }
-    Ok(())
 }
 
 /// The usual name of the QEMU program.
