@@ -22,6 +22,8 @@ use crate::host::files::HostFile;
 
 /// Unit of a tar archive.
 const BLOCK: u64 = 512;
+/// How much of a file is copied before the time is looked at again.
+const PART: u64 = 16 << 20;
 /// Most names that a message lists.
 const NAMED: usize = 3;
 
@@ -244,15 +246,19 @@ impl Copy<'_, '_> {
         };
         let size = metadata.len();
         self.header(path, EntryType::Regular, &metadata, None, size)?;
-        let copy = || {
-            let copied = io::copy(&mut file.take(size), self.archive.get_mut())?;
-            if copied < size {
-                return Err(io::Error::other("it became shorter while it was copied"));
+        let out = self.archive.get_mut();
+        let mut copied = 0u64;
+        while copied < size {
+            self.bounds.deadline.check()?;
+            let part = size.saturating_sub(copied).min(PART);
+            match io::copy(&mut (&file).take(part), out) {
+                Ok(0) => return Ok(Err(io::Error::other("it became shorter while it was copied"))),
+                Ok(length) => copied = copied.saturating_add(length),
+                Err(error) => return Ok(Err(error)),
             }
-            let padding = size.next_multiple_of(BLOCK).saturating_sub(size);
-            io::copy(&mut io::repeat(0).take(padding), self.archive.get_mut()).map(drop)
-        };
-        Ok(copy())
+        }
+        let padding = size.next_multiple_of(BLOCK).saturating_sub(size);
+        Ok(io::copy(&mut io::repeat(0).take(padding), out).map(drop))
     }
 
     /// Writes an entry's header. Data of `size` bytes is to follow.

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use super::*;
+use crate::host::interrupt::{Interrupt, Stop};
+use crate::spec::run::Run;
 
 /// A payload of `module` and `directories`, for a machine with so much memory.
 fn payload_of(module: &Module, directories: &[&Path], bytes: u64) -> Result<Payload, Error> {
@@ -176,4 +178,15 @@ fn what_is_no_directory_or_does_not_fit_is_refused() {
     };
     let late = build(&RunSpec::default(), &Module::greeting(), &[&scratch.0], late);
     assert!(matches!(late, Err(Error::Timeout { .. })));
+
+    let interrupt = Interrupt::new().unwrap();
+    let deadline = Deadline::new(&Run::new(Module::greeting()).interrupt(interrupt.clone()));
+    let bounds = Bounds {
+        bytes: u64::MAX,
+        deadline: &deadline,
+    };
+    let make = || build(&RunSpec::default(), &Module::greeting(), &[&scratch.0], bounds);
+    assert!(make().is_ok());
+    interrupt.stop();
+    assert!(matches!(make(), Err(Error::Stopped(Stop::Asked))));
 }

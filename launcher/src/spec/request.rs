@@ -13,15 +13,16 @@ use super::payload::{self, Bounds};
 use super::run::Run;
 use crate::error::{Error, StartError};
 use crate::host::image;
-use crate::host::interrupt::Interrupt;
+use crate::host::interrupt::{self, Interrupt};
 use crate::host::tsc::Measurement;
 use crate::vmm::capabilities::Accelerator;
 use crate::vmm::qemu::MachineKind;
 
-/// When a run must be over.
+/// When a run must be over: at a time, or when it is asked to stop.
 #[derive(Clone, Debug)]
 pub struct Deadline {
     at: Option<Instant>,
+    interrupts: Vec<Interrupt>,
     limit: Duration,
     /// What runs, for the message.
     what: String,
@@ -35,6 +36,7 @@ impl Deadline {
             // A time beyond what the clock can say is no limit.
             at: Instant::now().checked_add(limit),
             limit,
+            interrupts: run.interrupts.clone(),
             what: match run.module.is_greeting() {
                 true => run.module.name().display().to_string(),
                 false => format!("'{}'", run.module.name().display()),
@@ -63,11 +65,14 @@ impl Deadline {
         self.at
     }
 
-    /// Fails when it has passed.
+    /// Fails when the run must be over. Whatever may take long before the machine starts asks now and then.
     ///
     /// # Errors
-    /// [`Error::Timeout`].
+    /// [`Error::Timeout`] or [`Error::Stopped`].
     pub fn check(&self) -> Result<(), Error> {
+        if let Some(stop) = interrupt::reason(&self.interrupts) {
+            return Err(Error::Stopped(stop));
+        }
         match self.at {
             Some(at) if at <= Instant::now() => Err(self.error()),
             _ => Ok(()),
@@ -237,7 +242,7 @@ impl<'a> Request<'a> {
 
     /// What stops the run.
     pub(crate) fn interrupts(&self) -> &[Interrupt] {
-        &self.run.interrupts
+        &self.deadline.interrupts
     }
 
     /// The frequency of an x86-64 machine's time stamp counter in MHz, where it is known.

@@ -12,7 +12,7 @@ use super::module::Module;
 use super::mounts::{Mount, MountSource};
 use super::request::{Deadline, Request};
 use crate::error::{Error, StartError};
-use crate::host::interrupt::{self, Interrupt};
+use crate::host::interrupt::Interrupt;
 use crate::host::units::MIB;
 use crate::result::{self, RunResult};
 use crate::running::Running;
@@ -318,9 +318,7 @@ impl Run {
         let vmm = self.choose(&capabilities::demands(&self))?;
         let request = Request::new(&self, streams.terminals(), deadline)?;
         let prepared = vmm.prepare(&request)?;
-        if let Some(stop) = interrupt::reason(request.interrupts()) {
-            return Err(Error::Stopped(stop));
-        }
+        request.deadline().check()?;
         let mut machine = prepared.spawn()?;
         let config = SessionConfig {
             deadline: request.deadline().at(),

@@ -28,6 +28,9 @@ pub(crate) use find::find;
 /// How long the daemon may take to its first answer; a fraction of a second is usual.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often it is asked meanwhile whether to go on waiting.
+const ASK: Duration = Duration::from_millis(100);
+
 /// How long a daemon that has closed its connection may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -69,8 +72,14 @@ pub(crate) struct Daemon {
     log: HostFile,
 }
 
-/// Starts a daemon for the directory `host`, confined as well as it can be.
-pub(crate) fn start(program: &Path, host: &Path, access: Access) -> Result<Daemon, Error> {
+/// Starts a daemon for the directory `host`, confined as well as it can be. Where that takes long, `go_on` is asked now
+/// and then, and its error is returned.
+pub(crate) fn start(
+    program: &Path,
+    host: &Path,
+    access: Access,
+    go_on: &dyn Fn() -> Result<(), Error>,
+) -> Result<Daemon, Error> {
     let unusable = |reason: String| MountError::Unusable {
         flag: "dir",
         host: host.to_path_buf(),
@@ -85,7 +94,9 @@ pub(crate) fn start(program: &Path, host: &Path, access: Access) -> Result<Daemo
     let mut flags = held.map(fitting).unwrap_or_default();
     let mut reasons = Vec::new();
     for sandbox in Sandbox::ALL {
-        match Daemon::start(program, host, &real, access, sandbox, &flags) {
+        let daemon = Daemon::start(program, host, &real, access, sandbox, &flags, go_on);
+        go_on()?;
+        match daemon {
             Ok(daemon) => return Ok(daemon),
             Err(reason) => reasons.push(format!("{}: {reason}", sandbox.name())),
         }
@@ -94,7 +105,9 @@ pub(crate) fn start(program: &Path, host: &Path, access: Access) -> Result<Daemo
     if held.is_some_and(|held| !held.has(Capability::Setpcap)) {
         flags.extend(["--seccomp".to_string(), "none".to_string()]);
         for sandbox in Sandbox::ALL {
-            if let Ok(daemon) = Daemon::start(program, host, &real, access, sandbox, &flags) {
+            let daemon = Daemon::start(program, host, &real, access, sandbox, &flags, go_on);
+            go_on()?;
+            if let Ok(daemon) = daemon {
                 log::warn!(
                     "--dir: without CAP_SETPCAP, virtiofsd serves '{}' without its system call filter",
                     host.display()
@@ -156,6 +169,7 @@ impl Daemon {
         access: Access,
         sandbox: Sandbox,
         flags: &[String],
+        go_on: &dyn Fn() -> Result<(), Error>,
     ) -> Result<Self, String> {
         let text = |error: io::Error| error.to_string();
         let (listener, connection) = socket().map_err(text)?;
@@ -186,7 +200,11 @@ impl Daemon {
         };
         // The daemon has it now; while it were open here too, the daemon's end could not be seen.
         drop(listener);
-        match daemon.connection.as_ref().map(greet) {
+        match daemon
+            .connection
+            .as_ref()
+            .map(|connection| greet(connection, go_on))
+        {
             Some(Ok(())) => Ok(daemon),
             Some(Err(error)) => Err(daemon.why_not(&error)),
             None => Err("it has no connection".to_string()),
@@ -268,7 +286,7 @@ fn socket() -> io::Result<(UnixListener, UnixStream)> {
 }
 
 /// Asks the daemon for its features, as every vhost-user connection begins: whoever answers is ready. QEMU asks again.
-fn greet(mut connection: &UnixStream) -> io::Result<()> {
+fn greet(mut connection: &UnixStream, go_on: &dyn Fn() -> Result<(), Error>) -> io::Result<()> {
     /// VHOST_USER_GET_FEATURES.
     const GET_FEATURES: u32 = 1;
     /// Flags: version 1.
@@ -279,11 +297,11 @@ fn greet(mut connection: &UnixStream) -> io::Result<()> {
     for word in [GET_FEATURES, VERSION, 0] {
         request.extend_from_slice(&word.to_ne_bytes());
     }
-    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_read_timeout(Some(ASK))?;
     let mut reply = [0; REPLY];
     connection
         .write_all(&request)
-        .and_then(|()| connection.read_exact(&mut reply))
+        .and_then(|()| read_patiently(connection, &mut reply, go_on))
         .map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
                 io::Error::new(io::ErrorKind::UnexpectedEof, "it ended at once")
@@ -298,9 +316,38 @@ fn greet(mut connection: &UnixStream) -> io::Result<()> {
     }
 }
 
+/// Fills `buffer`, as long as there is time and `go_on` has nothing against it.
+fn read_patiently(
+    mut connection: &UnixStream,
+    buffer: &mut [u8],
+    go_on: &dyn Fn() -> Result<(), Error>,
+) -> io::Result<()> {
+    let start = Instant::now();
+    let mut done = 0usize;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match connection.read(rest) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => done = done.saturating_add(length),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if start.elapsed() >= PATIENCE || go_on().is_err() {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A run that nobody stops.
+    fn start(program: &Path, host: &Path, access: Access) -> Result<Daemon, Error> {
+        super::start(program, host, access, &|| Ok(()))
+    }
     use std::os::unix::fs::PermissionsExt as _;
 
     /// A program of this test's own, in a directory that goes with it.
@@ -345,6 +392,25 @@ s.recv(1)' "$2""#;
         daemon.handed_over();
         assert!(daemon.child.wait().unwrap().success());
         assert!(daemon.ended().is_some());
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_not_waited_for_when_the_run_is_stopped() {
+        let (_directory, path) = program("exec sleep 1000");
+        let asked = std::cell::Cell::new(0);
+        let go_on = || {
+            asked.set(asked.get() + 1);
+            // Not at once: the daemon has begun by then.
+            if asked.get() < 3 {
+                Ok(())
+            } else {
+                Err(Error::Stopped(crate::host::interrupt::Stop::Asked))
+            }
+        };
+        let error = super::start(&path, Path::new("/"), Access::ReadWrite, &go_on).unwrap_err();
+        assert!(matches!(error, Error::Stopped(_)), "{error}");
+        // One sandbox is tried, not all of them.
+        assert_eq!(asked.get(), 4);
     }
 
     #[test]

@@ -204,13 +204,18 @@ impl Qemu {
     /// Starts a daemon for each mounted directory.
     fn daemons(&self, request: &Request<'_>, kind: MachineKind) -> Result<Vec<Daemon>, Error> {
         let mut daemons = Vec::new();
+        let mut found: Option<PathBuf> = None;
         for mount in request.mounts() {
             let MountSource::Dir(host) = &mount.source else {
                 continue;
             };
             room_for_mount(kind, request.arch(), daemons.len())?;
-            let program = virtiofsd::find(self.virtiofsd.as_deref())?;
-            let daemon = virtiofsd::start(&program, host, mount.access)?;
+            // Asking a program for its version takes time: once for all directories.
+            let program = match found.take() {
+                Some(program) => program,
+                None => virtiofsd::find(self.virtiofsd.as_deref())?,
+            };
+            let daemon = virtiofsd::start(&program, host, mount.access, &|| request.deadline().check())?;
             log::info!(
                 "'{}' serves '{}', sandbox: {}",
                 program.display(),
@@ -225,6 +230,7 @@ impl Qemu {
                 );
             }
             daemons.push(daemon);
+            found = Some(program);
         }
         Ok(daemons)
     }
