@@ -93,8 +93,8 @@ mod current {
     unsafe fn out(port: u16, value: u8) {
         // SAFETY: as the caller promises.
         unsafe {
-            asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags))
-        };
+            asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags));
+        }
     }
 
     /// The serial line, past the kernel, whose lock a fault may have left taken.
