@@ -133,7 +133,8 @@ pub enum MachineFailure {
         if *.started { "ended while the guest was running" } else { "could not start" },
         match .reason {
             Some(reason) => format!(": {reason}"),
-            None => "; its output, if any, is shown above".to_string(),
+            // The program shows the transcript before the message; a library's user has it from the error.
+            None => String::new(),
         },
         show_size(*.memory)
     )]

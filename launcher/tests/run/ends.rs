@@ -114,7 +114,7 @@ fn qemu_that_refuses_is_quoted() {
         .expect_message(&[
             "[qemu] qemu-system-x86_64: -machine microvm: unsupported machine type\n",
             "[qemu] Use -machine help",
-            "hermit-wasm: the virtual machine could not start (QEMU: exit status: 1); its output",
+            "hermit-wasm: the virtual machine could not start (QEMU: exit status: 1). It had",
         ]);
 }
 
