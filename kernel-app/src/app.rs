@@ -248,10 +248,10 @@ fn mapped_directory<P: Platform>(platform: &P, path: &str) -> Result<Box<dyn Fil
     match UhyveFs::new(host, path) {
         Ok(fs) => Ok(Box::new(fs)),
         Err(Errno::NOENT) => Err(format!(
-            "there is no such directory; give it to the machine with uhyve's --file-mapping HOST:{path}"
+            "not mapped into the machine; map it with uhyve's --file-mapping HOST:{path}"
         )),
         Err(Errno::NOTDIR) => Err("it is not a directory".into()),
         Err(Errno::INVAL) => Err("the path must begin with a slash".into()),
-        Err(error) => Err(format!("cannot be had ({error})")),
+        Err(error) => Err(format!("uhyve reports {error}")),
     }
 }

@@ -20,7 +20,7 @@ use crate::vmm::capabilities::Unsupported;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The module cannot be read, or is none.
+    /// The file cannot be read, or is not a module.
     #[error(transparent)]
     Module(#[from] ModuleError),
     /// A directory cannot be mounted.

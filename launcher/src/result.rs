@@ -33,7 +33,7 @@ pub enum ExitStatus {
     Exited(u8),
     /// It trapped. [`RunResult::diagnostic`] says how.
     Trapped,
-    /// It did not begin: the module cannot be run, or a directory cannot be had. The code is the launcher's for that.
+    /// It did not begin: the module cannot be run, or a directory cannot be mounted. The code says which.
     Refused(u8),
 }
 

@@ -51,7 +51,7 @@ impl fmt::Display for Refused {
         } = self.0;
         write!(
             f,
-            "its window of {output} and {input} bytes at {address:#x} does not lie in its memory, or is too large"
+            "its shared buffer of {output} and {input} bytes at {address:#x} is outside of its memory, or too large"
         )
     }
 }
@@ -87,7 +87,7 @@ impl GuestMemory {
 
     /// Checks what the guest calls its window.
     ///
-    /// **Errors**: a part of it is no memory, or is larger than 1 MiB.
+    /// **Errors**: a part of it is outside of the memory, or larger than 1 MiB.
     pub(crate) fn window(&self, window: Window) -> Result<SharedWindow<'_>, Refused> {
         self.place(window).ok_or(Refused(window))
     }
@@ -139,7 +139,7 @@ impl SharedWindow<'_> {
 
     /// Copies a piece of output.
     ///
-    /// **Errors**: it is none of the window's, or the file fails.
+    /// **Errors**: it is outside of the window, or the file fails.
     pub(crate) fn read(&self, span: Span) -> io::Result<Vec<u8>> {
         if !self.holds(span) {
             return Err(io::ErrorKind::InvalidInput.into());

@@ -65,7 +65,7 @@ impl Session<'_> {
             Some(daemon) => daemon.ended().is_none(),
             None => {
                 return self.protocol(format!(
-                    "it asks about a shared directory {index}, which it has not"
+                    "it asks about mounted directory {index}, which does not exist"
                 ));
             }
         };
@@ -92,8 +92,8 @@ impl Session<'_> {
     /// WINDOW: the only place where what the guest says about its memory is checked against the memory.
     fn window(&mut self, window: Window) {
         match self.memory.filter(|_| self.version == VERSION_SHARED) {
-            None => self.protocol("it names a window, which this session has not"),
-            Some(_) if self.window.is_some() => self.protocol("it names its window twice"),
+            None => self.protocol("it names a shared buffer, but shares no memory with this program"),
+            Some(_) if self.window.is_some() => self.protocol("it names its shared buffer twice"),
             Some(memory) => match memory.window(window) {
                 Ok(window) => self.window = Some(window),
                 Err(refused) => self.protocol(refused.to_string()),
@@ -106,10 +106,10 @@ impl Session<'_> {
         match &self.window {
             Some(window) if window.holds(span) => self.actions.push_back(Action::WriteSpan(stream, span)),
             Some(_) => self.protocol(format!(
-                "it names {} bytes at {} as output, which lie outside of its window",
+                "it names {} bytes at {} as output, outside of its shared buffer",
                 span.length, span.offset
             )),
-            None => self.protocol("it writes through a window and has named none"),
+            None => self.protocol("it writes through a shared buffer before it has named one"),
         }
     }
 }

@@ -194,7 +194,7 @@ impl Module {
         ((there.dev(), there.ino()) == (open.dev(), open.ino())).then_some(path)
     }
 
-    /// Writes its bytes. A file that became shorter or longer meanwhile is an error.
+    /// Writes its bytes: of a file, as many as it had when it was opened. One that became shorter since is an error.
     pub(crate) fn write_to(&self, out: &mut impl Write) -> Result<(), WriteError> {
         match &self.content {
             Content::Greeting => Ok(()),

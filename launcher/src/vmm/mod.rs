@@ -46,14 +46,14 @@ pub trait Vmm: fmt::Debug + Send + Sync {
     /// Makes ready what the machine needs: files, daemons, the accelerator. The machine does not run yet.
     ///
     /// # Errors
-    /// Whatever stands in the way.
+    /// What the run needs cannot be made ready.
     fn prepare<'a>(&'a self, request: &'a Request<'a>) -> Result<Box<dyn Prepared + 'a>, Error>;
 
     /// A command line that runs the same without this program. Asked only of those whose capabilities have it.
     /// `directory` is where the files go that the command needs; without one it names them as they are usually called.
     ///
     /// # Errors
-    /// Whatever stands in the way.
+    /// No such command can be given, or its files cannot be written.
     fn command(&self, request: &Request<'_>, directory: Option<&Path>) -> Result<String, Error> {
         let _ = (request, directory);
         Err(Error::Invalid(format!("{} prints no commands", self.name())))

@@ -127,8 +127,8 @@ fn span_word(kind: FrameKind, offset: u32, length: u32) -> String {
 
 fn hostile_guests_end_the_run() {
     let good = word(FrameKind::Window, &BUFFER.to_bytes());
-    let nowhere = "does not lie in its memory";
-    let outside = "outside of its window";
+    let nowhere = "is outside of its memory";
+    let outside = "outside of its shared buffer";
     // The memory is 64 MiB.
     let mut cases = vec![
         (buffer_word(0, 4096, 4096), nowhere),
@@ -139,12 +139,12 @@ fn hostile_guests_end_the_run() {
         (buffer_word(u64::MAX, 4096, 4096), nowhere),
         (buffer_word(2 << 20, u32::MAX, u32::MAX), nowhere),
         (good.clone() + &good, "twice"),
-        (word(FrameKind::Hello, &[1]) + &good, "has not"),
+        (word(FrameKind::Hello, &[1]) + &good, "shares no memory"),
         (word(FrameKind::Hello, &[3]), "version 3"),
         (word(FrameKind::Hello, &[0]), "version 0"),
     ];
     for kind in [FrameKind::StdoutWindow, FrameKind::StderrWindow] {
-        cases.push((span_word(kind, 0, 1), "has named none"));
+        cases.push((span_word(kind, 0, 1), "before it has named one"));
         for (offset, length) in [
             (0, 8193),
             (8192, 1),
