@@ -18,7 +18,10 @@ pub fn fail() -> ! {
 /// Ends QEMU with status 1, or else switches the machine off by `power_off`, or else resets it, if need be by a triple
 /// fault (QEMU: use `-no-reboot`).
 pub fn end(power_off: Option<Write>) -> ! {
-    for write in [Some(debug_exit(false)), power_off, Some(RESET)].into_iter().flatten() {
+    for write in [Some(debug_exit(false)), power_off, Some(RESET)]
+        .into_iter()
+        .flatten()
+    {
         // SAFETY: each ends the machine; where a device is not, nobody listens at its port. The low 4 GiB are mapped.
         unsafe { perform(write) };
         wait();
