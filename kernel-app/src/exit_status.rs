@@ -57,10 +57,13 @@ impl Outcome {
         let (code, message) = match self {
             Self::Starved(outcome) => {
                 let ExitStatus { code, message } = outcome.exit_status(name);
-                let lines = message.into_iter().chain([format!("hermit-wasm: {STARVED}")]);
+                let message = match message {
+                    Some(message) => format!("{message}; {STARVED}"),
+                    None => format!("hermit-wasm: {STARVED}"),
+                };
                 return ExitStatus {
                     code,
-                    message: Some(lines.collect::<Vec<_>>().join("\n")),
+                    message: Some(message),
                 };
             }
             Self::Exit(code) => match u8::try_from(*code) {
@@ -129,9 +132,9 @@ mod tests {
             .of_refused_memory(true)
             .exit_status("m");
         let message = status.message.unwrap();
-        assert_eq!((status.code, message.lines().count()), (134, 2));
+        assert_eq!((status.code, message.lines().count()), (134, 1));
         assert!(
-            message.contains("wasm trap: unreachable\nhermit-wasm: "),
+            message.contains("wasm trap: unreachable; the virtual machine had too little memory"),
             "{message}"
         );
         for (outcome, refused) in [(Outcome::Exit(0), true), (Outcome::Exit(3), false)] {
