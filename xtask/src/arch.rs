@@ -1,72 +1,19 @@
-//! The architectures that images are built for, and what differs between them.
+//! The architectures that images are built for, and what differs between their builds.
 
-use clap::ValueEnum;
+pub(crate) use boot_protocol::arch::Arch;
 
-/// A target architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Arch {
-    /// x86-64.
-    #[value(name = "x86_64")]
-    X86_64,
-    /// Arm, 64 bits.
-    #[value(name = "aarch64")]
-    Aarch64,
-    /// RISC-V, 64 bits.
-    #[value(name = "riscv64")]
-    Riscv64,
-}
-
-impl Arch {
-    /// Every architecture.
-    pub(crate) const ALL: [Self; 3] = [Self::X86_64, Self::Aarch64, Self::Riscv64];
-
-    /// The name in target triples, folders and flags.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-            Self::Riscv64 => "riscv64",
-        }
-    }
-
-    /// This machine's, if it is one of them; else the first, which QEMU translates.
-    pub(crate) const fn host() -> Self {
-        if cfg!(target_arch = "aarch64") {
-            Self::Aarch64
-        } else if cfg!(target_arch = "riscv64") {
-            Self::Riscv64
-        } else {
-            Self::X86_64
-        }
-    }
-
+/// How code for an architecture is built.
+pub(crate) trait Target {
     /// The kernel's target: soft-float, without an operating system. On riscv64 there is none that is soft-float;
     /// the kernel saves the floating-point registers there.
-    pub(crate) fn kernel_target(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64-unknown-none",
-            Self::Aarch64 => "aarch64-unknown-none-softfloat",
-            Self::Riscv64 => "riscv64gc-unknown-none-elf",
-        }
-    }
+    fn kernel_target(self) -> &'static str;
 
     /// The application's target.
-    pub(crate) fn app_target(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64-unknown-hermit",
-            Self::Aarch64 => "aarch64-unknown-hermit",
-            Self::Riscv64 => "riscv64gc-unknown-hermit",
-        }
-    }
+    fn app_target(self) -> &'static str;
 
     /// Flags for rustc when it compiles the kernel: the application is relocated when it is loaded, which these
     /// bare-metal targets are not made for unless they are told.
-    pub(crate) fn kernel_flags(self) -> &'static str {
-        match self {
-            Self::X86_64 => "",
-            Self::Aarch64 | Self::Riscv64 => " -Crelocation-model=pic",
-        }
-    }
+    fn kernel_flags(self) -> &'static str;
 
     /// Flags for rustc when it compiles the application.
     ///
@@ -77,7 +24,49 @@ impl Arch {
     ///
     /// rustc warns of both, for each crate and again whenever cargo repeats what it said; and nothing but silence for all
     /// warnings silences that. The x86_64 build shows those of our own code, and clippy denies them on every architecture.
-    pub(crate) fn app_flags(self) -> &'static str {
+    fn app_flags(self) -> &'static str;
+
+    /// Whether hypervisors take Linux's kernel image rather than an ELF file: QEMU hands no boot module to the latter
+    /// on Arm.
+    fn boots_flat_image(self) -> bool;
+
+    /// What the linker wants to be told when it joins the kernel's objects.
+    fn linker_emulation(self) -> &'static str;
+}
+
+/// Reads an architecture's name on the command line.
+pub(crate) fn parse(name: &str) -> Result<Arch, String> {
+    Arch::from_name(name).ok_or_else(|| {
+        let names = Arch::ALL.map(Arch::name);
+        format!("expected {}", names.join(", "))
+    })
+}
+
+impl Target for Arch {
+    fn kernel_target(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-unknown-none",
+            Self::Aarch64 => "aarch64-unknown-none-softfloat",
+            Self::Riscv64 => "riscv64gc-unknown-none-elf",
+        }
+    }
+
+    fn app_target(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-unknown-hermit",
+            Self::Aarch64 => "aarch64-unknown-hermit",
+            Self::Riscv64 => "riscv64gc-unknown-hermit",
+        }
+    }
+
+    fn kernel_flags(self) -> &'static str {
+        match self {
+            Self::X86_64 => "",
+            Self::Aarch64 | Self::Riscv64 => " -Crelocation-model=pic",
+        }
+    }
+
+    fn app_flags(self) -> &'static str {
         match self {
             Self::X86_64 => "",
             Self::Aarch64 => "-Ctarget-feature=-strict-align -Awarnings",
@@ -85,14 +74,11 @@ impl Arch {
         }
     }
 
-    /// Whether hypervisors take Linux's kernel image rather than an ELF file: QEMU hands no boot module to the latter
-    /// on Arm.
-    pub(crate) fn boots_flat_image(self) -> bool {
+    fn boots_flat_image(self) -> bool {
         self == Self::Aarch64
     }
 
-    /// What the linker wants to be told when it joins the kernel's objects.
-    pub(crate) fn linker_emulation(self) -> &'static str {
+    fn linker_emulation(self) -> &'static str {
         match self {
             Self::X86_64 => "elf_x86_64",
             Self::Aarch64 => "aarch64linux",

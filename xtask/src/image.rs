@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Target as _};
 use crate::toolchain::{BUILD_STD, cargo, compile, root, run, tool};
 use crate::{guests, inputs, kernel};
 

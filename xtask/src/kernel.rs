@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Target as _};
 use crate::toolchain::{BUILD_STD, cargo, compile, output, root, run, step, tool};
 
 const CRATE: &str = "hermit-kernel";

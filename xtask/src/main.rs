@@ -35,13 +35,13 @@ enum Step {
     /// Build the Hermit kernel and print the path of the object to link.
     Kernel {
         /// The architecture to build for; default: all.
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = arch::parse)]
         arch: Option<Arch>,
     },
     /// Build application, loader and image: OUT/<arch>/{hermit-wasm,hermit-loader,hermit-wasm.img}.
     Image {
         /// The architecture to build for; default: all.
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = arch::parse)]
         arch: Option<Arch>,
         /// Where the results go; default: target/images.
         #[arg(long)]
@@ -52,7 +52,7 @@ enum Step {
     /// Build the launcher with images inside: target/release/hermit-wasm.
     Launcher {
         /// Architectures to build images for first; default: this host's. Others that are up to date go in too.
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = arch::parse)]
         arch: Vec<Arch>,
     },
     /// Measure and print tables.
@@ -84,7 +84,7 @@ enum Step {
         /// Only these jobs and steps, one after the other.
         only: Vec<String>,
         /// The architecture of the machines; default: all. Only with names of jobs or steps.
-        #[arg(long, value_enum, requires = "only")]
+        #[arg(long, value_parser = arch::parse, requires = "only")]
         arch: Option<Arch>,
         /// Name the jobs and steps.
         #[arg(long)]
@@ -95,7 +95,7 @@ enum Step {
         /// The job; `cargo xtask test --list` names them.
         job: String,
         /// The architecture of the machines; default: all.
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = arch::parse)]
         arch: Option<Arch>,
     },
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::harness::{Counts, check, harness};
-use crate::arch::Arch;
+use crate::arch::{Arch, Target as _};
 use crate::differential::{self, Other};
 use crate::toolchain::{BUILD_STD, cargo, find, root};
 use crate::{fuzz as targets, guests, image, miri as interpreter, tail_calls as handlers};
