@@ -101,7 +101,13 @@ fn describe<P: Platform>(
     let usage = |text: String| Err(Outcome::Usage(text));
     let member = payload.and_then(|payload| payload.run_spec);
     let (bytes, from): (Cow<'_, [u8]>, &str) = match (&words.spec, member) {
-        (None, None) => return Ok(words.run),
+        (None, None) => {
+            // As of a description: two directories at one place would hide each other.
+            return match words.run.check() {
+                Ok(()) => Ok(words.run),
+                Err(error) => usage(format!("kernel command line: {error}")),
+            };
+        }
         (None, Some(bytes)) => (bytes.into(), RUN_SPEC),
         (Some(path), None) => {
             let mut host = platform.uhyve().ok_or_else(|| {

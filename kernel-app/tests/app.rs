@@ -418,6 +418,14 @@ fn wrong_words_are_reported_in_the_way_that_was_probably_meant() {
 }
 
 #[test]
+fn words_are_checked_as_a_description_is() {
+    let mut machine = Machine::bare();
+    let status = machine.run("--tmpfs /a --tmpfs /a", &[]);
+    refused(&status, 2, &["kernel command line", "/a"]);
+    assert_eq!(machine.output(), "");
+}
+
+#[test]
 fn a_module_of_a_device_and_one_that_is_not_there() {
     let directory = Directory::new();
     fs::write(directory.join("m.wasm"), echo("device")).unwrap();

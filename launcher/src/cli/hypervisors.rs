@@ -16,7 +16,7 @@ fn paragraph(vmm: &dyn Vmm) -> String {
         .iter()
         .map(|arch| match vmm.program(*arch) {
             Ok(program) => format!("{} ({})", arch.name(), program.display()),
-            Err(_) => format!("{} (not installed)", arch.name()),
+            Err(_) => format!("{} (not usable here)", arch.name()),
         })
         .collect();
     let accelerators: Vec<&str> = can.accelerators.iter().map(|one| one.name()).collect();

@@ -37,10 +37,10 @@ pub trait Vmm: fmt::Debug + Send + Sync {
     /// What it can do. What a run needs beyond that is refused before anything else is asked of the hypervisor.
     fn capabilities(&self) -> Capabilities;
 
-    /// Its program for machines of that architecture.
+    /// Its program for machines of that architecture, if it can be used here.
     ///
     /// # Errors
-    /// It is not installed; the message says how to install it.
+    /// It is not installed, or this host lacks what it needs; the message says what to do.
     fn program(&self, arch: Arch) -> Result<PathBuf, StartError>;
 
     /// Makes ready what the machine needs: files, daemons, the accelerator. The machine does not run yet.

@@ -78,21 +78,21 @@ impl Vmm for Uhyve {
     }
 
     fn program(&self, _arch: Arch) -> Result<PathBuf, StartError> {
-        match &self.program {
-            Some(name) => program::named("uhyve", name),
+        let program = match &self.program {
+            Some(name) => program::named("uhyve", name)?,
             None => program::search_path(Path::new("uhyve"))
-                .ok_or_else(|| StartError::NotInstalled(MISSING.to_string())),
+                .ok_or_else(|| StartError::NotInstalled(MISSING.to_string()))?,
+        };
+        if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
+            return Err(StartError::Kvm(format!(
+                "--vmm uhyve needs KVM, and /dev/kvm cannot be used: {error}; --vmm qemu works without"
+            )));
         }
+        Ok(program)
     }
 
     fn prepare<'a>(&'a self, request: &'a Request<'a>) -> Result<Box<dyn Prepared + 'a>, Error> {
         let program = self.program(request.arch())?;
-        if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
-            return Err(StartError::Kvm(format!(
-                "--vmm uhyve requires KVM, and /dev/kvm cannot be used: {error}; --vmm qemu works without it"
-            ))
-            .into());
-        }
         let image = image_on_disk()?;
         let module = module_on_disk(request.module())?;
         let (mut mappings, mut spec) = mappings(request)?;
