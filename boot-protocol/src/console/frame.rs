@@ -153,7 +153,7 @@ pub enum Frame<'a> {
     },
     /// Wants to know whether a shared directory is still served.
     Share {
-        /// Which, counted from 0 in the order of the boot line. Not checked to be one.
+        /// Which, counted from 0 in the order of the mounts. Not checked to be one.
         index: u32,
     },
 }

@@ -19,7 +19,7 @@ pub use window::{Halves, MAX_INLINE_INPUT, Span, Window};
 /// The protocol's version, sent in HELLO: everything goes over the line.
 pub const VERSION: u8 = 1;
 
-/// The version with a window and with UNREAD, spoken only if the boot line asks for it.
+/// The version with a window and with UNREAD, spoken only if the kernel command line asks for it.
 pub const VERSION_SHARED: u8 = 2;
 
 /// Begins each frame. It occurs nowhere in UTF-8, so text outside of frames never looks like a frame.

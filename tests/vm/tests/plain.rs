@@ -123,7 +123,7 @@ fn status(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
-/// A boot file with a module and a directory: the guest lists and reads the copy.
+/// A payload with a module and a directory: the guest lists and reads the copy.
 fn archive(machine: &Machine) -> Result<()> {
     let work = Work::new(machine, "archive")?;
     fs::create_dir(work.path("project"))?;

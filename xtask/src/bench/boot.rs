@@ -64,7 +64,7 @@ impl Counter {
 
 const EMPTY: &str = r#"(module (memory (export "memory") 0) (func (export "_start")))"#;
 
-/// A module of 162 bytes.
+/// A module of 145 bytes.
 const HELLO_TEXT: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
