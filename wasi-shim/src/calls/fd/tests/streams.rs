@@ -1,4 +1,4 @@
-//! Tests of the `fd_*` calls on the standard streams, but for those that move bytes (see `io/tests.rs`).
+//! Tests of the `fd_*` calls on the standard streams, but for those that move bytes (see `stream_io.rs`).
 //! The errnos on a stream are those that wasmtime 50.0.1 gave when called with the same arguments.
 
 use super::super::*;
