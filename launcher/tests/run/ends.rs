@@ -235,8 +235,8 @@ fn start(command: &mut Command) -> Child {
     child
 }
 
-/// The same command with signals as in a shell's foreground: a job in its background, as these tests may be, has been told to
-/// ignore SIGINT, and so would the launcher.
+/// The same command with signals as in a shell's foreground: a job in its background, as these tests may be, has
+/// been told to ignore SIGINT, and so would the launcher.
 fn with_default_signals(command: &Command) -> Command {
     let mut wrapped = Command::new("env");
     wrapped

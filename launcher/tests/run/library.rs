@@ -1,5 +1,5 @@
-//! The library, with a hypervisor of these tests' own: added by the recipe of `docs/adding-a-hypervisor.md`, it starts the
-//! fake QEMU.
+//! The library, with a hypervisor of these tests' own: added by the recipe of `docs/adding-a-hypervisor.md`, it starts
+//! the fake QEMU.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;

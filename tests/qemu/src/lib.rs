@@ -1,5 +1,5 @@
-//! QEMU's command lines without the launcher: what the tests of loader, image and hypervisors and the measurements start
-//! machines with.
+//! QEMU's command lines without the launcher: what the tests of loader, image and hypervisors and the measurements
+//! start machines with.
 //!
 //! They are the lines that `docs/boot.md` tells a user to type, which a test here sees to. The launcher's own are in
 //! `launcher/src/vmm/qemu/config.rs`. Layer: host tests; only they and `xtask` use it.

@@ -6,6 +6,7 @@
 pub mod bytes;
 pub mod compare;
 pub mod download;
+pub mod environment;
 pub mod fixture;
 pub mod manifest;
 mod process;

@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::compare::show;
+use crate::environment;
 use crate::fixture::{self, Snapshot};
 use crate::manifest::{Module, Test};
 use crate::process::{Collected, feed, wait};
 
+/// How long a run may take whose row does not say otherwise; far longer than any does.
+const LIMIT: Duration = Duration::from_secs(60);
 /// The exit code of a trap.
 const TRAP: u8 = 134;
 /// Exit codes whose message is about the module and so has to name it: refused, not found, trap.
@@ -307,32 +310,26 @@ fn anywhere(words: Vec<String>, root: &Path) -> Vec<String> {
 /// # Errors
 /// If a variable that is needed is missing; says what to run instead.
 pub fn from_environment(root: &Path, scratch: &Path) -> Result<Runner> {
-    let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let words = |text: String| text.split_whitespace().map(String::from).collect::<Vec<_>>();
-    let reference = get("HERMIT_WASM_REFERENCE");
-    let command = match &reference {
-        Some(reference) => words(reference.clone()),
-        None => vec![get("HERMIT_WASM_BIN").context(
-            "HERMIT_WASM_BIN is not set: it names the hermit-wasm to test. Run scripts/test, which builds and sets it",
-        )?],
+    let reference = environment::words(environment::REFERENCE);
+    let (command, flags) = if reference.is_empty() {
+        let launcher = environment::needed(environment::LAUNCHER)?;
+        let launcher = launcher.to_str().context("the launcher's path is not UTF-8")?;
+        (vec![launcher.to_owned()], environment::flags()?)
+    } else {
+        // It has no virtual machine to choose an architecture for.
+        let flags = environment::words(environment::RUN_FLAGS);
+        (anywhere(reference.clone(), root), flags)
     };
-    let built = get("HERMIT_WASM_GUESTS").context(
-        "HERMIT_WASM_GUESTS is not set: it names the directory of the built guests. Run scripts/test, or build them \
-         with cargo xtask guests",
-    )?;
-    let limit = get("HERMIT_WASM_LIMIT")
-        .map_or(Ok(60), |seconds| seconds.parse())
-        .context("HERMIT_WASM_LIMIT")?;
     Ok(Runner {
-        command: anywhere(command, root),
-        reference: reference.is_some(),
-        flags: get("HERMIT_WASM_RUN_FLAGS").map(words).unwrap_or_default(),
-        built: root.join(built),
+        command,
+        reference: !reference.is_empty(),
+        flags,
+        built: environment::needed(environment::GUESTS)?,
         downloads: root.join("target/downloads"),
         source: root.join("guests"),
         scratch: scratch.to_path_buf(),
         fixtures: Some(Snapshot::of(&root.join("guests/fixtures"))?),
-        limit: Duration::from_secs(limit),
+        limit: LIMIT,
     })
 }
 

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The one that `HERMIT_WASM_VIRTIOFSD` names, else the one in PATH.
+use crate::environment::{self, VIRTIOFSD};
+
+/// The one that [`VIRTIOFSD`] names, else the one in PATH.
 #[must_use]
 pub fn program() -> PathBuf {
-    std::env::var_os("HERMIT_WASM_VIRTIOFSD")
-        .filter(|name| !name.is_empty())
-        .map_or_else(|| "virtiofsd".into(), PathBuf::from)
+    environment::get(VIRTIOFSD).map_or_else(|| "virtiofsd".into(), PathBuf::from)
 }
 
 /// Why it cannot be used.

@@ -1,13 +1,8 @@
 //! Runs every row of `guests/tests/*.toml`: `cargo xtask test boot` builds what it needs and calls it.
 //!
-//! Each row is a test; filter by name as with any test program, for example `-- trap/`. Environment:
-//! - `HERMIT_WASM_BIN`: the launcher to test;
-//! - `HERMIT_WASM_GUESTS`: the directory of the built guests;
-//! - `HERMIT_WASM_RUN_FLAGS`: flags for every run, such as `--accel tcg --machine q35`;
-//! - `HERMIT_WASM_LIMIT`: most seconds a run may take (60);
-//! - `HERMIT_WASM_ARCH`: the virtual machine's architecture (`x86_64`);
-//! - `HERMIT_WASM_REFERENCE`: another runtime to hold the rows against instead, with the launcher's command line; see
-//!   `reference/wasmtime_run.py`.
+//! Each row is a test; filter by name as with any test program, for example `-- trap/`. The environment is
+//! `environment.rs`'s. With `REFERENCE` the rows are held against another runtime instead: see
+//! `reference/wasmtime_run.py`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,6 +12,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 use vm_tests::download;
+use vm_tests::environment;
 use vm_tests::manifest::{Manifest, Module, Test};
 use vm_tests::run::{self, Runner};
 
@@ -87,11 +83,11 @@ fn reason_to_skip(test: &Test, absent: &BTreeMap<&str, String>) -> Result<Option
     {
         return Ok(Some(format!("{name} could not be fetched: {error}")));
     }
-    let arch = std::env::var("HERMIT_WASM_ARCH").unwrap_or_else(|_| "x86_64".into());
-    if !test.arch.is_empty() && !test.arch.contains(&arch) {
+    let arch = environment::arch()?.name();
+    if !test.arch.is_empty() && !test.arch.iter().any(|own| own == arch) {
         return Ok(Some(format!("it is for {}", test.arch.join(", "))));
     }
-    if std::env::var_os("HERMIT_WASM_REFERENCE").is_some() {
+    if environment::get(environment::REFERENCE).is_some() {
         return Ok(test
             .ours_only
             .as_ref()

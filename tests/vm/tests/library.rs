@@ -1,7 +1,7 @@
 //! The launcher's library with real virtual machines: what no command line bounds or shows, the examples, and a program
 //! outside of the workspace.
 //!
-//! Environment: `HERMIT_WASM_GUESTS` and `HERMIT_WASM_ARCH` as in `boot.rs`.
+//! Environment: `GUESTS`, `ARCH` and `IMAGES` of `environment.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::MachineKind;
 use hermit_wasm_vm::{Access, Arch, Input, Module, Output, Run};
 use libtest_mimic::{Arguments, Failed, Trial};
+use vm_tests::{environment, root};
 
 /// A test: its name, and what it does.
 type Test = (&'static str, fn(&Setup) -> Result<()>);
@@ -47,13 +48,9 @@ fn main() -> ExitCode {
 }
 
 fn setup() -> Result<Setup> {
-    let variable = |name: &str| {
-        std::env::var(name).with_context(|| format!("{name} is not set: run scripts/test, which sets it"))
-    };
-    let name = variable("HERMIT_WASM_ARCH")?;
     Ok(Setup {
-        arch: Arch::from_name(&name).with_context(|| format!("no architecture is called {name}"))?,
-        guests: variable("HERMIT_WASM_GUESTS")?.into(),
+        arch: environment::arch()?,
+        guests: environment::needed(environment::GUESTS)?,
     })
 }
 
@@ -282,7 +279,7 @@ fn program_outside(setup: &Setup) -> Result<()> {
     let output = cargo()
         .current_dir(&directory)
         .env("CARGO_TARGET_DIR", root().join("target/outside"))
-        .env("HERMIT_WASM_IMAGES", images()?)
+        .env(environment::IMAGES, images())
         .args(["run", "--quiet", "--"])
         .arg(absolute(&setup.guest("hello-rust"))?)
         .output()?;
@@ -296,17 +293,9 @@ fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The checkout.
-fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
-}
-
-fn images() -> Result<PathBuf> {
-    match std::env::var_os("HERMIT_WASM_IMAGES") {
-        Some(images) => absolute(Path::new(&images)),
-        None => Ok(root().join("target/images")),
-    }
+fn images() -> PathBuf {
+    let images = environment::get(environment::IMAGES).unwrap_or_else(|| "target/images".into());
+    root().join(images)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -1,7 +1,7 @@
 //! The way of `docs/boot.md` without the launcher: QEMU's own command line, its standard output, its exit status.
 //!
-//! Environment: `HERMIT_WASM_IMAGES`: the directory with each architecture's `hermit-loader`, `hermit-wasm` and
-//! `hermit-wasm.img`; `HERMIT_WASM_GUESTS` and `HERMIT_WASM_ARCH` as in `boot.rs`; `HERMIT_WASM_VIRTIOFSD`.
+//! Environment: `IMAGES`, `GUESTS`, `ARCH` and `VIRTIOFSD` of `environment.rs`. Images are `hermit-loader`,
+//! `hermit-wasm` and `hermit-wasm.img`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use test_qemu::{Arch, Qemu, status_of};
-use vm_tests::virtiofsd;
+use vm_tests::{environment, virtiofsd};
 
 /// As in `boot.rs`: each run keeps a core busy.
 const THREADS: usize = 2;
@@ -280,16 +280,10 @@ struct Machine {
 
 impl Machine {
     fn from_environment() -> Result<Self> {
-        let needed = |name: &str| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .with_context(|| format!("{name} is not set: run scripts/test, which sets it"))
-        };
-        let name = std::env::var("HERMIT_WASM_ARCH").unwrap_or_else(|_| "x86_64".into());
-        let arch = Arch::from_name(&name).with_context(|| format!("no architecture is called '{name}'"))?;
+        let arch = environment::arch()?;
         Ok(Self {
-            images: std::path::absolute(needed("HERMIT_WASM_IMAGES")?)?.join(name),
-            guests: std::path::absolute(needed("HERMIT_WASM_GUESTS")?)?,
+            images: environment::needed(environment::IMAGES)?.join(arch.name()),
+            guests: environment::needed(environment::GUESTS)?,
             arch,
         })
     }

@@ -1,7 +1,7 @@
 //! The launcher as cargo's runner: `CARGO_TARGET_WASM32_WASIP1_RUNNER="hermit-wasm run"` makes `cargo run` and
 //! `cargo test` run what they have built for wasm32-wasip1 in a virtual machine.
 //!
-//! Environment: `HERMIT_WASM_BIN` and `HERMIT_WASM_RUN_FLAGS` as in `boot.rs`. Where rustup has no standard library for
+//! Environment: `LAUNCHER`, `ARCH` and `RUN_FLAGS` of `environment.rs`. Where rustup has no standard library for
 //! the target nothing is run, and that is said.
 
 use std::fs;
@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
+use vm_tests::environment;
 
 const TARGET: &str = "wasm32-wasip1";
 
@@ -46,16 +47,13 @@ fn main() -> ExitCode {
 
 /// What a user writes into the variable. Cargo splits it at its spaces.
 fn runner() -> Result<String> {
-    let launcher = std::env::var("HERMIT_WASM_BIN")
-        .context("HERMIT_WASM_BIN is not set: run scripts/test, which sets it")?;
-    let launcher = std::path::absolute(launcher)?;
+    let launcher = environment::needed(environment::LAUNCHER)?;
     let launcher = launcher.to_str().context("the launcher's path is not UTF-8")?;
     ensure!(
         !launcher.contains(' '),
         "'{launcher}' has a space, where cargo splits it"
     );
-    let flags = std::env::var("HERMIT_WASM_RUN_FLAGS").unwrap_or_default();
-    Ok(format!("{launcher} run {flags}"))
+    Ok(format!("{launcher} run {}", environment::flags()?.join(" ")))
 }
 
 /// Why the target cannot be compiled for.

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
+use vm_tests::environment;
 
 use super::harness::{Counts, check, harness};
 use crate::arch::{Arch, Target as _};
@@ -313,7 +314,7 @@ pub(super) fn share(arches: &[Arch]) -> Result<Counts> {
     in_vm(
         arches,
         &["--test", "share"],
-        &[("HERMIT_WASM_REFERENCE", &reference)],
+        &[(environment::REFERENCE, &reference)],
     )
 }
 
@@ -325,17 +326,15 @@ fn in_vm(arches: &[Arch], which: &[&str], variables: &[(&str, &str)]) -> Result<
     let mut total = Counts::default();
     for arch in arches {
         println!("\n--- {}", arch.name());
-        let flags = std::env::var("HERMIT_WASM_RUN_FLAGS").unwrap_or_default();
         let counts = harness(
             cargo()
                 .args(["test", "--locked", "--package", "vm-tests"])
                 .args(which)
                 .envs(variables.iter().copied())
-                .env("HERMIT_WASM_BIN", &launcher)
-                .env("HERMIT_WASM_GUESTS", &guests_out)
-                .env("HERMIT_WASM_IMAGES", image::default_out())
-                .env("HERMIT_WASM_ARCH", arch.name())
-                .env("HERMIT_WASM_RUN_FLAGS", format!("--arch {} {flags}", arch.name())),
+                .env(environment::LAUNCHER, &launcher)
+                .env(environment::GUESTS, &guests_out)
+                .env(environment::IMAGES, image::default_out())
+                .env(environment::ARCH, arch.name()),
         )?;
         total.add(&counts);
         total.note(*arch, [counts.passed, counts.failed, counts.skipped]);

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use vm_tests::virtiofsd;
+use vm_tests::{environment, virtiofsd};
 
 /// No run takes as long, on the slowest machine.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -42,17 +42,9 @@ pub(crate) struct Running {
 
 impl Machine {
     pub(crate) fn from_environment() -> Result<Self> {
-        let variable = |name: &str| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        let needed = |name: &str| {
-            variable(name).with_context(|| format!("{name} is not set: run scripts/test, which sets it"))
-        };
         Ok(Self {
-            launcher: std::path::absolute(needed("HERMIT_WASM_BIN")?)?,
-            guests: std::path::absolute(needed("HERMIT_WASM_GUESTS")?)?,
+            launcher: environment::needed(environment::LAUNCHER)?,
+            guests: environment::needed(environment::GUESTS)?,
             virtiofsd: virtiofsd::program(),
         })
     }

@@ -1,8 +1,7 @@
 //! Directories of the host, shared with the machine by virtiofsd: what a guest can do there, and what it cannot.
 //!
-//! Environment: `HERMIT_WASM_BIN`, `HERMIT_WASM_GUESTS` as in `boot.rs`; `HERMIT_WASM_VIRTIOFSD`: the daemon, else the one in
-//! PATH. Without one nothing is run, and that is said. `HERMIT_WASM_REFERENCE`: another runtime, to which the tutorial is
-//! given too.
+//! Environment: `LAUNCHER`, `GUESTS` and `VIRTIOFSD` of `environment.rs`. Without a daemon nothing
+//! is run, and that is said. `REFERENCE`: another runtime, to which the tutorial is given too.
 
 mod faults;
 mod machine;

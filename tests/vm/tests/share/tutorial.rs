@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use vm_tests::environment;
 
 use crate::Test;
 use crate::machine::{Ended, Machine, Running, Scratch};
@@ -42,11 +43,12 @@ fn in_rust(machine: &Machine) -> Result<()> {
 fn tutorial(machine: &Machine, guest: &str, refusals: &[&str; 4]) -> Result<()> {
     let module = machine.guest(guest);
     let module = module.to_string_lossy();
-    let reference = std::env::var("HERMIT_WASM_REFERENCE")
-        .ok()
-        .filter(|reference| !reference.is_empty());
-    if reference.is_none() {
-        eprintln!("SKIP the tutorial under another runtime: HERMIT_WASM_REFERENCE names none");
+    let reference = environment::words(environment::REFERENCE);
+    if reference.is_empty() {
+        eprintln!(
+            "SKIP the tutorial under another runtime: {} names none",
+            environment::REFERENCE
+        );
     }
     let places = ["home", "tmp", "var-tmp"].map(|name| Scratch::new(&format!("{guest}-{name}")));
     let [home, tmp, var_tmp] = places;
@@ -61,8 +63,8 @@ fn tutorial(machine: &Machine, guest: &str, refusals: &[&str; 4]) -> Result<()> 
         let words = [flags, &[&module], &args].concat();
         let ours = machine.run(home.path(), &words)?;
         check(&ours, code, said)?;
-        if let Some(reference) = &reference {
-            let theirs = run_reference(reference, home.path(), &words)?;
+        if let Some((program, first)) = reference.split_first() {
+            let theirs = run_reference(program, first, home.path(), &words)?;
             ensure!(
                 (theirs.code, &theirs.stderr) == (ours.code, &ours.stderr),
                 "{words:?}: another runtime ends with {:?} and says {:?}; here: {:?}, {:?}",
@@ -120,13 +122,8 @@ fn check(ended: &Ended, code: i32, said: &str) -> Result<()> {
     Ok(())
 }
 
-fn run_reference(reference: &str, directory: &Path, words: &[&str]) -> Result<Ended> {
-    let mut reference = reference.split_whitespace();
-    let mut command = Command::new(reference.next().unwrap_or_default());
-    command
-        .args(reference)
-        .arg("run")
-        .args(words)
-        .current_dir(directory);
+fn run_reference(program: &str, first: &[String], directory: &Path, words: &[&str]) -> Result<Ended> {
+    let mut command = Command::new(program);
+    command.args(first).arg("run").args(words).current_dir(directory);
     Running::start(command)?.end()
 }
