@@ -18,6 +18,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub(crate) struct Machine {
     launcher: PathBuf,
     guests: PathBuf,
+    /// For every run.
+    flags: Vec<String>,
     virtiofsd: PathBuf,
 }
 
@@ -45,6 +47,7 @@ impl Machine {
         Ok(Self {
             launcher: environment::needed(environment::LAUNCHER)?,
             guests: environment::needed(environment::GUESTS)?,
+            flags: environment::flags()?,
             virtiofsd: virtiofsd::program(),
         })
     }
@@ -64,6 +67,7 @@ impl Machine {
         let mut command = Command::new(&self.launcher);
         command
             .arg("run")
+            .args(&self.flags)
             .arg("--virtiofsd")
             .arg(&self.virtiofsd)
             .args(words)

@@ -1,6 +1,6 @@
 //! Directories of the host, shared with the machine by virtiofsd: what a guest can do there, and what it cannot.
 //!
-//! Environment: `LAUNCHER`, `GUESTS` and `VIRTIOFSD` of `environment.rs`. Without a daemon nothing
+//! Environment: `LAUNCHER`, `GUESTS`, `ARCH`, `RUN_FLAGS` and `VIRTIOFSD` of `environment.rs`. Without a daemon nothing
 //! is run, and that is said. `REFERENCE`: another runtime, to which the tutorial is given too.
 
 mod faults;
