@@ -5,7 +5,6 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use boot_protocol::exit_code;
 

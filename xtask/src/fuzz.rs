@@ -20,12 +20,12 @@ struct Target {
 const TARGETS: [Target; 8] = [
     target("application", 40_000, 2048),
     target("archive", 8_000, 12_288),
-    target("run_spec", 40_000, 400),
     target("calls", 20_000, 600),
     target("console", 40_000, 600),
     target("device_tree", 20_000, 500),
     target("mem_fs", 6_000, 800),
     target("paths", 4_000, 500),
+    target("run_spec", 40_000, 400),
 ];
 
 const fn target(name: &'static str, runs: u32, max_len: u32) -> Target {
