@@ -156,7 +156,12 @@ impl Module {
         let (name, bytes) = (name.into(), bytes.into());
         let bytes = match check(&name, &bytes)? {
             FileKind::Module => bytes,
-            _ => translate(&name, &bytes)?,
+            // What it says may be a component.
+            _ => {
+                let binary = translate(&name, &bytes)?;
+                check(&name, &binary)?;
+                binary
+            }
         };
         Ok(Self {
             name,
