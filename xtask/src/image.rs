@@ -144,11 +144,8 @@ fn build_app(arch: Arch, object: &Path, embedded: &Path) -> Result<PathBuf> {
 
 /// Builds the loader; with `app`, one that carries the application.
 fn build_loader(arch: Arch, app: Option<&Path>) -> Result<PathBuf> {
-    let target_dir = root().join(if app.is_some() {
-        "target/loader-with-app"
-    } else {
-        "target/loader"
-    });
+    // One folder for both: only the loader itself is compiled twice, not the libraries below it.
+    let target_dir = root().join("target/loader");
     let mut loader = cargo();
     loader
         .current_dir(root().join("loader"))
