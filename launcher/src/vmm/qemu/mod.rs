@@ -95,6 +95,8 @@ impl Vmm for Qemu {
 
     fn prepare<'a>(&'a self, request: &'a Request<'a>) -> Result<Box<dyn Prepared + 'a>, Error> {
         let kind = kind(request)?;
+        // Before anything is read or started: without it nothing can run.
+        let image = request.image()?;
         let spec = lower(request)?;
         fit::check_module(request)?;
         let payload = host_payload::build(&spec, request.module(), &request.copies(), request.bounds())?;
@@ -106,7 +108,7 @@ impl Vmm for Qemu {
         let program = self.program(request.arch())?;
         let daemons = self.daemons(request, kind)?;
         log::info!("QEMU is {}", program.display());
-        let image = HostFile::from_bytes("hermit-wasm.img", request.image()?)
+        let image = HostFile::from_bytes("hermit-wasm.img", image)
             .map_err(StartError::file("keep the image in memory for QEMU"))?;
         let mut prepared = PreparedQemu {
             request,
