@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use hermit_wasm_vm::boot_protocol::command_line::{CommandLine, Console};
 use hermit_wasm_vm::boot_protocol::{payload, run_spec};
+use hermit_wasm_vm::jail::Confinement;
 use hermit_wasm_vm::vmm::capabilities::{Accelerator, Capabilities, ConsoleKind};
 use hermit_wasm_vm::vmm::{Command, Machine, Prepared, Vmm};
 use hermit_wasm_vm::{Arch, Error, Module, MountSource, Request, Run, StartError};
@@ -74,6 +75,8 @@ impl Vmm for Mine {
             spec: None,
         };
         Ok(Box::new(PreparedMine {
+            // Nothing of this host but the program and the two files.
+            confinement: request.confinement(),
             program: self.program(request.arch())?,
             memory: request.memory(),
             line: line.build(),
@@ -90,6 +93,7 @@ struct PreparedMine {
     line: String,
     image: File,
     payload: File,
+    confinement: Confinement,
 }
 
 impl Prepared for PreparedMine {
@@ -108,6 +112,7 @@ impl Prepared for PreparedMine {
             program: self.program,
             arguments,
             descriptors: vec![self.image.as_fd(), self.payload.as_fd()],
+            confinement: self.confinement,
         };
         Machine::spawn("mine", Accelerator::Tcg, &command)
     }

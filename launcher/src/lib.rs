@@ -19,6 +19,7 @@
 //! - [`Input`] and [`Output`]: where the guest's standard streams go.
 //! - [`Interrupt`]: stopping runs from elsewhere.
 //! - [`Error`]: what can go wrong, with the table of exit codes.
+//! - [`jail`]: what hypervisors and daemons can reach of this host.
 //! - [`vmm`]: the hypervisors, and the trait for another one.
 
 #[cfg(not(target_os = "linux"))]
@@ -30,6 +31,7 @@ mod error;
 // What is needed of this host. Public for the program `hermit-wasm` alone: no promise is made about it.
 #[doc(hidden)]
 pub mod host;
+pub mod jail;
 mod result;
 mod running;
 // The connection to a machine that runs.
@@ -45,6 +47,7 @@ pub use boot_protocol::arch::Arch;
 pub use boot_protocol::run_spec::{Access, LogLevel};
 pub use error::{Error, MachineError, MachineFailure, StartError};
 pub use host::interrupt::{Interrupt, Stop};
+pub use jail::Jail;
 pub use result::{ExitStatus, RunResult};
 pub use running::Running;
 pub use session::Diagnostics;

@@ -12,10 +12,10 @@ use hermit_wasm_vm::vmm::Vmm;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
-use hermit_wasm_vm::{self as vm, Arch, Diagnostics, Error, Interrupt, LogLevel, Module, StartError};
+use hermit_wasm_vm::{self as vm, Arch, Diagnostics, Error, Interrupt, Jail, LogLevel, Module, StartError};
 
 use super::mounts::MountFlags;
-use super::values::{ACCELERATORS, ARCHITECTURES, LOG_LEVELS, MACHINES, one_of};
+use super::values::{ACCELERATORS, ARCHITECTURES, JAILS, LOG_LEVELS, MACHINES, one_of};
 use crate::stderr;
 
 /// Below this not even the image fits, whatever the module: a unit was forgotten, most likely. With a little more it
@@ -82,6 +82,13 @@ pub(super) struct Run {
     /// Show the log of kernel and application on standard error, at this level and above
     #[arg(long, value_name = "LEVEL", value_parser = one_of(LOG_LEVELS))]
     pub(super) log: Option<LogLevel>,
+
+    /// How much of the jail around hypervisor and virtiofsd is demanded
+    ///
+    /// auto demands what every Linux has: an empty environment, no inherited descriptors, limits, no capabilities, a filter
+    /// of system calls. off starts them with all rights of this user. -v says which layers hold.
+    #[arg(long, value_name = "LEVEL", value_parser = one_of(JAILS), default_value = Jail::Auto.name())]
+    pub(super) jail: Jail,
 
     /// QEMU program; qemu-system-ARCH in PATH by default
     #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
@@ -163,6 +170,7 @@ impl Run {
             .args(self.args()?)
             .memory(self.memory)
             .arch(self.arch)
+            .jail(self.jail)
             .diagnostics(Diagnostics::Stderr)
             .show_machine(self.verbose > 0);
         for (name, value) in self.environment(|key| std::env::var_os(key))? {

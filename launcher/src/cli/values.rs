@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::MachineKind;
-use hermit_wasm_vm::{Arch, LogLevel};
+use hermit_wasm_vm::{Arch, Jail, LogLevel};
 
 /// A word, what it means, and what help says of it.
 type Word<T> = (&'static str, T, &'static str);
@@ -48,6 +48,16 @@ pub(super) const MACHINES: &[Word<MachineKind>] = &[
         MachineKind::Virt,
         "The machine of aarch64 and riscv64",
     ),
+];
+
+/// How much of the jail is demanded.
+pub(super) const JAILS: &[Word<Jail>] = &[
+    (
+        Jail::Auto.name(),
+        Jail::Auto,
+        "What every Linux has, and all else that this host has",
+    ),
+    (Jail::Off.name(), Jail::Off, "Nothing"),
 ];
 
 /// The log's levels.

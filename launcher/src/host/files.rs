@@ -4,7 +4,7 @@
 //! reach its option parser, what was checked is what is booted, and nothing is left behind. Where memory files or
 //! /proc are missing, a temporary file takes their place.
 //!
-//! Every descriptor here is closed on exec. A process inherits those that [`super::child::spawn_tied`] is told to pass on,
+//! Every descriptor here is closed on exec. A process inherits those that [`crate::jail::start`] is told to pass on,
 //! so that machines which run at the same time see nothing of each other.
 
 use std::fs::{self, File};
@@ -134,7 +134,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
+    use crate::jail::{self, Confinement};
     use std::process::{Command, Stdio};
 
     fn scratch(name: &str) -> PathBuf {
@@ -145,17 +145,15 @@ mod tests {
 
     /// What a child reads under the name of `file`.
     fn seen_by_a_child(file: &HostFile) -> Vec<u8> {
-        let mut command = Command::new("cat");
-        command
-            .arg(file.name())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
         let inherit: Vec<_> = file.inherit().into_iter().collect();
-        let mut child = crate::host::child::spawn_tied(&mut command, &inherit).unwrap();
-        let mut bytes = Vec::new();
-        child.stdout.take().unwrap().read_to_end(&mut bytes).unwrap();
-        assert!(child.wait().unwrap().success());
-        bytes
+        let arguments = [file.name().as_os_str().to_owned()];
+        jail::output(
+            Path::new("/bin/cat"),
+            &arguments,
+            &inherit,
+            &Confinement::default(),
+        )
+        .unwrap()
     }
 
     #[test]

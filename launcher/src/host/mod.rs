@@ -1,6 +1,5 @@
-//! What the launcher needs of this host, hypervisor or not: processes, files, memory, time, daemons.
+//! What the launcher needs of this host, hypervisor or not: files, memory, time, daemons.
 //!
-//! - `child`: processes that never outlive the run.
 //! - `files`: files that a hypervisor opens by name although they have none.
 //! - `image`: the bootable images that this crate carries.
 //! - `interrupt`: asking a run to stop, from another thread or by a signal.
@@ -11,7 +10,6 @@
 //! - `units`: sizes and durations, as people write them.
 //! - `virtiofsd`: the daemon behind a mounted directory.
 
-pub(crate) mod child;
 pub(crate) mod files;
 pub(crate) mod image;
 pub mod interrupt;

@@ -15,6 +15,7 @@ use crate::error::{Error, StartError};
 use crate::host::image;
 use crate::host::interrupt::{self, Interrupt};
 use crate::host::tsc::Measurement;
+use crate::jail::{Confinement, Jail};
 use crate::vmm::capabilities::Accelerator;
 use crate::vmm::qemu::MachineKind;
 
@@ -232,6 +233,18 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn log(&self) -> Option<LogLevel> {
         self.run.spec.log
+    }
+
+    /// How much of the jail is demanded for what this run starts.
+    #[must_use]
+    pub fn jail(&self) -> Jail {
+        self.run.jail
+    }
+
+    /// A process that needs nothing of this host but its program and its descriptors.
+    #[must_use]
+    pub fn confinement(&self) -> Confinement {
+        Confinement::new(self.jail())
     }
 
     /// When the run must be over.

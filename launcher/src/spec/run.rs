@@ -14,6 +14,7 @@ use super::request::{Deadline, Request};
 use crate::error::{Error, StartError};
 use crate::host::interrupt::Interrupt;
 use crate::host::units::MIB;
+use crate::jail::Jail;
 use crate::result::{self, RunResult};
 use crate::running::Running;
 use crate::session::streams::{self, Input, OtherEnds, Output, Streams};
@@ -50,6 +51,7 @@ pub struct Run {
     pub(crate) mounts: Vec<Mount>,
     pub(crate) machine: MachineOptions,
     vmms: Vec<Arc<dyn Vmm>>,
+    pub(super) jail: Jail,
     pub(super) timeout: Option<Duration>,
     stdin: Input,
     stdout: Output,
@@ -88,6 +90,7 @@ impl Run {
                 kind: None,
             },
             vmms: vmm::all().into(),
+            jail: Jail::default(),
             timeout: None,
             stdin: Input::default(),
             stdout: Output::default(),
@@ -188,6 +191,14 @@ impl Run {
     #[must_use]
     pub fn machine(mut self, kind: MachineKind) -> Self {
         self.machine.kind = Some(kind);
+        self
+    }
+
+    /// Sets how much of the [jail](crate::jail) hypervisor and daemons must have; default: what every Linux has, and all
+    /// else that this host has.
+    #[must_use]
+    pub fn jail(mut self, level: Jail) -> Self {
+        self.jail = level;
         self
     }
 
@@ -315,6 +326,11 @@ impl Run {
     /// The whole way of a run.
     fn execute(self, streams: Streams, ends: OtherEnds) -> Result<RunResult, Error> {
         let deadline = Deadline::new(&self);
+        if self.jail == Jail::Off {
+            log::warn!(
+                "--jail off: a machine that is taken over has all rights of this user, on the whole host"
+            );
+        }
         let vmm = self.choose(&capabilities::demands(&self))?;
         let request = Request::new(&self, streams.terminals(), deadline)?;
         let prepared = vmm.prepare(&request)?;

@@ -25,6 +25,7 @@ use crate::error::{Error, MachineFailure, StartError};
 use crate::host::files::HostFile;
 use crate::host::memory::GuestMemory;
 use crate::host::virtiofsd::Daemon;
+use crate::jail::Confinement;
 use crate::spec::request::Request;
 use capabilities::{Accelerator, Capabilities};
 use process::Process;
@@ -98,6 +99,8 @@ pub struct Command<'a> {
     pub arguments: Vec<OsString>,
     /// Descriptors that it inherits, under the numbers that they have here.
     pub descriptors: Vec<BorrowedFd<'a>>,
+    /// What it needs of this host besides: [`Request::confinement`] for nothing.
+    pub confinement: Confinement,
 }
 
 impl Command<'_> {
@@ -134,17 +137,12 @@ impl Machine {
         command: &Command<'_>,
     ) -> Result<Self, Error> {
         log::info!("{}", command.show());
-        let Command {
-            program,
-            arguments,
-            descriptors,
-        } = command;
-        let process =
-            Process::start(program, arguments, descriptors).map_err(|source| StartError::Spawn {
-                name: hypervisor,
-                path: program.clone(),
-                source,
-            })?;
+        let process = Process::start(command).map_err(|source| StartError::Spawn {
+            name: hypervisor,
+            path: command.program.clone(),
+            source,
+        })?;
+        log::info!("the jail of {hypervisor}: {}", process.jail);
         Ok(Self {
             hypervisor,
             accelerator,

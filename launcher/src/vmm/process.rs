@@ -1,23 +1,21 @@
 //! A hypervisor as a running process that never outlives the run, and the launcher's ends of its pipes.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
-use rustix::process::{Pid, PidfdFlags};
 
-use crate::host::child;
+use super::Command;
+use crate::jail::{self, Child, Program, Report};
 
-/// A running hypervisor. Dropping it kills it.
+/// A running hypervisor. Dropping it kills it, as its child is then dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    /// Readable when the process has ended (a pidfd).
-    end: Option<OwnedFd>,
+    /// What its jail is made of.
+    pub(crate) jail: Report,
     /// What the guest sends on the serial line. None of these three ends ever blocks.
     pub(crate) console_out: OwnedFd,
     /// What the guest receives on the serial line.
@@ -27,32 +25,24 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program`, which inherits `descriptors` under their numbers. Call it on the thread that stays until the end.
-    pub(crate) fn start(
-        program: &Path,
-        arguments: &[OsString],
-        descriptors: &[BorrowedFd<'_>],
-    ) -> io::Result<Self> {
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = child::spawn_tied(&mut command, descriptors)?;
-        let ends = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(console_in), Some(console_out), Some(stderr)) = ends else {
-            // Not possible after three times `Stdio::piped()`.
-            let _ = child.kill();
-            return Err(io::Error::other("the pipes to the hypervisor are missing"));
+    /// Starts `command` in its jail. Call it on the thread that stays until the end.
+    pub(crate) fn start(command: &Command<'_>) -> io::Result<Self> {
+        let (stdin, console_in) = io::pipe()?;
+        let (console_out, stdout) = io::pipe()?;
+        let (words, stderr) = io::pipe()?;
+        let program = Program {
+            path: &command.program,
+            arguments: &command.arguments,
+            streams: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            descriptors: &command.descriptors,
         };
+        let (child, jail) = jail::start(&program, &command.confinement)?;
         let process = Self {
-            // Without it the end is seen when the pipes are closed.
-            end: rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok(),
             child,
+            jail,
             console_out: console_out.into(),
             console_in: console_in.into(),
-            stderr: stderr.into(),
+            stderr: words.into(),
         };
         for end in [&process.console_out, &process.console_in, &process.stderr] {
             // These are the launcher's ends, the hypervisor's are not affected.
@@ -64,7 +54,7 @@ impl Process {
 
     /// Becomes readable when the process ends.
     pub(crate) fn end(&self) -> Option<BorrowedFd<'_>> {
-        self.end.as_ref().map(AsFd::as_fd)
+        self.child.end()
     }
 
     /// How it ended, if it has.
@@ -86,22 +76,23 @@ impl Process {
 
     /// Kills it and waits until it is gone.
     pub(crate) fn kill(&mut self) {
-        child::kill(&mut self.child);
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
+        self.child.kill();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jail::{Calls, Confinement};
 
     fn shell(script: &str) -> Process {
-        Process::start(Path::new("/bin/sh"), &["-c".into(), script.into()], &[]).unwrap()
+        Process::start(&Command {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            descriptors: Vec::new(),
+            confinement: Confinement::default().calls(Calls::Script),
+        })
+        .unwrap()
     }
 
     fn read_all(end: &OwnedFd) -> Vec<u8> {
@@ -140,7 +131,7 @@ mod tests {
     #[test]
     fn a_dropped_process_is_gone() {
         let process = shell("exec sleep 1000");
-        let pid = Pid::from_child(&process.child);
+        let pid = process.child.pid();
         rustix::process::test_kill_process(pid).unwrap();
         drop(process);
         assert_eq!(
@@ -158,8 +149,14 @@ mod tests {
 
     #[test]
     fn a_program_that_is_missing_is_an_error() {
-        let error = Process::start(Path::new("/nonexistent"), &[], &[]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let error = Process::start(&Command {
+            program: "/nonexistent".into(),
+            arguments: Vec::new(),
+            descriptors: Vec::new(),
+            confinement: Confinement::default(),
+        })
+        .unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 
     #[test]

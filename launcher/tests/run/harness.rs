@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
-use crate::fake_qemu::{JOURNAL, SCENARIO};
+use crate::fake_qemu::{BESIDE, JOURNAL, SCENARIO};
 
 /// Long enough for the slowest machine; only what hangs comes here.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(120);
@@ -44,6 +44,17 @@ impl Scratch {
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// The fake QEMU as a file here, called `name`, that plays `scenario` in any environment.
+    pub(crate) fn player(&self, name: &str, scenario: &str) -> PathBuf {
+        let path = self.0.join(name);
+        let this = std::env::current_exe().unwrap();
+        if !path.exists() && fs::hard_link(&this, &path).is_err() {
+            fs::copy(this, &path).unwrap();
+        }
+        self.file(&format!("{name}{BESIDE}"), scenario.as_bytes());
         path
     }
 
@@ -85,6 +96,9 @@ fn without_module(scratch: &Scratch, scenario: &str) -> Command {
     command
         .args(["run", "--qemu"])
         .arg(std::env::current_exe().unwrap())
+        // The scenario comes in the environment, and the journal is written where no jail reaches: `jail.rs` has the tests of
+        // that.
+        .args(["--jail", "off"])
         .env(SCENARIO, scenario)
         .env(JOURNAL, scratch.path().join("journal"))
         .env("XDG_CACHE_HOME", scratch.path().join("cache"))
@@ -114,7 +128,10 @@ pub(crate) fn tcg_module(scratch: &Scratch, scenario: &str) -> Command {
 pub(crate) struct Done {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
+    /// Without the warning of `--jail off`.
     pub(crate) stderr: String,
+    /// Whether that warning was given.
+    pub(crate) jail_is_off: bool,
 }
 
 impl Done {
@@ -190,12 +207,21 @@ pub(crate) fn wait(mut child: Child) -> Done {
         bytes
     });
     let status = wait_for_end(&mut child);
+    let stderr = stderr.join().unwrap();
+    let stderr = String::from_utf8_lossy(&stderr);
+    let (warnings, others): (Vec<_>, Vec<_>) = stderr
+        .split_inclusive('\n')
+        .partition(|line| line.starts_with(JAIL_OFF));
     Done {
         status,
         stdout: stdout.join().unwrap(),
-        stderr: String::from_utf8_lossy(&stderr.join().unwrap()).into_owned(),
+        stderr: others.concat(),
+        jail_is_off: !warnings.is_empty(),
     }
 }
+
+/// What the launcher says of `--jail off` begins with this.
+pub(crate) const JAIL_OFF: &str = "hermit-wasm: --jail off: ";
 
 /// Waits for the end without reading anything.
 pub(crate) fn wait_for_end(child: &mut Child) -> ExitStatus {

@@ -105,6 +105,7 @@ impl Vmm for Fake {
             program: self.program(request.arch())?,
             arguments: vec![PLAY.into(), self.0.into(), spec.argv.join(" ").into()],
             descriptors: Vec::new(),
+            confinement: request.confinement(),
         })))
     }
 }
@@ -337,7 +338,6 @@ fn the_examples_work() {
     let examples = examples.parent().unwrap().join("examples");
     let scratch = Scratch::new();
     let qemu = format!("qemu-system-{}", Arch::host().name());
-    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), scratch.path().join(qemu)).unwrap();
     scratch.file("m.wasm", MODULE);
     for (example, scenario, argument, shown) in [
         (
@@ -359,12 +359,12 @@ fn the_examples_work() {
             "0: exit code 0, out\n1: exit code 0, out\n2: exit code 0, out\n",
         ),
     ] {
+        scratch.player(&qemu, scenario);
         let output = std::process::Command::new(examples.join(example))
             .args(["m.wasm", argument])
             .current_dir(scratch.path())
             .env("PATH", scratch.path())
             .env("XDG_CACHE_HOME", scratch.path().join("cache"))
-            .env(crate::fake_qemu::SCENARIO, scenario)
             .output()
             .unwrap_or_else(|error| panic!("{example}: {error}; 'cargo test' builds the examples"));
         assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "{output:?}");

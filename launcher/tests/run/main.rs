@@ -9,6 +9,7 @@ mod ends;
 mod errors;
 mod fake_qemu;
 mod harness;
+mod jail;
 mod library;
 mod shared_buffer;
 mod shares;
@@ -21,10 +22,10 @@ fn main() {
     if words.next().as_deref() == Some(fake_qemu::PLAY) {
         fake_qemu::play(&words.next().unwrap_or_default());
     }
-    if let Ok(scenario) = std::env::var(fake_qemu::SCENARIO) {
+    if let Some(scenario) = fake_qemu::scenario() {
         fake_qemu::play(&scenario);
     }
-    let groups: [fn() -> Vec<Trial>; 7] = [
+    let groups: [fn() -> Vec<Trial>; 8] = [
         streams::tests,
         shared_buffer::tests,
         ends::tests,
@@ -32,6 +33,7 @@ fn main() {
         accel::tests,
         library::tests,
         shares::tests,
+        jail::tests,
     ];
     let tests = groups.iter().flat_map(|group| group()).collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit();

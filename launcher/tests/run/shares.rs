@@ -56,7 +56,7 @@ impl Installed {
         };
         let virtiofsd = copy(&virtiofsd, "virtiofsd");
         copy(Path::new(env!("CARGO_BIN_EXE_hermit-wasm")), "hermit-wasm");
-        copy(&std::env::current_exe().unwrap(), "qemu");
+        scratch.player("qemu", "hello");
         fs::create_dir(scratch.path().join("shared")).unwrap();
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
         Some(Self { scratch, virtiofsd })

@@ -3,10 +3,10 @@
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use crate::error::StartError;
-use crate::host::{child, program};
+use crate::host::program;
+use crate::jail::{self, Calls, Confinement, Jail};
 
 /// Where distributions keep theirs, outside of every search path.
 const ELSEWHERE: &[&str] = &[
@@ -59,14 +59,9 @@ fn find_usual(path: &OsStr, elsewhere: &[&str]) -> Result<PathBuf, StartError> {
 /// it. It takes other flags, and only root can sandbox it.
 fn is_qemus_old_one(program: &Path) -> bool {
     // "virtiofsd version 7.2.22 (Debian …)"; its successor says "virtiofsd 1.14.0".
-    let mut command = Command::new(program);
-    command
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let output = child::spawn_tied(&mut command, &[]).and_then(Child::wait_with_output);
-    output.is_ok_and(|output| output.stdout.starts_with(b"virtiofsd version "))
+    let confinement = Confinement::new(Jail::Auto).calls(Calls::Script);
+    let output = jail::output(program, &["--version".into()], &[], &confinement);
+    output.is_ok_and(|output| output.starts_with(b"virtiofsd version "))
 }
 
 const OLD: &str = "is the old one of QEMU 7, which takes other flags and which only root can sandbox";

@@ -6,21 +6,22 @@
 
 mod find;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use boot_protocol::run_spec::Access;
 
-use super::child;
 use super::files::HostFile;
 use super::privileges::{self, Capabilities, Capability};
 use crate::error::{Error, StartError};
+use crate::jail::{self, Calls, Child, Confinement, Jail, Program};
 use crate::spec::mounts::MountError;
 
 pub(crate) use find::find;
@@ -58,7 +59,7 @@ impl Sandbox {
     }
 }
 
-/// A running virtiofsd. Dropping it kills it.
+/// A running virtiofsd. Dropping it kills it, as its child is then dropped.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     child: Child,
@@ -78,6 +79,7 @@ pub(crate) fn start(
     program: &Path,
     host: &Path,
     access: Access,
+    level: Jail,
     go_on: &dyn Fn() -> Result<(), Error>,
 ) -> Result<Daemon, Error> {
     let unusable = |reason: String| MountError::Unusable {
@@ -94,7 +96,7 @@ pub(crate) fn start(
     let mut flags = held.map(fitting).unwrap_or_default();
     let mut reasons = Vec::new();
     for sandbox in Sandbox::ALL {
-        let daemon = Daemon::start(program, host, &real, access, sandbox, &flags, go_on);
+        let daemon = Daemon::start(program, host, &real, access, sandbox, &flags, level, go_on);
         go_on()?;
         match daemon {
             Ok(daemon) => return Ok(daemon),
@@ -105,7 +107,7 @@ pub(crate) fn start(
     if held.is_some_and(|held| !held.has(Capability::Setpcap)) {
         flags.extend(["--seccomp".to_string(), "none".to_string()]);
         for sandbox in Sandbox::ALL {
-            let daemon = Daemon::start(program, host, &real, access, sandbox, &flags, go_on);
+            let daemon = Daemon::start(program, host, &real, access, sandbox, &flags, level, go_on);
             go_on()?;
             if let Ok(daemon) = daemon {
                 log::warn!(
@@ -162,6 +164,10 @@ fn fitting(held: Capabilities) -> Vec<String> {
 
 impl Daemon {
     /// Serves the directory `real`, which the user has called `host`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a fact of its own, known to one caller"
+    )]
     fn start(
         program: &Path,
         host: &Path,
@@ -169,27 +175,36 @@ impl Daemon {
         access: Access,
         sandbox: Sandbox,
         flags: &[String],
+        level: Jail,
         go_on: &dyn Fn() -> Result<(), Error>,
     ) -> Result<Self, String> {
         let text = |error: io::Error| error.to_string();
         let (listener, connection) = socket().map_err(text)?;
         let log = HostFile::empty("virtiofsd.log").map_err(text)?;
         let errors: File = log.file().try_clone().map_err(text)?;
-        let mut command = Command::new(program);
-        command
-            .arg("--fd")
-            .arg(listener.as_raw_fd().to_string())
-            .arg("--shared-dir")
-            .arg(real)
-            .args(["--sandbox", sandbox.name(), "--log-level", "error"])
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors);
+        let socket = listener.as_raw_fd().to_string();
+        let mut arguments: Vec<OsString> =
+            vec!["--fd".into(), socket.into(), "--shared-dir".into(), real.into()];
+        arguments.extend(["--sandbox", sandbox.name(), "--log-level", "error"].map(OsString::from));
+        arguments.extend(flags.iter().map(OsString::from));
         if access == Access::ReadOnly {
-            command.arg("--readonly");
+            arguments.push("--readonly".into());
         }
-        let child = child::spawn_tied(&mut command, &[listener.as_fd()]).map_err(text)?;
+        let null = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .map_err(text)?;
+        let command = Program {
+            path: program,
+            arguments: &arguments,
+            streams: [null.as_fd(), null.as_fd(), errors.as_fd()],
+            descriptors: &[listener.as_fd()],
+        };
+        // It gives up itself what it does not need of root's capabilities.
+        let confinement = Confinement::new(level).calls(Calls::Daemon).keeping(u64::MAX);
+        let (child, report) = jail::start(&command, &confinement).map_err(text)?;
+        log::info!("the jail of virtiofsd: {report}");
         // From here on, dropping kills it.
         let mut daemon = Self {
             child,
@@ -268,12 +283,6 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        child::kill(&mut self.child);
-    }
-}
-
 /// A listening socket without a name, and a connection to it.
 fn socket() -> io::Result<(UnixListener, UnixStream)> {
     // A directory that only this user can enter: between `bind` and `remove_file` nobody else connects.
@@ -346,7 +355,7 @@ mod tests {
 
     /// A run that nobody stops.
     fn start(program: &Path, host: &Path, access: Access) -> Result<Daemon, Error> {
-        super::start(program, host, access, &|| Ok(()))
+        super::start(program, host, access, Jail::Auto, &|| Ok(()))
     }
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -407,7 +416,7 @@ s.recv(1)' "$2""#;
                 Err(Error::Stopped(crate::host::interrupt::Stop::Asked))
             }
         };
-        let error = super::start(&path, Path::new("/"), Access::ReadWrite, &go_on).unwrap_err();
+        let error = super::start(&path, Path::new("/"), Access::ReadWrite, Jail::Auto, &go_on).unwrap_err();
         assert!(matches!(error, Error::Stopped(_)), "{error}");
         // One sandbox is tried, not all of them.
         assert_eq!(asked.get(), 4);

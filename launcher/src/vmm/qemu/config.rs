@@ -132,6 +132,10 @@ impl MachineKind {
     }
 }
 
+/// QEMU's own filter of system calls, all of it. Once the machine is made, QEMU starts no program, gets no privilege and
+/// changes no limit.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
 /// The most able processor that an accelerator has: what the host has, or all that QEMU can do (RDRAND among it, which
 /// is the guest's source of random numbers).
 const fn processor(accelerator: Accelerator, arch: Arch) -> &'static str {
@@ -203,6 +207,8 @@ pub(crate) struct QemuConfig<'a> {
     pub(crate) mounts: &'a [MountDevice],
     /// The kernel command line.
     pub(crate) command_line: &'a str,
+    /// Whether QEMU is to confine itself.
+    pub(crate) sandbox: bool,
 }
 
 impl QemuConfig<'_> {
@@ -235,6 +241,9 @@ impl QemuConfig<'_> {
         add(&["-m", &format!("{}M", size / MIB)]);
         // Nothing that was not asked for: no default devices, no configuration of this host's user, no window.
         add(&["-nodefaults", "-no-user-config", "-display", "none"]);
+        if self.sandbox {
+            add(&["-sandbox", SANDBOX]);
+        }
         // A triple fault ends the run instead of booting again.
         add(&["-no-reboot"]);
         // Pipes rather than a socket: QEMU writes byte by byte, and a pipe joins the bytes, where a socket keeps a
@@ -286,6 +295,7 @@ mod tests {
             initrd: Some(Path::new("/proc/self/fd/6")),
             mounts: &[],
             command_line: "-freq 2400 -- --console=framed -- a 'b c'",
+            sandbox: true,
         };
         setup
             .arguments()
@@ -307,7 +317,8 @@ mod tests {
             setup(Arch::X86_64, MachineKind::Microvm, Accelerator::Tcg).join("\n"),
             "-machine\nmicrovm,acpi=off,auto-kernel-cmdline=off,rtc=on,pit=on,pic=on,isa-serial=on\n\
              -accel\ntcg\n-cpu\nmax\n-smp\n1\n-m\n256M\n\
-             -nodefaults\n-no-user-config\n-display\nnone\n-no-reboot\n\
+             -nodefaults\n-no-user-config\n-display\nnone\n\
+             -sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n-no-reboot\n\
              -chardev\nstdio,id=console,signal=off\n-serial\nchardev:console\n\
              -device\nisa-debug-exit,iobase=0xf4,iosize=0x04\n\
              -kernel\n/proc/self/fd/5\n-initrd\n/proc/self/fd/6\n\
@@ -354,6 +365,7 @@ mod tests {
                 initrd: None,
                 mounts: &[],
                 command_line: "-- --",
+                sandbox: true,
             };
             let arguments: Vec<String> = setup
                 .arguments()
@@ -392,6 +404,7 @@ mod tests {
                 initrd: None,
                 mounts: &mounts,
                 command_line: "-- --",
+                sandbox: true,
             };
             let words: Vec<String> = setup
                 .arguments()

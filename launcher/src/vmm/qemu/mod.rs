@@ -31,6 +31,7 @@ use crate::host::memory::{self, GuestMemory};
 use crate::host::program;
 use crate::host::units::{show_duration, show_size};
 use crate::host::virtiofsd::{self, Daemon, Sandbox};
+use crate::jail::{Jail, Limits};
 use crate::session::streams::{self, Input, Output};
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
 use crate::spec::mounts::{MountError, MountSource};
@@ -217,7 +218,9 @@ impl Qemu {
                 Some(program) => program,
                 None => virtiofsd::find(self.virtiofsd.as_deref())?,
             };
-            let daemon = virtiofsd::start(&program, host, mount.access, &|| request.deadline().check())?;
+            let daemon = virtiofsd::start(&program, host, mount.access, request.jail(), &|| {
+                request.deadline().check()
+            })?;
             log::info!(
                 "'{}' serves '{}', sandbox: {}",
                 program.display(),
@@ -235,6 +238,20 @@ impl Qemu {
             found = Some(program);
         }
         Ok(daemons)
+    }
+}
+
+/// What QEMU may use of the host besides the machine's memory.
+fn limits(memory: u64) -> Limits {
+    Limits {
+        // A dozen for the machine, a few for each mounted directory, and those that its thread pool may open.
+        files: Some(1024),
+        // It makes the file of the machine's memory as long as it is already, and no other.
+        file_size: Some(memory::rounded(memory)),
+        locked: Some(0),
+        // One processor, one main loop, and up to 64 threads that read files.
+        processes: Some(256),
+        ..Limits::default()
     }
 }
 
@@ -336,6 +353,7 @@ impl PreparedQemu<'_> {
             initrd: Some(self.payload.file.name()),
             mounts: &[],
             command_line,
+            sandbox: self.request.jail() != Jail::Off,
         }
     }
 
@@ -354,6 +372,7 @@ impl PreparedQemu<'_> {
                 .filter_map(HostFile::inherit)
                 .chain(more)
                 .collect(),
+            confinement: self.request.confinement().limits(limits(self.request.memory())),
         }
     }
 

@@ -12,6 +12,7 @@ use boot_protocol::run_spec::{ModuleSource, RunSpec, Terminals};
 use super::config::{Connection, MemoryBackend, MountDevice, QemuConfig};
 use super::{Qemu, kind, lower, room_for_mount, tag, usual_program};
 use crate::error::{Error, StartError};
+use crate::jail::Jail;
 use crate::spec::mounts::MountSource;
 use crate::spec::payload;
 use crate::spec::request::Request;
@@ -46,6 +47,7 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
                 "--shared-dir".into(),
             ],
             descriptors: Vec::new(),
+            confinement: request.confinement(),
         };
         daemon.arguments.push(host.into());
         if mount.access == boot_protocol::run_spec::Access::ReadOnly {
@@ -90,6 +92,7 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
         initrd: initrd.as_deref(),
         mounts: &mounts,
         command_line: &line,
+        sandbox: request.jail() != Jail::Off,
     };
     let command = Command {
         program: qemu
@@ -98,6 +101,7 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
             .unwrap_or_else(|| usual_program(request.arch()).into()),
         arguments: config.arguments(),
         descriptors: Vec::new(),
+        confinement: request.confinement(),
     };
     lines.push(command.show());
     Ok(lines.join("\n"))

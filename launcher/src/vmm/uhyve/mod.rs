@@ -106,6 +106,7 @@ impl Vmm for Uhyve {
             program,
             arguments: arguments(request, image.path(), mappings),
             descriptors: Vec::new(),
+            confinement: request.confinement(),
         };
         let files = [Some(image), module, Some(spec)].into_iter().flatten();
         let files = files.filter_map(|file| match file {

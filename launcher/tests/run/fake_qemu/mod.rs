@@ -8,6 +8,7 @@ mod guests;
 mod hostile;
 mod kvm;
 mod line;
+mod prisoner;
 mod questions;
 mod shared_buffer;
 
@@ -39,13 +40,14 @@ const DEBUG_EXIT_SUCCESS: i32 = 3;
 type Scenario = (&'static str, fn() -> !);
 
 /// All of them, by subject.
-const SUBJECTS: [&[Scenario]; 6] = [
+const SUBJECTS: [&[Scenario]; 7] = [
     guests::SCENARIOS,
     questions::SCENARIOS,
     shared_buffer::SCENARIOS,
     failures::SCENARIOS,
     hostile::SCENARIOS,
     kvm::SCENARIOS,
+    prisoner::SCENARIOS,
 ];
 
 /// Plays one.
@@ -65,9 +67,18 @@ pub(crate) fn play(scenario: &str) -> ! {
     play()
 }
 
+/// The scenario that the environment names, or in a jail, which has none, the file beside the program.
+pub(crate) fn scenario() -> Option<String> {
+    let named = env::var(SCENARIO).ok();
+    named.or_else(|| fs::read_to_string(format!("{}{BESIDE}", env::args().next()?)).ok())
+}
+
+/// What the name of a file with a scenario has more than that of the program.
+pub(crate) const BESIDE: &str = ".play";
+
 /// What stands behind the scenario's name.
 fn argument() -> String {
-    let scenario = env::var(SCENARIO).expect("the test names the scenario");
+    let scenario = scenario().expect("the test names the scenario");
     let (_, argument) = scenario.split_once(':').expect("the scenario has an argument");
     argument.to_string()
 }

@@ -1,0 +1,181 @@
+//! The jail, from inside, by a program in QEMU's place that tries to get out, and from outside, by what /proc tells of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use libtest_mimic::Trial;
+
+use crate::harness::{Scratch, finish, test};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        test("jail::nothing_works_from_inside", nothing_works_from_inside),
+        test("jail::proc_shows_the_layers", proc_shows_the_layers),
+        test("jail::what_is_off_is_said", what_is_off_is_said),
+        test("jail::a_script_may_start_qemu", a_script_may_start_qemu),
+        test("jail::it_dies_with_the_launcher", it_dies_with_the_launcher),
+    ]
+}
+
+/// A launcher whose QEMU plays `scenario` in its jail.
+fn launcher(scratch: &Scratch, scenario: &str) -> Command {
+    run(&scratch.player("qemu", scenario))
+}
+
+/// A launcher with that QEMU.
+fn run(qemu: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hermit-wasm"));
+    command
+        .args(["run", "--greet", "--accel", "tcg", "--qemu"])
+        .arg(qemu)
+        .env("SECRET", "of the launcher's own")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn nothing_works_from_inside() {
+    let scratch = Scratch::new();
+    let done = finish(&mut launcher(&scratch, "try to break out"))
+        .expect_code(0)
+        .expect_silence();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(said.starts_with("environment: 0\n"), "{said}");
+    assert!(said.lines().count() > 5, "{said}");
+    assert!(!said.contains("done"), "{said}");
+
+    // The same attempts succeed where nothing is in their way: they are real.
+    let mut free = launcher(&scratch, "try to break out");
+    let done = finish(free.args(["--jail", "off"])).expect_code(0);
+    let said = String::from_utf8(done.stdout).unwrap();
+    for word in [
+        "start a program: done",
+        "listen on TCP: done",
+        "make a Unix socket: done",
+    ] {
+        assert!(said.contains(word), "{said}");
+    }
+    assert!(!said.contains("environment: 0"), "{said}");
+}
+
+/// A launcher whose QEMU sits in its jail, and that QEMU's process id.
+struct Sitting {
+    launcher: Child,
+    qemu: u32,
+}
+
+impl Sitting {
+    fn start(command: &mut Command) -> Self {
+        let mut launcher = command.spawn().unwrap();
+        let mut line = String::new();
+        let stdout = launcher.stdout.as_mut().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert_eq!(line, "inside\n");
+        // Each of its threads may have started children; one has.
+        let tasks = fs::read_dir(format!("/proc/{}/task", launcher.id())).unwrap();
+        let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap());
+        let children: String = children.collect();
+        let qemu = children.trim().parse().expect("one child");
+        Self { launcher, qemu }
+    }
+
+    /// A file of QEMU's in /proc.
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.qemu)).unwrap()
+    }
+}
+
+impl Drop for Sitting {
+    fn drop(&mut self) {
+        let _ = self.launcher.kill();
+        let _ = self.launcher.wait();
+    }
+}
+
+/// Lines of `NAME:\tVALUE`.
+fn fields(text: &str) -> BTreeMap<&str, &str> {
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs.map(|(name, value)| (name, value.trim())).collect()
+}
+
+fn proc_shows_the_layers() {
+    let scratch = Scratch::new();
+    // A descriptor that the launcher inherits, and must keep.
+    let secret = fs::File::open("/etc/passwd").unwrap();
+    rustix::io::fcntl_setfd(secret.as_fd(), rustix::io::FdFlags::empty()).unwrap();
+    let sitting = Sitting::start(&mut launcher(&scratch, "sit in jail"));
+
+    let status = sitting.proc("status");
+    let status = fields(&status);
+    const NONE: &str = "0000000000000000";
+    for (name, value) in [
+        ("Seccomp", "2"),
+        ("NoNewPrivs", "1"),
+        ("CapInh", NONE),
+        ("CapPrm", NONE),
+        ("CapEff", NONE),
+        ("CapAmb", NONE),
+    ] {
+        assert_eq!(status[name], value, "{name}");
+    }
+    assert_eq!(sitting.proc("environ"), "");
+    let limits = sitting.proc("limits");
+    for (name, value) in [
+        ("Max core file size", "0"),
+        ("Max file size", "268435456"),
+        ("Max open files", "1024"),
+        ("Max locked memory", "0"),
+    ] {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let mut words = line.split_whitespace();
+        assert_eq!([words.next(), words.next()], [Some(value); 2], "{name}{line}");
+    }
+
+    let open = fs::read_dir(format!("/proc/{}/fd", sitting.qemu)).unwrap();
+    let open: BTreeSet<_> = open
+        .map(|entry| fs::read_link(entry.unwrap().path()).unwrap())
+        .collect();
+    let secret = fs::read_link(format!("/proc/self/fd/{}", secret.as_raw_fd())).unwrap();
+    assert!(!open.contains(&secret), "{open:?}");
+    // Streams, of which the program has made copies; image, payload, memory.
+    assert_eq!(open.len(), 6, "{open:?}");
+}
+
+fn what_is_off_is_said() {
+    let scratch = Scratch::new();
+    let mut command = launcher(&scratch, "hello");
+    let done = finish(command.args(["--jail", "off", "-v"])).expect_code(0);
+    assert!(done.jail_is_off, "{done:?}");
+    done.expect_message(&["the jail of QEMU: off"]);
+    let mut command = launcher(&scratch, "hello");
+    finish(command.arg("-v")).expect_code(0).expect_message(&[
+        "the jail of QEMU: ",
+        "empty environment",
+        "system call filter",
+    ]);
+}
+
+fn a_script_may_start_qemu() {
+    let scratch = Scratch::new();
+    scratch.player("qemu", "hello");
+    let script = scratch.file(
+        "script",
+        b"#!/bin/sh\ntrue | cat\n\"${0%/*}/qemu\" \"$@\"\nexit $?\n",
+    );
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    finish(&mut run(&script)).expect_code(0).expect_output("out\n");
+}
+
+fn it_dies_with_the_launcher() {
+    let scratch = Scratch::new();
+    let mut sitting = Sitting::start(&mut launcher(&scratch, "sit in jail"));
+    let qemu = i32::try_from(sitting.qemu).unwrap();
+    assert!(crate::harness::runs(qemu));
+    sitting.launcher.kill().unwrap();
+    crate::harness::until("QEMU is gone", || !crate::harness::runs(qemu));
+}
