@@ -12,6 +12,7 @@
 //! - [`file_kind`]: what a file is that somebody wants to run.
 //! - [`fingerprint`]: a short name for bytes.
 //! - [`memory`]: the least memory of a virtual machine.
+//! - [`shown`]: what a terminal is shown of what somebody else wrote.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -29,3 +30,4 @@ pub mod fingerprint;
 pub mod memory;
 pub mod payload;
 pub mod run_spec;
+pub mod shown;
