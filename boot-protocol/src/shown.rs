@@ -181,7 +181,9 @@ fn is_harmless(previous: Option<char>, character: char, layout: Layout) -> bool 
         // The space of Chinese and Japanese text, which is as wide as a letter.
         '\u{3000}' => true,
         // Text or emoji? Only behind what can be both, so that names which look the same are the same.
-        '\u{fe0e}' | '\u{fe0f}' => previous.is_some_and(|previous| !previous.is_ascii() && is_visible(previous)),
+        '\u{fe0e}' | '\u{fe0f}' => {
+            previous.is_some_and(|previous| !previous.is_ascii() && is_visible(previous))
+        }
         character => is_visible(character),
     }
 }

@@ -39,7 +39,10 @@ fn what_a_terminal_obeys_is_escaped() {
     for number in controls.chain(others).chain(strange).chain(ignorable) {
         let character = char::from_u32(number).unwrap();
         let shown = piece(format!("a{character}b"));
-        assert!(shown.is_ascii() && shown.starts_with(r"a\") && shown.ends_with('b'), "{shown}");
+        assert!(
+            shown.is_ascii() && shown.starts_with(r"a\") && shown.ends_with('b'),
+            "{shown}"
+        );
         assert!(!shown.contains(|c: char| c.is_control()), "{shown:?}");
     }
 }
@@ -67,7 +70,10 @@ fn joined_emoji_come_apart_and_stray_selectors_are_seen() {
 #[test]
 fn bytes_that_are_no_text_are_shown_one_by_one() {
     // A lone surrogate, a character cut short, an overlong slash.
-    assert_eq!(piece(b"\xed\xa0\x80 \xe6\xbc \xc0\xaf"), r"\xed\xa0\x80 \xe6\xbc \xc0\xaf");
+    assert_eq!(
+        piece(b"\xed\xa0\x80 \xe6\xbc \xc0\xaf"),
+        r"\xed\xa0\x80 \xe6\xbc \xc0\xaf"
+    );
 }
 
 #[test]
@@ -94,7 +100,10 @@ fn the_middle_of_much_is_left_out() {
     let long = format!("begin{}end", "x".repeat(1 << 20));
     let shown = piece(&long);
     assert!(shown.len() <= LONGEST_PIECE, "{}", shown.len());
-    assert!(shown.starts_with("beginxxx") && shown.ends_with("xxxend"), "{shown}");
+    assert!(
+        shown.starts_with("beginxxx") && shown.ends_with("xxxend"),
+        "{shown}"
+    );
     let (front, rest) = shown.split_once("…(").unwrap();
     let (number, end) = rest.split_once(" bytes left out)…").unwrap();
     let left_out: usize = number.parse().unwrap();
@@ -126,7 +135,10 @@ fn the_limit_holds_for_what_is_shown_and_no_character_is_cut() {
     }
     // Bytes that are no text, too.
     let shown = piece([0xff; 5000]);
-    assert!(shown.len() <= LONGEST_PIECE && shown.contains("bytes left out"), "{shown}");
+    assert!(
+        shown.len() <= LONGEST_PIECE && shown.contains("bytes left out"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -147,5 +159,8 @@ fn runs_are_the_same_without_a_heap() {
     });
     assert_eq!(all, message(bytes));
     assert!(calls < 12, "{calls}");
-    assert_eq!(all, "plain \\u{1b}[1m \\xff\\xfe café \\u{202e} end\n".to_string());
+    assert_eq!(
+        all,
+        "plain \\u{1b}[1m \\xff\\xfe café \\u{202e} end\n".to_string()
+    );
 }

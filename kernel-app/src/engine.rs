@@ -7,6 +7,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use boot_protocol::file_kind;
+use boot_protocol::shown::{self, Layout};
 use wasi_shim::System;
 use wasi_shim::context::WasiCtx;
 use wasi_shim::linker::{self, Host, Stop};
@@ -23,6 +24,8 @@ const MAX_STACK_BYTES: usize = 16 << 20;
 
 /// Most missing imports that a message names.
 const MAX_NAMED_IMPORTS: usize = 20;
+/// Longest name of an import in a message, in bytes.
+const LONGEST_NAME: usize = 200;
 
 /// Runs `wasm` with the world that `ctx` describes until it ends.
 ///
@@ -126,6 +129,11 @@ fn check_start(module: &Module) -> Result<(), Problem> {
     })
 }
 
+/// A module's name for something, as a message quotes it.
+fn quoted(name: &str) -> String {
+    shown::bounded(name.as_bytes(), Layout::Line, LONGEST_NAME)
+}
+
 /// Finds what the module imports, in its order; names everything that is missing at once.
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn resolve_imports<S: System + 'static>(
@@ -134,26 +142,35 @@ fn resolve_imports<S: System + 'static>(
 ) -> Result<Vec<Extern>, Problem> {
     let mut found = Vec::new();
     let mut problems = Vec::new();
+    let mut unnamed = 0usize;
     for import in module.imports() {
         let (from, name) = (import.module(), import.name());
-        // A name is whatever the module says: nothing in it may act on the terminal that shows it.
-        let shown = format!("{}::{}", from.escape_debug(), name.escape_debug());
-        match import.ty() {
+        let (kind, mismatch) = match import.ty() {
             ExternType::Func(ty) => match linker::resolve(store, from, name, ty) {
-                Ok(Some(function)) => found.push(Extern::Func(function)),
-                Ok(None) => problems.push(shown),
-                Err(mismatch) => problems.push(mismatch.to_string()),
+                Ok(Some(function)) => {
+                    found.push(Extern::Func(function));
+                    continue;
+                }
+                Ok(None) => ("", None),
+                Err(mismatch) => ("", Some(mismatch)),
             },
-            ExternType::Memory(_) => problems.push(shown + " (a memory)"),
-            ExternType::Table(_) => problems.push(shown + " (a table)"),
-            ExternType::Global(_) => problems.push(shown + " (a global)"),
+            ExternType::Memory(_) => (" (a memory)", None),
+            ExternType::Table(_) => (" (a table)", None),
+            ExternType::Global(_) => (" (a global)", None),
+        };
+        // The rest is only counted: a module can import a million things, by names of 100,000 bytes.
+        if problems.len() >= MAX_NAMED_IMPORTS {
+            unnamed = unnamed.saturating_add(1);
+            continue;
         }
+        problems.push(match mismatch {
+            Some(mismatch) => mismatch.to_string(),
+            None => format!("{}::{}{kind}", quoted(from), quoted(name)),
+        });
     }
     if problems.is_empty() {
         return Ok(found);
     }
-    let unnamed = problems.len().saturating_sub(MAX_NAMED_IMPORTS);
-    problems.truncate(MAX_NAMED_IMPORTS);
     if unnamed > 0 {
         problems.push(format!("and {unnamed} more"));
     }

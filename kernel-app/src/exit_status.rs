@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
-use boot_protocol::exit_code;
+use boot_protocol::{exit_code, shown};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +53,20 @@ impl Outcome {
     #[must_use]
     #[cfg_attr(target_os = "hermit", optimize(size))]
     pub fn exit_status(&self, name: &str) -> ExitStatus {
+        // Names and reasons quote the guest, which must not speak to the terminal, nor for long.
+        let ExitStatus { code, message } = self.status_of(&shown::piece(name));
+        ExitStatus {
+            code,
+            message: message.map(shown::message),
+        }
+    }
+
+    /// The same, with reasons as they are; `name` can be shown.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn status_of(&self, name: &str) -> ExitStatus {
         let (code, message) = match self {
             Self::Starved(outcome) => {
-                let ExitStatus { code, message } = outcome.exit_status(name);
+                let ExitStatus { code, message } = outcome.status_of(name);
                 let message = match message {
                     Some(message) => format!("{message}; {STARVED}"),
                     None => format!("hermit-wasm: {STARVED}"),
@@ -160,5 +171,24 @@ mod tests {
             );
         }
         assert_eq!(Outcome::Usage(text()).exit_status("m").code, 2);
+    }
+
+    #[test]
+    fn whatever_a_guest_is_called_and_said_the_message_is_text_and_short() {
+        let evil = "\u{1b}]0;title\u{7}\u{202e}".repeat(100_000);
+        for outcome in [
+            Outcome::Trap(evil.clone()),
+            Outcome::Refused(evil.clone()),
+            Outcome::Unreadable(evil.clone()),
+            Outcome::MachineFailed(evil.clone()),
+            Outcome::Usage(evil.clone()),
+            Outcome::Exit(256),
+            Outcome::Starved(Box::new(Outcome::Trap(evil.clone()))),
+        ] {
+            let message = outcome.exit_status(&evil).message.unwrap();
+            assert!(message.starts_with("hermit-wasm: "), "{message}");
+            assert!(!message.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{message:?}");
+            assert!(message.len() <= shown::LONGEST_MESSAGE, "{}", message.len());
+        }
     }
 }

@@ -168,6 +168,21 @@ fn every_missing_import_is_named() {
 }
 
 #[test]
+fn names_of_missing_imports_are_quoted_and_few() {
+    let long = "x".repeat(99_000);
+    let imports: String = (0..40)
+        .map(|number| format!(r#"(import "{number}\1b[2J{long}" "\u{{202e}}{long}" (func))"#))
+        .collect();
+    let reason = refusal(&format!(r#"(module {imports} (func (export "_start")))"#));
+    assert!(
+        reason.contains(r"0\u{1b}[2Jxxx") && reason.contains(r"::\u{202e}xxx"),
+        "{reason}"
+    );
+    assert!(reason.ends_with("xxx, and 20 more"), "{reason}");
+    assert!(reason.len() < 10_000, "{} bytes", reason.len());
+}
+
+#[test]
 fn damaged_modules_are_refused() {
     let whole = wat::parse_str(r#"(module (func (export "_start") (nop) (nop)))"#).unwrap();
     for length in 0..whole.len() {

@@ -11,6 +11,7 @@ use boot_protocol::exit_code;
 use thiserror::Error;
 
 use crate::host::interrupt::Stop;
+use crate::host::shown;
 use crate::host::units::{MIB, show_duration, show_size};
 use crate::spec::module::ModuleError;
 use crate::spec::mounts::MountError;
@@ -70,7 +71,7 @@ pub enum StartError {
     #[error("{0}")]
     NotInstalled(String),
     /// A program that was named is not there or not executable.
-    #[error("--{flag}: '{}' not found or not executable", path.display())]
+    #[error("--{flag}: '{}' not found or not executable", shown::path(path))]
     NoProgram {
         /// The flag that names it.
         flag: &'static str,
@@ -78,7 +79,7 @@ pub enum StartError {
         path: PathBuf,
     },
     /// A program cannot be started.
-    #[error("cannot start {name}, '{}': {source}", path.display())]
+    #[error("cannot start {name}, '{}': {source}", shown::path(path))]
     Spawn {
         /// The hypervisor.
         name: &'static str,

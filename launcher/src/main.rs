@@ -12,6 +12,7 @@ use hermit_wasm_vm::{Error, Stop};
 use signal_hook::consts::SIGPIPE;
 
 fn main() -> ExitCode {
+    stderr::report_panics();
     let outcome = cli::perform(std::env::args_os());
     let error = match outcome {
         Ok(code) => return ExitCode::from(code),
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Error::Stopped(Stop::Signal(signal)) => die_of(signal),
         Error::OutputClosed => die_of(SIGPIPE),
         error => {
-            stderr::write(error.transcript().as_bytes());
+            stderr::show(error.transcript());
             stderr::say(&error.to_string());
             ExitCode::from(error.exit_code())
         }

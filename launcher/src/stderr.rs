@@ -1,8 +1,14 @@
 //! Messages on standard error, which never panic and never wait for long: the launcher's own, and the log's.
+//!
+//! The only way of the program's own text to standard error, whoever wrote parts of it (a guest, a module, a daemon, a
+//! directory's names): everything passes through [`boot_protocol::shown`]. What the guest writes to its standard error
+//! goes another way, in the session, as it is.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::Write as _;
 use std::time::Instant;
 
+use boot_protocol::shown::{self, Layout};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -12,19 +18,39 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
+/// Most of what a machine has printed, in bytes as they are shown.
+const LONGEST: usize = 1 << 20;
+
 /// What is always free in a pipe that reports to be writable.
 const PIPE_BUF: usize = 4096;
 
 /// Writes a message of the launcher's own.
 pub(crate) fn say(message: &str) {
-    write(format!("hermit-wasm: {message}\n").as_bytes());
+    write(&format!("hermit-wasm: {}\n", shown::message(message)));
 }
 
-/// Writes bytes to standard error. What its reader does not take, or has closed, is lost: there is no other place to
+/// Writes lines that stand for themselves: what a machine has printed, or clap's words.
+pub(crate) fn show(lines: &str) {
+    write(&shown::bounded(lines.as_bytes(), Layout::Text, LONGEST));
+}
+
+/// Whatever panics, its message is shown like any other.
+pub(crate) fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = Backtrace::capture();
+        let trace = match trace.status() {
+            BacktraceStatus::Captured => format!("\n{trace}"),
+            _ => String::new(),
+        };
+        say(&format!("internal error, please report it: {panic}{trace}"));
+    }));
+}
+
+/// Writes text to standard error. What its reader does not take, or has closed, is lost: there is no other place to
 /// complain, and whoever ends a run by `--timeout` must not wait for the same pipe that the guest waited for.
-pub(crate) fn write(bytes: &[u8]) {
+fn write(text: &str) {
     let mut stderr = std::io::stderr();
-    for chunk in bytes.chunks(PIPE_BUF) {
+    for chunk in text.as_bytes().chunks(PIPE_BUF) {
         let writable = {
             let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
             poll(&mut fds, Some(&PATIENCE)).is_ok_and(|ready| ready > 0)

@@ -3,6 +3,7 @@
 use alloc::format;
 
 use boot_protocol::run_spec::LogLevel;
+use boot_protocol::shown;
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::console::write_line;
@@ -16,7 +17,8 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            write_line(format!("[app][{}] {}\n", record.level(), record.args()).as_bytes());
+            let text = shown::message(format!("{}", record.args()));
+            write_line(format!("[app][{}] {text}\n", record.level()).as_bytes());
         }
     }
 

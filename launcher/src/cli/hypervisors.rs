@@ -1,5 +1,6 @@
 //! `hermit-wasm hypervisors`: what each hypervisor can do, and whether it is installed.
 
+use hermit_wasm_vm::host::shown;
 use hermit_wasm_vm::vmm::capabilities::ConsoleKind;
 use hermit_wasm_vm::vmm::{self, Vmm};
 
@@ -15,7 +16,7 @@ fn paragraph(vmm: &dyn Vmm) -> String {
         .architectures
         .iter()
         .map(|arch| match vmm.program(*arch) {
-            Ok(program) => format!("{} ({})", arch.name(), program.display()),
+            Ok(program) => format!("{} ({})", arch.name(), shown::path(program)),
             Err(_) => format!("{} (not usable here)", arch.name()),
         })
         .collect();

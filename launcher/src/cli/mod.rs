@@ -20,6 +20,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use hermit_wasm_vm::{Error, StartError};
 
+use crate::stderr;
 use habits::Refusal;
 use run::Run;
 
@@ -96,8 +97,18 @@ pub(crate) fn perform(words: impl IntoIterator<Item = OsString>) -> Result<u8, E
         Ok(Command::Hypervisors) => print(&hypervisors::table()),
         Ok(Command::Completions { shell }) => print(&completions(shell)),
         Err(Refusal::Ours(error)) => Err(error),
-        Err(Refusal::Claps(error)) => error.exit(),
+        Err(Refusal::Claps(error)) => claps(&error),
     }
+}
+
+/// clap's help, or its refusal, which repeats words of the command line.
+fn claps(error: &clap::Error) -> Result<u8, Error> {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return print(&text);
+    }
+    stderr::show(&text);
+    Ok(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE))
 }
 
 /// Writes a command's own output to standard output.

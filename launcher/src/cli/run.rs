@@ -2,10 +2,12 @@
 //! them.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use boot_protocol::shown::{self, Layout};
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
 use hermit_wasm_vm::host::units::{self, MIB};
 use hermit_wasm_vm::vmm::Vmm;
@@ -149,14 +151,20 @@ impl Run {
         stderr::init_log(self.verbose);
         let run = self.describe()?;
         if let Some(directory) = &self.print_command {
-            return super::print(&format!("{}\n", run.command(directory.as_deref())?));
+            let command = run.command(directory.as_deref())?;
+            // A shell needs it as it is; a person looks at it, and the names in it may be anybody's.
+            let shown = match std::io::stdout().is_terminal() {
+                true => shown::bounded(command.as_bytes(), Layout::Text, usize::MAX),
+                false => command,
+            };
+            return super::print(&format!("{shown}\n"));
         }
         let interrupt = Interrupt::on_signals().map_err(|source| StartError::File {
             attempt: "watch for signals",
             source,
         })?;
         let result = run.interrupt(interrupt).run()?;
-        stderr::write(result.transcript.as_bytes());
+        stderr::show(&result.transcript);
         Ok(result.status.code())
     }
 

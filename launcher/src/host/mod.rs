@@ -6,6 +6,7 @@
 //! - `memory`: the machine's memory, seen from here.
 //! - `privileges`: the capabilities that children will have.
 //! - `program`: finding programs as a shell does.
+//! - `shown`: what messages say of a path.
 //! - `tsc`: the frequency of the time stamp counter.
 //! - `units`: sizes and durations, as people write them.
 //! - `virtiofsd`: the daemon behind a mounted directory.
@@ -16,6 +17,7 @@ pub mod interrupt;
 pub(crate) mod memory;
 pub(crate) mod privileges;
 pub(crate) mod program;
+pub mod shown;
 pub(crate) mod tsc;
 pub mod units;
 pub(crate) mod virtiofsd;

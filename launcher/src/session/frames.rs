@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use boot_protocol::console::{Frame, Reply, Span, VERSION, VERSION_SHARED, Window};
+use boot_protocol::shown::{self, LONGEST_MESSAGE, Layout};
 
 use super::input::Request;
 use super::output::Stream;
@@ -26,10 +27,12 @@ impl Session<'_> {
             Frame::Stdout(bytes) => Action::Write(Stream::Output, bytes.to_vec()),
             Frame::Stderr(bytes) => Action::Write(Stream::Error, bytes.to_vec()),
             Frame::Diagnostic(bytes) => {
-                self.diagnostic(bytes);
+                let text = self.diagnostic(bytes);
                 match self.config.diagnostics {
-                    Diagnostics::Stderr => Action::Write(Stream::Error, bytes.to_vec()),
-                    Diagnostics::Keep => return,
+                    Diagnostics::Stderr if !text.is_empty() => {
+                        Action::Write(Stream::Error, text.into_bytes())
+                    }
+                    Diagnostics::Stderr | Diagnostics::Keep => return,
                 }
             }
             Frame::StdoutWindow(span) => return self.span(Stream::Output, span),
@@ -49,11 +52,17 @@ impl Session<'_> {
         self.actions.push_back(action);
     }
 
-    /// DIAGNOSTIC: kept for the result, up to a length.
-    fn diagnostic(&mut self, bytes: &[u8]) {
+    /// DIAGNOSTIC: kept for the result, up to a length. Returns what of it can be shown.
+    ///
+    /// The application quotes its guest there, and a fallen machine says anything.
+    fn diagnostic(&mut self, bytes: &[u8]) -> String {
         let room = MOST_DIAGNOSTIC.saturating_sub(self.diagnostic.len());
-        let part = bytes.get(..room).unwrap_or(bytes);
-        self.diagnostic.push_str(&String::from_utf8_lossy(part));
+        if room == 0 {
+            return String::new();
+        }
+        let text = shown::bounded(bytes, Layout::Text, room.min(LONGEST_MESSAGE));
+        self.diagnostic.push_str(&text);
+        text
     }
 
     /// SHARE: a reply from a shared directory is late. If its daemon has ended, none will ever come.

@@ -1,6 +1,8 @@
 //! What the machine and its hypervisor print that is not the guest's: kept for the case that something goes wrong, or shown as
 //! it comes.
 
+use boot_protocol::shown::{self, Layout};
+
 /// How much is kept: the end, where the reason of a failure stands.
 const KEPT: usize = 64 * 1024;
 
@@ -61,11 +63,11 @@ impl Transcript {
         String::from_utf8_lossy(&self.kept).into_owned()
     }
 
-    /// The first line that says something.
+    /// The first line that says something, as it can be shown.
     pub(crate) fn first_line(&self) -> Option<String> {
         let text = self.text();
         let mut lines = text.lines().map(str::trim);
-        lines.find(|line| !line.is_empty()).map(str::to_string)
+        lines.find(|line| !line.is_empty()).map(shown::piece)
     }
 
     /// All that has come, if that is one line and has not been shown: short enough to be part of a message.
@@ -104,28 +106,36 @@ impl Transcript {
 
 /// Appends a line with its prefix, without what a terminal would obey. Lines with nothing to see are left out.
 fn show_line(prefix: &str, line: &[u8], shown: &mut Vec<u8>) {
-    let text = String::from_utf8_lossy(line);
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(character) = rest.next() {
-        match character {
-            // A control sequence, such as a colour: ESC [ parameters letter.
-            '\u{1b}' => {
-                if rest.as_str().starts_with('[') {
-                    rest.next();
-                    let _ = rest.by_ref().find(|c| ('@'..='~').contains(c));
-                }
-            }
-            '\t' => clean.push('\t'),
-            control if control.is_control() => {}
-            other => clean.push(other),
-        }
-    }
-    if !clean.trim().is_empty() {
+    let clean = shown::bounded(&without_colours(line), Layout::Line, LONGEST_LINE);
+    if !clean.is_empty() {
         shown.extend_from_slice(prefix.as_bytes());
-        shown.extend_from_slice(clean.trim_end().as_bytes());
+        shown.extend_from_slice(clean.as_bytes());
         shown.push(b'\n');
     }
+}
+
+/// The line without colours (`ESC [ … m`), with a space for each tab, and without white space at its end. Logs have all
+/// these, and nobody misses them; other control sequences are shown for what they are.
+fn without_colours(line: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte == 0x1b
+            && let Some(parameters) = after.strip_prefix(b"[")
+            && let Some(end) = parameters
+                .iter()
+                .position(|byte| !byte.is_ascii_digit() && *byte != b';')
+            && parameters.get(end) == Some(&b'm')
+        {
+            rest = parameters.get(end.saturating_add(1)..).unwrap_or_default();
+            continue;
+        }
+        plain.push(if *byte == b'\t' { b' ' } else { *byte });
+    }
+    let end = plain.trim_ascii_end().len();
+    plain.truncate(end);
+    plain
 }
 
 #[cfg(test)]
@@ -188,8 +198,12 @@ mod tests {
     #[test]
     fn a_terminal_is_not_commanded() {
         let mut transcript = Transcript::new("vm", true);
-        let shown = transcript.push(b"\x1b[31mred\x1b[0m\x07 \x1bc\ttab \xff\xc3\xa4\x1b[2\n\x1b[0m\n");
-        assert_eq!(string(shown), "[vm] red c\ttab \u{fffd}ä\n");
+        let shown =
+            transcript.push(b"\x1b[1;31mred\x1b[0m\x07 \x1bc\ttab \xff\xc3\xa4\x1b[2\r\n\x1b[0m\n\x1b[2J\n");
+        assert_eq!(
+            string(shown),
+            "[vm] red\\u{7} \\u{1b}c tab \\xffä\\u{1b}[2\n[vm] \\u{1b}[2J\n"
+        );
     }
 
     #[test]

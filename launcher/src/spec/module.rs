@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use boot_protocol::file_kind::{self, FileKind};
+use boot_protocol::shown::message;
 use thiserror::Error;
 
 use crate::error::does_not_fit;
+use crate::host::shown;
 use crate::host::units::show_size;
 
 /// A WebAssembly module to run. Clones share its bytes.
@@ -37,7 +39,7 @@ enum Content {
 #[non_exhaustive]
 pub enum ModuleError {
     /// It is not there, or cannot be read.
-    #[error("cannot read the module '{}': {reason}", path.display())]
+    #[error("cannot read the module '{}': {reason}", shown::path(path))]
     Unreadable {
         /// Its path.
         path: PathBuf,
@@ -45,13 +47,16 @@ pub enum ModuleError {
         reason: String,
     },
     /// It is a directory.
-    #[error("cannot read the module '{}': it is a directory; name a .wasm or .wat file in it", path.display())]
+    #[error(
+        "cannot read the module '{}': it is a directory; name a .wasm or .wat file in it",
+        shown::path(path)
+    )]
     IsDirectory {
         /// Its path.
         path: PathBuf,
     },
     /// It is not WebAssembly, or not a module.
-    #[error("'{}' {reason}", path.display())]
+    #[error("'{}' {reason}", shown::path(path))]
     NotAModule {
         /// Its path.
         path: PathBuf,
@@ -59,7 +64,7 @@ pub enum ModuleError {
         reason: String,
     },
     /// Its text cannot be translated.
-    #[error("'{}' is not valid WebAssembly text: {source}", path.display())]
+    #[error("'{}' is not valid WebAssembly text: {}", shown::path(path), message(source.to_string()))]
     Text {
         /// Its path.
         path: PathBuf,
@@ -67,7 +72,7 @@ pub enum ModuleError {
         source: wat::Error,
     },
     /// The machine has less memory than it takes.
-    #[error("{}", does_not_fit(&format!("'{}' ({}) does", path.display(), show_size(*.length)), *.memory, *.least))]
+    #[error("{}", does_not_fit(&format!("'{}' ({}) does", shown::path(path), show_size(*.length)), *.memory, *.least))]
     DoesNotFit {
         /// Its path.
         path: PathBuf,
@@ -82,7 +87,7 @@ pub enum ModuleError {
     #[error(
         "{}",
         does_not_fit(
-            &format!("'{}', its arguments and its environment ({}) do", path.display(), show_size(*.length)),
+            &format!("'{}', its arguments and its environment ({}) do", shown::path(path), show_size(*.length)),
             *.memory,
             *.least
         )

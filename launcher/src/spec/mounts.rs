@@ -6,9 +6,11 @@ use std::io;
 use std::path::PathBuf;
 
 use boot_protocol::run_spec::Access;
+use boot_protocol::shown::piece;
 use thiserror::Error;
 
 use crate::error::does_not_fit;
+use crate::host::shown;
 
 /// A directory for the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,9 +83,9 @@ impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--{} ", self.source.flag())?;
         match &self.source {
-            MountSource::Tmpfs => write!(f, "{}", self.guest),
+            MountSource::Tmpfs => f.write_str(&piece(&self.guest)),
             MountSource::Copy(host) | MountSource::Dir(host) => {
-                write!(f, "{}::{}", host.display(), self.guest)?;
+                write!(f, "{}::{}", shown::path(host), piece(&self.guest))?;
                 f.write_str(if self.access == Access::ReadOnly {
                     ":ro"
                 } else {
@@ -99,7 +101,7 @@ impl fmt::Display for Mount {
 #[non_exhaustive]
 pub enum MountError {
     /// The directory cannot be opened.
-    #[error("--{flag}: cannot {} '{}': {reason}", if *.flag == "dir" { "mount" } else { "copy" }, host.display())]
+    #[error("--{flag}: cannot {} '{}': {reason}", if *.flag == "dir" { "mount" } else { "copy" }, shown::path(host))]
     Unusable {
         /// The flag that names it.
         flag: &'static str,
@@ -109,7 +111,7 @@ pub enum MountError {
         reason: String,
     },
     /// Something in it cannot be read.
-    #[error("--copy-dir: cannot read '{}': {source}", path.display())]
+    #[error("--copy-dir: cannot read '{}': {source}", shown::path(path))]
     Unreadable {
         /// What.
         path: PathBuf,
@@ -117,7 +119,7 @@ pub enum MountError {
         source: io::Error,
     },
     /// Something in it cannot be put into an archive.
-    #[error("--copy-dir: cannot pack '{}': {source}", path.display())]
+    #[error("--copy-dir: cannot pack '{}': {source}", shown::path(path))]
     Pack {
         /// What.
         path: PathBuf,
@@ -135,7 +137,10 @@ pub enum MountError {
         least: u64,
     },
     /// Two directories are at one place.
-    #[error("{first} and {second}: both would be '{place}' in the guest; give one of them another name")]
+    #[error(
+        "{first} and {second}: both would be '{}' in the guest; give one of them another name",
+        piece(place)
+    )]
     SamePlace {
         /// One, as a flag.
         first: String,
@@ -155,7 +160,10 @@ pub enum MountError {
         advice: &'static str,
     },
     /// The hypervisor cannot be told a path.
-    #[error("{hypervisor} cannot be given '{}': the path has a colon in it, or is not UTF-8", path.display())]
+    #[error(
+        "{hypervisor} cannot be given '{}': the path has a colon in it, or is not UTF-8",
+        shown::path(path)
+    )]
     Path {
         /// The hypervisor.
         hypervisor: &'static str,

@@ -19,6 +19,7 @@ use super::mounts::MountError;
 use super::request::Deadline;
 use crate::error::{Error, StartError};
 use crate::host::files::HostFile;
+use crate::host::shown;
 
 /// Unit of a tar archive.
 const BLOCK: u64 = 512;
@@ -273,7 +274,7 @@ impl Copy<'_, '_> {
         self.written = self.written.saturating_add(size).saturating_add(BLOCK);
         if self.written > self.bounds.bytes {
             return Err(MountError::DoesNotFit {
-                what: format!("the files in '{}'", self.host.display()),
+                what: format!("the files in '{}'", shown::path(self.host)),
                 memory: self.bounds.bytes,
                 least: self.written,
             }
@@ -330,7 +331,7 @@ impl Copy<'_, '_> {
             .left_out
             .iter()
             .take(NAMED)
-            .map(|(path, _)| format!("'{}'", path.display()))
+            .map(|(path, _)| format!("'{}'", shown::path(path)))
             .collect();
         let more = match self.left_out.len().saturating_sub(NAMED) {
             0 => String::new(),
@@ -338,9 +339,9 @@ impl Copy<'_, '_> {
         };
         Some(format!(
             "--copy-dir: of '{}' these are left out: {}{more} ('{}': {why})",
-            self.host.display(),
+            shown::path(self.host),
             names.join(", "),
-            first.display(),
+            shown::path(first),
         ))
     }
 }

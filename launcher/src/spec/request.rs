@@ -14,6 +14,7 @@ use super::run::Run;
 use crate::error::{Error, StartError};
 use crate::host::image;
 use crate::host::interrupt::{self, Interrupt};
+use crate::host::shown;
 use crate::host::tsc::Measurement;
 use crate::jail::{Confinement, Jail};
 use crate::vmm::capabilities::Accelerator;
@@ -39,8 +40,8 @@ impl Deadline {
             limit,
             interrupts: run.interrupts.clone(),
             what: match run.module.is_greeting() {
-                true => run.module.name().display().to_string(),
-                false => format!("'{}'", run.module.name().display()),
+                true => shown::path(run.module.name()),
+                false => format!("'{}'", shown::path(run.module.name())),
             },
         }
     }

@@ -13,6 +13,7 @@ mod jail;
 mod library;
 mod shared_buffer;
 mod shares;
+mod shown;
 mod streams;
 
 use libtest_mimic::{Arguments, Trial};
@@ -25,7 +26,7 @@ fn main() {
     if let Some(scenario) = fake_qemu::scenario() {
         fake_qemu::play(&scenario);
     }
-    let groups: [fn() -> Vec<Trial>; 8] = [
+    let groups: [fn() -> Vec<Trial>; _] = [
         streams::tests,
         shared_buffer::tests,
         ends::tests,
@@ -34,6 +35,7 @@ fn main() {
         library::tests,
         shares::tests,
         jail::tests,
+        shown::tests,
     ];
     let tests = groups.iter().flat_map(|group| group()).collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit();

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::error::StartError;
-use crate::host::program;
+use crate::host::{program, shown};
 use crate::jail::{self, Calls, Confinement, Jail};
 
 /// Where distributions keep theirs, outside of every search path.
@@ -25,7 +25,7 @@ pub(crate) fn find(wanted: Option<&Path>) -> Result<PathBuf, StartError> {
     if is_qemus_old_one(&program) {
         return Err(StartError::NotInstalled(format!(
             "--virtiofsd: '{}' {OLD}; {ADVICE}",
-            program.display()
+            shown::path(program)
         )));
     }
     Ok(program)
@@ -49,7 +49,7 @@ fn find_usual(path: &OsStr, elsewhere: &[&str]) -> Result<PathBuf, StartError> {
     Err(StartError::NotInstalled(match old {
         Some(old) => format!(
             "--dir: no usable virtiofsd found: '{}' {OLD}\n{ADVICE}",
-            old.display()
+            shown::path(old)
         ),
         None => format!("--dir: virtiofsd is not installed, or not in PATH\n{ADVICE}"),
     }))

@@ -17,10 +17,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use boot_protocol::run_spec::Access;
+use boot_protocol::shown::piece;
 
 use super::files::HostFile;
 use super::privileges::{self, Capabilities, Capability};
 use crate::error::{Error, StartError};
+use crate::host::shown;
 use crate::jail::{self, Calls, Child, Confinement, Jail, Program};
 use crate::spec::mounts::MountError;
 
@@ -112,7 +114,7 @@ pub(crate) fn start(
             if let Ok(daemon) = daemon {
                 log::warn!(
                     "--dir: without CAP_SETPCAP, virtiofsd serves '{}' without its system call filter",
-                    host.display()
+                    shown::path(host)
                 );
                 return Ok(daemon);
             }
@@ -120,8 +122,8 @@ pub(crate) fn start(
     }
     Err(StartError::Virtiofsd(format!(
         "--dir: virtiofsd, '{}', does not serve '{}' in any of its sandboxes ({}){}",
-        program.display(),
-        host.display(),
+        shown::path(program),
+        shown::path(host),
         reasons.join("; "),
         match held {
             // It leaves its supplementary groups, whatever its flags.
@@ -263,7 +265,7 @@ impl Daemon {
         Some(format!(
             "--dir: virtiofsd, which served '{}', ended during the run: {status}{words}; after that, the guest's accesses failed \
              with I/O errors",
-            self.host.display()
+            shown::path(&self.host)
         ))
     }
 
@@ -279,7 +281,7 @@ impl Daemon {
         let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
         // "[2026-01-01T00:00:00Z ERROR virtiofsd] text"
         let text = line.split_once("] ").map_or(line, |(_, text)| text);
-        Some(text.escape_debug().to_string())
+        Some(piece(text))
     }
 }
 

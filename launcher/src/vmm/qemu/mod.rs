@@ -28,9 +28,9 @@ use super::{Command, Machine, Prepared, Vmm};
 use crate::error::{Error, StartError};
 use crate::host::files::HostFile;
 use crate::host::memory::{self, GuestMemory};
-use crate::host::program;
 use crate::host::units::{show_duration, show_size};
 use crate::host::virtiofsd::{self, Daemon, Sandbox};
+use crate::host::{program, shown};
 use crate::jail::{Jail, Limits};
 use crate::session::streams::{self, Input, Output};
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
@@ -108,7 +108,7 @@ impl Vmm for Qemu {
         log::info!("the payload has {}", show_size(payload.length));
         let program = self.program(request.arch())?;
         let daemons = self.daemons(request, kind)?;
-        log::info!("QEMU is {}", program.display());
+        log::info!("QEMU is {}", shown::path(&program));
         let image = HostFile::from_bytes("hermit-wasm.img", image)
             .map_err(StartError::file("keep the image in memory for QEMU"))?;
         let mut prepared = PreparedQemu {
@@ -223,15 +223,15 @@ impl Qemu {
             })?;
             log::info!(
                 "'{}' serves '{}', sandbox: {}",
-                program.display(),
-                host.display(),
+                shown::path(&program),
+                shown::path(host),
                 daemon.sandbox.name()
             );
             if daemon.sandbox == Sandbox::None {
                 log::warn!(
                     "--dir: this system does not let virtiofsd confine itself, neither by namespaces nor by chroot: it \
                      serves '{}' with all rights of this user",
-                    host.display()
+                    shown::path(host)
                 );
             }
             daemons.push(daemon);

@@ -11,6 +11,7 @@ use boot_protocol::arch::Arch;
 use boot_protocol::command_line::{CommandLine, Console};
 use boot_protocol::fingerprint::fingerprint;
 use boot_protocol::run_spec::{self, ModuleSource, RunSpec};
+use boot_protocol::shown::piece;
 
 use super::capabilities::{Accelerator, Capabilities, ConsoleKind};
 use super::{Command, Machine, Prepared, Vmm};
@@ -144,7 +145,7 @@ fn explain(words: &str) -> MachineFailure {
         .unwrap_or("it says nothing");
     MachineFailure::NeedsKvm {
         hypervisor: NAME,
-        reason: reason.to_string(),
+        reason: piece(reason),
     }
 }
 

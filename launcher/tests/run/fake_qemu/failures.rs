@@ -7,7 +7,7 @@ use boot_protocol::console::{FrameKind, header};
 
 use super::guests::guest;
 use super::line::Pipes;
-use super::{Scenario, end, note, sleep_forever};
+use super::{Scenario, argument, end, note, sleep_forever};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     ("panic", || {
@@ -41,6 +41,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     }),
     ("qemu's line", || {
         eprintln!("qemu-system-x86_64: no guest memory");
+        exit(1)
+    }),
+    ("say on the line", || {
+        Pipes::new().write(argument().as_bytes());
+        exit(1)
+    }),
+    ("say on the line and exit", || {
+        let mut guest = guest();
+        guest.line().write(argument().as_bytes());
+        guest.exit(0);
+        end(0)
+    }),
+    ("say as QEMU", || {
+        eprint!("{}", argument());
         exit(1)
     }),
     ("silent end", || exit(0)),
