@@ -9,9 +9,11 @@ use std::process::ExitCode;
 
 use hermit_wasm_vm::host::interrupt::die_of;
 use hermit_wasm_vm::{Error, Stop};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use signal_hook::consts::SIGPIPE;
 
 fn main() -> ExitCode {
+    forbid_core_dumps();
     stderr::report_panics();
     let outcome = cli::perform(std::env::args_os());
     let error = match outcome {
@@ -27,4 +29,16 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Keeps the guest's environment, arguments and memory, which this process holds, out of dumps of it. Only this program: a
+/// program that embeds the library decides for itself.
+fn forbid_core_dumps() {
+    // One byte rather than none: none still lets Linux pipe a dump to a handler such as systemd's (core(5)).
+    let limit = Rlimit {
+        current: Some(1),
+        maximum: Some(1),
+    };
+    // Fails only where the limit is 0 already.
+    let _ = setrlimit(Resource::Core, limit);
 }

@@ -3,6 +3,8 @@
 use alloc::string::String;
 use core::fmt;
 
+use crate::shown::piece;
+
 use super::wire::{Record, VERSION};
 
 /// What is wrong with a description of a run.
@@ -55,12 +57,15 @@ impl fmt::Display for SpecError {
             Self::Nul(record) => write!(f, "{record}: contains a zero byte"),
             Self::TooLong(record) => write!(f, "{record}: longer than 1 GiB"),
             Self::Value(record, expected) => write!(f, "{record}: expected {expected}"),
-            Self::VariableName(name) => {
-                write!(
+            Self::VariableName(name) => match name.split_once('=') {
+                // What follows may be a value, and a secret.
+                Some((start, _)) => write!(
                     f,
-                    "environment variable: {name:?} cannot be a name (empty, or with '=')"
-                )
-            }
+                    "environment variable: the name '{}=…' contains '='",
+                    piece(start)
+                ),
+                None => f.write_str("environment variable: the name is empty"),
+            },
             Self::DuplicateVariable(name) => write!(f, "environment variable: {name:?} is set twice"),
             Self::DuplicateMount(guest) => write!(f, "mount: two have the path {guest:?} in the guest"),
         }

@@ -47,7 +47,9 @@ const TERMINALS: u16 = 5;
 const LOG: u16 = 6;
 
 /// One description of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// `{:?}` shows of arguments their number and of variables their names: their values may be secrets, and logs are kept.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RunSpec {
     /// Where the module is.
     pub module: ModuleSource,
@@ -61,6 +63,20 @@ pub struct RunSpec {
     pub terminals: Terminals,
     /// Which messages of the application and the kernel are shown; `None`: the usual ones.
     pub log: Option<LogLevel>,
+}
+
+impl fmt::Debug for RunSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("RunSpec")
+            .field("module", &self.module)
+            .field("argv", &format_args!("{} arguments", self.argv.len()))
+            .field("env", &format_args!("values of {names:?}"))
+            .field("mounts", &self.mounts)
+            .field("terminals", &self.terminals)
+            .field("log", &self.log)
+            .finish()
+    }
 }
 
 /// A kind of record.

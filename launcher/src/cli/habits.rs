@@ -129,6 +129,8 @@ fn in_table(flag: &str) -> bool {
 enum Advice {
     /// The same is called so here, and takes the same value; the second is the value's name.
     Write(&'static str, &'static str),
+    /// It is an environment variable, whose value may be a secret and is not repeated.
+    Variable,
     /// A directory, written `HOST:GUEST[:OPTIONS]` or as Docker's list of `key=value`.
     Mount,
     /// A directory, with the guest's name for it first.
@@ -147,6 +149,10 @@ impl Advice {
             Self::Write(ours, name) => {
                 let value = value.map_or_else(|| (*name).to_string(), quote);
                 format!("{flag}: write {ours} {value}")
+            }
+            Self::Variable => {
+                let ours = value.map_or_else(|| "K=V".to_string(), |value| quote(&without_value(value)));
+                format!("{flag}: write --env {ours}")
             }
             Self::Mount => {
                 let ours = value.map_or("--dir HOST::GUEST[:ro]".to_string(), mount);
@@ -195,11 +201,27 @@ fn mount(value: &str) -> String {
 
 /// A value as it can be typed: in quotes only where a shell needs them.
 fn quote(value: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/:._-=,+@%".contains(c);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/:._-=,+@%…".contains(c);
     if !value.is_empty() && value.chars().all(is_plain) {
         return value.to_string();
     }
     command_line::quote(value).into_owned()
+}
+
+/// `K=V` without V, which may be a secret.
+pub(super) fn without_value(setting: &str) -> String {
+    match setting.split_once('=') {
+        Some((name, value)) if !value.is_empty() => format!("{name}=…"),
+        _ => setting.to_string(),
+    }
+}
+
+/// Whether a word sets a variable, as in `env A=1 program`.
+fn sets_variable(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(is_letter)
+    })
 }
 
 fn with_ro(value: String, read_only: bool) -> String {
@@ -257,7 +279,7 @@ const TAKE_OVER: Advice = Advice::Say("name each variable: --env NAME passes the
 /// Flags of other programs, with a space in between.
 const TABLE: &[(&str, Advice)] = &[
     // Docker and podman, mostly.
-    ("-e -env --environment", Advice::Write("--env", "K=V")),
+    ("-e -env --environment", Advice::Variable),
     (
         "--env-file",
         Advice::Say("write --env K=V for each variable in the file"),
@@ -372,6 +394,12 @@ fn check(run: &Run, words: &[OsString]) -> Result<(), Error> {
     if !is_file && !said_run && is_one(COMMANDS, &name) {
         return Err(usage(not_a_command(&name)));
     }
+    if !is_file && sets_variable(&name) {
+        return Err(usage(format!(
+            "'{}' is not a module; to set a variable for the guest, write --env before each, and the module after all flags",
+            without_value(&name)
+        )));
+    }
     let previous = words
         .iter()
         .position(|word| word.as_os_str() == module.as_os_str())
@@ -416,7 +444,10 @@ fn missing(words: &[OsString]) -> Error {
         Some((flag, value)) => format!(
             "{flag} took '{value}' as its value; give {flag} its own value first",
             flag = flag.to_string_lossy(),
-            value = value.to_string_lossy(),
+            value = match flag.to_str() {
+                Some("--env") => without_value(&value.to_string_lossy()),
+                _ => value.to_string_lossy().into_owned(),
+            },
         ),
         None => "name a .wasm or .wat file after the flags, or write --greet to run the built-in greeting"
             .to_string(),

@@ -75,6 +75,13 @@ impl HostFile {
         }
     }
 
+    /// Gives a temporary file this name for good, in place of what has it.
+    pub(crate) fn rename(mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.name, path)?;
+        self.temporary = false;
+        Ok(())
+    }
+
     /// The file itself.
     pub(crate) fn file(&self) -> &File {
         &self.file
@@ -124,11 +131,9 @@ pub(crate) fn cache_directory() -> Option<PathBuf> {
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory)?;
-    let mut temporary = HostFile::temporary(directory, "new")?;
+    let temporary = HostFile::temporary(directory, "new")?;
     temporary.file().write_all(bytes)?;
-    fs::rename(&temporary.name, path)?;
-    temporary.temporary = false;
-    Ok(())
+    temporary.rename(path)
 }
 
 #[cfg(test)]

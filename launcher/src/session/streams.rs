@@ -1,5 +1,6 @@
 //! Where the guest's standard streams go: this process's own, files, pipes, or memory.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, PipeReader, PipeWriter, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -8,7 +9,7 @@ use boot_protocol::run_spec::Terminals;
 use rustix::fs::MemfdFlags;
 
 /// Where the guest's standard input comes from.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[non_exhaustive]
 pub enum Input {
     /// This process's standard input.
@@ -22,6 +23,19 @@ pub enum Input {
     Pipe,
     /// A file, a socket, the reading end of a pipe. What the guest did not read is given back to a file.
     File(OwnedFd),
+}
+
+impl fmt::Debug for Input {
+    /// Without the bytes: they may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inherit => f.write_str("Inherit"),
+            Self::Null => f.write_str("Null"),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::Pipe => f.write_str("Pipe"),
+            Self::File(descriptor) => f.debug_tuple("File").field(descriptor).finish(),
+        }
+    }
 }
 
 /// Where the guest's standard output or standard error goes.

@@ -3,6 +3,7 @@
 //! Only what can be seen from outside is checked here. Whether the module is valid and what it imports is the
 //! application's to say, which has to look anyway.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::FileExt as _;
@@ -25,13 +26,24 @@ pub struct Module {
     content: Content,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Content {
     /// The image's own module.
     Greeting,
     /// A file in binary form, and its length in bytes.
     File(Arc<File>, u64),
     Bytes(Arc<[u8]>),
+}
+
+impl fmt::Debug for Content {
+    /// Without the bytes, of which there may be millions.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Greeting => f.write_str("Greeting"),
+            Self::File(_, length) => write!(f, "File({length} bytes)"),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+        }
+    }
 }
 
 /// Why a module cannot be run.

@@ -115,7 +115,7 @@ fn habits() {
     let scratch = Scratch::new();
     scratch.file("m.wasm", MODULE);
     for (words, said) in [
-        (["-e", "A=1", "m.wasm"].as_slice(), "-e: write --env A=1"),
+        (["-e", "A=1", "m.wasm"].as_slice(), "-e: write --env A=…"),
         (
             &["-v", "/tmp:/data", "m.wasm"],
             "-v is --verbose here; to share a directory, write --dir /tmp::/data",

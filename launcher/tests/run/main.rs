@@ -11,6 +11,7 @@ mod fake_qemu;
 mod harness;
 mod jail;
 mod library;
+mod secrets;
 mod shared_buffer;
 mod shares;
 mod shown;
@@ -36,6 +37,7 @@ fn main() {
         shares::tests,
         jail::tests,
         shown::tests,
+        secrets::tests,
     ];
     let tests = groups.iter().flat_map(|group| group()).collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit();

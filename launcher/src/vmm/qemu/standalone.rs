@@ -12,6 +12,7 @@ use boot_protocol::run_spec::{ModuleSource, RunSpec, Terminals};
 use super::config::{Connection, MemoryBackend, MountDevice, QemuConfig};
 use super::{Qemu, kind, lower, room_for_mount, tag, usual_program};
 use crate::error::{Error, StartError};
+use crate::host::files::HostFile;
 use crate::jail::Jail;
 use crate::spec::mounts::MountSource;
 use crate::spec::payload;
@@ -151,9 +152,11 @@ fn payload_file(
                 .to_string(),
         ));
     };
+    // For this user alone, whatever the umask: what is copied may be.
+    let file = HostFile::temporary(directory, "payload.tar").map_err(StartError::file(WRITE))?;
+    let (_, warnings) = payload::write(file.file(), None, request.module(), &copies, request.bounds())?;
     let path = directory.join("payload.tar");
-    let file = fs::File::create(&path).map_err(StartError::file(WRITE))?;
-    let (_, warnings) = payload::write(&file, None, request.module(), &copies, request.bounds())?;
+    file.rename(&path).map_err(StartError::file(WRITE))?;
     for warning in warnings {
         log::warn!("{warning}");
     }
