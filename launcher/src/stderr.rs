@@ -5,24 +5,21 @@
 //! goes another way, in the session, as it is.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::Write as _;
-use std::time::Instant;
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use boot_protocol::shown::{self, Layout};
+use hermit_wasm_vm::host::nonblocking::NonBlocking;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, Timespec, poll};
+use rustix::io::Errno;
 
 /// How long a message may wait for a reader of standard error that does not read.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 2,
-    tv_nsec: 0,
-};
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Most of what a machine has printed, in bytes as they are shown.
 const LONGEST: usize = 1 << 20;
-
-/// What is always free in a pipe that reports to be writable.
-const PIPE_BUF: usize = 4096;
 
 /// Writes a message of the launcher's own.
 pub(crate) fn say(message: &str) {
@@ -46,17 +43,48 @@ pub(crate) fn report_panics() {
     }));
 }
 
+/// Whether the reader of standard error has let a message wait for too long: the next one does not wait.
+static STUCK: AtomicBool = AtomicBool::new(false);
+
 /// Writes text to standard error. What its reader does not take, or has closed, is lost: there is no other place to
 /// complain, and whoever ends a run by `--timeout` must not wait for the same pipe that the guest waited for.
 fn write(text: &str) {
-    let mut stderr = std::io::stderr();
-    for chunk in text.as_bytes().chunks(PIPE_BUF) {
-        let writable = {
-            let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-            poll(&mut fds, Some(&PATIENCE)).is_ok_and(|ready| ready > 0)
+    let Ok(shared) = std::io::stderr().as_fd().try_clone_to_owned() else {
+        return;
+    };
+    let mut stderr = NonBlocking::writer(shared);
+    let mut rest = text.as_bytes();
+    let mut waiting = Instant::now();
+    while !rest.is_empty() {
+        let patience = match STUCK.load(Ordering::Relaxed) {
+            true => Duration::ZERO,
+            false => PATIENCE.saturating_sub(waiting.elapsed()),
         };
-        if !writable || stderr.write_all(chunk).is_err() {
-            return;
+        let writable = {
+            let (descriptor, flags) = stderr.interest();
+            let patience = Timespec::try_from(patience).ok();
+            poll(
+                &mut [PollFd::from_borrowed_fd(descriptor, flags)],
+                patience.as_ref(),
+            )
+        };
+        match writable {
+            Ok(1..) => {}
+            Err(Errno::INTR) => continue,
+            _ => {
+                STUCK.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
+        let part = rest.get(..stderr.chunk()).unwrap_or(rest);
+        match stderr.write(part) {
+            Ok(length) => {
+                rest = rest.get(length..).unwrap_or_default();
+                waiting = Instant::now();
+                STUCK.store(false, Ordering::Relaxed);
+            }
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => return,
         }
     }
 }

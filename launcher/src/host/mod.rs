@@ -4,6 +4,7 @@
 //! - `image`: the bootable images that this crate carries.
 //! - `interrupt`: asking a run to stop, from another thread or by a signal.
 //! - `memory`: the machine's memory, seen from here.
+//! - `nonblocking`: streams that others share, without ever waiting for them.
 //! - `privileges`: the capabilities that children will have.
 //! - `program`: finding programs as a shell does.
 //! - `shown`: what messages say of a path.
@@ -15,6 +16,7 @@ pub(crate) mod files;
 pub(crate) mod image;
 pub mod interrupt;
 pub(crate) mod memory;
+pub mod nonblocking;
 pub(crate) mod privileges;
 pub(crate) mod program;
 pub mod shown;

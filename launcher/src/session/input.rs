@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use boot_protocol::console::{MAX_INLINE_INPUT, MAX_PAYLOAD, Reply};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +13,7 @@ use rustix::fs::{FileType, SeekFrom};
 use rustix::io::Errno;
 
 use crate::host::memory::SharedWindow;
+use crate::host::nonblocking::NonBlocking;
 
 /// What the guest wants of standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(super) enum Request {
 /// Standard input and the requests for it that are not answered.
 #[derive(Debug)]
 pub(super) struct Input {
-    stdin: OwnedFd,
+    stdin: NonBlocking,
     requests: VecDeque<Request>,
     /// A failure has been reported; the guest sees the end of file from there on.
     failed: bool,
@@ -38,21 +39,20 @@ pub(super) struct Input {
     buffer: Vec<u8>,
 }
 
-impl AsFd for Input {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stdin.as_fd()
-    }
-}
-
 impl Input {
     pub(super) fn new(stdin: OwnedFd) -> Self {
         Self {
-            stdin,
+            stdin: NonBlocking::reader(stdin),
             requests: VecDeque::new(),
             failed: false,
             given: 0,
             buffer: Vec::new(),
         }
+    }
+
+    /// What must be waited for before [`Self::answer`].
+    pub(super) fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
+        self.stdin.interest()
     }
 
     /// Number of requests that wait.
@@ -64,8 +64,8 @@ impl Input {
         self.requests.push_back(request);
     }
 
-    /// Answers the first request, through the guest's window if it has one. Call it when standard input is readable
-    /// or at its end.
+    /// Answers the first request, through the guest's window if it has one. Call it when what [`Self::interest`] names
+    /// has come.
     pub(super) fn answer(
         &mut self,
         window: Option<&SharedWindow<'_>>,
@@ -96,7 +96,7 @@ impl Input {
             .clamp(1, room.max(MAX_PAYLOAD));
         self.buffer.resize(max.max(self.buffer.len()), 0);
         let buffer = self.buffer.get_mut(..max).unwrap_or_default();
-        let length = match rustix::io::read(&self.stdin, &mut *buffer) {
+        let length = match self.stdin.read(buffer) {
             Ok(length) => length,
             // Somebody else was quicker.
             Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
@@ -126,17 +126,18 @@ impl Input {
             return false;
         };
         self.given = given;
-        let kind = rustix::fs::fstat(&self.stdin).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let kind = rustix::fs::fstat(self.stdin.shared()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         if kind == Ok(FileType::RegularFile) {
             // Where it fails, the bytes are as lost as those of a pipe.
-            let _ = rustix::fs::seek(&self.stdin, SeekFrom::Current(-i64::from(count)));
+            let _ = rustix::fs::seek(self.stdin.shared(), SeekFrom::Current(-i64::from(count)));
         }
         true
     }
 
     /// POLL: whether it could be answered. Nothing is read.
     fn poll(&mut self, answers: &mut Vec<u8>) -> bool {
-        let mut fds = [PollFd::new(&self.stdin, PollFlags::IN)];
+        let shared = self.stdin.shared();
+        let mut fds = [PollFd::new(&shared, PollFlags::IN)];
         let now = Timespec {
             tv_sec: 0,
             tv_nsec: 0,
@@ -148,7 +149,7 @@ impl Input {
         let hangup = stdin
             .revents()
             .intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
-        let available = match rustix::io::ioctl_fionread(&self.stdin) {
+        let available = match rustix::io::ioctl_fionread(shared) {
             Ok(available) => u32::try_from(available).unwrap_or(u32::MAX),
             // Devices such as /dev/zero do not say how much they have: one byte is no lie.
             Err(_) => 1,

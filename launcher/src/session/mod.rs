@@ -375,10 +375,11 @@ impl Session<'_> {
         if !self.answers.is_empty() {
             sources.push((Source::Answers, process.console_in.as_fd(), PollFlags::OUT));
         } else if self.input.waiting() > 0 {
-            sources.push((Source::Input, self.input.as_fd(), PollFlags::IN));
+            let (descriptor, flags) = self.input.interest();
+            sources.push((Source::Input, descriptor, flags));
         }
-        if let Some(descriptor) = self.output.waiting() {
-            sources.push((Source::Output, descriptor, PollFlags::OUT));
+        if let Some((descriptor, flags)) = self.output.waiting() {
+            sources.push((Source::Output, descriptor, flags));
         }
         let mut fds: Vec<PollFd<'_>> = sources
             .iter()

@@ -13,6 +13,7 @@ mod jail;
 mod library;
 mod secrets;
 mod shared_buffer;
+mod shared_streams;
 mod shares;
 mod shown;
 mod streams;
@@ -30,6 +31,7 @@ fn main() {
     let groups: [fn() -> Vec<Trial>; _] = [
         streams::tests,
         shared_buffer::tests,
+        shared_streams::tests,
         ends::tests,
         errors::tests,
         accel::tests,

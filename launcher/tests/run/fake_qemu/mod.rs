@@ -91,7 +91,8 @@ fn value(flag: &str) -> Option<String> {
 fn note(line: &str) {
     if let Ok(path) = env::var(JOURNAL) {
         let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
-        writeln!(file, "{line}").unwrap();
+        // In one write: several may write at the same time.
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 }
 
