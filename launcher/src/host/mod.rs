@@ -1,5 +1,6 @@
 //! What the launcher needs of this host, hypervisor or not: files, memory, time, daemons.
 //!
+//! - `beneath`: what lies beneath a directory, without links.
 //! - `files`: files that a hypervisor opens by name although they have none.
 //! - `image`: the bootable images that this crate carries.
 //! - `interrupt`: asking a run to stop, from another thread or by a signal.
@@ -12,6 +13,7 @@
 //! - `units`: sizes and durations, as people write them.
 //! - `virtiofsd`: the daemon behind a mounted directory.
 
+pub(crate) mod beneath;
 pub(crate) mod files;
 pub(crate) mod image;
 pub mod interrupt;

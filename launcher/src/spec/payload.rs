@@ -1,23 +1,24 @@
 //! The payload: the description of the run, the module and copies of directories in one tar archive.
 //!
-//! Its form: `boot_protocol::payload`. A directory is read once, before the machine starts, and never written to.
+//! Its form: `boot_protocol::payload`. A directory is read once, before the machine starts, and never written to. Others may
+//! change it meanwhile: what is copied lies beneath it in any case ([`Beneath`]), and is a file, a directory or a link.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use boot_protocol::payload as names;
 use boot_protocol::run_spec::RunSpec;
-use rustix::fs::OFlags;
 use tar::{Builder, EntryType, Header};
 
 use super::module::Module;
 use super::mounts::MountError;
 use super::request::Deadline;
 use crate::error::{Error, StartError};
+use crate::host::beneath::{self, Beneath};
 use crate::host::files::HostFile;
 use crate::host::shown;
 
@@ -91,6 +92,7 @@ pub(crate) fn write(
         member(file, &names::directory(index), |out| {
             let mut copy = Copy {
                 host,
+                tree: open(host)?,
                 archive: Builder::new(out),
                 written: 0,
                 bounds,
@@ -135,10 +137,43 @@ fn member(
     Ok(())
 }
 
+/// Opens a directory that is to be copied.
+fn open(host: &Path) -> Result<Beneath, Error> {
+    Beneath::new(host).map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::NotADirectory => "it is not a directory".to_string(),
+            _ => error.to_string(),
+        };
+        MountError::Unusable {
+            flag: "copy-dir",
+            host: host.to_path_buf(),
+            reason,
+        }
+        .into()
+    })
+}
+
+/// What may happen to a directory between two steps of its copying: tests make it happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The names in a directory are known.
+    Listed,
+    /// An entry's kind is known.
+    LookedAt,
+    /// A file is open.
+    Opened,
+}
+
+#[cfg(not(test))]
+fn meanwhile(_: Step, _: &Path) {}
+#[cfg(test)]
+use tests::meanwhile;
+
 /// The copying of one directory.
 struct Copy<'a, 'b> {
     /// The directory, as the user named it.
     host: &'a Path,
+    tree: Beneath,
     archive: Builder<&'a mut BufWriter<&'b File>>,
     /// Bytes so far, about.
     written: u64,
@@ -150,23 +185,26 @@ struct Copy<'a, 'b> {
 }
 
 impl Copy<'_, '_> {
+    /// Copies all that is in the directory, by names, so that the same directory makes the same archive.
     fn run(&mut self) -> Result<(), Error> {
-        let metadata = fs::metadata(self.host).map_err(|error| self.unusable(&error.to_string()))?;
-        if !metadata.is_dir() {
-            return Err(self.unusable("it is not a directory"));
-        }
+        let root = Path::new("");
+        let directory = self
+            .tree
+            .look(root)
+            .map_err(|error| self.cannot_read(root, error))?;
+        let metadata = directory
+            .metadata()
+            .map_err(|error| self.cannot_read(root, error))?;
         self.header(Path::new("./"), EntryType::Directory, &metadata, None, 0)?;
-        self.children(Path::new(""))
-    }
-
-    /// The directory itself cannot be copied.
-    fn unusable(&self, reason: &str) -> Error {
-        MountError::Unusable {
-            flag: "copy-dir",
-            host: self.host.to_path_buf(),
-            reason: reason.to_string(),
+        // The directories around the next entry, with the names that are left in each.
+        let mut around = vec![self.names(root, &directory)?];
+        while let Some((path, names)) = around.last_mut() {
+            match names.next().map(|name| path.join(name)) {
+                Some(entry) => around.extend(self.entry(&entry)?),
+                None => drop(around.pop()),
+            }
         }
-        .into()
+        Ok(())
     }
 
     /// Something in the directory cannot be read.
@@ -175,66 +213,77 @@ impl Copy<'_, '_> {
         MountError::Unreadable { path, source }.into()
     }
 
-    /// Copies what is in the directory `path`, which is relative to the one that was named; by names, so that the same
-    /// directory makes the same archive.
-    fn children(&mut self, path: &Path) -> Result<(), Error> {
-        let directory = self.host.join(path);
-        let list = || {
-            fs::read_dir(&directory)?
-                .map(|entry| Ok(entry?.file_name()))
-                .collect::<io::Result<Vec<OsString>>>()
-        };
-        let mut names = list().map_err(|error| self.cannot_read(path, error))?;
-        names.sort();
-        for name in names {
-            self.entry(&path.join(name))?;
+    /// More would be copied than fits.
+    fn does_not_fit(&self, least: u64) -> Error {
+        MountError::DoesNotFit {
+            what: format!("the files in '{}'", shown::path(self.host)),
+            memory: self.bounds.bytes,
+            least,
         }
-        Ok(())
+        .into()
     }
 
-    fn entry(&mut self, path: &Path) -> Result<(), Error> {
+    /// The names in the directory `path`, which is relative to the one that was named. A directory may be without end, as those
+    /// of a FUSE server: no more are taken than fit.
+    fn names(&self, path: &Path, directory: &File) -> Result<(PathBuf, std::vec::IntoIter<OsString>), Error> {
+        let names = beneath::names(directory, |count| {
+            self.bounds.deadline.check().map_err(Stopped::Run)?;
+            let count = u64::try_from(count).unwrap_or(u64::MAX).saturating_add(1);
+            let least = self.written.saturating_add(count.saturating_mul(BLOCK));
+            if least > self.bounds.bytes {
+                return Err(Stopped::Run(self.does_not_fit(least)));
+            }
+            Ok(())
+        });
+        let mut names = names.map_err(|stopped| match stopped {
+            Stopped::Read(error) => self.cannot_read(path, error),
+            Stopped::Run(error) => error,
+        })?;
+        names.sort();
+        meanwhile(Step::Listed, path);
+        Ok((path.to_path_buf(), names.into_iter()))
+    }
+
+    /// Copies an entry; of a directory gives the names in it, to be copied next.
+    fn entry(&mut self, path: &Path) -> Result<Option<(PathBuf, std::vec::IntoIter<OsString>)>, Error> {
         self.bounds.deadline.check()?;
         if path.to_str().is_none() {
             self.left_out.push((path.to_path_buf(), "its name is not UTF-8"));
-            return Ok(());
+            return Ok(None);
         }
-        let source = self.host.join(path);
-        let metadata = fs::symlink_metadata(&source).map_err(|error| self.cannot_read(path, error))?;
+        let look = || {
+            let source = self.tree.look(path)?;
+            let metadata = source.metadata()?;
+            Ok((source, metadata))
+        };
+        let (source, metadata) = look().map_err(|error| self.cannot_read(path, error))?;
+        meanwhile(Step::LookedAt, path);
         if metadata.is_dir() {
             self.header(&path.join(""), EntryType::Directory, &metadata, None, 0)?;
-            return self.children(path);
+            return self.names(path, &source).map(Some);
         }
         if metadata.is_symlink() {
-            let target = fs::read_link(&source).map_err(|error| self.cannot_read(path, error))?;
+            let target = beneath::target(&source).map_err(|error| self.cannot_read(path, error))?;
             if target.to_str().is_none() {
                 self.left_out
                     .push((path.to_path_buf(), "a link whose target is not UTF-8"));
-                return Ok(());
+                return Ok(None);
             }
-            return self.header(path, EntryType::Symlink, &metadata, Some(&target), 0);
-        }
-        if !metadata.is_file() {
+            self.header(path, EntryType::Symlink, &metadata, Some(Path::new(&target)), 0)?;
+        } else if metadata.is_file() {
+            self.content(path)?
+                .map_err(|error| self.cannot_read(path, error))?;
+        } else {
             self.left_out
                 .push((path.to_path_buf(), "neither a file nor a directory nor a link"));
-            return Ok(());
         }
-        if metadata.nlink() > 1 {
-            let key = (metadata.dev(), metadata.ino());
-            if let Some(first) = self.links.get(&key).cloned() {
-                return self.header(path, EntryType::Link, &metadata, Some(&first), 0);
-            }
-            self.links.insert(key, path.to_path_buf());
-        }
-        self.content(path, &source)?
-            .map_err(|error| self.cannot_read(path, error))
+        Ok(None)
     }
 
     /// Copies a file with its data: as much as it had when it was opened. The inner error is about reading it.
-    fn content(&mut self, path: &Path, source: &Path) -> Result<io::Result<()>, Error> {
-        // Should it have become a link or a pipe since it was looked at, it is not followed, and nobody waits.
-        let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+    fn content(&mut self, path: &Path) -> Result<io::Result<()>, Error> {
         let open = || {
-            let file = OpenOptions::new().read(true).custom_flags(flags).open(source)?;
+            let file = self.tree.read(path)?;
             let metadata = file.metadata()?;
             if !metadata.is_file() {
                 return Err(io::Error::other("it was replaced while it was copied"));
@@ -245,6 +294,16 @@ impl Copy<'_, '_> {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
+        if metadata.nlink() > 1 {
+            let key = (metadata.dev(), metadata.ino());
+            if let Some(first) = self.links.get(&key).cloned() {
+                return self
+                    .header(path, EntryType::Link, &metadata, Some(&first), 0)
+                    .map(Ok);
+            }
+            self.links.insert(key, path.to_path_buf());
+        }
+        meanwhile(Step::Opened, path);
         let size = metadata.len();
         self.header(path, EntryType::Regular, &metadata, None, size)?;
         let out = self.archive.get_mut();
@@ -273,12 +332,7 @@ impl Copy<'_, '_> {
     ) -> Result<(), Error> {
         self.written = self.written.saturating_add(size).saturating_add(BLOCK);
         if self.written > self.bounds.bytes {
-            return Err(MountError::DoesNotFit {
-                what: format!("the files in '{}'", shown::path(self.host)),
-                memory: self.bounds.bytes,
-                least: self.written,
-            }
-            .into());
+            return Err(self.does_not_fit(self.written));
         }
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
@@ -317,6 +371,9 @@ impl Copy<'_, '_> {
             extended.push(("linkpath", target.as_os_str().as_encoded_bytes().to_vec()));
         }
         if !extended.is_empty() {
+            let bytes: usize = extended.iter().map(|(_, value)| value.len()).sum();
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(BLOCK);
+            self.written = self.written.saturating_add(bytes.next_multiple_of(BLOCK));
             let records = extended.iter().map(|(key, value)| (*key, value.as_slice()));
             self.archive.append_pax_extensions(records)?;
         }
@@ -343,6 +400,18 @@ impl Copy<'_, '_> {
             names.join(", "),
             shown::path(first),
         ))
+    }
+}
+
+/// Why a directory's listing ended early.
+enum Stopped {
+    Read(io::Error),
+    Run(Error),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
     }
 }
 

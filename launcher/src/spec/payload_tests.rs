@@ -1,7 +1,12 @@
 //! Tests of payloads: what goes in is read back with crate `tar`, inner archives included.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
@@ -189,4 +194,215 @@ fn what_is_no_directory_or_does_not_fit_is_refused() {
     assert!(make().is_ok());
     interrupt.stop();
     assert!(matches!(make(), Err(Error::Stopped(Stop::Asked))));
+}
+
+/// What happens to a directory while it is copied.
+type Happens = Box<dyn FnMut(Step, &Path)>;
+
+thread_local! {
+    static MEANWHILE: RefCell<Option<Happens>> = const { RefCell::new(None) };
+}
+
+/// Called between two steps of copying.
+pub(super) fn meanwhile(step: Step, path: &Path) {
+    MEANWHILE.with_borrow_mut(|happens| {
+        if let Some(happens) = happens {
+            happens(step, path);
+        }
+    });
+}
+
+/// Copies `directory` while, once, `happens` happens to it, at this step and path. What was copied, by names, or the
+/// error's message.
+fn copied_while(
+    directory: &Path,
+    (step, path): (Step, &'static str),
+    happens: impl FnOnce() + 'static,
+) -> Result<BTreeMap<String, (EntryType, Vec<u8>)>, String> {
+    let mut happens = Some(happens);
+    let seen = Rc::new(Cell::new(false));
+    let saw = seen.clone();
+    MEANWHILE.set(Some(Box::new(move |now, at| {
+        if (now, at) == (step, Path::new(path))
+            && let Some(happens) = happens.take()
+        {
+            saw.set(true);
+            happens();
+        }
+    })));
+    let payload = payload_of(&Module::greeting(), &[directory], 1 << 20);
+    MEANWHILE.set(None);
+    assert!(seen.get(), "copying never came to {step:?} of '{path}'");
+    let payload = payload.map_err(|error| error.to_string())?;
+    Ok(members(&outer(&payload)["dir-0.tar"].1))
+}
+
+/// A directory with `d/file`, and beside it one with secrets, to which `d` becomes a link.
+fn with_secrets(name: &str) -> (Scratch, PathBuf, impl FnOnce() + 'static) {
+    let scratch = Scratch::new(name);
+    scratch.write("root/d/file", b"mine");
+    scratch.write("root/e", b"end");
+    scratch.write("secret/file", b"secret");
+    scratch.write("secret/more", b"secret");
+    let (root, secret) = (scratch.0.join("root"), scratch.0.join("secret"));
+    let d = root.join("d");
+    let swap = move || {
+        fs::remove_dir_all(&d).unwrap();
+        std::os::unix::fs::symlink(secret, d).unwrap();
+    };
+    (scratch, root, swap)
+}
+
+#[test]
+fn a_directory_that_becomes_a_link_is_not_followed() {
+    let root = Path::new("");
+    for (step, path) in [
+        (Step::Listed, ""),
+        (Step::LookedAt, "d"),
+        (Step::Listed, "d"),
+        (Step::LookedAt, "d/file"),
+    ] {
+        let (_scratch, directory, swap) = with_secrets("swapped");
+        match copied_while(&directory, (step, path), swap) {
+            Ok(tree) => {
+                for (name, (_, data)) in &tree {
+                    assert!(
+                        !data.starts_with(b"secret") && name != "d/more",
+                        "{step:?} {path}: {name}"
+                    );
+                }
+                // What was looked at as a link is copied as one.
+                assert_eq!(
+                    tree.contains_key("d"),
+                    step == Step::Listed && Path::new(path) == root
+                );
+            }
+            Err(message) => assert!(message.contains("cannot read"), "{step:?} {path}: {message}"),
+        }
+    }
+}
+
+#[test]
+fn a_file_that_becomes_something_else_is_neither_followed_nor_waited_for() {
+    let to_link = |path: &Path, secret: &Path| std::os::unix::fs::symlink(secret, path).unwrap();
+    let to_fifo = |path: &Path, _: &Path| {
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).unwrap();
+    };
+    let to_directory = |path: &Path, _: &Path| fs::create_dir(path).unwrap();
+    let becomes: [fn(&Path, &Path); 3] = [to_link, to_fifo, to_directory];
+    for becomes in becomes {
+        let (scratch, directory, _) = with_secrets("replaced");
+        let (file, secret) = (directory.join("d/file"), scratch.0.join("secret/file"));
+        let happens = move || {
+            fs::remove_file(&file).unwrap();
+            becomes(&file, &secret);
+        };
+        let message = copied_while(&directory, (Step::LookedAt, "d/file"), happens).unwrap_err();
+        assert!(
+            message.contains("cannot read") && message.contains("d/file"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_grows_is_cut_and_one_that_shrinks_is_an_error() {
+    let resize = |length: u64| {
+        let (scratch, directory, _) = with_secrets("resized");
+        let file = directory.join("d/file");
+        let happens = move || {
+            let file = File::options().write(true).open(&file).unwrap();
+            file.set_len(length).unwrap();
+        };
+        let copied = copied_while(&directory, (Step::Opened, "d/file"), happens);
+        drop(scratch);
+        copied
+    };
+    // Larger than the machine, even: what it had when it was opened fits.
+    let tree = resize(1 << 30).unwrap();
+    assert_eq!(tree["d/file"], (EntryType::Regular, b"mine".to_vec()));
+    assert_eq!(tree["e"].1, b"end");
+    let message = resize(1).unwrap_err();
+    assert!(message.contains("became shorter"), "{message}");
+}
+
+/// The same as a race, for what the steps do not foresee.
+#[test]
+fn a_race_with_links_brings_nothing_from_outside() {
+    let (scratch, directory, _) = with_secrets("race");
+    let (d, kept, link) = (
+        directory.join("d"),
+        scratch.0.join("kept"),
+        scratch.0.join("link"),
+    );
+    std::os::unix::fs::symlink(scratch.0.join("secret"), &link).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let swapper = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            fs::rename(&d, &kept).unwrap();
+            fs::rename(&link, &d).unwrap();
+            fs::rename(&d, &link).unwrap();
+            fs::rename(&kept, &d).unwrap();
+        }
+    });
+    for _ in 0..300 {
+        let Ok(payload) = payload_of(&Module::greeting(), &[&directory], u64::MAX) else {
+            continue;
+        };
+        let bytes = fs::read(payload.file.name()).unwrap();
+        let tree = members(&outer(&payload)["dir-0.tar"].1);
+        // The link's own target, a path, ends in this word.
+        let leaked = tree
+            .iter()
+            .any(|(name, (_, data))| name == "d/more" || data == b"secret");
+        assert!(!leaked, "{:?} in {} bytes", tree.keys(), bytes.len());
+    }
+    stop.store(true, Ordering::Relaxed);
+    swapper.join().unwrap();
+}
+
+#[test]
+fn a_directory_of_too_many_names_is_refused_before_they_are_all_read() {
+    let scratch = Scratch::new("names");
+    for number in 0..100 {
+        scratch.write(&format!("{number}"), b"");
+    }
+    let (code, message) = failure(&scratch.0, 20 * BLOCK);
+    assert_eq!(code, 126);
+    // The directory's own header, and as many names as would fit and one more.
+    assert!(message.contains("--memory"), "{message}");
+    let directory = Beneath::new(&scratch.0).unwrap().look(Path::new("")).unwrap();
+    let mut most = 0;
+    let stopped = beneath::names(&directory, |count| {
+        most = count;
+        if count < 20 {
+            Ok(())
+        } else {
+            Err(io::Error::other("enough"))
+        }
+    });
+    assert_eq!(
+        (most, stopped.unwrap_err().to_string()),
+        (20, "enough".to_string())
+    );
+}
+
+#[test]
+fn a_tree_deeper_than_paths_are_long_is_refused() {
+    let scratch = Scratch::new("deep");
+    // By descriptors, since no path would be short enough.
+    let mut directory: std::os::fd::OwnedFd = File::open(&scratch.0).unwrap().into();
+    for _ in 0..2_100 {
+        rustix::fs::mkdirat(&directory, "d", rustix::fs::Mode::RWXU).unwrap();
+        let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::RDONLY;
+        directory = rustix::fs::openat(&directory, "d", flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    let (_, message) = failure(&scratch.0, u64::MAX);
+    assert!(
+        message.contains("cannot read") && message.contains("too long"),
+        "{}",
+        message.len()
+    );
 }
