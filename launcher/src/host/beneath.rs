@@ -1,8 +1,8 @@
 //! Opens what lies beneath a directory, and nothing else, whatever happens to names there meanwhile.
 //!
-//! Paths are resolved from the directory's descriptor, and no symbolic link is followed: a name that became one since it
-//! was listed is an error, not a way out. The kernel does so since Linux 5.6 (`openat2`); where it cannot, or a seccomp
-//! filter forbids it (Docker's did for long), each component is opened by itself.
+//! Paths are resolved from the directory's descriptor, and no symbolic link is followed: a name that became one since
+//! it was listed is an error, not a way out. The kernel does so since Linux 5.6 (`openat2`); where it cannot, or a
+//! seccomp filter forbids it (as old container runtimes' do), each component is opened by itself.
 
 use std::cell::Cell;
 use std::ffi::{CStr, OsStr, OsString};
@@ -15,8 +15,8 @@ use std::path::Path;
 use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// Longest path that Linux takes at once, in bytes. Where paths are resolved by component it holds too: it is what bounds
-/// the depth of a tree.
+/// Longest path that Linux takes at once, in bytes. Where paths are resolved by component it holds too: it is what
+/// bounds the depth of a tree.
 const LONGEST_PATH: usize = 4095;
 
 /// A directory of the host's, held open.
@@ -89,8 +89,8 @@ impl Beneath {
     }
 }
 
-/// The names in a directory that was [looked at](Beneath::look), in no order. `each` is told how many there are before each;
-/// its errors end the listing.
+/// The names in a directory that was [looked at](Beneath::look), in no order. `each` is told before each name how many
+/// there are already; its errors end the listing.
 pub(crate) fn names<E: From<io::Error>>(
     directory: &File,
     mut each: impl FnMut(usize) -> Result<(), E>,

@@ -1,7 +1,8 @@
 //! The payload: the description of the run, the module and copies of directories in one tar archive.
 //!
-//! Its form: `boot_protocol::payload`. A directory is read once, before the machine starts, and never written to. Others may
-//! change it meanwhile: what is copied lies beneath it in any case ([`Beneath`]), and is a file, a directory or a link.
+//! Its form: `boot_protocol::payload`. A directory is read once, before the machine starts, and never written to.
+//! Others may change it meanwhile: what is copied lies beneath it in any case ([`Beneath`]), and is a file, a directory
+//! or a link.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -223,8 +224,8 @@ impl Copy<'_, '_> {
         .into()
     }
 
-    /// The names in the directory `path`, which is relative to the one that was named. A directory may be without end, as those
-    /// of a FUSE server: no more are taken than fit.
+    /// The names in the directory `path`, which is relative to the one that was named. A directory may be without end,
+    /// as those of a FUSE server: no more are taken than fit.
     fn names(&self, path: &Path, directory: &File) -> Result<(PathBuf, std::vec::IntoIter<OsString>), Error> {
         let names = beneath::names(directory, |count| {
             self.bounds.deadline.check().map_err(Stopped::Run)?;
