@@ -15,7 +15,7 @@ use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{CompilationMode, Config, Engine, Error, Extern, ExternType, Instance, Module, Store, TrapCode};
 
 use crate::exit_status::Outcome;
-use crate::{origin, preflight};
+use crate::{limits, origin, preflight};
 
 /// Most nested calls of a guest. wasmtime's default, 512 KiB of native stack, allows about a quarter of this.
 const MAX_CALL_DEPTH: usize = 1 << 16;
@@ -34,6 +34,9 @@ const LONGEST_NAME: usize = 200;
 pub fn run<S: System + 'static>(wasm: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
     if let Some(text) = file_kind::refusal(wasm) {
         return (Outcome::Refused(format!("it {text}")), ctx);
+    }
+    if let Some(text) = limits::refusal(wasm) {
+        return (Outcome::Refused(text), ctx);
     }
     let engine = Engine::new(&config());
     let module = match Module::new(&engine, wasm) {

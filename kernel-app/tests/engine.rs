@@ -339,3 +339,19 @@ fn memory_that_grows_too_far_fails_in_the_guest_and_not_around_it() {
             (if (i32.ne (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))))"#;
     assert_eq!(run(wat).0, Outcome::Exit(0));
 }
+
+#[test]
+fn what_would_overflow_the_stack_or_take_too_much_work_is_refused() {
+    // Without the limit this one ends the test's process.
+    let sum = format!("i32.const 1 {}", "i32.const 1 i32.add ".repeat(100_000));
+    let reason = refusal(&format!(
+        r#"(module (global i32 {sum}) (func (export "_start")))"#
+    ));
+    assert!(reason.contains("entry 0 of its global section"), "{reason}");
+    let results = "i32 ".repeat(1_000);
+    let branches = "br_if 0 ".repeat(10_000);
+    let reason = refusal(&format!(
+        r#"(module (func (result {results}) unreachable {branches}) (func (export "_start")))"#
+    ));
+    assert!(reason.contains("out of proportion to its size"), "{reason}");
+}

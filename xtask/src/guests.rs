@@ -87,21 +87,55 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<()> {
         let target = built.add(name.into())?;
         write_if_changed(&target, &kept)?;
     }
-    let target = built.add(MANY_EXPORTS.into())?;
-    write_if_changed(&target, &wat::parse_str(many_exports())?)?;
+    for (name, text) in GENERATED {
+        let target = built.add(name.into())?;
+        write_if_changed(&target, &wat::parse_str(text())?)?;
+    }
     built.remove_strangers()?;
     Manifest::read(root)?.check_guests(built.guests.keys().map(String::as_str))
 }
 
-/// A module that makes the interpreter allocate many small blocks.
-const MANY_EXPORTS: &str = "many-exports";
+/// Makes a module's text.
+type Text = fn() -> String;
 
-/// The text of [`MANY_EXPORTS`], which is too long to be written by hand.
+/// Guests whose text is too long to be written by hand.
+const GENERATED: [(&str, Text); 4] = [
+    ("many-exports", many_exports),
+    ("long-constant", long_constant),
+    ("long-constant-no-start", long_constant_without_start),
+    ("wide-branches", wide_branches),
+];
+
+/// A module that makes the interpreter allocate many small blocks.
 fn many_exports() -> String {
     let exports: String = (0..60_000)
         .map(|number| format!("(export \"e{number}\" (func $start))"))
         .collect();
     format!("(module (func $start (export \"_start\")) {exports})")
+}
+
+/// A sum of so many numbers and one. The interpreter evaluates and drops it on the native stack: the machine's overflows
+/// at less than 25,000 where it is evaluated, 50,000 where it is only dropped.
+fn sum(numbers: usize) -> String {
+    format!("i32.const 1 {}", "i32.const 1 i32.add ".repeat(numbers))
+}
+
+/// A module that places data at a long sum.
+fn long_constant() -> String {
+    let offset = sum(25_000);
+    format!("(module (memory 1) (data (offset {offset}) \"x\") (func (export \"_start\")))")
+}
+
+/// A library with a global that begins as a long sum: it is made and dropped, and never evaluated.
+fn long_constant_without_start() -> String {
+    format!("(module (global i32 {}))", sum(50_000))
+}
+
+/// A module of 103 KB: a table of 100,000 branches that pass 1,000 values each. It takes 15 s to check.
+fn wide_branches() -> String {
+    let results = "i32 ".repeat(1_000);
+    let targets = "0 ".repeat(100_000);
+    format!("(module (func (export \"_start\")) (func (result {results}) unreachable br_table {targets}))")
 }
 
 /// Builds only the guest that the image carries; gives its path. Needs no C compiler.
