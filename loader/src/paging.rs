@@ -1,16 +1,17 @@
 //! Page tables: memory mapped to its own address, what is not code not executable.
 //!
-//! Layer: pure, on table slices. All three architectures have tables of 512 entries for pages of 4 KiB, 2 MiB and 1
-//! GiB; they differ in depth and in the bits of an entry, which each says in its [`Format`]. The kernel goes on with
-//! these tables and adds to them. Large pages are 2 MiB even where there are 1 GiB ones: kernel 0.11 maps 2 MiB pages
+//! Layer: pure, on table slices. Crate `hermit-page-tables` has the entries of each architecture. The kernel goes on
+//! with these tables and adds to them. Large pages are 2 MiB even where there are 1 GiB ones: kernel 0.11 maps 2 MiB pages
 //! of its memory to their own address on x86_64 and panics (`ParentEntryHugePage`) on larger ones that are there.
 
 use core::marker::PhantomData;
 use core::sync::atomic::{Ordering, compiler_fence};
 
+use hermit_page_tables::ENTRIES;
+pub use hermit_page_tables::{Format, Rights};
+
 use hermit_loader_core::ranges::{LARGE_PAGE, PAGE, Span};
 
-const ENTRIES: usize = 512;
 const GIB: u64 = 1 << 30;
 
 /// A page table of any level.
@@ -36,38 +37,6 @@ impl Tables<'_> {
     fn at(&mut self, address: u64) -> Option<&mut Table> {
         let index = address.checked_sub(self.address)? / PAGE;
         self.tables.get_mut(usize::try_from(index).ok()?)
-    }
-}
-
-/// What may be done with a page that is mapped; reading always may.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rights {
-    /// Whether it may be written to.
-    pub write: bool,
-    /// Whether it may be executed.
-    pub execute: bool,
-}
-
-/// How an architecture writes its entries.
-pub trait Format {
-    /// How many levels of tables there are: 4, or 3 with a root whose entries are for 1 GiB each.
-    const LEVELS: usize;
-    /// Where addresses end that can be mapped to themselves.
-    const MAX_ADDRESS: u64;
-
-    /// An entry for the page at `address`, a large one or a small one.
-    fn page(address: u64, rights: Rights, large: bool) -> u64;
-    /// An entry for the table at `address`.
-    fn table(address: u64) -> u64;
-    /// The address in an entry.
-    fn address(entry: u64) -> u64;
-    /// Whether an entry of the level above the last one is a large page's, and what may be done with it.
-    fn large_page(entry: u64) -> Option<Rights>;
-    /// Whether an entry maps anything.
-    fn is_present(entry: u64) -> bool;
-    /// What else the kernel expects in the root, which lies at `address`: an index and an entry.
-    fn extra(_address: u64) -> Option<(usize, u64)> {
-        None
     }
 }
 
@@ -203,7 +172,7 @@ impl<'a, F: Format> AddressSpace<'a, F> {
         if !F::is_present(old) {
             return None;
         }
-        if let Some(rights) = F::large_page(old) {
+        if let Some(rights) = F::page_rights(old, 1) {
             let mut page = address & !(LARGE_PAGE - 1);
             let (new, table) = self.allocate()?;
             for entry in &mut table.0 {

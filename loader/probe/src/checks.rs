@@ -4,6 +4,8 @@ use core::fmt::Write;
 use core::hint::black_box;
 
 use hermit_entry::boot_info::{BootInfo, PlatformInfo};
+use hermit_page_tables::x86_64::Entries;
+use hermit_page_tables::{Format as _, Mapping};
 
 use crate::machine::{self, Console, KERNEL_STACK_SIZE};
 
@@ -12,16 +14,6 @@ static mut INITIALISED: u64 = 0x5a5a;
 static mut ZERO: [u8; 0x2345] = [0; 0x2345];
 /// Relocations, in data that is read-only once they are applied.
 static FUNCTIONS: [fn() -> u64; 2] = [|| 17, || 25];
-
-/// A present page: its address, its size, and what may be done with it.
-#[derive(Clone, Copy)]
-struct Page {
-    address: u64,
-    physical: u64,
-    size: u64,
-    write: bool,
-    execute: bool,
-}
 
 type Verdict = Result<(), &'static str>;
 
@@ -76,7 +68,10 @@ pub(crate) fn run(info: &BootInfo, cpu: u32, stack: u64) -> Verdict {
         // What the kernel would map itself, executable.
         for address in [start, end - 1, end] {
             let page = find_page(address).ok_or("memory that is not mapped")?;
-            require(page.write && !page.execute, "memory with wrong rights")?;
+            require(
+                page.rights.write && !page.rights.execute,
+                "memory with wrong rights",
+            )?;
             require(page.size <= 2 << 20, "memory in huge pages")?;
         }
         total += end - start;
@@ -137,10 +132,10 @@ fn own_image(info: &BootInfo) -> Verdict {
 fn page_rights(stack: u64) -> Verdict {
     let mut verdict = Ok(());
     each_page(&mut |page| {
-        if page.write && page.execute {
+        if page.rights.write && page.rights.execute {
             verdict = Err("a page both writable and executable");
         }
-        if page.address != page.physical {
+        if page.address != page.target {
             verdict = Err("a page not at its own address");
         }
         if page.size > 2 << 20 {
@@ -148,7 +143,7 @@ fn page_rights(stack: u64) -> Verdict {
         }
     });
     verdict?;
-    let rights = |address: u64| find_page(address).map(|page| (page.write, page.execute));
+    let rights = |address: u64| find_page(address).map(|page| (page.rights.write, page.rights.execute));
     require(
         rights(run as *const () as u64) == Some((false, true)),
         "rights of code",
@@ -200,32 +195,22 @@ fn module(fdt: &fdt::Fdt<'_>) -> Result<Option<(u64, u64)>, &'static str> {
     Ok(Some((start, end)))
 }
 
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-
 /// Visits all that is mapped.
-fn each_page(visit: &mut dyn FnMut(Page)) {
-    walk(&mut |table, level, address, entry, write, execute| {
-        let size = 1 << (12 + 9 * level);
-        if table {
-            return;
+fn each_page(visit: &mut dyn FnMut(Mapping)) {
+    walk(&mut |mapping| {
+        if !mapping.is_table {
+            visit(mapping);
         }
-        visit(Page {
-            address,
-            physical: entry & ADDRESS & !(size - 1),
-            size,
-            write,
-            execute,
-        });
     });
 }
 
 fn any_table(wanted: &dyn Fn(u64) -> bool) -> bool {
-    let mut found = wanted(machine::control_registers()[1] & ADDRESS);
-    walk(&mut |table, _, _, entry, _, _| found |= table && wanted(entry & ADDRESS));
+    let mut found = wanted(root());
+    walk(&mut |mapping| found |= mapping.is_table && wanted(mapping.target));
     found
 }
 
-fn find_page(address: u64) -> Option<Page> {
+fn find_page(address: u64) -> Option<Mapping> {
     let mut found = None;
     each_page(&mut |page| {
         if page.address <= address && address - page.address < page.size {
@@ -235,26 +220,12 @@ fn find_page(address: u64) -> Option<Page> {
     found
 }
 
-type Visit<'a> = dyn FnMut(bool, u32, u64, u64, bool, bool) + 'a;
-
-/// Visits every present entry: whether it names a table, its level (0 for small pages), address, value, rights.
-fn walk(visit: &mut Visit<'_>) {
-    let root = machine::control_registers()[1] & ADDRESS;
-    level(root, 3, 0, true, true, visit);
+fn root() -> u64 {
+    Entries::address(machine::control_registers()[1])
 }
 
-fn level(table: u64, depth: u32, base: u64, write: bool, execute: bool, visit: &mut Visit<'_>) {
-    for (index, &entry) in machine::table(table).iter().enumerate() {
-        if entry & 1 == 0 {
-            continue;
-        }
-        let address = base + ((index as u64) << (12 + 9 * depth));
-        let write = write && entry & 2 != 0;
-        let execute = execute && entry >> 63 == 0;
-        let is_table = depth > 0 && entry & 1 << 7 == 0;
-        visit(is_table, depth, address, entry, write, execute);
-        if is_table {
-            level(entry & ADDRESS, depth - 1, address, write, execute, visit);
-        }
-    }
+fn walk(visit: &mut dyn FnMut(Mapping)) {
+    let mut read = |table, index: usize| machine::table(table).get(index).copied();
+    // Every table can be read.
+    let _ = hermit_page_tables::walk::<Entries>(root(), &mut read, visit);
 }

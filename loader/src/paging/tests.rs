@@ -47,7 +47,7 @@ impl<F: Format> Fixture<F> {
     fn translate(&self, address: u64) -> Option<(u64, Rights)> {
         let mut table = LOW_AT;
         let levels = [512 * GIB, GIB, LARGE_PAGE, PAGE];
-        for &size in &levels[4 - F::LEVELS..] {
+        for (&size, level) in levels[4 - F::LEVELS..].iter().zip((0..F::LEVELS).rev()) {
             let tables = if table >= MORE_AT {
                 (&self.more, MORE_AT)
             } else {
@@ -62,7 +62,7 @@ impl<F: Format> Fixture<F> {
             if size == PAGE {
                 return Some((physical, small_rights::<F>(entry, address - address % PAGE)));
             }
-            if let Some(rights) = F::large_page(entry) {
+            if let Some(rights) = F::page_rights(entry, level) {
                 assert!(size == LARGE_PAGE, "no huge pages");
                 return Some((physical, rights));
             }

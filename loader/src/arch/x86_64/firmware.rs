@@ -4,8 +4,10 @@
 //! (Xen's `public/arch-x86/hvm/start_info.h`). Addresses and counts are the hypervisor's claims: each is checked.
 
 use super::SERIAL_PORT;
+use super::paging::Entries;
 use crate::failure::Failure;
 use crate::firmware::{Firmware, MAX_COMMAND_LINE};
+use crate::paging::Format as _;
 use hermit_loader_core::ranges::{Memory, PAGE, Span};
 
 const MAGIC: u32 = 0x336e_c578;
@@ -14,8 +16,8 @@ const MODULE: u64 = 32;
 const MAP_ENTRY: u64 = 24;
 /// A PC's map has about ten entries.
 const MAX_MAP_ENTRIES: u64 = 1024;
-/// Memory above is not used: one second-level page table reaches so far. See `paging`.
-pub const MAX_ADDRESS: u64 = 512 << 30;
+/// Memory above is not used.
+const MAX_ADDRESS: u64 = Entries::MAX_ADDRESS;
 
 const MEMORY_RAM: u32 = 1;
 
