@@ -149,6 +149,20 @@ pub enum MachineFailure {
         /// The machine's memory in bytes.
         memory: u64,
     },
+    /// The hypervisor has asked for more of the host's memory than a run may use.
+    #[error(
+        "{hypervisor} met its limit of this host's memory and ended: {} besides the machine's own ({reason}). Ordinary guests \
+         stay far below it, so a guest that drives the machine in a strange way is the likely cause; --jail off removes the limit",
+        show_size(*.limit)
+    )]
+    HostMemory {
+        /// The hypervisor.
+        hypervisor: &'static str,
+        /// Most private memory that it may use, in bytes.
+        limit: u64,
+        /// Its words.
+        reason: String,
+    },
     /// KVM does not work, or stopped working.
     #[error(
         "the virtual machine failed ({reason}). {}",

@@ -127,6 +127,16 @@ pub(crate) fn conclude(
         {
             explain(&report.hypervisor.text())
         }
+        ExitReason::Ended
+            if let (Some(limit), Some(reason)) =
+                (machine.most_data, out_of_memory(&report.hypervisor.text())) =>
+        {
+            MachineFailure::HostMemory {
+                hypervisor: machine.hypervisor,
+                limit,
+                reason,
+            }
+        }
         ExitReason::Ended if report.started || machine.accelerator == Accelerator::Tcg => {
             MachineFailure::Ended {
                 started: report.started,
@@ -164,9 +174,44 @@ pub(crate) fn conclude(
     Err(Error::Machine(Box::new(MachineError { failure, transcript })))
 }
 
+/// The line in which a hypervisor says that it does not get the memory that it wants: QEMU's words for it, glib's, and the
+/// C library's.
+fn out_of_memory(words: &str) -> Option<String> {
+    let line = words.lines().find(|line| {
+        [
+            "failed to allocate",
+            "Failed to allocate",
+            "Cannot allocate memory",
+        ]
+        .iter()
+        .any(|part| line.contains(part))
+    })?;
+    Some(
+        line.trim()
+            .chars()
+            .filter(|character| !character.is_control())
+            .collect(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_hypervisors_say_when_memory_is_out() {
+        for line in [
+            "qemu_memalign: failed to allocate 2097152 bytes at alignment 64: Cannot allocate memory",
+            "GLib-ERROR **: 17:53:01.000: ../../../glib/gmem.c:136: failed to allocate 16384 bytes",
+            "qemu-system-x86_64: qemu_thread_create: Cannot allocate memory",
+        ] {
+            assert_eq!(
+                out_of_memory(&format!("\n(process:7): \n {line}\nmore")).as_deref(),
+                Some(line)
+            );
+        }
+        assert_eq!(out_of_memory("qemu-system-x86_64: -m: too much\n"), None);
+    }
 
     #[test]
     fn only_a_message_of_the_applications_makes_a_code_more_than_a_code() {

@@ -18,6 +18,8 @@ pub struct Limits {
     pub locked: Option<u64>,
     /// Its private writable memory, in bytes: heap, anonymous mappings, QEMU's translated code.
     pub data: Option<u64>,
+    /// The stack of its first thread, and the size of every other's unless it says otherwise, in bytes.
+    pub stack: Option<u64>,
     /// Processes and threads. It holds only in a user namespace of the process's own, and never for root: elsewhere the
     /// system counts all that belongs to the user.
     pub processes: Option<u64>,
@@ -34,6 +36,7 @@ impl Limits {
             (Resource::Fsize, self.file_size),
             (Resource::Memlock, self.locked),
             (Resource::Data, self.data),
+            (Resource::Stack, self.stack),
             (Resource::Nproc, processes),
         ];
         let given = optional

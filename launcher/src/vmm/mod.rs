@@ -25,7 +25,7 @@ use crate::error::{Error, MachineFailure, StartError};
 use crate::host::files::HostFile;
 use crate::host::memory::GuestMemory;
 use crate::host::virtiofsd::Daemon;
-use crate::jail::Confinement;
+use crate::jail::{Confinement, Jail};
 use crate::spec::request::Request;
 use capabilities::{Accelerator, Capabilities};
 use process::Process;
@@ -78,6 +78,8 @@ pub struct Machine {
     /// What executes the guest.
     pub(crate) accelerator: Accelerator,
     pub(crate) process: Process,
+    /// Most private memory that the process may use, in bytes, if there is a limit.
+    pub(crate) most_data: Option<u64>,
     /// The machine's memory, if this program owns it.
     pub(crate) memory: Option<GuestMemory>,
     /// The daemons of mounted directories.
@@ -147,6 +149,10 @@ impl Machine {
             hypervisor,
             accelerator,
             process,
+            most_data: match command.confinement.level {
+                Jail::Off => None,
+                _ => command.confinement.limits.data,
+            },
             memory: None,
             daemons: Vec::new(),
             boot_limit: boot_limit(accelerator),

@@ -21,9 +21,10 @@ use boot_protocol::shown::piece;
 
 use super::files::HostFile;
 use super::privileges::{self, Capabilities, Capability};
+use super::units::MIB;
 use crate::error::{Error, StartError};
 use crate::host::shown;
-use crate::jail::{self, Calls, Child, Confinement, Jail, Program};
+use crate::jail::{self, Calls, Child, Confinement, Jail, Limits, Program};
 use crate::spec::mounts::MountError;
 
 pub(crate) use find::find;
@@ -36,6 +37,10 @@ const ASK: Duration = Duration::from_millis(100);
 
 /// How long a daemon that has closed its connection may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Most private memory that it may use, in bytes: 4 MiB, two thirds of a KiB for each file that the guest holds open, and
+/// its buffers.
+pub(crate) const MOST_DATA: u64 = 12 * MIB;
 
 /// How the daemon confines itself, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +209,13 @@ impl Daemon {
             descriptors: &[listener.as_fd()],
         };
         // It gives up itself what it does not need of root's capabilities.
-        let confinement = Confinement::new(level).calls(Calls::Daemon).keeping(u64::MAX);
+        let confinement = Confinement::new(level)
+            .calls(Calls::Daemon)
+            .keeping(u64::MAX)
+            .limits(Limits {
+                data: Some(MOST_DATA),
+                ..Limits::default()
+            });
         let (child, report) = jail::start(&command, &confinement).map_err(text)?;
         log::info!("the jail of virtiofsd: {report}");
         // From here on, dropping kills it.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use boot_protocol::arch::Arch;
 
+use super::limits::TRANSLATED_MIB;
 use crate::host::memory::{self, Ram};
 use crate::host::units::MIB;
 use crate::vmm::capabilities::Accelerator;
@@ -203,6 +204,8 @@ pub(crate) struct QemuConfig<'a> {
     pub(crate) kernel: &'a Path,
     /// The module; without one the image runs its own.
     pub(crate) initrd: Option<&'a Path>,
+    /// Its size in bytes.
+    pub(crate) payload: u64,
     /// Mounted directories. They need a memory file: their daemons read and write the machine's memory.
     pub(crate) mounts: &'a [MountDevice],
     /// The kernel command line.
@@ -235,7 +238,10 @@ impl QemuConfig<'_> {
                 add(&["-object", &object, "-machine", &machine]);
             }
         }
-        add(&["-accel", self.accelerator.name()]);
+        match self.accelerator {
+            Accelerator::Tcg => add(&["-accel", &format!("tcg,tb-size={TRANSLATED_MIB}")]),
+            Accelerator::Kvm => add(&["-accel", "kvm"]),
+        }
         add(&["-cpu", processor(self.accelerator, self.arch)]);
         add(&["-smp", "1"]);
         add(&["-m", &format!("{}M", size / MIB)]);
@@ -293,6 +299,7 @@ mod tests {
             backend: MemoryBackend::Private,
             kernel: Path::new("/proc/self/fd/5"),
             initrd: Some(Path::new("/proc/self/fd/6")),
+            payload: 0,
             mounts: &[],
             command_line: "-freq 2400 -- --console=framed -- a 'b c'",
             sandbox: true,
@@ -316,7 +323,7 @@ mod tests {
         assert_eq!(
             setup(Arch::X86_64, MachineKind::Microvm, Accelerator::Tcg).join("\n"),
             "-machine\nmicrovm,acpi=off,auto-kernel-cmdline=off,rtc=on,pit=on,pic=on,isa-serial=on\n\
-             -accel\ntcg\n-cpu\nmax\n-smp\n1\n-m\n256M\n\
+             -accel\ntcg,tb-size=16\n-cpu\nmax\n-smp\n1\n-m\n256M\n\
              -nodefaults\n-no-user-config\n-display\nnone\n\
              -sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n-no-reboot\n\
              -chardev\nstdio,id=console,signal=off\n-serial\nchardev:console\n\
@@ -336,9 +343,10 @@ mod tests {
             (Arch::Aarch64, MachineKind::Virt, "virt,gic-version=3", "max"),
             (Arch::Riscv64, MachineKind::Virt, "virt", "rv64"),
         ] {
-            for (accelerator, name, processor) in
-                [(Accelerator::Kvm, "kvm", "host"), (Accelerator::Tcg, "tcg", most)]
-            {
+            for (accelerator, name, processor) in [
+                (Accelerator::Kvm, "kvm", "host"),
+                (Accelerator::Tcg, "tcg,tb-size=16", most),
+            ] {
                 let arguments = setup(arch, machine, accelerator);
                 assert!(machine.is_of(arch));
                 assert_eq!(
@@ -363,6 +371,7 @@ mod tests {
                 backend: MemoryBackend::File(Path::new("/proc/self/fd/7")),
                 kernel: Path::new("k"),
                 initrd: None,
+                payload: 0,
                 mounts: &[],
                 command_line: "-- --",
                 sandbox: true,
@@ -402,6 +411,7 @@ mod tests {
                 backend: MemoryBackend::File(Path::new("/proc/self/fd/9")),
                 kernel: Path::new("k"),
                 initrd: None,
+                payload: 0,
                 mounts: &mounts,
                 command_line: "-- --",
                 sandbox: true,

@@ -2,15 +2,16 @@
 //!
 //! - `config`: the command line, by pure functions.
 //! - `fit`: whether the payload can fit into the machine's memory.
+//! - `limits`: what QEMU may use of the host.
 //! - `probe`: whether KVM works here.
 //! - `standalone`: a command line that works without this program.
 
 mod config;
 mod fit;
+mod limits;
 mod probe;
 mod standalone;
 
-use std::ffi::OsString;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ use crate::host::memory::{self, GuestMemory};
 use crate::host::units::{show_duration, show_size};
 use crate::host::virtiofsd::{self, Daemon, Sandbox};
 use crate::host::{program, shown};
-use crate::jail::{Jail, Limits};
+use crate::jail::Jail;
 use crate::session::streams::{self, Input, Output};
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
 use crate::spec::mounts::{MountError, MountSource};
@@ -241,20 +242,6 @@ impl Qemu {
     }
 }
 
-/// What QEMU may use of the host besides the machine's memory.
-fn limits(memory: u64) -> Limits {
-    Limits {
-        // A dozen for the machine, a few for each mounted directory, and those that its thread pool may open.
-        files: Some(1024),
-        // It makes the file of the machine's memory as long as it is already, and no other.
-        file_size: Some(memory::rounded(memory)),
-        locked: Some(0),
-        // One processor, one main loop, and up to 64 threads that read files.
-        processes: Some(256),
-        ..Limits::default()
-    }
-}
-
 /// Refuses one mounted directory too many; the machine has `number` already.
 fn room_for_mount(kind: MachineKind, arch: Arch, number: usize) -> Result<(), MountError> {
     let most = kind.most_mounts(arch);
@@ -309,13 +296,12 @@ impl PreparedQemu<'_> {
             ..CommandLine::default()
         }
         .build();
-        let arguments = QemuConfig {
+        let config = QemuConfig {
             accelerator: Accelerator::Kvm,
             initrd: None,
             ..self.config(&line)
-        }
-        .arguments();
-        let command = self.qemu(arguments, []);
+        };
+        let command = self.qemu(&config, []);
         let mut machine = Machine::spawn(TITLE, Accelerator::Kvm, &command)?;
         let config = SessionConfig {
             deadline: self.request.deadline().at(),
@@ -351,6 +337,7 @@ impl PreparedQemu<'_> {
             backend: MemoryBackend::Private,
             kernel: self.image.name(),
             initrd: Some(self.payload.file.name()),
+            payload: self.payload.length,
             mounts: &[],
             command_line,
             sandbox: self.request.jail() != Jail::Off,
@@ -360,19 +347,19 @@ impl PreparedQemu<'_> {
     /// QEMU with what it inherits: the image, the payload, and `more`.
     fn qemu<'a>(
         &'a self,
-        arguments: Vec<OsString>,
+        config: &QemuConfig<'_>,
         more: impl IntoIterator<Item = BorrowedFd<'a>>,
     ) -> Command<'a> {
         let files = [&self.image, &self.payload.file];
         Command {
             program: self.program.clone(),
-            arguments,
+            arguments: config.arguments(),
             descriptors: files
                 .into_iter()
                 .filter_map(HostFile::inherit)
                 .chain(more)
                 .collect(),
-            confinement: self.request.confinement().limits(limits(self.request.memory())),
+            confinement: self.request.confinement().limits(limits::limits(config)),
         }
     }
 
@@ -421,18 +408,17 @@ impl Prepared for PreparedQemu<'_> {
         }
         .build();
         let mounts = self.mounts(memory.is_some())?;
-        let arguments = QemuConfig {
+        let config = QemuConfig {
             backend: match &memory {
                 Some(memory) => MemoryBackend::File(memory.name()),
                 None => MemoryBackend::Private,
             },
             mounts: &mounts,
             ..self.config(&line)
-        }
-        .arguments();
+        };
         let inherited = memory.iter().map(GuestMemory::inherit);
         let connections = self.daemons.iter().filter_map(Daemon::connection);
-        let command = self.qemu(arguments, inherited.chain(connections));
+        let command = self.qemu(&config, inherited.chain(connections));
         let mut machine = Machine::spawn(TITLE, self.accelerator, &command)?;
         drop(command);
         let Self {

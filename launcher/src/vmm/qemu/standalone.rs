@@ -91,6 +91,7 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
         },
         kernel: &kernel,
         initrd: initrd.as_deref(),
+        payload: 0,
         mounts: &mounts,
         command_line: &line,
         sandbox: request.jail() != Jail::Off,
