@@ -121,3 +121,24 @@ fn renaming() {
     assert_eq!(rename(dir, b"e", root, b"n"), Ok(()));
     bed.settled();
 }
+
+/// A server keeps a deleted file, and its room on the disk, as long as it is known: it is forgotten with the next call.
+#[test]
+fn what_is_deleted_is_forgotten_at_once() {
+    let mut bed = Bed::new();
+    write(&bed.dir.join("f"), "x");
+    write(&bed.dir.join("g"), "x");
+    bed.find("f").expect("it is there");
+    bed.fs.unlink(bed.root, b"f", &mut now).expect("it goes");
+    bed.fs.begin();
+    assert_eq!(bed.client.server.borrow().held(), (0, 0));
+    // One that a rename replaces, too.
+    write(&bed.dir.join("h"), "x");
+    bed.find("h").expect("it is there");
+    bed.fs
+        .rename(bed.root, b"g", bed.root, b"h", &mut now)
+        .expect("it is replaced");
+    bed.fs.begin();
+    assert_eq!(bed.client.server.borrow().held(), (0, 0));
+    bed.settled();
+}

@@ -34,6 +34,9 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         self.drop_created();
         let Self { session, nodes, .. } = self;
         nodes.settle(&mut |nodes| session.forget(nodes));
+        if core::mem::take(&mut self.removed) {
+            nodes.flush(&mut |nodes| session.forget(nodes));
+        }
     }
 
     fn root(&mut self) -> Node {
@@ -357,7 +360,9 @@ impl<T: Transport> FileSystem for FuseFs<T> {
     }
 
     fn unlink(&mut self, dir: Node, name: &[u8], _now: Now<'_>) -> Result<(), Errno> {
-        self.session.call(fuse_opcode::FUSE_UNLINK, dir.0, &(), &[name])
+        let () = self.session.call(fuse_opcode::FUSE_UNLINK, dir.0, &(), &[name])?;
+        self.removed = true;
+        Ok(())
     }
 
     fn remove_dir(&mut self, dir: Node, name: &[u8], _now: Now<'_>) -> Result<(), Errno> {
@@ -376,7 +381,11 @@ impl<T: Transport> FileSystem for FuseFs<T> {
             newdir: to.0,
             ..fuse_rename2_in::default()
         };
-        self.session
-            .call(fuse_opcode::FUSE_RENAME2, from.0, &request, &[from_name, to_name])
+        let () = self
+            .session
+            .call(fuse_opcode::FUSE_RENAME2, from.0, &request, &[from_name, to_name])?;
+        // It may have replaced another.
+        self.removed = true;
+        Ok(())
     }
 }

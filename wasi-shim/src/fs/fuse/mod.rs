@@ -72,6 +72,8 @@ pub struct FuseFs<T> {
     vacant: Vec<usize>,
     /// What `create` made and opened at once, until `open` comes for it: the node and the server's handle.
     created: Option<(u64, u64)>,
+    /// A name went: its node must not wait for a batch, since a server that knows it keeps the file's room.
+    removed: bool,
     umask: u32,
 }
 
@@ -104,6 +106,7 @@ impl<T: Transport> FuseFs<T> {
             handles: Vec::new(),
             vacant: Vec::new(),
             created: None,
+            removed: false,
             umask: umask & 0o777,
         })
     }
