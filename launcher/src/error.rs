@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::host::interrupt::Stop;
 use crate::host::shown;
 use crate::host::units::{MIB, show_duration, show_size};
-use crate::spec::module::ModuleError;
+use crate::spec::module::{ModuleError, TextError};
 use crate::spec::mounts::MountError;
 use crate::vmm::capabilities::Unsupported;
 
@@ -40,7 +40,7 @@ pub enum Error {
     #[error(transparent)]
     Machine(#[from] Box<MachineError>),
     /// The run took longer than it may.
-    #[error("--timeout: {what} did not end within {}; its virtual machine was ended", show_duration(*.limit))]
+    #[error("--timeout: {what} did not end within {} and was stopped", show_duration(*.limit))]
     Timeout {
         /// What ran.
         what: String,
@@ -215,6 +215,10 @@ impl Error {
             Self::Module(ModuleError::Unreadable { .. } | ModuleError::IsDirectory { .. }) => {
                 exit_code::MODULE_NOT_FOUND
             }
+            Self::Module(ModuleError::Text {
+                reason: TextError::NoTranslator(_),
+                ..
+            }) => exit_code::VM_FAILED,
             Self::Module(_) | Self::Mount(MountError::DoesNotFit { .. }) => exit_code::MODULE_REFUSED,
             Self::Mount(MountError::Unreadable { .. } | MountError::Pack { .. }) => exit_code::VM_FAILED,
             Self::Mount(_) | Self::Invalid(_) | Self::Unsupported(_) => exit_code::USAGE,

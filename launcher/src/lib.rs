@@ -52,9 +52,10 @@ pub use result::{ExitStatus, RunResult};
 pub use running::Running;
 pub use session::Diagnostics;
 pub use session::streams::{Input, Output};
-pub use spec::module::{Module, ModuleError};
+pub use spec::deadline::Deadline;
+pub use spec::module::{Module, ModuleError, TextError};
 pub use spec::mounts::{Mount, MountError, MountSource};
-pub use spec::request::{Deadline, Request};
+pub use spec::request::Request;
 pub use spec::run::{DEFAULT_MEMORY, Run};
 
 /// Runs are started, waited for and stopped from any thread, and errors travel as any other's do.

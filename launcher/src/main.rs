@@ -4,29 +4,38 @@
 
 mod cli;
 mod stderr;
+mod watchdog;
 
-use std::process::ExitCode;
+use std::process::exit;
+use std::time::Instant;
 
 use hermit_wasm_vm::host::interrupt::die_of;
 use hermit_wasm_vm::{Error, Stop};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use signal_hook::consts::SIGPIPE;
 
-fn main() -> ExitCode {
+fn main() {
+    // Before anything else: --timeout is about all of it.
+    let start = Instant::now();
     forbid_core_dumps();
     stderr::report_panics();
-    let outcome = cli::perform(std::env::args_os());
-    let error = match outcome {
-        Ok(code) => return ExitCode::from(code),
-        Err(error) => error,
-    };
+    let outcome = cli::perform(std::env::args_os(), start);
+    watchdog::call_off();
+    match outcome {
+        Ok(code) => exit(code.into()),
+        Err(error) => end(&error),
+    }
+}
+
+/// Ends the program as the error has it.
+fn end(error: &Error) -> ! {
     match error {
-        Error::Stopped(Stop::Signal(signal)) => die_of(signal),
+        Error::Stopped(Stop::Signal(signal)) => die_of(*signal),
         Error::OutputClosed => die_of(SIGPIPE),
         error => {
             stderr::show(error.transcript());
             stderr::say(&error.to_string());
-            ExitCode::from(error.exit_code())
+            exit(error.exit_code().into())
         }
     }
 }

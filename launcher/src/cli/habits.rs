@@ -388,13 +388,14 @@ fn check(run: &Run, words: &[OsString]) -> Result<(), Error> {
     if module.as_os_str().is_empty() {
         return Err(usage("the module's name is empty; is a shell variable unset?"));
     }
-    let is_file = module.exists() && !module.is_dir();
+    // Looked at only where it matters: a file of a machine that is gone is waited for, and no deadline is known yet.
+    let is_file = || module.exists() && !module.is_dir();
     let said_run = words.get(1).is_some_and(|word| word == "run");
     let name = module.to_string_lossy();
-    if !is_file && !said_run && is_one(COMMANDS, &name) {
+    if !said_run && is_one(COMMANDS, &name) && !is_file() {
         return Err(usage(not_a_command(&name)));
     }
-    if !is_file && sets_variable(&name) {
+    if sets_variable(&name) && !is_file() {
         return Err(usage(format!(
             "'{}' is not a module; to set a variable for the guest, write --env before each, and the module after all flags",
             without_value(&name)
@@ -404,7 +405,7 @@ fn check(run: &Run, words: &[OsString]) -> Result<(), Error> {
         .iter()
         .position(|word| word.as_os_str() == module.as_os_str())
         .and_then(|at| words.get(at.checked_sub(1)?));
-    if !is_file && previous.is_some_and(|word| word == "-v") && name.contains(':') {
+    if previous.is_some_and(|word| word == "-v") && name.contains(':') && !is_file() {
         return Err(usage(format!(
             "-v is --verbose here; to share a directory, write {}",
             mount(&name)

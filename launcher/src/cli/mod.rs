@@ -14,6 +14,7 @@ mod values;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::time::Instant;
 
 use boot_protocol::exit_code;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -90,10 +91,11 @@ impl Cli {
 }
 
 /// Does what the words ask for; the exit code. Help, and what clap refuses, end the program here.
-pub(crate) fn perform(words: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
+/// `start` is when the program began.
+pub(crate) fn perform(words: impl IntoIterator<Item = OsString>, start: Instant) -> Result<u8, Error> {
     let words: Vec<OsString> = words.into_iter().collect();
     match habits::parse(&words) {
-        Ok(Command::Run(run)) => run.perform(),
+        Ok(Command::Run(run)) => run.perform(start),
         Ok(Command::Hypervisors) => print(&hypervisors::table()),
         Ok(Command::Completions { shell }) => print(&completions(shell)),
         Err(Refusal::Ours(error)) => Err(error),

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use boot_protocol::shown::{self, Layout};
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
@@ -14,11 +14,13 @@ use hermit_wasm_vm::vmm::Vmm;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
-use hermit_wasm_vm::{self as vm, Arch, Diagnostics, Error, Interrupt, Jail, LogLevel, Module, StartError};
+use hermit_wasm_vm::{
+    self as vm, Arch, Deadline, Diagnostics, Error, Interrupt, Jail, LogLevel, Module, StartError,
+};
 
 use super::mounts::MountFlags;
 use super::values::{ACCELERATORS, ARCHITECTURES, JAILS, LOG_LEVELS, MACHINES, one_of};
-use crate::stderr;
+use crate::{stderr, watchdog};
 
 /// Below this not even the image fits, whatever the module: a unit was forgotten, most likely. With a little more it
 /// is the loader in the machine that says what is missing.
@@ -77,7 +79,8 @@ pub(super) struct Run {
 
     /// Stop the run after this time: 10s, 500ms, 2m
     ///
-    /// Wall-clock time of the whole run, including the boot. The exit code is 124.
+    /// Wall-clock time of everything from the program's start on: reading the module, the boot, the guest. The exit code
+    /// is 124.
     #[arg(long, value_name = "DUR", value_parser = units::parse_duration)]
     pub(super) timeout: Option<Duration>,
 
@@ -147,12 +150,12 @@ pub(super) fn usage(message: impl Into<String>) -> Error {
 }
 
 impl Run {
-    /// Runs; the exit code.
-    pub(super) fn perform(&self) -> Result<u8, Error> {
+    /// Runs; the exit code. `start` is when the program began.
+    pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
         stderr::init_log(self.verbose);
-        let run = self.describe()?;
+        let mut deadline = Deadline::since(start, self.timeout.unwrap_or(Duration::MAX));
         if let Some(directory) = &self.print_command {
-            let command = run.command(directory.as_deref())?;
+            let command = self.describe(deadline)?.command(directory.as_deref())?;
             // A shell needs it as it is; a person looks at it, and the names in it may be anybody's.
             let shown = match std::io::stdout().is_terminal() {
                 true => shown::bounded(command.as_bytes(), Layout::Text, usize::MAX),
@@ -164,15 +167,20 @@ impl Run {
             attempt: "watch for signals",
             source,
         })?;
-        let result = run.interrupt(interrupt).run()?;
+        deadline = deadline.interrupt(interrupt).of(match self.module() {
+            Some(path) => format!("'{}'", vm::host::shown::path(path)),
+            None => Module::greeting().to_string(),
+        });
+        watchdog::begin(&deadline);
+        let result = self.describe(deadline)?.run()?;
         stderr::show(&result.transcript);
         Ok(result.status.code())
     }
 
     /// The run that the flags describe.
-    fn describe(&self) -> Result<vm::Run, Error> {
+    fn describe(&self, deadline: Deadline) -> Result<vm::Run, Error> {
         let module = match self.module() {
-            Some(path) => Module::open(path)?,
+            Some(path) => Module::open_until(path, self.memory, &deadline)?,
             None => Module::greeting(),
         };
         let mut run = vm::Run::new(module)
@@ -196,9 +204,6 @@ impl Run {
         }
         if let Some(kind) = self.machine {
             run = run.machine(kind);
-        }
-        if let Some(limit) = self.timeout {
-            run = run.timeout(limit);
         }
         if let Some(level) = self.log {
             run = run.log(level);

@@ -140,6 +140,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::jail::{self, Confinement};
+    use crate::spec::deadline::Deadline;
     use std::process::{Command, Stdio};
 
     fn scratch(name: &str) -> PathBuf {
@@ -157,7 +158,9 @@ mod tests {
             &arguments,
             &inherit,
             &Confinement::default(),
+            &Deadline::never(),
         )
+        .unwrap()
         .unwrap()
     }
 

@@ -32,6 +32,9 @@ struct Shared {
     notify: UnixStream,
 }
 
+/// The signals that ask a program to end.
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
 const NOTHING: usize = 0;
 /// No signal has this number.
 const ASKED: usize = usize::MAX;
@@ -62,7 +65,7 @@ impl Interrupt {
     pub fn on_signals() -> io::Result<Self> {
         let this = Self::new()?;
         let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in SIGNALS {
             if ignored >> (signal - 1) & 1 == 1 {
                 continue;
             }
@@ -103,6 +106,27 @@ impl AsFd for Interrupt {
 /// Why a run with these is to stop, if one of them has a reason.
 pub(crate) fn reason(interrupts: &[Interrupt]) -> Option<Stop> {
     interrupts.iter().find_map(Interrupt::reason)
+}
+
+/// Keeps the signals of [`Interrupt::on_signals`] away from this thread and from those that it starts from now on, so that
+/// the system hands them to another one: a thread that waits in the kernel for a file would not notice.
+///
+/// # Errors
+/// The system's.
+pub fn leave_signals_to_other_threads() -> io::Result<()> {
+    // SAFETY: the set is plain data, which `sigemptyset` fills before it is used; all calls are given pointers to it.
+    let result = unsafe {
+        let mut signals = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut signals);
+        for signal in SIGNALS {
+            libc::sigaddset(&raw mut signals, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut())
+    };
+    match result {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }
 
 /// The bit mask of ignored signals in the text of /proc/self/status.

@@ -18,19 +18,26 @@
 //! - `limits`: resource limits, and the cgroup to join.
 //! - `report`: which layers hold.
 //! - `spawn`: the child's way to its program; all unsafe code.
+//! - `worker`: a child without a program, which only computes.
 
 mod filter;
 mod limits;
 mod report;
 mod spawn;
+pub(crate) mod worker;
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
 use rustix::thread::CapabilitySet;
+
+use crate::error::Error;
+use crate::spec::deadline::Deadline;
 
 pub use filter::Calls;
 pub use limits::Limits;
@@ -158,35 +165,71 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
     Ok((child, report(confinement)))
 }
 
+/// How long a program may take to say something about itself.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The most that it has to say.
+const LONGEST_ANSWER: usize = 1 << 20;
+
 /// Starts a program in its jail, with nothing on its standard input, and returns what it writes on its standard output
-/// until its end.
+/// until its end. The outer error is the run's, which is over.
 ///
 /// # Errors
-/// As [`start`]; or it has failed.
+/// As [`start`]; or it has failed, or has not ended in time.
 pub(crate) fn output(
     path: &Path,
     arguments: &[OsString],
     descriptors: &[BorrowedFd<'_>],
     confinement: &Confinement,
-) -> io::Result<Vec<u8>> {
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    let (mut output, stdout) = io::pipe()?;
-    let program = Program {
-        path,
-        arguments,
-        streams: [null.as_fd(), stdout.as_fd(), null.as_fd()],
-        descriptors,
+    deadline: &Deadline,
+) -> Result<io::Result<Vec<u8>>, Error> {
+    let begin = || {
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let (output, stdout) = io::pipe()?;
+        let program = Program {
+            path,
+            arguments,
+            streams: [null.as_fd(), stdout.as_fd(), null.as_fd()],
+            descriptors,
+        };
+        Ok((start(&program, confinement)?.0, output))
     };
-    let (mut child, _) = start(&program, confinement)?;
-    drop(stdout);
+    let (mut child, mut output) = match begin() {
+        Ok(begun) => begun,
+        Err(error) => return Ok(Err(error)),
+    };
+    let until = Some(Instant::now() + ANSWER);
     let mut bytes = Vec::new();
-    output.read_to_end(&mut bytes)?;
-    let status = child.wait()?;
-    match status.success() {
-        true => Ok(bytes),
-        false => Err(io::Error::other(format!("it failed: {status}"))),
+    let mut buffer = [0; 4096];
+    while deadline.wait(Some((output.as_fd(), PollFlags::IN)), until)? {
+        match output.read(&mut buffer) {
+            Ok(0) => return Ok(ended(&mut child, bytes)),
+            Ok(length) => bytes.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Err(error)),
+        }
+        if bytes.len() > LONGEST_ANSWER {
+            return Ok(Err(io::Error::other("it does not stop")));
+        }
+    }
+    Ok(Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// What a program has written that has closed its standard output, if it then succeeds.
+fn ended(child: &mut Child, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    let start = Instant::now();
+    loop {
+        match child.try_wait()? {
+            Some(status) if status.success() => return Ok(bytes),
+            Some(status) => return Err(io::Error::other(format!("it failed: {status}"))),
+            None if start.elapsed() > LAST => return Err(io::ErrorKind::TimedOut.into()),
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
     }
 }
+
+/// How long a program may run on that has nothing more to say.
+const LAST: Duration = Duration::from_secs(2);
 
 /// The calls of a program: one that is a script needs those of the programs that it starts.
 fn calls(path: &Path, calls: Calls) -> Calls {

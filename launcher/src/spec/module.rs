@@ -6,15 +6,21 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use boot_protocol::file_kind::{self, FileKind};
 use boot_protocol::shown::message;
-use thiserror::Error;
+use rustix::event::PollFlags;
+use rustix::fs::{Mode, OFlags};
 
-use crate::error::does_not_fit;
+use super::deadline::Deadline;
+use super::run::DEFAULT_MEMORY;
+use super::text;
+use crate::error::{Error, does_not_fit};
+use crate::host::nonblocking::is_remote;
 use crate::host::shown;
 use crate::host::units::show_size;
 
@@ -47,7 +53,7 @@ impl fmt::Debug for Content {
 }
 
 /// Why a module cannot be run.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModuleError {
     /// It is not there, or cannot be read.
@@ -76,12 +82,12 @@ pub enum ModuleError {
         reason: String,
     },
     /// Its text cannot be translated.
-    #[error("'{}' is not valid WebAssembly text: {}", shown::path(path), message(source.to_string()))]
+    #[error("'{}' {reason}", shown::path(path))]
     Text {
         /// Its path.
         path: PathBuf,
-        /// Where and why.
-        source: wat::Error,
+        /// Why.
+        reason: TextError,
     },
     /// The machine has less memory than it takes.
     #[error("{}", does_not_fit(&format!("'{}' ({}) does", shown::path(path), show_size(*.length)), *.memory, *.least))]
@@ -116,6 +122,36 @@ pub enum ModuleError {
     },
 }
 
+/// Why a text cannot be translated to the binary format: the rest of a sentence whose subject is the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// It is not valid; where and why.
+    #[error("is not valid WebAssembly text: {}", message(.0))]
+    Invalid(String),
+    /// The translator would take more memory than the run may.
+    #[error(
+        "({} of WebAssembly text) takes more memory to translate than a run with --memory {} may use; --memory gives it \
+         more, or convert the file with `wat2wasm` before",
+        show_size(*.length),
+        show_size(*.memory)
+    )]
+    TooLarge {
+        /// Its length in bytes, as far as it was read.
+        length: u64,
+        /// The machine's memory in bytes.
+        memory: u64,
+    },
+    /// The translator fails on it; how.
+    #[error("makes the translator of WebAssembly text fail ({0}); convert the file with `wat2wasm` before")]
+    Untranslatable(String),
+    /// This system has no safe place for the translator; why.
+    #[error(
+        "is WebAssembly text, and its translator cannot be confined here ({0}); convert the file with `wat2wasm` before"
+    )]
+    NoTranslator(String),
+}
+
 /// No module is longer: the interpreter's limit, which is that of the JavaScript API's specification.
 const LONGEST: u64 = 1 << 30;
 
@@ -129,40 +165,93 @@ impl Module {
         }
     }
 
-    /// The module in a file, in binary or in text form. The file is read when the run starts.
+    /// The module in a file, in binary or in text form. A file in binary form is read when the run starts. A pipe is read
+    /// here, to its end, and waited for as long as that takes.
     ///
     /// # Errors
     /// It cannot be read, or is not a module.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModuleError> {
         let path = path.as_ref();
-        let unreadable = |error: io::Error| unreadable(path, &error);
-        let file = File::open(path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if metadata.is_dir() {
-            return Err(ModuleError::IsDirectory { path: path.into() });
+        match Self::open_until(path, DEFAULT_MEMORY, &Deadline::never()) {
+            Err(Error::Module(error)) => Err(error),
+            // Nothing else is possible without a deadline, but for a system that has no threads or pipes left.
+            result => result.map_err(|error| ModuleError::Unreadable {
+                path: path.into(),
+                reason: error.to_string(),
+            }),
         }
+    }
+
+    /// The same for a run that has a deadline, in a machine of `memory` bytes, which bounds what is read of a pipe and what
+    /// the translation of a text may take.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not a module; [`Error::Timeout`] or [`Error::Stopped`].
+    pub fn open_until(path: impl AsRef<Path>, memory: u64, deadline: &Deadline) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let deadline = &deadline.clone().of(format!("'{}'", shown::path(path)));
+        let unreadable = |error: io::Error| unreadable(path, &error);
+        let name = path.to_path_buf();
+        // A file of another machine may be long in coming.
+        let (file, metadata) = deadline
+            .aside(move || {
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+                let file = File::from(rustix::fs::open(&name, flags, Mode::empty())?);
+                let metadata = file.metadata()?;
+                Ok((Arc::new(file), metadata))
+            })?
+            .map_err(unreadable)?;
+        if metadata.is_dir() {
+            return Err(ModuleError::IsDirectory { path: path.into() }.into());
+        }
+        let mut source = Source {
+            file: &file,
+            // Neither a pipe nor a terminal is waited for in a read.
+            waits: !metadata.is_file(),
+            remote: is_remote(&*file),
+            deadline,
+        };
+        let unreadable = |error: ReadError| match error {
+            ReadError::Over(error) => error,
+            ReadError::File(error) => unreadable(error).into(),
+        };
         // What it begins with tells whether the rest, which may be endless, is worth reading.
         let mut bytes = Vec::new();
-        let start = u64::try_from(file_kind::START).unwrap_or(u64::MAX);
-        (&file).take(start).read_to_end(&mut bytes).map_err(unreadable)?;
-        if check(path, &bytes)? == FileKind::Module && metadata.is_file() {
+        source.read_to(&mut bytes, file_kind::START).map_err(unreadable)?;
+        let kind = check(path, &bytes)?;
+        if kind == FileKind::Module && metadata.is_file() {
             return Ok(Self {
                 name: path.into(),
-                content: Content::File(Arc::new(file), metadata.len()),
+                content: Content::File(file, metadata.len()),
             });
         }
         // Text has to be translated. A pipe (`<(…)`, /dev/stdin) can be read only once.
-        (&file)
-            .take(LONGEST)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
-        if u64::try_from(bytes.len()).is_ok_and(|length| length > LONGEST) {
-            return Err(ModuleError::NotAModule {
+        let most = match kind {
+            FileKind::Module => memory.min(LONGEST),
+            _ => text::longest(memory),
+        };
+        let enough = usize::try_from(most.saturating_add(1)).unwrap_or(usize::MAX);
+        if metadata.len() <= most {
+            source.read_to(&mut bytes, enough).map_err(unreadable)?;
+        }
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX).max(metadata.len());
+        if length <= most {
+            return Self::translated(path.into(), bytes, memory, deadline);
+        }
+        Err(match kind {
+            FileKind::Module if length > LONGEST => ModuleError::NotAModule {
                 path: path.into(),
                 reason: "is larger than 1 GiB, the limit for a module".to_string(),
-            });
+            },
+            FileKind::Module => ModuleError::DoesNotFit {
+                path: path.into(),
+                length,
+                memory,
+                least: length,
+            },
+            _ => text::too_large(path, length, memory),
         }
-        Self::from_bytes(path, bytes)
+        .into())
     }
 
     /// The module in `bytes`, in binary or in text form. Messages and `argv[0]` call it `name`.
@@ -170,12 +259,23 @@ impl Module {
     /// # Errors
     /// It is not a module.
     pub fn from_bytes(name: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) -> Result<Self, ModuleError> {
-        let (name, bytes) = (name.into(), bytes.into());
+        let name = name.into();
+        match Self::translated(name.clone(), bytes.into(), DEFAULT_MEMORY, &Deadline::never()) {
+            Err(Error::Module(error)) => Err(error),
+            result => result.map_err(|error| ModuleError::Unreadable {
+                path: name,
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// The module in `bytes`, which are translated if they are text.
+    fn translated(name: PathBuf, bytes: Vec<u8>, memory: u64, deadline: &Deadline) -> Result<Self, Error> {
         let bytes = match check(&name, &bytes)? {
             FileKind::Module => bytes,
             // What it says may be a component.
             _ => {
-                let binary = translate(&name, &bytes)?;
+                let binary = text::translate(&name, &bytes, memory, deadline)?;
                 check(&name, &binary)?;
                 binary
             }
@@ -191,7 +291,7 @@ impl Module {
         matches!(self.content, Content::Greeting)
     }
 
-    /// What messages call it.
+    /// Its name.
     pub(crate) fn name(&self) -> &Path {
         &self.name
     }
@@ -217,14 +317,24 @@ impl Module {
     }
 
     /// Writes its bytes: of a file, as many as it had when it was opened. One that became shorter since is an error.
-    pub(crate) fn write_to(&self, out: &mut impl Write) -> Result<(), WriteError> {
+    pub(crate) fn write_to(&self, out: &mut impl Write, deadline: &Deadline) -> Result<(), WriteError> {
         match &self.content {
             Content::Greeting => Ok(()),
             Content::Bytes(bytes) => out.write_all(bytes).map_err(WriteError::Out),
-            Content::File(file, length) => copy(file, *length, out).map_err(|error| match error {
+            Content::File(file, length) => copy(file, *length, out, deadline).map_err(|error| match error {
                 WriteError::Module(_, error) => WriteError::Module(self.name.clone(), error),
                 out => out,
             }),
+        }
+    }
+}
+
+impl fmt::Display for Module {
+    /// As messages call it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_greeting() {
+            true => f.write_str(&shown::path(&self.name)),
+            false => write!(f, "'{}'", shown::path(&self.name)),
         }
     }
 }
@@ -234,38 +344,108 @@ impl Module {
 pub(crate) enum WriteError {
     Module(PathBuf, io::Error),
     Out(io::Error),
+    /// The run is over.
+    Over(Error),
 }
 
 impl WriteError {
     /// As an error of the run; `attempt` is what was being written.
-    pub(crate) fn into_error(self, attempt: &'static str) -> crate::Error {
+    pub(crate) fn into_error(self, attempt: &'static str) -> Error {
         match self {
             Self::Module(path, error) => unreadable(&path, &error).into(),
             Self::Out(error) => crate::error::StartError::file(attempt)(error),
+            Self::Over(error) => error,
         }
     }
 }
 
 /// Copies `length` bytes from the start of `file`, wherever its position is: clones of a module share it.
-fn copy(file: &File, length: u64, out: &mut impl Write) -> Result<(), WriteError> {
+fn copy(file: &Arc<File>, length: u64, out: &mut impl Write, deadline: &Deadline) -> Result<(), WriteError> {
     let module = |error: io::Error| WriteError::Module(PathBuf::new(), error);
+    let remote = is_remote(&**file);
     let mut buffer = vec![0; 1 << 20];
     let mut done = 0u64;
     while done < length {
+        deadline.check().map_err(WriteError::Over)?;
         let rest = usize::try_from(length.saturating_sub(done)).unwrap_or(usize::MAX);
         let most = rest.min(buffer.len());
-        let part = buffer.get_mut(..most).unwrap_or_default();
-        let count = match file.read_at(part, done) {
+        let result = match remote {
+            false => file.read_at(buffer.get_mut(..most).unwrap_or_default(), done),
+            true => {
+                let (file, mut bytes) = (Arc::clone(file), std::mem::take(&mut buffer));
+                let read = move || {
+                    (
+                        file.read_at(bytes.get_mut(..most).unwrap_or_default(), done),
+                        bytes,
+                    )
+                };
+                let (result, bytes) = deadline.aside(read).map_err(WriteError::Over)?;
+                buffer = bytes;
+                result
+            }
+        };
+        let count = match result {
             Ok(0) => return Err(module(io::Error::other("it became shorter while it was read"))),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(module(error)),
         };
-        out.write_all(part.get(..count).unwrap_or_default())
+        out.write_all(buffer.get(..count).unwrap_or_default())
             .map_err(WriteError::Out)?;
         done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
     }
     Ok(())
+}
+
+/// A file that is read from its position on, as long as there is time. It was opened so that no read waits for a writer.
+struct Source<'a> {
+    file: &'a Arc<File>,
+    /// Whether it must be waited for: a pipe, a terminal.
+    waits: bool,
+    /// Whether a read may wait all the same.
+    remote: bool,
+    deadline: &'a Deadline,
+}
+
+enum ReadError {
+    File(io::Error),
+    Over(Error),
+}
+
+impl Source<'_> {
+    /// Reads until `bytes` are as long as that, or to the end.
+    fn read_to(&mut self, bytes: &mut Vec<u8>, length: usize) -> Result<(), ReadError> {
+        const PART: usize = 1 << 16;
+        let mut buffer = vec![0; PART];
+        while bytes.len() < length {
+            let event = Some((self.file.as_fd(), PollFlags::IN)).filter(|_| self.waits);
+            match event {
+                Some(_) => self.deadline.wait(event, None).map(drop),
+                None => self.deadline.check(),
+            }
+            .map_err(ReadError::Over)?;
+            buffer.resize(length.saturating_sub(bytes.len()).min(PART), 0);
+            let result = match self.remote {
+                false => (&**self.file).read(&mut buffer),
+                true => {
+                    let (file, mut part) = (Arc::clone(self.file), std::mem::take(&mut buffer));
+                    let read = move || ((&*file).read(&mut part), part);
+                    let (result, part) = self.deadline.aside(read).map_err(ReadError::Over)?;
+                    buffer = part;
+                    result
+                }
+            };
+            match result {
+                Ok(0) => return Ok(()),
+                Ok(count) => bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
+                    _ => return Err(ReadError::File(error)),
+                },
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What `start` begins, if that can be run: a module, or text.
@@ -300,24 +480,6 @@ fn unreadable(path: &Path, error: &io::Error) -> ModuleError {
         path: path.into(),
         reason,
     }
-}
-
-/// Turns the text form into the binary form.
-fn translate(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| ModuleError::NotAModule {
-        path: path.into(),
-        reason: format!(
-            "is not WebAssembly text: the byte at offset {} is not UTF-8",
-            error.valid_up_to()
-        ),
-    })?;
-    wat::parse_str(text).map_err(|mut source| {
-        source.set_path(path);
-        ModuleError::Text {
-            path: path.into(),
-            source,
-        }
-    })
 }
 
 #[cfg(test)]

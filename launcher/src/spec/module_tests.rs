@@ -3,10 +3,12 @@
 use super::*;
 use boot_protocol::exit_code::{MODULE_NOT_FOUND, MODULE_REFUSED};
 
-use crate::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::Interrupt;
 
 /// A directory that is deleted at the end of the test.
 struct Scratch(PathBuf);
@@ -45,7 +47,7 @@ fn refusal(name: &str, bytes: &[u8]) -> String {
 /// The module's bytes.
 fn bytes(module: &Module) -> Vec<u8> {
     let mut bytes = Vec::new();
-    module.write_to(&mut bytes).unwrap();
+    module.write_to(&mut bytes, &Deadline::never()).unwrap();
     assert_eq!(module.length(), u64::try_from(bytes.len()).unwrap());
     bytes
 }
@@ -87,25 +89,117 @@ fn text_is_translated_whatever_the_file_is_called() {
     }
 }
 
-#[test]
-fn a_pipe_is_a_module_too() {
-    let scratch = Scratch::new("pipe");
+fn fifo(scratch: &Scratch) -> PathBuf {
     let path = scratch.0.join("pipe");
     rustix::fs::mknodat(
         rustix::fs::CWD,
         &path,
         rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        Mode::RUSR | Mode::WUSR,
         0,
     )
     .unwrap();
-    let writer = {
-        let path = path.clone();
-        std::thread::spawn(move || fs::write(path, EMPTY_MODULE).unwrap())
-    };
-    let module = Module::open(&path).unwrap();
-    writer.join().unwrap();
-    assert_eq!(bytes(&module), EMPTY_MODULE);
+    path
+}
+
+#[test]
+fn a_pipe_is_a_module_too() {
+    let scratch = Scratch::new("pipe");
+    let path = fifo(&scratch);
+    let text = format!("(module) {}", " ".repeat(200_000));
+    for content in [EMPTY_MODULE, text.as_bytes()] {
+        let writer = {
+            let (path, content) = (path.clone(), content.to_vec());
+            std::thread::spawn(move || {
+                let mut pipe = File::options().write(true).open(path).unwrap();
+                // In pieces: a reader that does not wait finds nothing in between.
+                for part in content.chunks(100_000) {
+                    pipe.write_all(part).unwrap();
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            })
+        };
+        let module = Module::open(&path).unwrap();
+        writer.join().unwrap();
+        assert_eq!(bytes(&module), EMPTY_MODULE);
+    }
+}
+
+#[test]
+fn a_pipe_that_stays_silent_is_waited_for_as_long_as_the_run_may_last() {
+    let scratch = Scratch::new("silent");
+    let path = fifo(&scratch);
+    let soon = Duration::from_millis(20);
+    let open = |deadline| Module::open_until(&path, DEFAULT_MEMORY, &deadline).unwrap_err();
+    let in_time = || Deadline::since(Instant::now(), soon);
+    // Nobody writes; somebody does not write; somebody does not go on.
+    assert!(matches!(open(in_time()), Error::Timeout { .. }));
+    let mut both = File::options().read(true).write(true).open(&path).unwrap();
+    assert!(matches!(open(in_time()), Error::Timeout { .. }));
+    for begun in [b"\0asm\x01\0\0\0".as_slice(), b"(module"] {
+        both.write_all(begun).unwrap();
+        let error = open(in_time());
+        assert!(matches!(error, Error::Timeout { .. }), "{error}");
+        assert!(error.to_string().contains("silent"), "{error}");
+    }
+    let interrupt = Interrupt::new().unwrap();
+    let deadline = Deadline::never().interrupt(interrupt.clone());
+    let stopper = std::thread::spawn(move || {
+        std::thread::sleep(soon);
+        interrupt.stop();
+    });
+    assert!(matches!(open(deadline), Error::Stopped(_)));
+    stopper.join().unwrap();
+}
+
+/// However much comes, no more is read than can be of use.
+#[test]
+fn a_pipe_without_end_is_refused() {
+    let scratch = Scratch::new("endless");
+    let path = fifo(&scratch);
+    for (start, part) in [
+        (b"\0asm\x01\0\0\0".as_slice(), "--memory"),
+        (b"(module (;", "--memory"),
+    ] {
+        let writer = {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let mut pipe = File::options().write(true).open(path).unwrap();
+                let mut written = 0usize;
+                pipe.write_all(start).unwrap();
+                while pipe.write_all(&[b' '; 1 << 16]).is_ok() {
+                    written += 1 << 16;
+                }
+                written
+            })
+        };
+        let error = Module::open_until(&path, 16 << 20, &Deadline::never()).unwrap_err();
+        assert_eq!(error.exit_code(), MODULE_REFUSED);
+        assert!(error.to_string().contains(part), "{error}");
+        let written = writer.join().unwrap();
+        assert!(written < 24 << 20, "{written} bytes were read");
+    }
+    let error = Module::open("/dev/zero").unwrap_err().to_string();
+    assert!(error.contains("zero bytes"), "{error}");
+    // A file's length is known before it is read.
+    let large = scratch.0.join("large.wat");
+    fs::write(&large, format!("(module) {}", " ".repeat(file_kind::START))).unwrap();
+    File::options()
+        .write(true)
+        .open(&large)
+        .unwrap()
+        .set_len(1 << 40)
+        .unwrap();
+    let error = Module::open(&large).unwrap_err().to_string();
+    assert!(error.contains("of WebAssembly text"), "{error}");
+}
+
+#[test]
+fn a_module_is_not_copied_past_the_deadline() {
+    let scratch = Scratch::new("copied");
+    let module = Module::open(scratch.file("m.wasm", EMPTY_MODULE)).unwrap();
+    let result = module.write_to(&mut Vec::new(), &Deadline::passed());
+    assert!(matches!(result, Err(WriteError::Over(Error::Timeout { .. }))));
 }
 
 #[test]
@@ -145,7 +239,7 @@ fn a_file_that_changes_its_length_is_noticed() {
     let module = Module::open(&path).unwrap();
     fs::write(&path, EMPTY_MODULE).unwrap();
     assert!(matches!(
-        module.write_to(&mut Vec::new()),
+        module.write_to(&mut Vec::new(), &Deadline::never()),
         Err(WriteError::Module(..))
     ));
     // Replaced, the old one is still what runs, and its path is no longer its own.

@@ -15,9 +15,9 @@ use boot_protocol::payload as names;
 use boot_protocol::run_spec::RunSpec;
 use tar::{Builder, EntryType, Header};
 
+use super::deadline::Deadline;
 use super::module::Module;
 use super::mounts::MountError;
-use super::request::Deadline;
 use crate::error::{Error, StartError};
 use crate::host::beneath::{self, Beneath};
 use crate::host::files::HostFile;
@@ -86,7 +86,8 @@ pub(crate) fn write(
     }
     if !module.is_greeting() {
         member(file, names::MODULE, |out| {
-            module.write_to(out).map_err(|error| error.into_error(KEEP))
+            let written = module.write_to(out, bounds.deadline);
+            written.map_err(|error| error.into_error(KEEP))
         })?;
     }
     for (index, host) in directories.iter().enumerate() {

@@ -1,94 +1,23 @@
-//! A run as its hypervisor sees it, and when it must be over.
+//! A run as its hypervisor sees it.
 
 use std::fs::File;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use boot_protocol::arch::Arch;
 use boot_protocol::run_spec::{self, LogLevel, ModuleSource, RunSpec, Terminals, unique_variables};
 
+use super::deadline::Deadline;
 use super::module::Module;
 use super::mounts::{Mount, MountSource, check_places};
 use super::payload::{self, Bounds};
 use super::run::Run;
 use crate::error::{Error, StartError};
 use crate::host::image;
-use crate::host::interrupt::{self, Interrupt};
-use crate::host::shown;
+use crate::host::interrupt::Interrupt;
 use crate::host::tsc::Measurement;
 use crate::jail::{Confinement, Jail};
 use crate::vmm::capabilities::Accelerator;
 use crate::vmm::qemu::MachineKind;
-
-/// When a run must be over: at a time, or when it is asked to stop.
-#[derive(Clone, Debug)]
-pub struct Deadline {
-    at: Option<Instant>,
-    interrupts: Vec<Interrupt>,
-    limit: Duration,
-    /// What runs, for the message.
-    what: String,
-}
-
-impl Deadline {
-    /// The deadline of a run that begins now.
-    pub(super) fn new(run: &Run) -> Self {
-        let limit = run.timeout.unwrap_or(Duration::MAX);
-        Self {
-            // A time beyond what the clock can say is no limit.
-            at: Instant::now().checked_add(limit),
-            limit,
-            interrupts: run.interrupts.clone(),
-            what: match run.module.is_greeting() {
-                true => shown::path(run.module.name()),
-                false => format!("'{}'", shown::path(run.module.name())),
-            },
-        }
-    }
-
-    /// One that never comes.
-    #[cfg(test)]
-    pub(crate) fn never() -> Self {
-        Self::new(&Run::new(Module::greeting()))
-    }
-
-    /// One that has passed.
-    #[cfg(test)]
-    pub(crate) fn passed() -> Self {
-        Self {
-            at: Some(Instant::now()),
-            ..Self::never()
-        }
-    }
-
-    /// The moment; `None`: never.
-    #[must_use]
-    pub fn at(&self) -> Option<Instant> {
-        self.at
-    }
-
-    /// Fails when the run must be over. Whatever may take long before the machine starts asks now and then.
-    ///
-    /// # Errors
-    /// [`Error::Timeout`] or [`Error::Stopped`].
-    pub fn check(&self) -> Result<(), Error> {
-        if let Some(stop) = interrupt::reason(&self.interrupts) {
-            return Err(Error::Stopped(stop));
-        }
-        match self.at {
-            Some(at) if at <= Instant::now() => Err(self.error()),
-            _ => Ok(()),
-        }
-    }
-
-    /// The error of a run that took too long.
-    pub(crate) fn error(&self) -> Error {
-        Error::Timeout {
-            what: self.what.clone(),
-            limit: self.limit,
-        }
-    }
-}
 
 /// A run as its hypervisor sees it.
 #[derive(Debug)]
@@ -256,7 +185,7 @@ impl<'a> Request<'a> {
 
     /// What stops the run.
     pub(crate) fn interrupts(&self) -> &[Interrupt] {
-        &self.deadline.interrupts
+        self.deadline.interrupts()
     }
 
     /// The frequency of an x86-64 machine's time stamp counter in MHz, where it is known.
@@ -271,7 +200,7 @@ impl<'a> Request<'a> {
     /// A request of `run`, for unit tests of hypervisors.
     #[cfg(test)]
     pub(crate) fn for_tests(run: &'a Run) -> Self {
-        Self::new(run, Terminals::NONE, Deadline::new(run)).unwrap()
+        Self::new(run, Terminals::NONE, run.deadline_from_now()).unwrap()
     }
 }
 

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use boot_protocol::arch::Arch;
 use boot_protocol::run_spec::{Access, LogLevel, RunSpec, Terminals};
 
+use super::deadline::Deadline;
 use super::module::Module;
 use super::mounts::{Mount, MountSource};
-use super::request::{Deadline, Request};
+use super::request::Request;
 use crate::error::{Error, StartError};
 use crate::host::interrupt::Interrupt;
 use crate::host::units::MIB;
@@ -52,12 +53,13 @@ pub struct Run {
     pub(crate) machine: MachineOptions,
     vmms: Vec<Arc<dyn Vmm>>,
     pub(super) jail: Jail,
-    pub(super) timeout: Option<Duration>,
+    timeout: Option<Duration>,
+    deadline: Deadline,
     stdin: Input,
     stdout: Output,
     stderr: Output,
     /// What stops it: the user's, and that of its [`Running`].
-    pub(super) interrupts: Vec<Interrupt>,
+    interrupts: Vec<Interrupt>,
     diagnostics: Diagnostics,
     show_machine: bool,
 }
@@ -92,6 +94,7 @@ impl Run {
             vmms: vmm::all().into(),
             jail: Jail::default(),
             timeout: None,
+            deadline: Deadline::never(),
             stdin: Input::default(),
             stdout: Output::default(),
             stderr: Output::default(),
@@ -215,10 +218,19 @@ impl Run {
         self
     }
 
-    /// Ends the run after this time, which includes the boot, with [`Error::Timeout`].
+    /// Ends the run after this time, with [`Error::Timeout`]. The clock starts with [`Self::run`] or [`Self::start`]: all
+    /// preparations count, and the boot. What comes before, as [`Module::open`], counts with [`Self::deadline`].
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// Ends the run at this time, or by these interrupts. The clock may have started before: [`Module::open_until`] can be
+    /// given the same deadline.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Deadline) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -276,8 +288,9 @@ impl Run {
     /// # Errors
     /// [`Error`], where the guest did not come to its own end.
     pub fn run(mut self) -> Result<RunResult, Error> {
+        let deadline = self.deadline_from_now();
         let (streams, ends) = self.open_streams()?;
-        self.execute(streams, ends)
+        self.execute(streams, ends, deadline)
     }
 
     /// Runs on this thread until the end, and keeps standard output and standard error.
@@ -296,8 +309,9 @@ impl Run {
         // Of its own: ending this run must not end others that share an interrupt with it.
         let interrupt = Interrupt::new().map_err(StartError::file("make the run stoppable"))?;
         self.interrupts.push(interrupt.clone());
+        let deadline = self.deadline_from_now();
         let (streams, ends) = self.open_streams()?;
-        Running::start(interrupt, ends, move |ends| self.execute(streams, ends))
+        Running::start(interrupt, ends, move |ends| self.execute(streams, ends, deadline))
     }
 
     /// A command line that runs the same without this program, of the chosen hypervisor. `directory` is where the files go
@@ -306,12 +320,21 @@ impl Run {
     /// # Errors
     /// As [`Self::run`].
     pub fn command(self, directory: Option<&std::path::Path>) -> Result<String, Error> {
-        let deadline = Deadline::new(&self);
+        let deadline = self.deadline_from_now();
         let mut demands = capabilities::demands(&self);
         demands.push(Feature::Command);
         let vmm = self.choose(&demands)?;
         let request = Request::new(&self, Terminals::NONE, deadline)?;
         vmm.command(&request, directory)
+    }
+
+    /// When it must be over if it begins now.
+    pub(super) fn deadline_from_now(&self) -> Deadline {
+        let mut deadline = Deadline::since(Instant::now(), self.timeout.unwrap_or(Duration::MAX));
+        for interrupt in &self.interrupts {
+            deadline = deadline.interrupt(interrupt.clone());
+        }
+        deadline.and(self.deadline.clone()).of(self.module.to_string())
     }
 
     fn open_streams(&mut self) -> Result<(Streams, OtherEnds), Error> {
@@ -324,8 +347,7 @@ impl Run {
     }
 
     /// The whole way of a run.
-    fn execute(self, streams: Streams, ends: OtherEnds) -> Result<RunResult, Error> {
-        let deadline = Deadline::new(&self);
+    fn execute(self, streams: Streams, ends: OtherEnds, deadline: Deadline) -> Result<RunResult, Error> {
         if self.jail == Jail::Off {
             log::warn!(
                 "--jail off: a machine that is taken over has all rights of this user, on the whole host"

@@ -5,6 +5,7 @@
 //! No time limit here decides whether something is correct; one generous watchdog ends what hangs.
 
 mod accel;
+mod deadline;
 mod ends;
 mod errors;
 mod fake_qemu;
@@ -32,6 +33,7 @@ fn main() {
         streams::tests,
         shared_buffer::tests,
         shared_streams::tests,
+        deadline::tests,
         ends::tests,
         errors::tests,
         accel::tests,

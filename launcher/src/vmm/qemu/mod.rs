@@ -217,7 +217,7 @@ impl Qemu {
             // Asking a program for its version takes time: once for all directories.
             let program = match found.take() {
                 Some(program) => program,
-                None => virtiofsd::find(self.virtiofsd.as_deref())?,
+                None => virtiofsd::find(self.virtiofsd.as_deref(), request.deadline())?,
             };
             let daemon = virtiofsd::start(&program, host, mount.access, request.jail(), &|| {
                 request.deadline().check()

@@ -18,6 +18,7 @@ use super::{Command, Machine, Prepared, Vmm};
 use crate::error::{Error, MachineFailure, StartError};
 use crate::host::files::{self, HostFile};
 use crate::host::{image, program};
+use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
 use crate::spec::mounts::{MountError, MountSource};
 use crate::spec::request::Request;
@@ -95,7 +96,7 @@ impl Vmm for Uhyve {
     fn prepare<'a>(&'a self, request: &'a Request<'a>) -> Result<Box<dyn Prepared + 'a>, Error> {
         let program = self.program(request.arch())?;
         let image = image_on_disk()?;
-        let module = module_on_disk(request.module())?;
+        let module = module_on_disk(request.module(), request.deadline())?;
         let (mut mappings, mut spec) = mappings(request)?;
         if let Some(module) = &module {
             spec.module = ModuleSource::Path(MODULE.to_string());
@@ -221,7 +222,7 @@ fn image_on_disk() -> Result<OnDisk, Error> {
 
 /// The module as a file: its own, or a copy if it was translated, came from a pipe, or has a name that uhyve cannot take.
 /// `None`: the image's own.
-fn module_on_disk(module: &Module) -> Result<Option<OnDisk>, Error> {
+fn module_on_disk(module: &Module, deadline: &Deadline) -> Result<Option<OnDisk>, Error> {
     if module.is_greeting() {
         return Ok(None);
     }
@@ -233,7 +234,7 @@ fn module_on_disk(module: &Module) -> Result<Option<OnDisk>, Error> {
     let file = HostFile::temporary(&std::env::temp_dir(), "module.wasm").map_err(StartError::file(KEEP))?;
     let mut out = file.file();
     module
-        .write_to(&mut out)
+        .write_to(&mut out, deadline)
         .map_err(|error| error.into_error(KEEP))?;
     Ok(Some(OnDisk::Temporary(file)))
 }

@@ -1,0 +1,42 @@
+//! Ends the program when a run must be over and does not end: whoever runs it waits in the kernel, for a file of a machine
+//! that is gone, a directory served by a program that does not answer, a process that cannot be killed.
+//!
+//! All that waits elsewhere ends at the deadline by itself, and cleans up. This is for the rest. Children end with the
+//! program.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use hermit_wasm_vm::Deadline;
+use hermit_wasm_vm::host::interrupt::leave_signals_to_other_threads;
+
+/// How long a run may take to its end once it must be over.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Somebody ends the program: whoever comes second lets the first one do it.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Begins to watch a run, on a thread that also takes the signals.
+pub(crate) fn begin(deadline: &Deadline) {
+    let deadline = deadline.clone();
+    let watch = move || {
+        let error = deadline.over();
+        thread::sleep(GRACE);
+        if !ENDING.swap(true, Ordering::SeqCst) {
+            crate::end(&error);
+        }
+    };
+    let thread = thread::Builder::new().name("hermit-wasm watch".to_string());
+    let watched = thread.spawn(watch).and_then(|_| leave_signals_to_other_threads());
+    if let Err(error) = watched {
+        log::info!("nobody watches whether the run ends in time: {error}");
+    }
+}
+
+/// The run is over. Returns only if the program is not being ended already.
+pub(crate) fn call_off() {
+    while ENDING.swap(true, Ordering::SeqCst) {
+        thread::park();
+    }
+}
