@@ -96,6 +96,9 @@ impl Session<'_> {
         }
         self.started = true;
         self.version = version;
+        if let Some(payload) = self.payload.take() {
+            payload.give_back();
+        }
     }
 
     /// WINDOW: the only place where what the guest says about its memory is checked against the memory.

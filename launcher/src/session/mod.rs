@@ -26,6 +26,7 @@ use boot_protocol::console::{Decoder, Event, Reply, Span};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::host::files::HostFile;
 use crate::host::interrupt::{self, Interrupt, Stop};
 use crate::host::memory::{GuestMemory, SharedWindow};
 use crate::host::virtiofsd::Daemon;
@@ -144,6 +145,8 @@ struct Session<'a> {
     /// The machine's memory, if the launcher owns it, and the guest's window in it.
     memory: Option<&'a GuestMemory>,
     window: Option<SharedWindow<'a>>,
+    /// What the machine reads before the application starts, until then.
+    payload: Option<HostFile>,
     /// The machine, whose daemons serve its mounted directories.
     daemons: &'a mut [Daemon],
     diagnostic: String,
@@ -175,6 +178,7 @@ pub(crate) fn run(
         process,
         memory,
         daemons,
+        payload,
         ..
     } = machine;
     let mut session = Session {
@@ -185,6 +189,7 @@ pub(crate) fn run(
         input: Input::new(streams.stdin),
         memory: memory.as_ref(),
         window: None,
+        payload: payload.take(),
         daemons,
         diagnostic: String::new(),
         answers: Vec::new(),

@@ -82,6 +82,8 @@ pub struct Machine {
     pub(crate) most_data: Option<u64>,
     /// The machine's memory, if this program owns it.
     pub(crate) memory: Option<GuestMemory>,
+    /// A file of which the machine has a copy in its memory once the application has started.
+    pub(crate) payload: Option<HostFile>,
     /// The daemons of mounted directories.
     pub(crate) daemons: Vec<Daemon>,
     /// How long the machine may take to its first sign of life.
@@ -154,6 +156,7 @@ impl Machine {
                 _ => command.confinement.limits.data,
             },
             memory: None,
+            payload: None,
             daemons: Vec::new(),
             boot_limit: boot_limit(accelerator),
             explain: None,

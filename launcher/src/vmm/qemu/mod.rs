@@ -431,8 +431,9 @@ impl Prepared for PreparedQemu<'_> {
             daemon.handed_over();
         }
         machine.memory = memory;
+        machine.payload = Some(payload.file);
         machine.daemons = daemons;
-        Ok(machine.keeping([payload.file, image]))
+        Ok(machine.keeping([image]))
     }
 }
 
