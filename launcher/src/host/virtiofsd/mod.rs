@@ -38,8 +38,12 @@ const ASK: Duration = Duration::from_millis(100);
 /// How long a daemon that has closed its connection may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Most private memory that it may use, in bytes: 4 MiB, two thirds of a KiB for each file that the guest holds open, and
-/// its buffers.
+/// Most descriptors that it may hold: two for each file that the guest has open, one for each other that it knows. What
+/// is beyond is answered with ENFILE.
+const MOST_DESCRIPTORS: &str = "8192";
+
+/// Most private memory that it may use, in bytes. It takes 4 MiB, two thirds of a KiB for each file that the guest has open,
+/// and its buffers; without memory it would die.
 pub(crate) const MOST_DATA: u64 = 12 * MIB;
 
 /// How the daemon confines itself, best first.
@@ -193,6 +197,7 @@ impl Daemon {
         let mut arguments: Vec<OsString> =
             vec!["--fd".into(), socket.into(), "--shared-dir".into(), real.into()];
         arguments.extend(["--sandbox", sandbox.name(), "--log-level", "error"].map(OsString::from));
+        arguments.extend(["--rlimit-nofile", MOST_DESCRIPTORS].map(OsString::from));
         arguments.extend(flags.iter().map(OsString::from));
         if access == Access::ReadOnly {
             arguments.push("--readonly".into());
