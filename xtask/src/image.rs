@@ -57,6 +57,25 @@ pub(crate) fn build_launcher(arches: &[Arch]) -> Result<PathBuf> {
     Ok(root().join("target/release/hermit-wasm"))
 }
 
+/// Builds the hostile kernel of the tests with the loader, as the image is built; returns its path.
+pub(crate) fn build_hostile() -> Result<PathBuf> {
+    let arch = Arch::X86_64;
+    let target_dir = root().join("target/hostile");
+    let _lock = lock()?;
+    compile(
+        "the hostile kernel",
+        cargo()
+            .current_dir(root().join("tests/hostile"))
+            .args(["build", "--locked", "--release", "--target", arch.kernel_target()])
+            .args(BUILD_STD)
+            .env("CARGO_TARGET_DIR", &target_dir),
+    )?;
+    let kernel = target_dir.join(arch.kernel_target()).join("release/hostile");
+    let image = target_dir.join("hostile.img");
+    copy_if_changed(&build_loader(arch, Some(&kernel))?, &image)?;
+    Ok(image)
+}
+
 /// Waits until no other process builds images or guests; none does until the result is dropped.
 pub(crate) fn lock() -> Result<fs::File> {
     let path = root().join("target/xtask.lock");

@@ -18,6 +18,9 @@ pub const GUESTS: &str = "HERMIT_WASM_GUESTS";
 /// The directory with a directory of images for each architecture.
 pub const IMAGES: &str = "HERMIT_WASM_IMAGES";
 
+/// The image of the hostile kernel.
+pub const HOSTILE: &str = "HERMIT_WASM_HOSTILE";
+
 /// The virtual machine's architecture; the host's, if it is not set.
 pub const ARCH: &str = "HERMIT_WASM_ARCH";
 

@@ -12,7 +12,13 @@ use crate::toolchain::{BUILD_STD, cargo, find, root};
 use crate::{fuzz as targets, guests, image, miri as interpreter, tail_calls as handlers};
 
 /// The workspaces besides the main one that hold our own Rust for the host.
-const WORKSPACES: [&str; 4] = ["loader", "guests", "tests/differential", "tests/fuzz"];
+const WORKSPACES: [&str; 5] = [
+    "loader",
+    "guests",
+    "tests/differential",
+    "tests/fuzz",
+    "tests/hostile",
+];
 
 pub(super) fn fmt(_: &[Arch]) -> Result<Counts> {
     let mut counts = Counts::default();
@@ -73,7 +79,8 @@ pub(super) fn clippy(_: &[Arch]) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The application and the loader, for all architectures at once; flags for code generation make no difference here.
+/// The application and the loader, for all architectures at once, and the hostile kernel; flags for code generation make no
+/// difference here.
 pub(super) fn clippy_vm(_: &[Arch]) -> Result<Counts> {
     let mut application = cargo();
     application
@@ -98,16 +105,29 @@ pub(super) fn clippy_vm(_: &[Arch]) -> Result<Counts> {
                 .iter()
                 .flat_map(|arch| ["--target", arch.kernel_target()]),
         );
+    let mut hostile = cargo();
+    hostile.current_dir(root().join("tests/hostile")).args([
+        "clippy",
+        "--locked",
+        "--release",
+        "--target",
+        Arch::X86_64.kernel_target(),
+    ]);
     let mut counts = Counts::default();
-    for command in [&mut application, &mut loader] {
+    // One for each architecture of each.
+    for (command, targets) in [
+        (&mut application, Arch::ALL.len()),
+        (&mut loader, Arch::ALL.len()),
+        (&mut hostile, 1),
+    ] {
         command
             .args(BUILD_STD)
             .args(["--", "-Dwarnings"])
             .env("CARGO_TARGET_DIR", root().join("target/clippy-vm"));
-        counts.add(&check(command)?);
+        let mut result = check(command)?;
+        result.passed *= targets;
+        counts.add(&result);
     }
-    // One for each architecture of each.
-    counts.passed *= Arch::ALL.len();
     Ok(counts)
 }
 
@@ -245,6 +265,7 @@ pub(super) fn deny(_: &[Arch]) -> Result<Counts> {
         "guests",
         "tests/differential",
         "tests/fuzz",
+        "tests/hostile",
     ] {
         let manifest = root().join(workspace).join("Cargo.toml");
         counts.add(&check(
@@ -315,6 +336,20 @@ pub(super) fn share(arches: &[Arch]) -> Result<Counts> {
         arches,
         &["--test", "share"],
         &[(environment::REFERENCE, &reference)],
+    )
+}
+
+/// Boots the hostile kernel, which is one of x86_64, in the launcher.
+pub(super) fn owned(arches: &[Arch]) -> Result<Counts> {
+    if !arches.contains(&Arch::X86_64) {
+        println!("SKIP: the hostile kernel is one of x86_64");
+        return Ok(Counts::default());
+    }
+    let hostile = image::build_hostile()?;
+    in_vm(
+        &[Arch::X86_64],
+        &["--test", "owned"],
+        &[(environment::HOSTILE, &hostile.display().to_string())],
     )
 }
 
