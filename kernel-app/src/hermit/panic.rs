@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use boot_protocol::console::FrameKind;
 use boot_protocol::exit_code;
-use boot_protocol::shown::{self, Layout};
+use boot_protocol::shown;
 
 use super::console::{send_anyway, write_line};
 use super::exit;
@@ -34,7 +34,7 @@ struct Message;
 impl fmt::Write for Message {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // A panic may quote a text of the guest's.
-        shown::runs(text.as_bytes(), Layout::Text, |run| {
+        shown::runs(text.as_bytes(), shown::Layout::Text, |run| {
             if FRAMED.load(Ordering::Relaxed) {
                 send_anyway(FrameKind::Diagnostic, run.as_bytes());
             } else {
