@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
+use boot_protocol::console::{Cause, Ending};
 use boot_protocol::{exit_code, shown};
 
 /// How a run ended.
@@ -21,7 +22,7 @@ pub enum Outcome {
     Refused(String),
     /// The module cannot be found or read; the text says why.
     Unreadable(String),
-    /// The machine failed the guest, for example by a lack of memory; the text says how.
+    /// The machine has too little memory for the guest; the text says for what.
     MachineFailed(String),
     /// The run's description, or the kernel command line, cannot be used; the text says what is wrong.
     Usage(String),
@@ -32,6 +33,10 @@ pub enum Outcome {
 pub struct ExitStatus {
     /// The exit code.
     pub code: u8,
+    /// Whose it is.
+    pub cause: Cause,
+    /// Whether memory was wanted that the machine does not have.
+    pub memory_refused: bool,
     /// A message for standard error, without a final newline; `None` where the guest has said it all.
     pub message: Option<String>,
 }
@@ -54,57 +59,72 @@ impl Outcome {
     #[cfg_attr(target_os = "hermit", optimize(size))]
     pub fn exit_status(&self, name: &str) -> ExitStatus {
         // Names and reasons quote the guest, which must not speak to the terminal, nor for long.
-        let ExitStatus { code, message } = self.status_of(&shown::piece(name));
+        let status = self.status_of(&shown::piece(name));
         ExitStatus {
-            code,
-            message: message.map(shown::message),
+            message: status.message.map(shown::message),
+            ..status
         }
     }
 
     /// The same, with reasons as they are; `name` can be shown.
     #[cfg_attr(target_os = "hermit", optimize(size))]
     fn status_of(&self, name: &str) -> ExitStatus {
-        let (code, message) = match self {
+        let (cause, code, message) = match self {
             Self::Starved(outcome) => {
-                let ExitStatus { code, message } = outcome.status_of(name);
-                let message = match message {
+                let status = outcome.status_of(name);
+                let message = match status.message {
                     Some(message) => format!("{message}; {STARVED}"),
                     None => format!("hermit-wasm: {STARVED}"),
                 };
                 return ExitStatus {
-                    code,
+                    memory_refused: true,
                     message: Some(message),
+                    ..status
                 };
             }
             Self::Exit(code) => match u8::try_from(*code) {
-                Ok(code) => (code, None),
+                Ok(code) => (Cause::Guest, code, None),
                 Err(_) => {
                     let text = format!("`{name}` called proc_exit({code}), but an exit code is 0 to 255");
-                    (exit_code::OUT_OF_RANGE, Some(text))
+                    (Cause::Guest, exit_code::OUT_OF_RANGE, Some(text))
                 }
             },
             Self::Trap(text) => (
+                Cause::Trap,
                 exit_code::TRAP,
                 Some(format!("failed to run `{name}`: wasm trap: {text}")),
             ),
             Self::Refused(text) => (
+                Cause::Refused,
                 exit_code::MODULE_REFUSED,
                 Some(format!("cannot run `{name}`: {text}")),
             ),
             Self::Unreadable(text) => (
+                Cause::Refused,
                 exit_code::MODULE_NOT_FOUND,
                 Some(format!("cannot read `{name}`: {text}")),
             ),
             Self::MachineFailed(text) => (
+                Cause::Failed,
                 exit_code::VM_FAILED,
                 Some(format!("failed to run `{name}`: {text}")),
             ),
-            Self::Usage(text) => (exit_code::USAGE, Some(text.clone())),
+            Self::Usage(text) => (Cause::Refused, exit_code::USAGE, Some(text.clone())),
         };
         ExitStatus {
             code,
+            cause,
+            memory_refused: matches!(self, Self::MachineFailed(_)),
             message: message.map(|text| format!("hermit-wasm: {text}")),
         }
+    }
+}
+
+impl ExitStatus {
+    /// What the host is told, besides the message.
+    #[must_use]
+    pub const fn ending(&self) -> Ending {
+        Ending::new(self.cause, self.code).with_memory_refused(self.memory_refused)
     }
 }
 
@@ -116,6 +136,7 @@ mod tests {
     fn the_guests_codes_come_out_as_they_are_and_silently() {
         for code in 0..=255 {
             let status = Outcome::Exit(code).exit_status("m");
+            assert_eq!(status.ending().cause(), Some(Cause::Guest));
             assert_eq!((u32::from(status.code), status.message), (code, None));
         }
     }
@@ -133,7 +154,10 @@ mod tests {
     fn a_bad_end_after_memory_was_refused_names_the_flag() {
         let status = Outcome::Exit(3).of_refused_memory(true).exit_status("m");
         let message = status.message.unwrap();
-        assert_eq!(status.code, 3);
+        assert_eq!(
+            (status.code, status.cause, status.memory_refused),
+            (3, Cause::Guest, true)
+        );
         assert!(
             message.starts_with("hermit-wasm: ") && message.contains("--memory"),
             "{message}"
@@ -156,21 +180,25 @@ mod tests {
     fn each_failure_has_a_code_of_its_own_and_names_the_module() {
         let text = || String::from("because");
         let ends = [
-            (Outcome::Trap(text()), 134),
-            (Outcome::Refused(text()), 126),
-            (Outcome::Unreadable(text()), 127),
-            (Outcome::MachineFailed(text()), 125),
+            (Outcome::Trap(text()), Cause::Trap, 134),
+            (Outcome::Refused(text()), Cause::Refused, 126),
+            (Outcome::Unreadable(text()), Cause::Refused, 127),
+            (Outcome::MachineFailed(text()), Cause::Failed, 125),
         ];
-        for (outcome, code) in ends {
+        for (outcome, cause, code) in ends {
             let status = outcome.exit_status("m.wasm");
-            assert_eq!(status.code, code);
+            let ending = status.ending();
+            // The host finds no contradiction in it.
+            assert_eq!((ending.code, ending.cause()), (code, Some(cause)));
+            assert_eq!(ending.memory_refused(), code == 125);
             let message = status.message.unwrap();
             assert!(
                 message.contains("`m.wasm`") && message.contains("because"),
                 "{message}"
             );
         }
-        assert_eq!(Outcome::Usage(text()).exit_status("m").code, 2);
+        let usage = Outcome::Usage(text()).exit_status("m").ending();
+        assert_eq!((usage.code, usage.cause()), (2, Some(Cause::Refused)));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! are connected to them.
 //!
 //! - [`Run`]: what to run; [`Running`]: a run on a thread of its own; [`RunResult`]: how it ended.
+//! - [`Report`]: the same for programs, as JSON, with what the run took; also of a run that failed.
 //! - [`Input`] and [`Output`]: where the guest's standard streams go.
 //! - [`Interrupt`]: stopping runs from elsewhere.
 //! - [`Error`]: what can go wrong, with the table of exit codes.
@@ -32,6 +33,7 @@ mod error;
 #[doc(hidden)]
 pub mod host;
 pub mod jail;
+mod report;
 mod result;
 mod running;
 // The connection to a machine that runs.
@@ -48,6 +50,7 @@ pub use boot_protocol::run_spec::{Access, LogLevel};
 pub use error::{Error, MachineError, MachineFailure, StartError};
 pub use host::interrupt::{Interrupt, Stop};
 pub use jail::Jail;
+pub use report::{End, Figures, Limit, Report};
 pub use result::{ExitStatus, RunResult};
 pub use running::Running;
 pub use session::Diagnostics;

@@ -1,8 +1,10 @@
 //! From how a session ended to the run's result, or to an error that says what went wrong.
 
+use boot_protocol::console::{Cause, Ending};
 use boot_protocol::exit_code;
 
 use crate::error::{Error, MachineError, MachineFailure, StartError};
+use crate::report::Figures;
 use crate::session::streams::Captured;
 use crate::session::{ExitReason, SessionReport};
 use crate::spec::request::Request;
@@ -21,6 +23,8 @@ pub struct RunResult {
     pub stderr: Vec<u8>,
     /// What the application in the machine said about the run; usually nothing.
     pub diagnostic: String,
+    /// What was measured.
+    pub figures: Figures,
     /// What the machine printed although the run went well, if it is worth a look.
     pub transcript: String,
 }
@@ -35,6 +39,8 @@ pub enum ExitStatus {
     Trapped,
     /// It did not begin: the module cannot be run, or a directory cannot be mounted. The code says which.
     Refused(u8),
+    /// The application in the machine could not go on, mostly for a lack of memory. [`RunResult::diagnostic`] says why.
+    Failed(u8),
 }
 
 impl ExitStatus {
@@ -42,7 +48,7 @@ impl ExitStatus {
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
-            Self::Exited(code) | Self::Refused(code) => code,
+            Self::Exited(code) | Self::Refused(code) | Self::Failed(code) => code,
             Self::Trapped => exit_code::TRAP,
         }
     }
@@ -53,16 +59,24 @@ impl ExitStatus {
         matches!(self, Self::Exited(exit_code::SUCCESS))
     }
 
-    /// The application's own ends come with a message; a guest's code may be any number.
-    const fn new(code: u8, diagnostic: bool) -> Self {
+    /// What the machine says of the guest's end. The guest has a say in its code and in what it prints, not in the cause.
+    fn new(ending: Ending, diagnostic: bool) -> Self {
+        let code = ending.code;
+        match ending.cause() {
+            Some(Cause::Guest) => Self::Exited(code),
+            Some(Cause::Trap) => Self::Trapped,
+            Some(Cause::Refused) => Self::Refused(code),
+            Some(Cause::Failed) => Self::Failed(code),
+            None => Self::guess(code, diagnostic),
+        }
+    }
+
+    /// Of an old image, whose own ends come with a message; a guest's code may be any number.
+    const fn guess(code: u8, diagnostic: bool) -> Self {
         match code {
             exit_code::TRAP if diagnostic => Self::Trapped,
-            exit_code::USAGE
-            | exit_code::VM_FAILED
-            | exit_code::MODULE_REFUSED
-            | exit_code::MODULE_NOT_FOUND
-                if diagnostic =>
-            {
+            exit_code::VM_FAILED if diagnostic => Self::Failed(code),
+            exit_code::USAGE | exit_code::MODULE_REFUSED | exit_code::MODULE_NOT_FOUND if diagnostic => {
                 Self::Refused(code)
             }
             _ => Self::Exited(code),
@@ -76,6 +90,7 @@ pub(crate) fn conclude(
     request: &Request<'_>,
     mut machine: Machine,
     captured: Captured,
+    figures: &mut Figures,
 ) -> Result<RunResult, Error> {
     let status = machine.process.ended().ok().flatten();
     // Whatever it still does, nobody waits for it.
@@ -105,16 +120,18 @@ pub(crate) fn conclude(
     let transcript = String::from_utf8_lossy(&transcript).into_owned();
 
     let failure = match report.reason {
-        ExitReason::Exit(code) => {
+        ExitReason::Exit(ending) => {
+            figures.memory_refused = ending.memory_refused();
             let (stdout, stderr) = captured
                 .take()
                 .map_err(StartError::file("read the guest's output back"))?;
             return Ok(RunResult {
-                status: ExitStatus::new(code, !report.diagnostic.is_empty()),
+                status: ExitStatus::new(ending, !report.diagnostic.is_empty()),
                 stdout,
                 stderr,
                 diagnostic: report.diagnostic,
                 transcript,
+                figures: figures.clone(),
             });
         }
         ExitReason::Stopped(stop) => return Err(Error::Stopped(stop)),
@@ -214,17 +231,41 @@ mod tests {
     }
 
     #[test]
-    fn only_a_message_of_the_applications_makes_a_code_more_than_a_code() {
+    fn the_cause_makes_a_code_more_than_a_code() {
         for code in 0..=u8::MAX {
-            assert_eq!(ExitStatus::new(code, false), ExitStatus::Exited(code));
-            assert_eq!(ExitStatus::new(code, true).code(), code);
+            // Whatever was said besides, and whatever the guest has printed.
+            for diagnostic in [false, true] {
+                let status = ExitStatus::new(Ending::new(Cause::Guest, code), diagnostic);
+                assert_eq!(status, ExitStatus::Exited(code));
+            }
         }
-        assert_eq!(ExitStatus::new(exit_code::TRAP, true), ExitStatus::Trapped);
-        assert_eq!(
-            ExitStatus::new(exit_code::MODULE_REFUSED, true),
-            ExitStatus::Refused(exit_code::MODULE_REFUSED)
-        );
-        assert_eq!(ExitStatus::new(7, true), ExitStatus::Exited(7));
+        for (cause, code, status) in [
+            (Cause::Trap, 134, ExitStatus::Trapped),
+            (Cause::Refused, 126, ExitStatus::Refused(126)),
+            (Cause::Failed, 125, ExitStatus::Failed(125)),
+            // A machine that contradicts itself.
+            (Cause::Trap, 0, ExitStatus::Exited(0)),
+        ] {
+            let ending = Ending::new(cause, code);
+            assert_eq!(ExitStatus::new(ending, false), status);
+            assert_eq!(status.code(), code);
+        }
+    }
+
+    #[test]
+    fn of_an_old_image_only_a_message_makes_a_code_more_than_a_code() {
+        for code in 0..=u8::MAX {
+            assert_eq!(
+                ExitStatus::new(Ending::old(code), false),
+                ExitStatus::Exited(code)
+            );
+            assert_eq!(ExitStatus::new(Ending::old(code), true).code(), code);
+        }
+        let with_message = |code| ExitStatus::new(Ending::old(code), true);
+        assert_eq!(with_message(exit_code::TRAP), ExitStatus::Trapped);
+        assert_eq!(with_message(126), ExitStatus::Refused(126));
+        assert_eq!(with_message(125), ExitStatus::Failed(125));
+        assert_eq!(with_message(7), ExitStatus::Exited(7));
         assert!(ExitStatus::Exited(0).success() && !ExitStatus::Exited(1).success());
     }
 }

@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    Answer, AnswerError, AnswerParser, FrameKind, Halves, MAX_PAYLOAD, Span, VERSION, VERSION_SHARED, Window,
-    chunks, header,
+    Answer, AnswerError, AnswerParser, Ending, FrameKind, Halves, MAX_PAYLOAD, Span, VERSION, VERSION_SHARED,
+    Window, chunks, header,
 };
 
 /// How many bytes are asked of the host at least: a guest that reads byte by byte would otherwise wait for a
@@ -220,8 +220,8 @@ impl<L: Line, M: SharedMemory> Client<L, M> {
         Ok(())
     }
 
-    /// Announces the exit code, after what was read ahead in vain.
-    pub fn exit(&mut self, code: u8) {
+    /// Announces the end, after what was read ahead in vain.
+    pub fn exit(&mut self, ending: Ending) {
         if let Ok(count @ 1..) = u32::try_from(self.unread().len())
             && self.version >= VERSION_SHARED
         {
@@ -229,7 +229,8 @@ impl<L: Line, M: SharedMemory> Client<L, M> {
             self.send(FrameKind::Unread, &count.to_le_bytes());
             self.input.clear();
         }
-        self.send(FrameKind::Exit, &[code]);
+        let (bytes, length) = ending.to_bytes();
+        self.send(FrameKind::Exit, bytes.get(..length).unwrap_or_default());
     }
 
     /// Blocks until standard input has a byte or has ended (0).

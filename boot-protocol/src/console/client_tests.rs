@@ -1,7 +1,7 @@
 //! The guest's side against a host of this file's own: what it asks, what it makes of the answers, and of nonsense.
 
 use super::*;
-use crate::console::{Decoder, Event, Frame, Reply};
+use crate::console::{Cause, Decoder, Event, Frame, Reply};
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -88,7 +88,7 @@ impl Host {
             Frame::StderrWindow(span) => format!("err {}+{}", span.offset, span.length),
             Frame::Read { max } => format!("read {max}"),
             Frame::Hello { version } => format!("hello {version}"),
-            Frame::Exit { code } => format!("exit {code}"),
+            Frame::Exit(ending) => format!("exit {}", ending.code),
             Frame::Unread { count } => format!("unread {count}"),
             Frame::Share { index } => format!("share {index}"),
             Frame::Window(window) => format!("window {} {}", window.output, window.input),
@@ -212,7 +212,7 @@ fn output_goes_out_in_frames() {
     client.write(Output::Stderr, b"");
     let long = vec![7; MAX_PAYLOAD + 1];
     client.write(Output::Stdout, &long);
-    client.exit(3);
+    client.exit(Ending::new(Cause::Guest, 3));
     assert_eq!(
         sent(&mut client),
         ["hello 1", "out 5", "err 0", "out 65535", "out 1", "exit 3"]
@@ -268,14 +268,14 @@ fn what_is_read_in_vain_is_given_back_in_version_2_only() {
     let mut buf = [0; 2];
     assert_eq!(client.read(&mut buf), Ok(2));
     assert_eq!(&buf, b"ab");
-    client.exit(0);
+    client.exit(Ending::new(Cause::Guest, 0));
     assert_eq!(
         sent(&mut client),
         ["hello 2", "window 128 8192", "read 4096", "unread 4", "exit 0"]
     );
     let mut client = Client::framed(Host::new(b"abcdef"));
     client.read(&mut buf).unwrap();
-    client.exit(0);
+    client.exit(Ending::new(Cause::Guest, 0));
     assert_eq!(sent(&mut client)[1..], ["read 4096", "exit 0"]);
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Layer: wire format. The guest's half ([`header`], [`chunks`]) allocates nothing; the host's half is [`Decoder`].
 
+use super::ending::{self, Ending};
 use super::window::{SPAN_LENGTH, Span, WINDOW_LENGTH, Window};
 use super::{FRAME_HEADER, MARK, MAX_PAYLOAD};
 use alloc::vec::Vec;
@@ -20,7 +21,7 @@ pub enum FrameKind {
     Read = 0x04,
     /// No payload: wants to know when standard input has bytes or is at its end.
     Poll = 0x05,
-    /// `code:u8`: the run's exit code; the last frame.
+    /// An [`Ending`]: the run's exit code, and whose it is; the last frame.
     Exit = 0x06,
     /// `version:u8`: the application has started; the first frame.
     Hello = 0x07,
@@ -70,16 +71,17 @@ impl FrameKind {
         self as u8
     }
 
-    /// The length of the payload, for kinds where it is always the same.
+    /// Whether a payload of this kind can have this length.
     #[must_use]
-    pub const fn fixed_length(self) -> Option<usize> {
+    pub const fn takes(self, length: usize) -> bool {
         match self {
-            Self::Stdout | Self::Stderr | Self::Diagnostic => None,
-            Self::Window => Some(WINDOW_LENGTH),
-            Self::StdoutWindow | Self::StderrWindow => Some(SPAN_LENGTH),
-            Self::Read | Self::Unread | Self::Share => Some(4),
-            Self::Exit | Self::Hello => Some(1),
-            Self::Poll | Self::Time | Self::Sync => Some(0),
+            Self::Stdout | Self::Stderr | Self::Diagnostic => true,
+            Self::Window => length == WINDOW_LENGTH,
+            Self::StdoutWindow | Self::StderrWindow => length == SPAN_LENGTH,
+            Self::Read | Self::Unread | Self::Share => length == 4,
+            Self::Exit => length == ending::LENGTH || length == ending::OLD_LENGTH,
+            Self::Hello => length == 1,
+            Self::Poll | Self::Time | Self::Sync => length == 0,
         }
     }
 }
@@ -127,10 +129,7 @@ pub enum Frame<'a> {
     /// Wants to be told when standard input is readable.
     Poll,
     /// The end.
-    Exit {
-        /// The run's exit code.
-        code: u8,
-    },
+    Exit(Ending),
     /// The beginning.
     Hello {
         /// The protocol's version that the application speaks.
@@ -170,7 +169,7 @@ impl<'a> Frame<'a> {
                 max: u32::from_le_bytes(payload.try_into().ok()?),
             },
             FrameKind::Poll => payload.is_empty().then_some(Self::Poll)?,
-            FrameKind::Exit => Self::Exit { code: only(payload)? },
+            FrameKind::Exit => Self::Exit(Ending::from_bytes(payload)?),
             FrameKind::Hello => Self::Hello {
                 version: only(payload)?,
             },
@@ -300,7 +299,7 @@ impl Decoder {
             [mark, kind, low, high] => {
                 let length = usize::from(u16::from_le_bytes([low, high]));
                 match FrameKind::from_byte(kind) {
-                    Some(kind) if kind.fixed_length().is_none_or(|fixed| fixed == length) => {
+                    Some(kind) if kind.takes(length) => {
                         self.header.clear();
                         self.payload.clear();
                         self.state = State::Payload {

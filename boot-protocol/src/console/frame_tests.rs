@@ -121,7 +121,7 @@ fn mixed_stream() -> (Vec<u8>, Vec<Seen>) {
         text(b"\xff\xff"),
         frame(Frame::Time),
         text(b"\xff\x08\x01\x00\xff\x06"),
-        frame(Frame::Exit { code: 42 }),
+        frame(Frame::Exit(Ending::old(42))),
         text(b"bye"),
     ];
     (stream, seen)
@@ -149,7 +149,7 @@ fn payloads_of_a_wrong_length_are_refused() {
     for kind in ALL {
         for length in 0..=17usize {
             let payload = vec![1u8; length];
-            let right = kind.fixed_length().is_none_or(|fixed| fixed == length);
+            let right = kind.takes(length);
             assert_eq!(
                 Frame::parse(*kind, &payload).is_some(),
                 right,
@@ -267,7 +267,10 @@ fn every_short_stream_is_kept_whole() {
                     Frame::Diagnostic(bytes) => (FrameKind::Diagnostic, bytes.to_vec()),
                     Frame::Read { max } => (FrameKind::Read, max.to_le_bytes().to_vec()),
                     Frame::Poll => (FrameKind::Poll, vec![]),
-                    Frame::Exit { code } => (FrameKind::Exit, vec![code]),
+                    Frame::Exit(ending) => {
+                        let (bytes, length) = ending.to_bytes();
+                        (FrameKind::Exit, bytes[..length].to_vec())
+                    }
                     Frame::Hello { version } => (FrameKind::Hello, vec![version]),
                     Frame::Time => (FrameKind::Time, vec![]),
                     Frame::Window(window) => (FrameKind::Window, window.to_bytes().to_vec()),

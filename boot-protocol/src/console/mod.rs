@@ -2,6 +2,7 @@
 //!
 //! Layer: wire format, no input or output of its own. In prose, with the rules for both sides: `docs/console.md`.
 //!
+//! - [`ending`]: how the guest's last frame says how the run ended.
 //! - [`frame`]: what the guest sends. Encoding allocates nothing; [`Decoder`] is the host's side.
 //! - [`answer`]: what the host sends back. [`AnswerParser`] is the guest's side and allocates nothing.
 //! - [`client`]: the guest's side of the conversation, over any line.
@@ -9,10 +10,12 @@
 
 pub mod answer;
 pub mod client;
+pub mod ending;
 pub mod frame;
 pub mod window;
 
 pub use answer::{Answer, AnswerError, AnswerParser, Progress, Reply};
+pub use ending::{Cause, Ending};
 pub use frame::{CutOff, Decoder, Event, Frame, FrameKind, chunks, header};
 pub use window::{Halves, MAX_INLINE_INPUT, Span, Window};
 

@@ -7,7 +7,7 @@ use alloc::format;
 
 use boot_protocol::command_line;
 use boot_protocol::console::client::{Client, Input, Line, Output, Received, send};
-use boot_protocol::console::{AnswerError, FrameKind, VERSION, VERSION_SHARED};
+use boot_protocol::console::{AnswerError, Ending, FrameKind, VERSION, VERSION_SHARED};
 use wasi_shim::Stream;
 use wasi_shim::abi::Errno;
 use wasi_shim::system::StdinState;
@@ -63,10 +63,10 @@ impl Console {
         }
     }
 
-    /// Announces the exit code, if someone listens for it.
-    pub(super) fn exit(&mut self, code: u8) {
+    /// Announces the end, if someone listens for it.
+    pub(super) fn exit(&mut self, ending: Ending) {
         if let Kind::Framed(client) = &mut self.0 {
-            client.exit(code);
+            client.exit(ending);
         }
     }
 

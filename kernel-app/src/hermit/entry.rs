@@ -2,6 +2,7 @@
 
 use core::ffi::{c_char, c_int};
 
+use boot_protocol::console::{Cause, Ending};
 use boot_protocol::exit_code;
 
 use super::panic::fail;
@@ -13,6 +14,9 @@ use super::{device_tree, platform};
 extern "C" fn main(_: c_int, _: *const *const c_char, _: *const *const c_char) -> c_int {
     match device_tree::command_line() {
         Ok(words) => platform::main(&words.arguments, &words.environment),
-        Err(error) => fail(exit_code::USAGE, format_args!("hermit-wasm: {error}\n")),
+        Err(error) => fail(
+            Ending::new(Cause::Refused, exit_code::USAGE),
+            format_args!("hermit-wasm: {error}\n"),
+        ),
     }
 }

@@ -7,7 +7,7 @@ use core::fmt::{self, Write as _};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use boot_protocol::console::FrameKind;
+use boot_protocol::console::{Cause, Ending, FrameKind};
 use boot_protocol::exit_code;
 use boot_protocol::shown;
 
@@ -45,20 +45,24 @@ impl fmt::Write for Message {
     }
 }
 
-/// Ends the machine with `code` after `message`.
-pub(super) fn fail(code: u8, message: fmt::Arguments<'_>) -> ! {
+/// Ends the machine so after `message`.
+pub(super) fn fail(ending: Ending, message: fmt::Arguments<'_>) -> ! {
     // `Message` never fails; a formatted value that did would only cut the text short.
     let _ = Message.write_fmt(message);
     if FRAMED.load(Ordering::Relaxed) {
-        send_anyway(FrameKind::Exit, &[code]);
+        let (bytes, length) = ending.to_bytes();
+        send_anyway(FrameKind::Exit, bytes.get(..length).unwrap_or_default());
     }
-    exit(code)
+    exit(ending.code)
 }
+
+/// How the application ends when it cannot go on.
+const FAILED: Ending = Ending::new(Cause::Failed, exit_code::VM_FAILED);
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     fail(
-        exit_code::VM_FAILED,
+        FAILED,
         format_args!("hermit-wasm: internal error, please report it: {info}\n"),
     )
 }
@@ -67,7 +71,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 #[alloc_error_handler]
 fn out_of_memory(layout: Layout) -> ! {
     fail(
-        exit_code::VM_FAILED,
+        FAILED.with_memory_refused(true),
         format_args!(
             "hermit-wasm: the virtual machine has too little memory ({} more bytes were needed): raise it with \
              --memory SIZE (QEMU: -m SIZE)\n",

@@ -72,6 +72,6 @@ pub(super) fn main(arguments: &[String], environment: &[(String, String)]) -> ! 
     if let Some(message) = &status.message {
         console.diagnostic(message);
     }
-    console.exit(status.code);
+    console.exit(status.ending());
     exit(status.code)
 }

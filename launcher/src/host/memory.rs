@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use boot_protocol::console::{Span, Window};
@@ -83,6 +84,13 @@ impl GuestMemory {
     /// What to call it on the hypervisor's command line.
     pub(crate) fn name(&self) -> &Path {
         &self.name
+    }
+
+    /// Bytes of it that were touched, and so taken from this host. None is ever given back.
+    pub(crate) fn touched(&self) -> Option<u64> {
+        /// What `st_blocks` counts in.
+        const BLOCK: u64 = 512;
+        self.file.metadata().ok()?.blocks().checked_mul(BLOCK)
     }
 
     /// Checks what the guest calls its window.

@@ -146,8 +146,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Its process id.
-    #[cfg(test)]
+    /// Its process id, which is its own until its end was seen.
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }

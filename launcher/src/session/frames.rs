@@ -1,7 +1,7 @@
 //! The guest's frames: each becomes something to do, after a look at whether it may be wanted.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use boot_protocol::console::{Frame, Reply, Span, VERSION, VERSION_SHARED, Window};
 use boot_protocol::shown::{self, LONGEST_MESSAGE, Layout};
@@ -41,7 +41,7 @@ impl Session<'_> {
             Frame::Read { max } => Action::Ask(Request::Read { max }),
             Frame::Poll => Action::Ask(Request::Poll),
             Frame::Unread { count } => Action::Unread(count),
-            Frame::Exit { code } => Action::Exit(code),
+            Frame::Exit(ending) => Action::Exit(ending),
             Frame::Hello { version } => return self.hello(version),
             Frame::Window(window) => return self.window(window),
             // At once, not behind a READ that waits for a person to type.
@@ -95,6 +95,7 @@ impl Session<'_> {
             self.end(ExitReason::Started);
         }
         self.started = true;
+        self.hello.get_or_insert_with(Instant::now);
         self.version = version;
         if let Some(payload) = self.payload.take() {
             payload.give_back();
@@ -143,7 +144,10 @@ impl fmt::Display for Description<'_> {
             Frame::Diagnostic(bytes) => write!(f, "frame DIAGNOSTIC, {} bytes", bytes.len()),
             Frame::Read { max } => write!(f, "frame READ, at most {max} bytes"),
             Frame::Poll => f.write_str("frame POLL"),
-            Frame::Exit { code } => write!(f, "frame EXIT, code {code}"),
+            Frame::Exit(ending) => match ending.cause() {
+                Some(cause) => write!(f, "frame EXIT, code {}, {cause:?}", ending.code),
+                None => write!(f, "frame EXIT, code {}", ending.code),
+            },
             Frame::Hello { version } => write!(f, "frame HELLO, version {version}"),
             Frame::Time => f.write_str("frame TIME"),
             Frame::Window(window) => write!(

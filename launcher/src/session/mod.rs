@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use boot_protocol::console::{Decoder, Event, Reply, Span};
+use boot_protocol::console::{Decoder, Ending, Event, Reply, Span};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -70,8 +70,8 @@ const MOST_DIAGNOSTIC: usize = 64 * 1024;
 /// How a session ended.
 #[derive(Debug)]
 pub(crate) enum ExitReason {
-    /// The guest ended with this exit code.
-    Exit(u8),
+    /// The application has said how the run ended.
+    Exit(Ending),
     /// The application has started; only with [`SessionConfig::only_boot`].
     Started,
     /// The hypervisor ended, or closed the console, without an exit code.
@@ -101,6 +101,10 @@ pub(crate) struct SessionReport {
     pub(crate) reason: ExitReason,
     /// Whether the application had started.
     pub(crate) started: bool,
+    /// When it said HELLO.
+    pub(crate) hello: Option<Instant>,
+    /// The most memory that the hypervisor was seen to have had at once, in bytes.
+    pub(crate) hypervisor_memory: Option<u64>,
     /// The application's own messages.
     pub(crate) diagnostic: String,
     /// What the machine printed outside of frames.
@@ -132,7 +136,7 @@ enum Action {
     Sync,
     /// To take so many bytes of input back.
     Unread(u32),
-    Exit(u8),
+    Exit(Ending),
 }
 
 /// The loop's state.
@@ -153,6 +157,7 @@ struct Session<'a> {
     /// Bytes for the guest that its end of the line has not taken yet.
     answers: Vec<u8>,
     started: bool,
+    hello: Option<Instant>,
     /// The version that the guest's HELLO has named.
     version: u8,
     reason: Option<ExitReason>,
@@ -164,7 +169,7 @@ struct Session<'a> {
     /// The hypervisor is gone: what is still in the pipes is all that there is.
     ended: bool,
     /// Until when to read on after EXIT.
-    farewell: Option<(Instant, u8)>,
+    farewell: Option<(Instant, Ending)>,
 }
 
 /// Runs a session until it ends. The hypervisor may still be running then.
@@ -194,6 +199,7 @@ pub(crate) fn run(
         diagnostic: String::new(),
         answers: Vec::new(),
         started: false,
+        hello: None,
         version: 0,
         reason: None,
         text: Transcript::new("vm", config.show_text),
@@ -225,6 +231,8 @@ pub(crate) fn run(
     SessionReport {
         reason,
         started: session.started,
+        hello: session.hello,
+        hypervisor_memory: process.peak_memory(),
         diagnostic: session.diagnostic,
         text: session.text,
         hypervisor: session.hypervisor,
@@ -257,6 +265,7 @@ impl Session<'_> {
         };
 
         let ready = self.wait(process, interrupts, patience)?;
+        process.look_at_memory();
         for source in ready {
             match source {
                 Source::Interrupt => {
@@ -310,11 +319,11 @@ impl Session<'_> {
                     }
                     self.input.ask(request);
                 }
-                Action::Exit(code) => {
+                Action::Exit(ending) => {
                     if self.config.show_text {
-                        self.farewell = Some((Instant::now() + FAREWELL, code));
+                        self.farewell = Some((Instant::now() + FAREWELL, ending));
                     } else {
-                        self.end(ExitReason::Exit(code));
+                        self.end(ExitReason::Exit(ending));
                         return Ok(());
                     }
                 }
@@ -322,7 +331,7 @@ impl Session<'_> {
         }
         if !self.console_open && self.output.is_idle() {
             self.end(match self.farewell {
-                Some((_, code)) => ExitReason::Exit(code),
+                Some((_, ending)) => ExitReason::Exit(ending),
                 None => ExitReason::Ended,
             });
         }
@@ -340,7 +349,7 @@ impl Session<'_> {
         }
         let over = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         self.end(match self.farewell {
-            Some((_, code)) => ExitReason::Exit(code),
+            Some((_, ending)) => ExitReason::Exit(ending),
             None if over(self.config.deadline) => ExitReason::Timeout,
             None => ExitReason::NeverStarted,
         });

@@ -14,8 +14,10 @@ use super::mounts::{Mount, MountSource};
 use super::request::Request;
 use crate::error::{Error, StartError};
 use crate::host::interrupt::Interrupt;
+use crate::host::memory::GuestMemory;
 use crate::host::units::MIB;
 use crate::jail::Jail;
+use crate::report::Figures;
 use crate::result::{self, RunResult};
 use crate::running::Running;
 use crate::session::streams::{self, Input, OtherEnds, Output, Streams};
@@ -287,10 +289,22 @@ impl Run {
     ///
     /// # Errors
     /// [`Error`], where the guest did not come to its own end.
-    pub fn run(mut self) -> Result<RunResult, Error> {
+    pub fn run(self) -> Result<RunResult, Error> {
+        self.run_measured(&mut Figures::begin())
+    }
+
+    /// Runs on this thread until the end, and notes in `figures` what it took, also where it fails. With the result they
+    /// make a [`Report`](crate::Report).
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_measured(mut self, figures: &mut Figures) -> Result<RunResult, Error> {
         let deadline = self.deadline_from_now();
-        let (streams, ends) = self.open_streams()?;
-        self.execute(streams, ends, deadline)
+        let result = self
+            .open_streams()
+            .and_then(|(streams, ends)| self.execute(streams, ends, deadline, figures));
+        figures.finish();
+        result
     }
 
     /// Runs on this thread until the end, and keeps standard output and standard error.
@@ -311,7 +325,9 @@ impl Run {
         self.interrupts.push(interrupt.clone());
         let deadline = self.deadline_from_now();
         let (streams, ends) = self.open_streams()?;
-        Running::start(interrupt, ends, move |ends| self.execute(streams, ends, deadline))
+        Running::start(interrupt, ends, move |ends| {
+            self.execute(streams, ends, deadline, &mut Figures::begin())
+        })
     }
 
     /// A command line that runs the same without this program, of the chosen hypervisor. `directory` is where the files go
@@ -347,7 +363,14 @@ impl Run {
     }
 
     /// The whole way of a run.
-    fn execute(self, streams: Streams, ends: OtherEnds, deadline: Deadline) -> Result<RunResult, Error> {
+    fn execute(
+        self,
+        streams: Streams,
+        ends: OtherEnds,
+        deadline: Deadline,
+        figures: &mut Figures,
+    ) -> Result<RunResult, Error> {
+        figures.memory = Some(self.machine.memory);
         if self.jail == Jail::Off {
             log::warn!(
                 "--jail off: a machine that is taken over has all rights of this user, on the whole host"
@@ -358,6 +381,7 @@ impl Run {
         let prepared = vmm.prepare(&request)?;
         request.deadline().check()?;
         let mut machine = prepared.spawn()?;
+        (figures.hypervisor, figures.accelerator) = (Some(machine.hypervisor), Some(machine.accelerator));
         let config = SessionConfig {
             deadline: request.deadline().at(),
             boot_deadline: Instant::now() + machine.boot_limit,
@@ -367,12 +391,16 @@ impl Run {
             diagnostics: self.diagnostics,
         };
         let report = session::run(&mut machine, request.interrupts(), &config, streams);
+        figures.started(report.hello);
+        figures.hypervisor_memory = report.hypervisor_memory;
+        figures.machine_memory = machine.memory.as_ref().and_then(GuestMemory::touched);
+        figures.finish();
         for daemon in &mut machine.daemons {
             if let Some(complaint) = daemon.complaint() {
                 log::warn!("{complaint}");
             }
         }
-        result::conclude(report, &request, machine, ends.captured)
+        result::conclude(report, &request, machine, ends.captured, figures)
     }
 
     /// The first hypervisor that meets the demands and is installed. Where none is, the first one's reason counts.

@@ -1,5 +1,6 @@
 //! A hypervisor as a running process that never outlives the run, and the launcher's ends of its pipes.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
@@ -16,6 +17,9 @@ pub(crate) struct Process {
     child: Child,
     /// What its jail is made of.
     pub(crate) jail: Report,
+    /// When its memory was looked at, and the most that was seen.
+    looked: Option<Instant>,
+    peak: Option<u64>,
     /// What the guest sends on the serial line. None of these three ends ever blocks.
     pub(crate) console_out: OwnedFd,
     /// What the guest receives on the serial line.
@@ -40,6 +44,8 @@ impl Process {
         let process = Self {
             child,
             jail,
+            looked: None,
+            peak: None,
             console_out: console_out.into(),
             console_in: console_in.into(),
             stderr: words.into(),
@@ -60,6 +66,30 @@ impl Process {
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
+    }
+
+    /// Notes the most memory that it has had at once. Often called; looks now and then.
+    pub(crate) fn look_at_memory(&mut self) {
+        /// A look costs a hundredth of this.
+        const INTERVAL: Duration = Duration::from_millis(5);
+        if self.looked.is_none_or(|looked| looked.elapsed() >= INTERVAL) {
+            self.looked = Some(Instant::now());
+            self.peak = self.resident_peak().or(self.peak);
+        }
+    }
+
+    /// The most memory that it was seen to have had at once, in bytes.
+    pub(crate) fn peak_memory(&mut self) -> Option<u64> {
+        self.resident_peak().or(self.peak)
+    }
+
+    /// `None` once it has ended.
+    fn resident_peak(&mut self) -> Option<u64> {
+        let Ok(None) = self.ended() else { return None };
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        kib.checked_mul(1024)
     }
 
     /// Waits until it has ended by itself, or kills it after `patience`.
@@ -126,6 +156,19 @@ mod tests {
         let mut process = shell("exit 3");
         process.end_within(Duration::from_secs(60));
         assert_eq!(process.ended().unwrap().unwrap().code(), Some(3));
+    }
+
+    #[test]
+    fn its_memory_is_known_while_it_is_there() {
+        let mut process = shell("exec sleep 1000");
+        assert!(process.peak_memory().unwrap() > 4096);
+        let mut looked_at = shell("exec sleep 1000");
+        looked_at.look_at_memory();
+        for process in [&mut process, &mut looked_at] {
+            process.kill();
+        }
+        assert_eq!(process.peak_memory(), None);
+        assert!(looked_at.peak_memory().unwrap() > 4096);
     }
 
     #[test]

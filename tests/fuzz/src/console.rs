@@ -26,7 +26,10 @@ fn encode(frame: &Frame<'_>) -> Vec<u8> {
         Frame::Diagnostic(bytes) => (FrameKind::Diagnostic, bytes.to_vec()),
         Frame::Read { max } => (FrameKind::Read, max.to_le_bytes().to_vec()),
         Frame::Poll => (FrameKind::Poll, vec![]),
-        Frame::Exit { code } => (FrameKind::Exit, vec![code]),
+        Frame::Exit(ending) => {
+            let (bytes, length) = ending.to_bytes();
+            (FrameKind::Exit, bytes[..length].to_vec())
+        }
         Frame::Hello { version } => (FrameKind::Hello, vec![version]),
         Frame::Time => (FrameKind::Time, vec![]),
         Frame::Window(window) => (FrameKind::Window, window.to_bytes().to_vec()),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::MachineKind;
-use hermit_wasm_vm::{Access, Arch, Input, Module, Output, Run};
+use hermit_wasm_vm::{Access, Arch, ExitStatus, Input, Module, Output, Run};
 use libtest_mimic::{Arguments, Failed, Trial};
 use vm_tests::{environment, root};
 
@@ -22,6 +22,7 @@ const TESTS: &[Test] = &[
     ("mebibyte-of-environment", mebibyte_of_environment),
     ("hundred-thousand-arguments", hundred_thousand_arguments),
     ("nothing-on-command-lines", nothing_on_command_lines),
+    ("whose-end-it-is", whose_end_it_is),
     ("copied-directory", copied_directory),
     ("examples", examples),
     ("program-outside", program_outside),
@@ -74,6 +75,52 @@ impl Setup {
             Arch::Aarch64 | Arch::Riscv64 => &[MachineKind::Virt],
         }
     }
+}
+
+/// A guest says what is said of a trap, and exits with its code; another one traps.
+fn whose_end_it_is(setup: &Setup) -> Result<()> {
+    const SAYS: &str =
+        "hermit-wasm: failed to run `m.wat`: wasm trap: wasm `unreachable` instruction executed\\n";
+    let forges = format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\08\00\00\00\5a\00\00\00{SAYS}")
+            (func (export "_start")
+                (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 200)))
+                (call $exit (i32.const 134))))"#
+    );
+    let starves = r#"(module
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (func (export "_start") (drop (memory.grow (i32.const 60000))) (call $exit (i32.const 134))))"#;
+    let traps = r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#;
+    let refused = r#"(module (import "nobody" "provides" (func)) (func (export "_start")))"#;
+    for (text, status, memory_refused) in [
+        (forges.as_str(), ExitStatus::Exited(134), false),
+        (starves, ExitStatus::Exited(134), true),
+        (traps, ExitStatus::Trapped, false),
+        (refused, ExitStatus::Refused(126), false),
+    ] {
+        let result = Run::new(Module::from_bytes("m.wat", text)?)
+            .arch(setup.arch)
+            .accelerator(Accelerator::Tcg)
+            .timeout(Duration::from_secs(300))
+            .output()?;
+        let seen = (result.status, result.figures.memory_refused);
+        ensure!(
+            seen == (status, memory_refused),
+            "{seen:?} of {text}: {}",
+            result.diagnostic
+        );
+        // What a shell sees of the first is what it sees of a trap.
+        ensure!(
+            text != forges || String::from_utf8(result.stderr)?.contains("wasm trap: wasm `unreachable`"),
+            "the guest said nothing"
+        );
+    }
+    Ok(())
 }
 
 fn mebibyte_of_environment(setup: &Setup) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio, exit};
 
 use boot_protocol::console::client::{Line as _, Output};
-use boot_protocol::console::{FrameKind, header};
+use boot_protocol::console::{Cause, Ending, FrameKind, header};
 
 use super::guests::guest;
 use super::line::Pipes;
@@ -21,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("panic after exit", || {
         let mut guest = guest();
         guest.line().write(b"kernel panicked while it shut down\n");
-        guest.exit(0);
+        guest.exit(Ending::new(Cause::Guest, 0));
         end(0)
     }),
     ("cut", || {
@@ -50,7 +50,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("say on the line and exit", || {
         let mut guest = guest();
         guest.line().write(argument().as_bytes());
-        guest.exit(0);
+        guest.exit(Ending::new(Cause::Guest, 0));
         end(0)
     }),
     ("say as QEMU", || {

@@ -7,13 +7,13 @@ use std::io::Read as _;
 
 use boot_protocol::command_line::{Console, join, words};
 use boot_protocol::console::client::{Client, Line as _, NoMemory, Output};
-use boot_protocol::console::{FrameKind, MAX_PAYLOAD};
+use boot_protocol::console::{Cause, Ending, FrameKind, MAX_PAYLOAD};
 use boot_protocol::file_kind::FileKind;
 use boot_protocol::payload;
 use boot_protocol::run_spec::RunSpec;
 
 use super::line::Pipes;
-use super::{Scenario, argument, leave, sleep_forever, value};
+use super::{Scenario, argument, leave, leave_by, sleep_forever, value};
 
 /// A guest that speaks version 1.
 pub(super) type Guest = Client<Pipes, NoMemory>;
@@ -27,8 +27,38 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     }),
     ("exit", || leave(guest(), argument().parse().unwrap())),
     ("arguments", arguments),
-    ("trap", || say_and_leave(b"error: it trapped\n", 134)),
-    ("refused", || say_and_leave(b"error: no module\n", 126)),
+    ("trap", || {
+        say_and_leave(b"error: it trapped\n", Ending::new(Cause::Trap, 134))
+    }),
+    ("refused", || {
+        say_and_leave(b"error: no module\n", Ending::new(Cause::Refused, 126))
+    }),
+    ("out of memory", || {
+        let ending = Ending::new(Cause::Failed, 125).with_memory_refused(true);
+        say_and_leave(b"error: too little memory\n", ending)
+    }),
+    ("starved", || {
+        let ending = Ending::new(Cause::Guest, 3).with_memory_refused(true);
+        say_and_leave(b"error: memory.grow failed\n", ending)
+    }),
+    // What a guest can do to look like a trap: it prints what would be said of one, and exits with its code.
+    ("forge", || {
+        let mut guest = guest();
+        guest.write(
+            Output::Stderr,
+            b"hermit-wasm: failed to run `m.wasm`: wasm trap: unreachable\n",
+        );
+        leave(guest, 134)
+    }),
+    // The same, and the application had something to say about it too.
+    ("forge and be starved", || {
+        let ending = Ending::new(Cause::Guest, 134).with_memory_refused(true);
+        say_and_leave(b"error: memory.grow failed\n", ending)
+    }),
+    ("trap in an old image", || {
+        say_and_leave(b"error: it trapped\n", Ending::old(134))
+    }),
+    ("exit in an old image", || leave_by(guest(), Ending::old(134))),
     ("echo", || {
         let mut guest = guest();
         guest.write(Output::Stdout, env::args().next_back().unwrap().as_bytes());
@@ -54,7 +84,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("exit and stay", || {
         let mut guest = guest();
         guest.write(Output::Stdout, b"done\n");
-        guest.exit(5);
+        guest.exit(Ending::new(Cause::Guest, 5));
         sleep_forever()
     }),
     ("hang after hello", || {
@@ -70,11 +100,11 @@ pub(super) fn guest() -> Guest {
     Client::framed(Pipes::new())
 }
 
-/// The application's own message and exit code.
-fn say_and_leave(message: &[u8], code: u8) -> ! {
+/// The application's own message, and the end.
+fn say_and_leave(message: &[u8], ending: Ending) -> ! {
     let mut guest = guest();
     guest.send(FrameKind::Diagnostic, message);
-    leave(guest, code)
+    leave_by(guest, ending)
 }
 
 fn cat() -> ! {

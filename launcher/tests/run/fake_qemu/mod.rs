@@ -20,6 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use boot_protocol::console::client::{Client, Line, SharedMemory};
+use boot_protocol::console::{Cause, Ending};
 
 pub(crate) use shared_buffer::BUFFER;
 
@@ -102,10 +103,15 @@ fn sleep_forever() -> ! {
     }
 }
 
+/// EXIT of a guest, and QEMU's end.
+fn leave<L: Line, M: SharedMemory>(client: Client<L, M>, code: u8) -> ! {
+    leave_by(client, Ending::new(Cause::Guest, code))
+}
+
 /// EXIT, and QEMU's end.
-fn leave<L: Line, M: SharedMemory>(mut client: Client<L, M>, code: u8) -> ! {
-    client.exit(code);
-    end(code)
+fn leave_by<L: Line, M: SharedMemory>(mut client: Client<L, M>, ending: Ending) -> ! {
+    client.exit(ending);
+    end(ending.code)
 }
 
 /// QEMU's end through isa-debug-exit.

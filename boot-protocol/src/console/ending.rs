@@ -1,0 +1,177 @@
+//! EXIT's content: the run's exit code, whose it is, and which limit the guest met.
+//!
+//! Layer: wire format. The guest chooses its exit code and what it prints; it does not choose the rest of this.
+//!
+//! ```text
+//! 0  exit code
+//! 1  cause: 0 guest, 1 trap, 2 refused, 3 failed
+//! 2  bit 0: the guest was refused memory
+//! ```
+//!
+//! Images before this had the code alone, which is still read.
+
+use crate::exit_code;
+
+/// Who or what ended a run inside the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cause {
+    /// The guest: it returned from `_start`, or called `proc_exit`. The code is its own.
+    Guest = 0,
+    /// A trap.
+    Trap = 1,
+    /// The application, which did not begin to run the guest.
+    Refused = 2,
+    /// The application, which could not go on.
+    Failed = 3,
+}
+
+impl Cause {
+    /// All of them, by their bytes.
+    const ALL: [Self; 4] = [Self::Guest, Self::Trap, Self::Refused, Self::Failed];
+
+    const fn byte(self) -> u8 {
+        // The discriminants are the wire values.
+        self as u8
+    }
+
+    /// Whether a run that ends so has this code.
+    const fn fits(self, code: u8) -> bool {
+        match self {
+            Self::Guest => true,
+            Self::Trap => code == exit_code::TRAP,
+            Self::Refused => matches!(
+                code,
+                exit_code::USAGE | exit_code::MODULE_REFUSED | exit_code::MODULE_NOT_FOUND
+            ),
+            Self::Failed => code == exit_code::VM_FAILED,
+        }
+    }
+}
+
+/// What EXIT says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The run's exit code.
+    pub code: u8,
+    /// Cause and limits, as they stand there; `None`: an old image's.
+    how: Option<[u8; 2]>,
+}
+
+/// Length of the content.
+pub(super) const LENGTH: usize = 3;
+
+/// Length of the content in old images: the code.
+pub(super) const OLD_LENGTH: usize = 1;
+
+/// The bit of a guest that was refused memory.
+const MEMORY: u8 = 1;
+
+impl Ending {
+    /// The end of a run by `cause`.
+    #[must_use]
+    pub const fn new(cause: Cause, code: u8) -> Self {
+        Self {
+            code,
+            how: Some([cause.byte(), 0]),
+        }
+    }
+
+    /// The end of a run in an old image.
+    #[must_use]
+    pub const fn old(code: u8) -> Self {
+        Self { code, how: None }
+    }
+
+    /// The same; `refused`: the guest, or the application for it, was refused memory that the machine did not have.
+    #[must_use]
+    pub const fn with_memory_refused(self, refused: bool) -> Self {
+        match self.how {
+            Some([cause, _]) if refused => Self {
+                how: Some([cause, MEMORY]),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    /// Whose the code is; `None`: an old image's, or a machine's that contradicts itself.
+    #[must_use]
+    pub fn cause(self) -> Option<Cause> {
+        let [byte, _] = self.how?;
+        let mut known = Cause::ALL.into_iter();
+        known.find(|cause| cause.byte() == byte && cause.fits(self.code))
+    }
+
+    /// Whether the guest, or the application for it, was refused memory that the machine did not have.
+    #[must_use]
+    pub fn memory_refused(self) -> bool {
+        self.how.is_some_and(|[_, limits]| limits & MEMORY != 0)
+    }
+
+    /// The content of EXIT: the beginning of an array, and its length.
+    #[must_use]
+    pub fn to_bytes(self) -> ([u8; LENGTH], usize) {
+        match self.how {
+            Some([cause, limits]) => ([self.code, cause, limits], LENGTH),
+            None => ([self.code, 0, 0], OLD_LENGTH),
+        }
+    }
+
+    /// What EXIT's content says; `None` if it has no length of EXIT's.
+    pub(super) fn from_bytes(payload: &[u8]) -> Option<Self> {
+        match *payload {
+            [code] => Some(Self::old(code)),
+            [code, cause, limits] => Some(Self {
+                code,
+                how: Some([cause, limits]),
+            }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_is_read_back() {
+        for cause in Cause::ALL {
+            for code in 0..=255 {
+                for refused in [false, true] {
+                    let ending = Ending::new(cause, code).with_memory_refused(refused);
+                    let (bytes, length) = ending.to_bytes();
+                    let read = Ending::from_bytes(&bytes[..length]).unwrap();
+                    assert_eq!(read, ending);
+                    // A trap has one code, and so on: what contradicts itself has no cause.
+                    assert_eq!(read.cause(), cause.fits(code).then_some(cause));
+                    assert_eq!((read.code, read.memory_refused()), (code, refused));
+                }
+            }
+        }
+        assert!(Cause::Trap.fits(134) && !Cause::Trap.fits(0));
+        assert!(Cause::Refused.fits(126) && !Cause::Refused.fits(125));
+        assert!(Cause::Failed.fits(125) && !Cause::Failed.fits(126));
+    }
+
+    #[test]
+    fn bytes_on_the_wire() {
+        let trap = Ending::new(Cause::Trap, 134).with_memory_refused(true);
+        assert_eq!(trap.to_bytes(), ([134, 1, 1], 3));
+        assert_eq!(Ending::new(Cause::Guest, 134).to_bytes(), ([134, 0, 0], 3));
+        assert_eq!(Ending::old(134).to_bytes(), ([134, 0, 0], 1));
+    }
+
+    #[test]
+    fn old_images_say_the_code_only() {
+        let old = Ending::from_bytes(&[134]).unwrap();
+        assert_eq!((old.code, old.cause(), old.memory_refused()), (134, None, false));
+        assert_eq!(old.with_memory_refused(true), old);
+        // What a later image may add is not understood, and nothing is made of it.
+        assert_eq!(Ending::from_bytes(&[7, 200, 0xfe]).unwrap().cause(), None);
+        for length in [0, 2, 4] {
+            assert_eq!(Ending::from_bytes(&[0; 4][..length]), None);
+        }
+    }
+}
