@@ -19,9 +19,7 @@ fn main() {
     let start = Instant::now();
     forbid_core_dumps();
     stderr::report_panics();
-    let outcome = cli::perform(std::env::args_os(), start);
-    watchdog::call_off();
-    match outcome {
+    match cli::perform(std::env::args_os(), start) {
         Ok(code) => exit(code.into()),
         Err(error) => end(&error),
     }

@@ -42,8 +42,14 @@ impl Figures {
     /// Of a run that begins now.
     #[must_use]
     pub fn begin() -> Self {
+        Self::since(Instant::now())
+    }
+
+    /// Of a run that has begun at that moment.
+    #[must_use]
+    pub fn since(begun: Instant) -> Self {
         Self {
-            begun: Instant::now(),
+            begun,
             wall: Duration::ZERO,
             start: None,
             memory: None,
@@ -192,33 +198,54 @@ impl Report {
     /// Of a run that is over.
     #[must_use]
     pub fn new(result: &Result<RunResult, Error>, figures: &Figures) -> Self {
-        let (end, exit_code, said) = match result {
-            Ok(result) => (
-                End::of_status(result.status, figures.memory_refused),
-                result.status.code(),
-                result.diagnostic.trim_end().to_string(),
-            ),
-            Err(error) => (End::of_error(error), error.exit_code(), error.to_string()),
+        match result {
+            Ok(result) => Self {
+                machines_word: true,
+                ..Self::of(
+                    End::of_status(result.status, figures.memory_refused),
+                    result.status.code(),
+                    result.diagnostic.trim_end(),
+                    figures,
+                )
+            },
+            Err(error) => Self::failed(error, figures),
+        }
+    }
+
+    /// Of a run that did not come to its own end.
+    #[must_use]
+    pub fn failed(error: &Error, figures: &Figures) -> Self {
+        let mut report = Self::of(
+            End::of_error(error),
+            error.exit_code(),
+            &error.to_string(),
+            figures,
+        );
+        if matches!(error, Error::Machine(error) if is_host_memory(error)) {
+            report.limits.push(Limit::HostMemory);
+        }
+        report.signal = match error {
+            Error::Stopped(Stop::Signal(number)) => Some(*number),
+            Error::OutputClosed => Some(SIGPIPE),
+            _ => None,
         };
-        let host_memory = matches!(result, Err(Error::Machine(error)) if is_host_memory(error));
+        report
+    }
+
+    fn of(end: End, exit_code: u8, said: &str, figures: &Figures) -> Self {
         let limits = [
             (end == End::Timeout, Limit::Time),
             (figures.memory_refused, Limit::Memory),
-            (host_memory, Limit::HostMemory),
         ];
         Self {
             end,
+            machines_word: false,
+            exit_code,
+            signal: None,
             limits: limits
                 .into_iter()
                 .filter_map(|(met, limit)| met.then_some(limit))
                 .collect(),
-            machines_word: result.is_ok(),
-            exit_code,
-            signal: match result {
-                Err(Error::Stopped(Stop::Signal(number))) => Some(*number),
-                Err(Error::OutputClosed) => Some(SIGPIPE),
-                _ => None,
-            },
             message: (!said.is_empty()).then(|| message(said)),
             figures: figures.clone(),
         }

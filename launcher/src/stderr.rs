@@ -5,7 +5,8 @@
 //! goes another way, in the session, as it is.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::os::fd::AsFd as _;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
 
 /// How long a message may wait for a reader of standard error that does not read.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Most of what a machine has printed, in bytes as they are shown.
 const LONGEST: usize = 1 << 20;
@@ -49,44 +50,49 @@ static STUCK: AtomicBool = AtomicBool::new(false);
 /// Writes text to standard error. What its reader does not take, or has closed, is lost: there is no other place to
 /// complain, and whoever ends a run by `--timeout` must not wait for the same pipe that the guest waited for.
 fn write(text: &str) {
-    let Ok(shared) = std::io::stderr().as_fd().try_clone_to_owned() else {
+    let Ok(shared) = io::stderr().as_fd().try_clone_to_owned() else {
         return;
     };
-    let mut stderr = NonBlocking::writer(shared);
-    let mut rest = text.as_bytes();
+    let patience = match STUCK.load(Ordering::Relaxed) {
+        true => Duration::ZERO,
+        false => PATIENCE,
+    };
+    let result = write_patiently(shared, text.as_bytes(), patience);
+    let stuck = matches!(&result, Err(error) if error.kind() == io::ErrorKind::TimedOut);
+    STUCK.store(stuck, Ordering::Relaxed);
+}
+
+/// Writes bytes to somebody who may not read them, and waits for no part of them longer than `patience`.
+///
+/// # Errors
+/// The reader has gone, or takes nothing.
+pub(crate) fn write_patiently(shared: OwnedFd, bytes: &[u8], patience: Duration) -> io::Result<()> {
+    let mut writer = NonBlocking::writer(shared);
+    let mut rest = bytes;
     let mut waiting = Instant::now();
     while !rest.is_empty() {
-        let patience = match STUCK.load(Ordering::Relaxed) {
-            true => Duration::ZERO,
-            false => PATIENCE.saturating_sub(waiting.elapsed()),
-        };
         let writable = {
-            let (descriptor, flags) = stderr.interest();
-            let patience = Timespec::try_from(patience).ok();
-            poll(
-                &mut [PollFd::from_borrowed_fd(descriptor, flags)],
-                patience.as_ref(),
-            )
+            let (descriptor, flags) = writer.interest();
+            let left = Timespec::try_from(patience.saturating_sub(waiting.elapsed())).ok();
+            poll(&mut [PollFd::from_borrowed_fd(descriptor, flags)], left.as_ref())
         };
         match writable {
             Ok(1..) => {}
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
             Err(Errno::INTR) => continue,
-            _ => {
-                STUCK.store(true, Ordering::Relaxed);
-                return;
-            }
+            Err(error) => return Err(error.into()),
         }
-        let part = rest.get(..stderr.chunk()).unwrap_or(rest);
-        match stderr.write(part) {
+        let part = rest.get(..writer.chunk()).unwrap_or(rest);
+        match writer.write(part) {
             Ok(length) => {
                 rest = rest.get(length..).unwrap_or_default();
                 waiting = Instant::now();
-                STUCK.store(false, Ordering::Relaxed);
             }
             Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(_) => return,
+            Err(error) => return Err(error.into()),
         }
     }
+    Ok(())
 }
 
 /// The log on standard error: warnings always, progress with -v, frames with -vv.

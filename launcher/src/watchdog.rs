@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use hermit_wasm_vm::Deadline;
 use hermit_wasm_vm::host::interrupt::leave_signals_to_other_threads;
+use hermit_wasm_vm::{Deadline, Error};
 
 /// How long a run may take to its end once it must be over.
 const GRACE: Duration = Duration::from_secs(2);
@@ -17,13 +17,14 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Somebody ends the program: whoever comes second lets the first one do it.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// Begins to watch a run, on a thread that also takes the signals.
-pub(crate) fn begin(deadline: &Deadline) {
+/// Begins to watch a run, on a thread that also takes the signals. `report` is told why the program is ended, if it is.
+pub(crate) fn begin(deadline: &Deadline, report: impl Fn(&Error) + Send + 'static) {
     let deadline = deadline.clone();
     let watch = move || {
         let error = deadline.over();
         thread::sleep(GRACE);
         if !ENDING.swap(true, Ordering::SeqCst) {
+            report(&error);
             crate::end(&error);
         }
     };

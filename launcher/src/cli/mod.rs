@@ -3,6 +3,7 @@
 //! - [`run`]: the flags of a run, and the run that they describe.
 //! - [`mounts`]: the flags that give the guest directories.
 //! - [`habits`]: what people write out of habit, and what to write here.
+//! - [`status`]: where the report of a run goes.
 //! - [`values`]: the words that flags take.
 //! - [`hypervisors`]: the command that shows what each hypervisor can do.
 
@@ -10,6 +11,7 @@ mod habits;
 mod hypervisors;
 mod mounts;
 mod run;
+mod status;
 mod values;
 
 use std::ffi::OsString;

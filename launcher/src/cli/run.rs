@@ -15,10 +15,12 @@ use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
-    self as vm, Arch, Deadline, Diagnostics, Error, Interrupt, Jail, LogLevel, Module, StartError,
+    self as vm, Arch, Deadline, Diagnostics, Error, Figures, Interrupt, Jail, LogLevel, Module, Report,
+    RunResult, StartError,
 };
 
 use super::mounts::MountFlags;
+use super::status::Status;
 use super::values::{ACCELERATORS, ARCHITECTURES, JAILS, LOG_LEVELS, MACHINES, one_of};
 use crate::{stderr, watchdog};
 
@@ -95,6 +97,16 @@ pub(super) struct Run {
     #[arg(long, value_name = "LEVEL", value_parser = one_of(JAILS), default_value = Jail::Auto.name())]
     pub(super) jail: Jail,
 
+    /// Write how the run ended to this file, as JSON, whatever the guest prints
+    ///
+    /// Exit code, cause, limits, times, memory (docs/status.md). While the run lasts, the file says "unfinished".
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "print_command")]
+    pub(super) status_file: Option<PathBuf>,
+
+    /// The same to a descriptor that is open already
+    #[arg(long, value_name = "N", conflicts_with_all = ["status_file", "print_command"])]
+    pub(super) status_fd: Option<u16>,
+
     /// QEMU program; qemu-system-ARCH in PATH by default
     #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     pub(super) qemu: Option<PathBuf>,
@@ -150,31 +162,72 @@ pub(super) fn usage(message: impl Into<String>) -> Error {
 }
 
 impl Run {
-    /// Runs; the exit code. `start` is when the program began.
+    /// Runs, and reports; the exit code. `start` is when the program began.
     pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
+        let mut figures = Figures::since(start);
+        // Before anything else is opened: nothing of this program's own has the descriptor's number.
+        let status = match (&self.status_fd, &self.status_file) {
+            (Some(number), _) => Some(Status::descriptor(*number)?),
+            (None, Some(path)) => Some(Status::file(path)?),
+            (None, None) => None,
+        };
+        let status = status.map(Arc::new);
         stderr::init_log(self.verbose);
-        let mut deadline = Deadline::since(start, self.timeout.unwrap_or(Duration::MAX));
+        let deadline = Deadline::since(start, self.timeout.unwrap_or(Duration::MAX));
         if let Some(directory) = &self.print_command {
-            let command = self.describe(deadline)?.command(directory.as_deref())?;
-            // A shell needs it as it is; a person looks at it, and the names in it may be anybody's.
-            let shown = match std::io::stdout().is_terminal() {
-                true => shown::bounded(command.as_bytes(), Layout::Text, usize::MAX),
-                false => command,
-            };
-            return super::print(&format!("{shown}\n"));
+            return self.print_commands(directory.as_deref(), deadline);
         }
-        let interrupt = Interrupt::on_signals().map_err(|source| StartError::File {
-            attempt: "watch for signals",
-            source,
-        })?;
-        deadline = deadline.interrupt(interrupt).of(match self.module() {
-            Some(path) => format!("'{}'", vm::host::shown::path(path)),
-            None => Module::greeting().to_string(),
-        });
-        watchdog::begin(&deadline);
-        let result = self.describe(deadline)?.run()?;
+        let result = self.run(deadline, &mut figures, status.clone());
+        // From here on nothing waits for long.
+        watchdog::call_off();
+        if let Some(status) = status {
+            status.write(&Report::new(&result, &figures));
+        }
+        let result = result?;
         stderr::show(&result.transcript);
         Ok(result.status.code())
+    }
+
+    fn run(
+        &self,
+        mut deadline: Deadline,
+        figures: &mut Figures,
+        status: Option<Arc<Status>>,
+    ) -> Result<RunResult, Error> {
+        let begun = figures.clone();
+        let result = Interrupt::on_signals()
+            .map_err(|source| {
+                Error::from(StartError::File {
+                    attempt: "watch for signals",
+                    source,
+                })
+            })
+            .and_then(|interrupt| {
+                deadline = deadline.interrupt(interrupt).of(match self.module() {
+                    Some(path) => format!("'{}'", vm::host::shown::path(path)),
+                    None => Module::greeting().to_string(),
+                });
+                watchdog::begin(&deadline, move |error| {
+                    if let Some(status) = &status {
+                        let mut figures = begun.clone();
+                        figures.finish();
+                        status.write(&Report::failed(error, &figures));
+                    }
+                });
+                self.describe(deadline)?.run_measured(figures)
+            });
+        figures.finish();
+        result
+    }
+
+    fn print_commands(&self, directory: Option<&Path>, deadline: Deadline) -> Result<u8, Error> {
+        let command = self.describe(deadline)?.command(directory)?;
+        // A shell needs it as it is; a person looks at it, and the names in it may be anybody's.
+        let shown = match std::io::stdout().is_terminal() {
+            true => shown::bounded(command.as_bytes(), Layout::Text, usize::MAX),
+            false => command,
+        };
+        super::print(&format!("{shown}\n"))
     }
 
     /// The run that the flags describe.

@@ -3,6 +3,7 @@
 //! - `beneath`: what lies beneath a directory, without links.
 //! - `files`: files that a hypervisor opens by name although they have none.
 //! - `image`: the bootable images that this crate carries.
+//! - `inherited`: descriptors that this program was started with.
 //! - `interrupt`: asking a run to stop, from another thread or by a signal.
 //! - `memory`: the machine's memory, seen from here.
 //! - `nonblocking`: streams that others share, without ever waiting for them.
@@ -16,6 +17,7 @@
 pub(crate) mod beneath;
 pub(crate) mod files;
 pub(crate) mod image;
+pub mod inherited;
 pub mod interrupt;
 pub(crate) mod memory;
 pub mod nonblocking;

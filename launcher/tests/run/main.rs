@@ -17,6 +17,7 @@ mod shared_buffer;
 mod shared_streams;
 mod shares;
 mod shown;
+mod status;
 mod streams;
 
 use libtest_mimic::{Arguments, Trial};
@@ -42,6 +43,7 @@ fn main() {
         jail::tests,
         shown::tests,
         secrets::tests,
+        status::tests,
     ];
     let tests = groups.iter().flat_map(|group| group()).collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit();

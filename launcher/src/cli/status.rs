@@ -1,0 +1,170 @@
+//! `--status-file` and `--status-fd`: where the report of a run goes.
+//!
+//! The place is opened before anything starts, so that a run is not made in vain, and out of the guest's reach: it is not
+//! one of the guest's own streams, and a file is replaced in one step when the machine has gone.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use hermit_wasm_vm::host::{inherited, shown};
+use hermit_wasm_vm::{Error, Report};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::run::usage;
+use crate::stderr;
+
+/// Where the report goes.
+#[derive(Debug)]
+pub(super) struct Status {
+    /// As the user called it.
+    name: String,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// A regular file, or none yet, of this name in this directory.
+    Replaced(OwnedFd, OsString),
+    /// A pipe, a terminal, a descriptor: written to at the end.
+    Written(File),
+}
+
+/// How long to wait for the reader of a FIFO to open it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Status {
+    /// The file `path`. A regular file says from now on that the run is unfinished.
+    pub(super) fn file(path: &Path) -> Result<Self, Error> {
+        let name = format!("--status-file: '{}'", shown::path(path));
+        let cannot = |error: io::Error| usage(format!("{name} cannot be written: {error}"));
+        // What is there; a link is followed, since /dev/stdout and /proc/self/fd/N are some.
+        let there = rustix::fs::stat(path).ok();
+        let is_file = there.is_none_or(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        if let Some(stat) = there {
+            refuse_the_guests(&name, &stat)?;
+        }
+        let target = if is_file {
+            // Links are resolved once, and the file's name is looked up in this directory for good.
+            let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+            let (directory, file) = split(&path).ok_or_else(|| cannot(io::ErrorKind::IsADirectory.into()))?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory =
+                rustix::fs::open(&directory, flags, Mode::empty()).map_err(|error| cannot(error.into()))?;
+            let target = Target::Replaced(directory, file);
+            target.put(&Report::unfinished_json()).map_err(cannot)?;
+            target
+        } else {
+            Target::Written(open(path).map_err(cannot)?)
+        };
+        Ok(Self { name, target })
+    }
+
+    /// The descriptor that this program was started with.
+    pub(super) fn descriptor(number: u16) -> Result<Self, Error> {
+        let name = format!("--status-fd: descriptor {number}");
+        let copy = inherited::writable(number).map_err(|_| {
+            usage(format!(
+                "{name} is not open for writing; a shell opens it by {number}>FILE"
+            ))
+        })?;
+        let stat =
+            rustix::fs::fstat(&copy).map_err(|error| usage(format!("{name}: {}", io::Error::from(error))))?;
+        refuse_the_guests(&name, &stat)?;
+        Ok(Self {
+            name,
+            target: Target::Written(copy.into()),
+        })
+    }
+
+    /// Writes the report. Where that fails, it is said; the run is over anyway.
+    pub(super) fn write(&self, report: &Report) {
+        if let Err(error) = self.target.put(&report.to_json()) {
+            stderr::say(&format!("{} cannot be written: {error}", self.name));
+        }
+    }
+}
+
+/// Refuses the file or pipe that is one of the guest's streams: there, the guest could write the report.
+fn refuse_the_guests(name: &str, status: &rustix::fs::Stat) -> Result<(), Error> {
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let streams = [
+        (stdout.as_fd(), "standard output"),
+        (stderr.as_fd(), "standard error"),
+    ];
+    let null = rustix::fs::stat("/dev/null").ok();
+    let is = |other: &rustix::fs::Stat| (other.st_dev, other.st_ino) == (status.st_dev, status.st_ino);
+    if null.as_ref().is_some_and(is) {
+        return Ok(());
+    }
+    for (stream, called) in streams {
+        if rustix::fs::fstat(stream).is_ok_and(|stat| is(&stat)) {
+            return Err(usage(format!(
+                "{name} is {called}, where the guest could write a status of its own; name another file or descriptor"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The directory and the name in it.
+fn split(path: &Path) -> Option<(PathBuf, OsString)> {
+    let name = path.file_name()?.to_os_string();
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    Some((directory, name))
+}
+
+/// Opens what is no regular file. A FIFO must have a reader, or get one soon.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let start = Instant::now();
+    loop {
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => return Ok(file.into()),
+            Err(Errno::NXIO) if start.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+            Err(Errno::NXIO) => return Err(io::Error::other("nobody reads it")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Target {
+    fn put(&self, text: &str) -> io::Result<()> {
+        match self {
+            Self::Written(file) => {
+                let shared = file.as_fd().try_clone_to_owned()?;
+                stderr::write_patiently(shared, text.as_bytes(), stderr::PATIENCE)
+            }
+            Self::Replaced(directory, name) => replace(directory, name, text),
+        }
+    }
+}
+
+/// Replaces a file in one step, for this user alone: who reads it sees all of the text, or what was there before.
+fn replace(directory: &OwnedFd, name: &OsString, text: &str) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    for attempt in 0u32..1000 {
+        let new = format!(".hermit-wasm-status-{}-{attempt}", std::process::id());
+        let mut file = match rustix::fs::openat(directory, &new, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => File::from(file),
+            Err(Errno::EXIST) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let result = file
+            .write_all(text.as_bytes())
+            .and_then(|()| Ok(rustix::fs::renameat(directory, &new, directory, name)?));
+        if result.is_err() {
+            // Nothing can be done about what somebody else has deleted.
+            let _ = rustix::fs::unlinkat(directory, &new, AtFlags::empty());
+        }
+        return result;
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
