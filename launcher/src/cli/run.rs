@@ -241,6 +241,7 @@ impl Run {
             .memory(self.memory)
             .arch(self.arch)
             .jail(self.jail)
+            .deadline(deadline)
             .diagnostics(Diagnostics::Stderr)
             .show_machine(self.verbose > 0);
         for (name, value) in self.environment(|key| std::env::var_os(key))? {
