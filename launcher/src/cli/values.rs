@@ -57,6 +57,11 @@ pub(super) const JAILS: &[Word<Jail>] = &[
         Jail::Auto,
         "What every Linux has, and all else that this host has",
     ),
+    (
+        Jail::Strict.name(),
+        Jail::Strict,
+        "Every layer: without one of them, nothing runs",
+    ),
     (Jail::Off.name(), Jail::Off, "Nothing"),
 ];
 

@@ -98,6 +98,11 @@ impl HostFile {
         (!self.temporary).then(|| self.file.as_fd())
     }
 
+    /// Where the hypervisor must be let in to find the file by its name.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.temporary.then_some(self.name.as_path())
+    }
+
     /// What to call it on the hypervisor's command line.
     pub(crate) fn name(&self) -> &Path {
         &self.name
@@ -159,11 +164,15 @@ mod tests {
     fn seen_by_a_child(file: &HostFile) -> Vec<u8> {
         let inherit: Vec<_> = file.inherit().into_iter().collect();
         let arguments = [file.name().as_os_str().to_owned()];
+        let confinement = file
+            .path()
+            .into_iter()
+            .fold(Confinement::default(), Confinement::read);
         jail::output(
             Path::new("/bin/cat"),
             &arguments,
             &inherit,
-            &Confinement::default(),
+            &confinement,
             &Deadline::never(),
         )
         .unwrap()

@@ -6,44 +6,63 @@
 //! 1. no environment variables, and only the descriptors that the process is given;
 //! 2. resource limits;
 //! 3. no capabilities, or only those of the description, and no way to new ones (`no_new_privs`);
-//! 4. a filter of system calls.
+//! 4. a filter of system calls;
+//! 5. namespaces of its own: no other process, no network, no other user;
+//! 6. a root of its own, with libraries, the program, its data and what the description names, read-only;
+//! 7. Landlock's rules for the same files.
 //!
-//! [`Jail::Auto`] demands those. What each process got is its [`Report`], which -v prints.
+//! [`Jail::Auto`] demands the first four, and takes of the others what this host has: namespaces and root are made
+//! together or not at all. [`Jail::Strict`] demands all. What each process got is its [`Report`], which -v prints.
 //!
-//! To start a process: `Confinement::new(level)`, its fields where the process needs more than nothing, and
-//! [`start`], which is given the program, its words, its streams, and the descriptors that it inherits under their numbers.
-//! The [`Child`] dies with the thread that starts it, and with its value.
+//! To start a process: `Confinement::new(level)`, what the process needs more than nothing, and [`start`], which is given
+//! the program, its words, its streams, and the descriptors that it inherits under their numbers. The [`Child`] dies with
+//! the thread that starts it, and with its value. A daemon that confines itself, for which it needs capabilities and calls
+//! that these layers take away, says so: [`Confinement::confines_itself`].
 //!
+//! - `child`: a process that was started.
 //! - `filter`: the system calls that are denied, as data.
+//! - `landlock`: Landlock's rules.
 //! - `limits`: resource limits, and the cgroup to join.
 //! - `report`: which layers hold.
-//! - `spawn`: the child's way to its program; all unsafe code.
+//! - `root`: the root of the process's own.
+//! - `spawn`: the child's way to its program.
+//! - `sys`: all unsafe code.
+//! - `view`: what of the host's files a process is to see.
 //! - `worker`: a child without a program, which only computes.
 
+mod child;
 mod filter;
+mod landlock;
 mod limits;
 mod report;
+mod root;
 mod spawn;
+mod sys;
+mod view;
 pub(crate) mod worker;
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::thread::CapabilitySet;
+use seccompiler::BpfProgram;
 
 use crate::error::Error;
 use crate::spec::deadline::Deadline;
 
+pub(crate) use child::Child;
 pub use filter::Calls;
 pub use limits::Limits;
-pub use report::{Layer, Missing, Report};
-pub(crate) use spawn::Child;
-use spawn::{Plan, c_string};
+pub use report::{Layer, Missing, NotStrict, Report};
+use root::Root;
+use spawn::{Failure, Namespaces, Plan, User, c_string};
+use sys::Strings;
+use view::View;
 
 /// How much of the jail a run demands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,19 +70,22 @@ pub enum Jail {
     /// What every Linux has, and all else that this host has
     #[default]
     Auto,
+    /// Every layer: without one of them, nothing runs
+    Strict,
     /// Nothing: hypervisor and daemons run with all rights, and the environment, of this user
     Off,
 }
 
 impl Jail {
     /// All of them, the usual one first.
-    pub const ALL: [Self; 2] = [Self::Auto, Self::Off];
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Strict, Self::Off];
 
     /// Its name, for the command line and for messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::Strict => "strict",
             Self::Off => "off",
         }
     }
@@ -80,6 +102,14 @@ pub struct Confinement {
     pub limits: Limits,
     /// Capabilities that it keeps, if the launcher has them, as bits of capability(7)'s numbers. 0 for a hypervisor.
     pub capabilities: u64,
+    /// Files that it reads, and directories with all below them.
+    pub reads: Vec<PathBuf>,
+    /// Files and directories that it changes.
+    pub writes: Vec<PathBuf>,
+    /// Devices that it uses.
+    pub devices: Vec<PathBuf>,
+    /// Whether it makes its own namespaces and its own root.
+    pub confines_itself: bool,
 }
 
 impl Confinement {
@@ -103,6 +133,34 @@ impl Confinement {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Lets the process read a file, or all below a directory.
+    #[must_use]
+    pub fn read(mut self, path: impl Into<PathBuf>) -> Self {
+        self.reads.push(path.into());
+        self
+    }
+
+    /// Lets the process change a file, or all below a directory.
+    #[must_use]
+    pub fn write(mut self, path: impl Into<PathBuf>) -> Self {
+        self.writes.push(path.into());
+        self
+    }
+
+    /// Lets the process use a device.
+    #[must_use]
+    pub fn device(mut self, path: impl Into<PathBuf>) -> Self {
+        self.devices.push(path.into());
+        self
+    }
+
+    /// Leaves namespaces and root to the process itself.
+    #[must_use]
+    pub fn confines_itself(mut self) -> Self {
+        self.confines_itself = true;
         self
     }
 
@@ -131,38 +189,125 @@ pub(crate) struct Program<'a> {
 /// ends.
 ///
 /// # Errors
-/// The system's own error where the program cannot be executed; one that names the step where its jail cannot be made.
+/// The system's own error where the program cannot be executed; one that names the step where its jail cannot be made; a
+/// [`NotStrict`] where a layer is missing that is demanded.
 pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Result<(Child, Report)> {
-    let off = confinement.level == Jail::Off;
-    let filter = match off {
-        true => None,
-        false => Some(calls(program.path, confinement.calls).program().ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::Unsupported,
-                "its jail has no system call filter for this architecture",
-            )
-        })?),
+    if confinement.level == Jail::Off {
+        let mut plan = plan(program, confinement, None)?;
+        plan.environment = Strings::new(environment()?);
+        return Ok((spawn::spawn(&mut plan)?, Report::default()));
+    }
+    let view = View::new(program.path, confinement)?;
+    let calls = match (confinement.calls, view.script) {
+        (Calls::Hypervisor, true) => Calls::Script,
+        (calls, _) => calls,
     };
-    let names = std::iter::once(program.path.as_os_str());
-    let words = names.chain(program.arguments.iter().map(OsString::as_os_str));
-    let plan = Plan {
-        program: c_string(program.path.as_os_str())?,
-        arguments: words.map(c_string).collect::<io::Result<_>>()?,
-        environment: if off { environment()? } else { Vec::new() },
+    let filter = calls.program().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::Unsupported,
+            "its jail has no system call filter for this architecture",
+        )
+    })?;
+    let (landlock, no_landlock) = match landlock::ruleset(&view) {
+        _ if confinement.confines_itself => (None, String::new()),
+        Ok(Some(ruleset)) => (Some(ruleset), String::new()),
+        Ok(None) => (None, "this kernel has none, or it is not enabled".to_string()),
+        Err(error) => (None, error.to_string()),
+    };
+    let mut report = Report::demanded(confinement.capabilities == 0);
+    match confinement.confines_itself {
+        true => report
+            .itself
+            .extend([Layer::Namespaces, Layer::Root, Layer::Landlock]),
+        false => report.add(Layer::Landlock, landlock.is_some(), no_landlock),
+    }
+    let mut reasons = Vec::new();
+    for walls in walls(confinement) {
+        let mut plan = plan(program, confinement, Some(&filter))?;
+        plan.program = c_string(view.program.as_os_str())?;
+        plan.landlock = landlock.as_ref().map(|ruleset| ruleset.as_fd());
+        plan.namespaces = match walls {
+            Walls::None => None,
+            Walls::Namespaces(user) => Some(Namespaces {
+                user: user.then(User::current),
+                root: Root::new(&view)?,
+            }),
+        };
+        plan.limits = confinement.limits.list(walls == Walls::Namespaces(true));
+        let mut report = report.clone();
+        if !confinement.confines_itself {
+            for layer in [Layer::Namespaces, Layer::Root] {
+                report.add(layer, walls != Walls::None, reasons.join("; "));
+            }
+        }
+        if confinement.level == Jail::Strict && !report.missing.is_empty() {
+            return Err(NotStrict(report.missing).into());
+        }
+        match spawn::spawn(&mut plan) {
+            Ok(child) => return Ok((child, report)),
+            Err(failure) if walls != Walls::None && failure.step.is_of_walls() => {
+                reasons.push(walls.reason(&failure));
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    Err(io::Error::other("its jail was tried in no way"))
+}
+
+/// A way to wall a process in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Walls {
+    /// Namespaces and a root; whether with a user namespace.
+    Namespaces(bool),
+    None,
+}
+
+impl Walls {
+    fn reason(self, failure: &Failure) -> String {
+        let with = match self {
+            Self::Namespaces(true) => "with a user namespace",
+            _ => "without a user namespace",
+        };
+        format!("{with}: cannot {}: {}", failure.step, failure.source)
+    }
+}
+
+/// The ways to try, best first. Without a user namespace, only root can make the others.
+fn walls(confinement: &Confinement) -> Vec<Walls> {
+    let mut ways = Vec::new();
+    if !confinement.confines_itself {
+        ways.push(Walls::Namespaces(true));
+        let held = rustix::thread::capabilities(None);
+        if held.is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_ADMIN)) {
+            ways.push(Walls::Namespaces(false));
+        }
+    }
+    ways.push(Walls::None);
+    ways
+}
+
+/// What all ways of starting a program share.
+fn plan<'a>(
+    program: &'a Program<'a>,
+    confinement: &'a Confinement,
+    filter: Option<&'a BpfProgram>,
+) -> io::Result<Plan<'a>> {
+    // The same file whatever the current directory is.
+    let path = std::path::absolute(program.path)?;
+    let words = std::iter::once(path.as_os_str()).chain(program.arguments.iter().map(OsString::as_os_str));
+    Ok(Plan {
+        program: c_string(path.as_os_str())?,
+        arguments: Strings::new(words.map(c_string).collect::<io::Result<_>>()?),
+        environment: Strings::new(Vec::new()),
         streams: program.streams,
         descriptors: program.descriptors,
         cgroup: confinement.limits.cgroup.as_deref().map(|file| file.as_fd()),
-        limits: if off {
-            Limits::default()
-        } else {
-            confinement.limits.clone()
-        }
-        .list(false),
-        capabilities: (!off).then(|| CapabilitySet::from_bits_retain(confinement.capabilities)),
-        filter: filter.as_ref(),
-    };
-    let child = spawn::spawn(&plan)?;
-    Ok((child, report(confinement)))
+        namespaces: None,
+        limits: Limits::default().list(false),
+        capabilities: filter.map(|_| CapabilitySet::from_bits_retain(confinement.capabilities)),
+        landlock: None,
+        filter,
+    })
 }
 
 /// How long a program may take to say something about itself.
@@ -231,16 +376,6 @@ fn ended(child: &mut Child, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
 /// How long a program may run on that has nothing more to say.
 const LAST: Duration = Duration::from_secs(2);
 
-/// The calls of a program: one that is a script needs those of the programs that it starts.
-fn calls(path: &Path, calls: Calls) -> Calls {
-    let mut start = [0; 2];
-    let is_script = File::open(path).and_then(|mut file| file.read_exact(&mut start));
-    match calls {
-        Calls::Hypervisor if is_script.is_ok() && start == *b"#!" => Calls::Script,
-        calls => calls,
-    }
-}
-
 /// This process's own environment.
 fn environment() -> io::Result<Vec<CString>> {
     let join = |(mut name, value): (OsString, OsString)| {
@@ -249,25 +384,4 @@ fn environment() -> io::Result<Vec<CString>> {
         c_string(&name)
     };
     std::env::vars_os().map(join).collect()
-}
-
-/// The layers that hold for a process that was started.
-fn report(confinement: &Confinement) -> Report {
-    let mut report = Report::default();
-    if confinement.level == Jail::Off {
-        return report;
-    }
-    report
-        .holds
-        .extend([Layer::Environment, Layer::Descriptors, Layer::Limits]);
-    match confinement.capabilities {
-        0 => report.holds.push(Layer::Capabilities),
-        _ => report.missing.push(Missing {
-            layer: Layer::Capabilities,
-            reason: "it gives up itself what it does not need".to_string(),
-            advice: "run as an ordinary user",
-        }),
-    }
-    report.holds.extend([Layer::NoNewPrivileges, Layer::Calls]);
-    report
 }

@@ -20,6 +20,28 @@ pub enum Layer {
     NoNewPrivileges,
     /// A filter of system calls.
     Calls,
+    /// Namespaces: no other process, no network, no other user.
+    Namespaces,
+    /// A root with nothing in it but what the process needs.
+    Root,
+    /// Landlock's rules.
+    Landlock,
+}
+
+impl Layer {
+    /// How to get it.
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::Namespaces | Self::Root => {
+                "allow user namespaces (sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and \
+                 kernel.apparmor_restrict_unprivileged_userns; in a container, its seccomp profile), or run as root with \
+                 CAP_SYS_ADMIN; Linux 5.12 or newer"
+            }
+            Self::Landlock => "Linux 5.13 or newer with 'landlock' among the kernel parameter lsm=",
+            Self::Capabilities => "run as an ordinary user",
+            _ => "every Linux has it",
+        }
+    }
 }
 
 impl fmt::Display for Layer {
@@ -31,6 +53,9 @@ impl fmt::Display for Layer {
             Self::Capabilities => "no capabilities",
             Self::NoNewPrivileges => "no_new_privs",
             Self::Calls => "system call filter",
+            Self::Namespaces => "namespaces",
+            Self::Root => "empty root",
+            Self::Landlock => "Landlock",
         })
     }
 }
@@ -42,8 +67,6 @@ pub struct Missing {
     pub layer: Layer,
     /// Why it does not hold.
     pub reason: String,
-    /// How to get it.
-    pub advice: &'static str,
 }
 
 impl fmt::Display for Missing {
@@ -57,8 +80,65 @@ impl fmt::Display for Missing {
 pub struct Report {
     /// The layers that hold, outermost first.
     pub holds: Vec<Layer>,
-    /// Those that do not.
+    /// Those that the process is left to make itself, as its description says.
+    pub itself: Vec<Layer>,
+    /// Those that do not hold.
     pub missing: Vec<Missing>,
+}
+
+impl Report {
+    /// The layers without which no process is started, all of which hold.
+    pub(super) fn demanded(without_capabilities: bool) -> Self {
+        let mut report = Self {
+            holds: vec![Layer::Environment, Layer::Descriptors, Layer::Limits],
+            ..Self::default()
+        };
+        match without_capabilities {
+            true => report.holds.push(Layer::Capabilities),
+            false => report.itself.push(Layer::Capabilities),
+        }
+        report.holds.extend([Layer::NoNewPrivileges, Layer::Calls]);
+        report
+    }
+
+    /// Adds a layer that holds, or does not for that reason.
+    pub(super) fn add(&mut self, layer: Layer, holds: bool, reason: impl Into<String>) {
+        if holds {
+            return self.holds.push(layer);
+        }
+        self.missing.push(Missing {
+            layer,
+            reason: reason.into(),
+        });
+    }
+}
+
+/// Layers that [`Jail::Strict`](super::Jail::Strict) demands and that cannot be had here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--jail strict: {}; --jail auto does without", describe(.0))]
+pub struct NotStrict(pub Vec<Missing>);
+
+/// Each missing layer with its reason and what to do; layers with the same reason together.
+fn describe(missing: &[Missing]) -> String {
+    let mut sentences = Vec::new();
+    for same in missing.chunk_by(|one, other| one.reason == other.reason) {
+        let names: Vec<String> = same.iter().map(|missing| missing.layer.to_string()).collect();
+        let (Some(first), names) = (same.first(), names.join(" and ")) else {
+            continue;
+        };
+        sentences.push(format!(
+            "this host does not give {names} ({}). To get it: {}",
+            first.reason,
+            first.layer.advice()
+        ));
+    }
+    sentences.join("; ")
+}
+
+impl From<NotStrict> for std::io::Error {
+    fn from(missing: NotStrict) -> Self {
+        Self::new(std::io::ErrorKind::PermissionDenied, missing)
+    }
 }
 
 impl fmt::Display for Report {
@@ -68,6 +148,10 @@ impl fmt::Display for Report {
             return f.write_str("off");
         }
         write_list(f, &self.holds)?;
+        if !self.itself.is_empty() {
+            f.write_str("; left to itself: ")?;
+            write_list(f, &self.itself)?;
+        }
         if !self.missing.is_empty() {
             f.write_str("; missing: ")?;
             write_list(f, &self.missing)?;
@@ -97,7 +181,6 @@ mod tests {
         report.missing.push(Missing {
             layer: Layer::Capabilities,
             reason: "for a test".to_string(),
-            advice: "none",
         });
         assert_eq!(
             report.to_string(),

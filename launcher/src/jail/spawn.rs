@@ -4,25 +4,26 @@
 //! calls; it allocates nothing and takes no lock. What fails is told through a pipe that the program's start closes: the
 //! step, and the system's reason.
 //!
-//! Layer: system calls; all unsafe code of the jail.
+//! Layer: the child's side of `sys`, `root` and `limits`.
 
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
-use std::ptr;
 
-use libc::{c_char, c_int, c_long};
+use libc::c_int;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
-use rustix::process::{Pid, Resource, Signal, WaitOptions};
+use rustix::process::{Resource, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::BpfProgram;
 
+use super::child::Child;
 use super::limits;
+use super::root::Root;
+use super::sys::{self, Strings};
 
 /// What the child does on its way to the program, as messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,12 @@ pub(crate) enum Step {
     Process,
     /// Joining its cgroup.
     Cgroup,
+    /// Becoming the one user of its user namespace.
+    User,
     /// Its standard streams and the descriptors that it inherits.
     Descriptors,
+    /// Its empty root.
+    Root,
     /// Its resource limits.
     Limits,
     /// Giving up capabilities.
@@ -42,6 +47,8 @@ pub(crate) enum Step {
     NoNewPrivileges,
     /// The tie to the launcher's life.
     Tie,
+    /// Landlock's rules.
+    Landlock,
     /// The filter of system calls.
     Calls,
     /// The program's start.
@@ -49,17 +56,25 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Process,
         Self::Cgroup,
+        Self::User,
         Self::Descriptors,
+        Self::Root,
         Self::Limits,
         Self::Capabilities,
         Self::NoNewPrivileges,
         Self::Tie,
+        Self::Landlock,
         Self::Calls,
         Self::Execute,
     ];
+
+    /// Whether it belongs to namespaces and root, without which the rest of the jail can be had.
+    pub(super) fn is_of_walls(self) -> bool {
+        matches!(self, Self::Process | Self::User | Self::Root)
+    }
 
     /// The step of that number, as a child has sent it.
     fn from_number(number: u8) -> Self {
@@ -73,11 +88,14 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Process => "make a process",
             Self::Cgroup => "join its cgroup",
+            Self::User => "map its user into a user namespace",
             Self::Descriptors => "hand over descriptors and close the others",
+            Self::Root => "make an empty root",
             Self::Limits => "set resource limits",
             Self::Capabilities => "give up capabilities",
             Self::NoNewPrivileges => "set no_new_privs",
             Self::Tie => "tie it to the launcher's life",
+            Self::Landlock => "set Landlock's rules",
             Self::Calls => "set the system call filter",
             Self::Execute => "execute the program",
         })
@@ -109,21 +127,80 @@ pub(super) struct Plan<'a> {
     /// The program, absolute or from the current directory.
     pub(super) program: CString,
     /// Its arguments, its own name the first.
-    pub(super) arguments: Vec<CString>,
+    pub(super) arguments: Strings,
     /// Its environment, as `NAME=VALUE`.
-    pub(super) environment: Vec<CString>,
+    pub(super) environment: Strings,
     /// Its standard input, output and error.
     pub(super) streams: [BorrowedFd<'a>; 3],
     /// What else it inherits, under the same numbers.
     pub(super) descriptors: &'a [BorrowedFd<'a>],
     /// `cgroup.procs` of the cgroup to join.
     pub(super) cgroup: Option<BorrowedFd<'a>>,
+    /// Namespaces of its own.
+    pub(super) namespaces: Option<Namespaces>,
     /// Its limits.
     pub(super) limits: Vec<(Resource, u64)>,
     /// The capabilities that it may keep; `None`: nothing is given up.
     pub(super) capabilities: Option<CapabilitySet>,
+    /// Landlock's rules.
+    pub(super) landlock: Option<BorrowedFd<'a>>,
     /// Its filter of system calls; `None`: nothing is filtered, and new privileges can be had.
     pub(super) filter: Option<&'a BpfProgram>,
+}
+
+/// Namespaces of a process's own: processes, mounts, network, System V's objects, the host's name.
+pub(super) struct Namespaces {
+    /// A user namespace too, with this user and this group and no other.
+    pub(super) user: Option<User>,
+    /// What it sees of the host's files.
+    pub(super) root: Root,
+}
+
+/// The one user of a user namespace: lines for /proc/self/uid_map and gid_map.
+pub(super) struct User {
+    uid_map: String,
+    gid_map: String,
+}
+
+impl User {
+    /// The user of this process.
+    pub(super) fn current() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        Self {
+            uid_map: format!("{uid} {uid} 1"),
+            gid_map: format!("{gid} {gid} 1"),
+        }
+    }
+
+    /// Becomes it. Its other groups are kept, without names: /dev/kvm may be one's.
+    fn map(&self) -> Result<(), Errno> {
+        for (file, text) in [
+            (c"/proc/self/setgroups", "deny"),
+            (c"/proc/self/uid_map", &self.uid_map),
+            (c"/proc/self/gid_map", &self.gid_map),
+        ] {
+            let file = rustix::fs::openat(CWD, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::io::write(file, text.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl Namespaces {
+    /// As flags of `clone`.
+    fn flags(&self) -> c_int {
+        let user = if self.user.is_some() {
+            libc::CLONE_NEWUSER
+        } else {
+            0
+        };
+        user | libc::CLONE_NEWPID
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWNET
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+    }
 }
 
 /// A string for the system.
@@ -136,72 +213,8 @@ pub(super) fn c_string(text: &OsStr) -> io::Result<CString> {
     })
 }
 
-/// A child of this process, in a process group of its own. Dropping it kills it with its group.
-#[derive(Debug)]
-pub(crate) struct Child {
-    pid: Pid,
-    /// Readable when the process has ended (a pidfd).
-    end: Option<OwnedFd>,
-    status: Option<ExitStatus>,
-}
-
-impl Child {
-    /// Its process id, which is its own until its end was seen.
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    /// Becomes readable when the process ends. Without it the end is seen when its pipes are closed.
-    pub(crate) fn end(&self) -> Option<BorrowedFd<'_>> {
-        self.end.as_ref().map(|end| end.as_fd())
-    }
-
-    /// How it ended, if it has.
-    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.reap(WaitOptions::NOHANG)
-    }
-
-    /// Waits for its end.
-    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
-        loop {
-            match self.reap(WaitOptions::empty()) {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn reap(&mut self, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none()
-            && let Some((_, status)) = rustix::process::waitpid(Some(self.pid), options)?
-        {
-            self.status = Some(ExitStatus::from_raw(status.as_raw()));
-        }
-        Ok(self.status)
-    }
-
-    /// Kills it with its group and waits until it is gone.
-    pub(crate) fn kill(&mut self) {
-        // Until `wait`, its number belongs to no other process, nor to another group.
-        if let Ok(None) = self.try_wait() {
-            // Fails only if it has not made its group yet, or if all of it has ended.
-            let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
-            let _ = rustix::process::kill_process(self.pid, Signal::KILL);
-        }
-        let _ = self.wait();
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 /// Starts a process. Call it on the thread that stays until the child's end: the child is killed when that thread ends.
-pub(super) fn spawn(plan: &Plan<'_>) -> Result<Child, Failure> {
+pub(super) fn spawn(plan: &mut Plan<'_>) -> Result<Child, Failure> {
     let before = |source: io::Error| Failure {
         step: Step::Process,
         source,
@@ -217,29 +230,24 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Child, Failure> {
         )));
     }
     let (reports, report) = io::pipe().map_err(before)?;
-    let kept = sorted(plan.descriptors, report.as_raw_fd());
-    let (arguments, environment) = (pointers(&plan.arguments), pointers(&plan.environment));
-    let child = Ready {
+    let own = [Some(report.as_fd()), plan.landlock].into_iter().flatten();
+    let kept = sorted(plan.descriptors.iter().copied().chain(own));
+    let flags = plan.namespaces.as_ref().map_or(0, Namespaces::flags);
+    let mut child = Ready {
         plan,
-        arguments: &arguments,
-        environment: &environment,
         kept: &kept,
         report: report.as_fd(),
     };
     // SAFETY: the child goes on with copies of this process's memory and this thread alone; it calls `Ready::go`, which
     // makes system calls only and never returns.
-    let (pid, end) = match unsafe { clone(0) } {
+    let (pid, end) = match unsafe { sys::clone(flags) } {
         Ok(Some(parent)) => parent,
         Ok(None) => child.go(),
         Err(error) => return Err(before(error)),
     };
     drop(report);
     // From here on, dropping kills it.
-    let child = Child {
-        pid,
-        end: Some(end),
-        status: None,
-    };
+    let child = Child::new(pid, end);
     match told(reports).map_err(before)? {
         None => Ok(child),
         Some(failure) => Err(failure),
@@ -263,42 +271,10 @@ fn told(mut reports: io::PipeReader) -> io::Result<Option<Failure>> {
 }
 
 /// The numbers of the descriptors that stay open, in order.
-fn sorted(descriptors: &[BorrowedFd<'_>], report: RawFd) -> Vec<RawFd> {
-    let numbers = descriptors.iter().map(|descriptor| descriptor.as_raw_fd());
-    let mut numbers: Vec<RawFd> = numbers.chain([report]).collect();
+fn sorted<'a>(descriptors: impl Iterator<Item = BorrowedFd<'a>>) -> Vec<RawFd> {
+    let mut numbers: Vec<RawFd> = descriptors.map(|descriptor| descriptor.as_raw_fd()).collect();
     numbers.sort_unstable();
     numbers
-}
-
-/// The strings as `execve` wants them, with a null at the end. They point into `strings`.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    let pointers = strings.iter().map(|string| string.as_ptr());
-    pointers.chain([ptr::null()]).collect()
-}
-
-/// `fork` with `flags` and a pidfd: the child's number and that descriptor, or `None` in the child.
-///
-/// The old call, since sandboxes of containers deny `clone3`, whose flags they cannot see.
-///
-/// # Safety
-/// The child has this thread only: until it executes a program or ends, it may make system calls and nothing else.
-unsafe fn clone(flags: c_int) -> io::Result<Option<(Pid, OwnedFd)>> {
-    let mut pidfd: c_int = -1;
-    let flags = c_long::from(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
-    let none: c_long = 0;
-    // SAFETY: without CLONE_VM the child has a copy of this stack, which is meant by the null as its stack. Where the
-    // pidfd goes lives until the call's end. On every architecture the third argument is that place, and the last two
-    // are not looked at with these flags.
-    let result = unsafe { libc::syscall(libc::SYS_clone, flags, none, &raw mut pidfd, none, none) };
-    match c_int::try_from(result) {
-        Ok(0) => Ok(None),
-        Ok(number) if number > 0 => {
-            let pid = Pid::from_raw(number).ok_or(io::ErrorKind::InvalidData)?;
-            // SAFETY: the call has succeeded, so the number is that of a new descriptor, which nobody else has.
-            Ok(Some((pid, unsafe { OwnedFd::from_raw_fd(pidfd) })))
-        }
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 /// A step that failed, in the child.
@@ -310,39 +286,50 @@ fn at(step: Step) -> impl Fn(Errno) -> Stopped {
 }
 
 /// All that the child needs, on its own side. Its methods make system calls only.
-struct Ready<'a> {
-    plan: &'a Plan<'a>,
-    arguments: &'a [*const c_char],
-    environment: &'a [*const c_char],
+struct Ready<'a, 'b> {
+    plan: &'a mut Plan<'b>,
     /// The descriptors that stay open besides the standard streams, in order.
     kept: &'a [RawFd],
     report: BorrowedFd<'a>,
 }
 
-impl Ready<'_> {
+impl Ready<'_, '_> {
     /// Becomes the program, or tells why not.
-    fn go(&self) -> ! {
+    fn go(&mut self) -> ! {
         let (step, error) = match self.confine() {
-            Ok(()) => (Step::Execute, self.execute()),
+            Ok(()) => {
+                let plan = &self.plan;
+                (
+                    Step::Execute,
+                    sys::execute(&plan.program, &plan.arguments, &plan.environment),
+                )
+            }
             Err(stopped) => stopped,
         };
         let mut words = [step as u8, 0, 0, 0, 0];
         words[1..].copy_from_slice(&error.raw_os_error().to_ne_bytes());
         let _ = rustix::io::write(self.report, &words);
-        // SAFETY: ends this process, without the handlers and buffers of the launcher, of which it is a copy.
-        unsafe { libc::_exit(127) }
+        sys::end()
     }
 
     /// All but the program.
-    fn confine(&self) -> Result<(), Stopped> {
-        let plan = self.plan;
+    fn confine(&mut self) -> Result<(), Stopped> {
         // Its own session, and with it its group: what the terminal sends to the launcher's (Ctrl-C, a hang-up that the
         // launcher was told to ignore) is the launcher's to act on, and a script ends together with its program.
         rustix::process::setsid().map_err(at(Step::Process))?;
-        if let Some(cgroup) = plan.cgroup {
+        if let Some(cgroup) = self.plan.cgroup {
             rustix::io::write(cgroup, b"0").map_err(at(Step::Cgroup))?;
         }
+        if let Some(namespaces) = &mut self.plan.namespaces {
+            if let Some(user) = &namespaces.user {
+                user.map().map_err(at(Step::User))?;
+            }
+            namespaces.root.enter().map_err(at(Step::Root))?;
+            // The host's is nobody's business.
+            let _ = rustix::system::sethostname(b"jail");
+        }
         self.descriptors().map_err(at(Step::Descriptors))?;
+        let plan = &self.plan;
         for (resource, limit) in &plan.limits {
             limits::set(*resource, *limit).map_err(at(Step::Limits))?;
         }
@@ -351,10 +338,13 @@ impl Ready<'_> {
         }
         // After all that changes credentials, since that would undo it.
         self.tie().map_err(at(Step::Tie))?;
-        default_signals();
+        sys::default_signals();
         if let Some(filter) = plan.filter {
             rustix::thread::set_no_new_privs(true).map_err(at(Step::NoNewPrivileges))?;
-            seccompiler::apply_filter(filter).map_err(|_| (Step::Calls, last_error()))?;
+            if let Some(ruleset) = plan.landlock {
+                sys::restrict(ruleset).map_err(at(Step::Landlock))?;
+            }
+            seccompiler::apply_filter(filter).map_err(|_| (Step::Calls, sys::last_error()))?;
         }
         Ok(())
     }
@@ -383,32 +373,20 @@ impl Ready<'_> {
         for (copy, stream) in above.iter_mut().zip(&self.plan.streams) {
             // Closed with all that is not kept.
             let descriptor = rustix::io::fcntl_dupfd_cloexec(stream, 3)?;
-            *copy = std::os::fd::IntoRawFd::into_raw_fd(descriptor);
+            *copy = descriptor.into_raw_fd();
         }
         for (place, copy) in (0..).zip(above) {
-            duplicate(copy, place)?;
+            sys::duplicate(copy, place)?;
         }
         for descriptor in self.plan.descriptors {
             rustix::io::fcntl_setfd(descriptor, FdFlags::empty())?;
         }
         let mut first = 3;
         for kept in self.kept {
-            close_range(first, kept - 1)?;
+            sys::close_range(first, kept - 1)?;
             first = kept + 1;
         }
-        close_range(first, c_int::MAX)
-    }
-
-    fn execute(&self) -> Errno {
-        // SAFETY: the program's name and both lists end with a null, and live until the call's end.
-        unsafe {
-            libc::execve(
-                self.plan.program.as_ptr(),
-                self.arguments.as_ptr(),
-                self.environment.as_ptr(),
-            )
-        };
-        last_error()
+        sys::close_range(first, c_int::MAX)
     }
 }
 
@@ -438,58 +416,4 @@ fn give_up(kept: CapabilitySet) -> Result<(), Errno> {
         inheritable: CapabilitySet::empty(),
     };
     rustix::thread::set_capabilities(None, sets)
-}
-
-/// No signal is blocked, and a broken pipe ends the program, as programs expect; Rust's own ignore it.
-fn default_signals() {
-    // SAFETY: a set of signals is plain memory, filled by `sigemptyset`; both calls are made for this process, which has
-    // one thread, and run no handler.
-    unsafe {
-        let mut none = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-    }
-}
-
-/// `dup2`: a descriptor's copy under the number `place`, which the program inherits.
-fn duplicate(descriptor: RawFd, place: RawFd) -> Result<(), Errno> {
-    // SAFETY: numbers only; this process's standard streams, which are replaced, are in use by nobody.
-    match unsafe { libc::dup2(descriptor, place) } {
-        -1 => Err(last_error()),
-        _ => Ok(()),
-    }
-}
-
-/// Closes the descriptors from `first` to `last`.
-fn close_range(first: RawFd, last: RawFd) -> Result<(), Errno> {
-    if first > last {
-        return Ok(());
-    }
-    let (from, to) = (c_long::from(first), c_long::from(last));
-    let none: c_long = 0;
-    // SAFETY: numbers only; nothing in this process, a copy that is about to execute a program, uses them.
-    if unsafe { libc::syscall(libc::SYS_close_range, from, to, none) } == 0 {
-        return Ok(());
-    }
-    match last_error() {
-        // Linux before 5.9, and sandboxes as old.
-        Errno::NOSYS | Errno::PERM => {}
-        error => return Err(error),
-    }
-    // None has a higher number than the limit, unless the limit was lowered; the library's users know if they did.
-    let most = rustix::process::getrlimit(Resource::Nofile).maximum;
-    let most = most.map_or(MOST, |most| c_int::try_from(most).unwrap_or(MOST));
-    for number in first..=last.min(most) {
-        // SAFETY: as above; a number without a descriptor is no harm.
-        unsafe { libc::close(number) };
-    }
-    Ok(())
-}
-
-/// As many descriptors are looked at one by one where there is neither `close_range` nor a limit.
-const MOST: c_int = 1 << 20;
-
-fn last_error() -> Errno {
-    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use boot_protocol::arch::Arch;
 use boot_protocol::command_line::quote;
+use tempfile::TempDir;
 
 use crate::error::{Error, MachineFailure, StartError};
 use crate::host::files::HostFile;
@@ -90,6 +91,8 @@ pub struct Machine {
     pub(crate) boot_limit: Duration,
     /// What to say of a machine that ended before the application had started, given the hypervisor's own words.
     pub(crate) explain: Option<fn(&str) -> MachineFailure>,
+    /// A directory that is deleted when the process has ended.
+    pub(crate) directory: Option<TempDir>,
     /// Files that must last as long as the process.
     _files: Vec<HostFile>,
 }
@@ -160,6 +163,7 @@ impl Machine {
             daemons: Vec::new(),
             boot_limit: boot_limit(accelerator),
             explain: None,
+            directory: None,
             _files: Vec::new(),
         })
     }

@@ -160,9 +160,9 @@ mod tests {
 
     #[test]
     fn its_memory_is_known_while_it_is_there() {
-        let mut process = shell("exec sleep 1000");
+        let mut process = shell("read never");
         assert!(process.peak_memory().unwrap() > 4096);
-        let mut looked_at = shell("exec sleep 1000");
+        let mut looked_at = shell("read never");
         looked_at.look_at_memory();
         for process in [&mut process, &mut looked_at] {
             process.kill();
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_dropped_process_is_gone() {
-        let process = shell("exec sleep 1000");
+        let process = shell("read never");
         let pid = process.child.pid();
         rustix::process::test_kill_process(pid).unwrap();
         drop(process);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn one_that_does_not_end_is_killed() {
-        let mut process = shell("exec sleep 1000");
+        let mut process = shell("read never");
         process.end_within(Duration::from_millis(5));
         assert!(process.ended().unwrap().is_some());
     }

@@ -15,6 +15,10 @@ pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("jail::nothing_works_from_inside", nothing_works_from_inside),
         test("jail::proc_shows_the_layers", proc_shows_the_layers),
+        test(
+            "jail::it_has_namespaces_and_a_root_of_its_own",
+            it_has_namespaces_and_a_root_of_its_own,
+        ),
         test("jail::what_is_off_is_said", what_is_off_is_said),
         test("jail::a_script_may_start_qemu", a_script_may_start_qemu),
         test("jail::it_dies_with_the_launcher", it_dies_with_the_launcher),
@@ -144,6 +148,50 @@ fn proc_shows_the_layers() {
     assert!(!open.contains(&secret), "{open:?}");
     // Streams, of which the program has made copies; image, payload, memory.
     assert_eq!(open.len(), 6, "{open:?}");
+}
+
+fn it_has_namespaces_and_a_root_of_its_own() {
+    let scratch = Scratch::new();
+    let done = finish(launcher(&scratch, "hello").arg("-v")).expect_code(0);
+    if done.stderr.contains("missing: ") {
+        // That this is said where it must be is what `the_layers_fit_the_host` looks at.
+        return println!("SKIP: namespaces NOT LOOKED AT: {}", done.stderr);
+    }
+    let sitting = Sitting::start(&mut launcher(&scratch, "sit in jail"));
+    for namespace in ["mnt", "pid", "net", "ipc", "uts", "user"] {
+        let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{namespace}")).unwrap();
+        assert_ne!(of("self"), of(&sitting.qemu.to_string()), "{namespace}");
+    }
+    let net = sitting.proc("net/dev");
+    let interfaces: Vec<_> = net
+        .lines()
+        .skip(2)
+        .map(|line| line.trim().split(':').next())
+        .collect();
+    assert_eq!(interfaces, [Some("lo")], "{net}");
+    // Alone with its own number.
+    let status = sitting.proc("status");
+    assert!(fields(&status)["NSpid"].ends_with("\t1"), "{status}");
+
+    // Nothing can be written to but devices, and no device be made.
+    for line in sitting.proc("mountinfo").lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        let (place, options) = (words[4], words[5]);
+        let options: Vec<_> = options.split(',').collect();
+        assert!(options.contains(&"ro") && options.contains(&"nosuid"), "{line}");
+        assert!(options.contains(&"nodev") || place.starts_with("/dev/"), "{line}");
+    }
+    let root = format!("/proc/{}/root", sitting.qemu);
+    let entries = |place: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(format!("{root}{place}")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    };
+    assert!(!entries("/").contains("home"));
+    assert!(entries("/etc").is_subset(&["ld.so.cache".to_string()].into()));
+    assert_eq!(entries("/proc"), ["self".to_string()].into());
+    let devices = ["null", "random", "urandom", "zero"].map(String::from);
+    assert!(entries("/dev").is_subset(&devices.into()));
 }
 
 fn what_is_off_is_said() {

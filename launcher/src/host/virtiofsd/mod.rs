@@ -220,7 +220,8 @@ impl Daemon {
             .limits(Limits {
                 data: Some(MOST_DATA),
                 ..Limits::default()
-            });
+            })
+            .confines_itself();
         let (child, report) = jail::start(&command, &confinement).map_err(text)?;
         log::info!("the jail of virtiofsd: {report}");
         // From here on, dropping kills it.

@@ -32,7 +32,7 @@ use crate::host::memory::{self, GuestMemory};
 use crate::host::units::{show_duration, show_size};
 use crate::host::virtiofsd::{self, Daemon, Sandbox};
 use crate::host::{program, shown};
-use crate::jail::Jail;
+use crate::jail::{Confinement, Jail};
 use crate::session::streams::{self, Input, Output};
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
 use crate::spec::mounts::{MountError, MountSource};
@@ -351,6 +351,11 @@ impl PreparedQemu<'_> {
         more: impl IntoIterator<Item = BorrowedFd<'a>>,
     ) -> Command<'a> {
         let files = [&self.image, &self.payload.file];
+        let confinement = self.request.confinement().limits(limits::limits(config));
+        let confinement = files
+            .into_iter()
+            .filter_map(HostFile::path)
+            .fold(confinement, Confinement::read);
         Command {
             program: self.program.clone(),
             arguments: config.arguments(),
@@ -359,7 +364,10 @@ impl PreparedQemu<'_> {
                 .filter_map(HostFile::inherit)
                 .chain(more)
                 .collect(),
-            confinement: self.request.confinement().limits(limits::limits(config)),
+            confinement: match config.accelerator {
+                Accelerator::Kvm => confinement.device(probe::DEVICE),
+                Accelerator::Tcg => confinement,
+            },
         }
     }
 

@@ -16,7 +16,8 @@ use crate::error::StartError;
 use crate::host::files;
 use crate::vmm::capabilities::Accelerator;
 
-const DEVICE: &str = "/dev/kvm";
+/// What runs guests on the host's own processor.
+pub(super) const DEVICE: &str = "/dev/kvm";
 
 /// TTL of a failed probe. A cause may have gone: the host was overloaded, a module was not loaded.
 const FAILURE_TTL: Duration = Duration::from_secs(60 * 60);

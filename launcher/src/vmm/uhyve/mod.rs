@@ -10,14 +10,16 @@ use std::path::{Path, PathBuf};
 use boot_protocol::arch::Arch;
 use boot_protocol::command_line::{CommandLine, Console};
 use boot_protocol::fingerprint::fingerprint;
-use boot_protocol::run_spec::{self, ModuleSource, RunSpec};
+use boot_protocol::run_spec::{self, Access, ModuleSource, RunSpec};
 use boot_protocol::shown::piece;
+use tempfile::TempDir;
 
 use super::capabilities::{Accelerator, Capabilities, ConsoleKind};
 use super::{Command, Machine, Prepared, Vmm};
 use crate::error::{Error, MachineFailure, StartError};
 use crate::host::files::{self, HostFile};
 use crate::host::{image, program};
+use crate::jail::{Confinement, Jail};
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
 use crate::spec::mounts::{MountError, MountSource};
@@ -31,6 +33,9 @@ pub struct Uhyve {
 }
 
 const NAME: &str = "uhyve";
+
+/// The device that runs machines.
+const KVM: &str = "/dev/kvm";
 
 /// Where the machine sees the module, the description of the run, and mounted directories (with a number).
 const MODULE: &str = "/hermit-wasm/module.wasm";
@@ -85,7 +90,7 @@ impl Vmm for Uhyve {
             None => program::search_path(Path::new("uhyve"))
                 .ok_or_else(|| StartError::NotInstalled(MISSING.to_string()))?,
         };
-        if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
+        if let Err(error) = File::options().read(true).write(true).open(KVM) {
             return Err(StartError::Kvm(format!(
                 "--vmm uhyve needs KVM, and /dev/kvm cannot be used: {error}; --vmm qemu works without"
             )));
@@ -104,11 +109,16 @@ impl Vmm for Uhyve {
         }
         let spec = temporary("run.spec", |out| out.write_all(&spec.encode()))?;
         mappings.push(mapping(spec.path(), SPEC)?);
+        // Files that the guest makes outside of every mapping.
+        let own = tempfile::Builder::new()
+            .prefix("hermit-wasm-")
+            .tempdir()
+            .map_err(StartError::file("make a directory for uhyve"))?;
         let command = Command {
             program,
-            arguments: arguments(request, image.path(), mappings),
+            arguments: arguments(request, image.path(), mappings, own.path()),
             descriptors: Vec::new(),
-            confinement: request.confinement(),
+            confinement: confinement(request, [Some(&image), module.as_ref(), Some(&spec)]).write(own.path()),
         };
         let files = [Some(image), module, Some(spec)].into_iter().flatten();
         let files = files.filter_map(|file| match file {
@@ -118,19 +128,45 @@ impl Vmm for Uhyve {
         Ok(Box::new(PreparedUhyve {
             command,
             files: files.collect(),
+            own,
         }))
     }
+}
+
+/// What uhyve needs of this host: KVM, the files that it maps, and the mounted directories.
+fn confinement<'a>(
+    request: &Request<'_>,
+    files: impl IntoIterator<Item = Option<&'a OnDisk>>,
+) -> Confinement {
+    let mut confinement = request.confinement().device(KVM);
+    for file in files.into_iter().flatten() {
+        confinement = confinement.read(file.path());
+    }
+    for mount in request.mounts() {
+        // That it is there has been seen when it became a mapping.
+        if let MountSource::Dir(host) = &mount.source
+            && let Ok(real) = host.canonicalize()
+        {
+            confinement = match mount.access {
+                Access::ReadOnly => confinement.read(real),
+                Access::ReadWrite => confinement.write(real),
+            };
+        }
+    }
+    confinement
 }
 
 /// A run that is ready for uhyve.
 struct PreparedUhyve {
     command: Command<'static>,
     files: Vec<HostFile>,
+    own: TempDir,
 }
 
 impl Prepared for PreparedUhyve {
     fn spawn(self: Box<Self>) -> Result<Machine, Error> {
         let mut machine = Machine::spawn(NAME, Accelerator::Kvm, &self.command)?.keeping(self.files);
+        machine.directory = Some(self.own);
         machine.explain = Some(explain);
         Ok(machine)
     }
@@ -151,7 +187,7 @@ fn explain(words: &str) -> MachineFailure {
 }
 
 /// uhyve's command line.
-fn arguments(request: &Request<'_>, image: &Path, mappings: Vec<OsString>) -> Vec<OsString> {
+fn arguments(request: &Request<'_>, image: &Path, mappings: Vec<OsString>, own: &Path) -> Vec<OsString> {
     let line = CommandLine {
         tsc_mhz: None,
         log: request.log(),
@@ -161,6 +197,11 @@ fn arguments(request: &Request<'_>, image: &Path, mappings: Vec<OsString>) -> Ve
     .build();
     let mut arguments: Vec<OsString> = vec!["--cpu-count".into(), "1".into(), "--memory-size".into()];
     arguments.push(format!("{}B", request.memory()).into());
+    arguments.extend(["--tempdir".into(), own.into()]);
+    if request.jail() != Jail::Off {
+        // Its own walls need files that are not in the jail, whose walls are narrower.
+        arguments.extend(["--file-isolation", "none"].map(OsString::from));
+    }
     for mapping in mappings {
         arguments.push("--file-mapping".into());
         arguments.push(mapping);
@@ -252,7 +293,6 @@ const KEEP: &str = "keep a file for uhyve";
 mod tests {
     use super::*;
     use crate::spec::run::Run;
-    use boot_protocol::run_spec::Access;
 
     #[test]
     fn a_colon_in_a_path_is_refused() {

@@ -1,10 +1,13 @@
 //! Machines that have been taken over: programs in QEMU's place that try what a jail keeps from them, and tell.
+//!
+//! The same attempts are made without a jail, by root too: they look, and leave nothing changed on the host.
 
 use std::env;
 use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
 use std::process::Command;
 
 use boot_protocol::console::client::Output;
@@ -55,6 +58,46 @@ const ATTEMPTS: &[Attempt] = &[
         // Signal 0: whether it could be sent. The launcher, or in a name space of its own the process itself.
         let launcher = rustix::process::getppid().unwrap_or(Pid::INIT);
         Ok(rustix::process::test_kill_process(launcher)?)
+    }),
+    ("read the users", || fs::read("/etc/passwd").map(drop)),
+    ("look into /proc", || fs::read_dir("/proc/1/").map(drop)),
+    ("look into /sys", || fs::read_dir("/sys/kernel").map(drop)),
+    ("look into /tmp", || {
+        let mut found = fs::read_dir("/tmp")?;
+        found
+            .next()
+            .map_or(Err(io::ErrorKind::NotFound.into()), |_| Ok(()))
+    }),
+    ("write into its own directory", || {
+        let program = env::args_os().next().unwrap();
+        let file = Path::new(&program).with_file_name("written by the prisoner");
+        fs::write(&file, "")?;
+        fs::remove_file(file)
+    }),
+    ("write into the root", || {
+        fs::write("/hermit-wasm-test-must-not-be", "")?;
+        fs::remove_file("/hermit-wasm-test-must-not-be")
+    }),
+    ("leave for the old root", || {
+        rustix::process::chdir("..")?;
+        fs::read_dir("../../../../../../home").map(drop)
+    }),
+    ("mount something", || {
+        // Where nothing is: whoever may mount is told that, and nothing is mounted wherever this runs.
+        let nothing = rustix::mount::MountFlags::empty();
+        let mount = rustix::mount::mount(c"none", c"/nonexistent", c"tmpfs", nothing, None);
+        match mount {
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            outcome => Ok(outcome?),
+        }
+    }),
+    ("make a namespace", || {
+        // SAFETY: a new namespace for users, which shares no resource with other threads.
+        Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) }?)
+    }),
+    ("trace the launcher", || {
+        let launcher = rustix::process::getppid().map_or(1, |pid| pid.as_raw_nonzero().get());
+        fs::read(format!("/proc/{launcher}/environ")).map(drop)
     }),
     ("change the user", || {
         Ok(rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(
