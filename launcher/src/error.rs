@@ -194,6 +194,15 @@ pub enum MachineFailure {
         /// Its words.
         reason: String,
     },
+    /// QEMU was built without its own filter of system calls.
+    #[error(
+        "QEMU cannot confine itself ({reason}): it was built without seccomp. Install a QEMU that has it, as \
+         distributions' have, or use --jail off"
+    )]
+    NoSandbox {
+        /// QEMU's words.
+        reason: String,
+    },
     /// The machine's side of the console breaks the protocol.
     #[error("the virtual machine violates the console protocol: {0}")]
     Protocol(String),

@@ -138,6 +138,12 @@ pub(crate) fn conclude(
         ExitReason::OutputClosed => return Err(Error::OutputClosed),
         ExitReason::OutputFailed(stream, source) => return Err(Error::Output { stream, source }),
         ExitReason::Timeout => return Err(request.deadline().error()),
+        ExitReason::Ended
+            if !report.started
+                && let Some(reason) = no_sandbox(&report.hypervisor.text()) =>
+        {
+            MachineFailure::NoSandbox { reason }
+        }
         ExitReason::Ended | ExitReason::NeverStarted
             if !report.started
                 && let Some(explain) = machine.explain =>
@@ -211,6 +217,14 @@ fn out_of_memory(words: &str) -> Option<String> {
     )
 }
 
+/// What a QEMU says that knows `-sandbox` and was built without it.
+fn no_sandbox(words: &str) -> Option<String> {
+    let line = words
+        .lines()
+        .find(|line| line.contains("-sandbox support is not enabled"))?;
+    Some(line.trim().to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,5 +281,20 @@ mod tests {
         assert_eq!(with_message(125), ExitStatus::Failed(125));
         assert_eq!(with_message(7), ExitStatus::Exited(7));
         assert!(ExitStatus::Exited(0).success() && !ExitStatus::Exited(1).success());
+    }
+
+    #[test]
+    fn a_qemu_without_seccomp_is_known_by_its_words() {
+        let words = "qemu-system-x86_64: -sandbox support is not enabled in this QEMU binary\n";
+        let reason = no_sandbox(words).unwrap();
+        let message = MachineFailure::NoSandbox { reason }.to_string();
+        assert!(
+            message.contains("built without seccomp") && message.contains("--jail off"),
+            "{message}"
+        );
+        assert_eq!(
+            no_sandbox("qemu-system-x86_64: -sandbox on: something else"),
+            None
+        );
     }
 }

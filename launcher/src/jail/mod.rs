@@ -60,7 +60,7 @@ pub use filter::Calls;
 pub use limits::Limits;
 pub use report::{Layer, Missing, NotStrict, Report};
 use root::Root;
-use spawn::{Failure, Namespaces, Plan, User, c_string};
+use spawn::{Failure, Namespaces, Plan, Step, User, c_string};
 use sys::Strings;
 use view::View;
 
@@ -214,12 +214,11 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
         Ok(None) => (None, "this kernel has none, or it is not enabled".to_string()),
         Err(error) => (None, error.to_string()),
     };
-    let mut report = Report::demanded(confinement.capabilities == 0);
-    match confinement.confines_itself {
-        true => report
+    let mut demanded = Report::demanded(confinement.capabilities == 0);
+    if confinement.confines_itself {
+        demanded
             .itself
-            .extend([Layer::Namespaces, Layer::Root, Layer::Landlock]),
-        false => report.add(Layer::Landlock, landlock.is_some(), no_landlock),
+            .extend([Layer::Namespaces, Layer::Root, Layer::Landlock]);
     }
     let mut reasons = Vec::new();
     for walls in walls(confinement) {
@@ -234,11 +233,12 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
             }),
         };
         plan.limits = confinement.limits.list(walls == Walls::Namespaces(true));
-        let mut report = report.clone();
+        let mut report = demanded.clone();
         if !confinement.confines_itself {
             for layer in [Layer::Namespaces, Layer::Root] {
                 report.add(layer, walls != Walls::None, reasons.join("; "));
             }
+            report.add(Layer::Landlock, landlock.is_some(), no_landlock.clone());
         }
         if confinement.level == Jail::Strict && !report.missing.is_empty() {
             return Err(NotStrict(report.missing).into());
@@ -268,7 +268,12 @@ impl Walls {
             Self::Namespaces(true) => "with a user namespace",
             _ => "without a user namespace",
         };
-        format!("{with}: cannot {}: {}", failure.step, failure.source)
+        let why = match (failure.step, failure.source.raw_os_error()) {
+            // Its words, of a device that is full, would lead astray.
+            (Step::Process, Some(libc::ENOSPC)) => "the system allows no more of them".to_string(),
+            _ => failure.source.to_string(),
+        };
+        format!("{with}: cannot {}: {why}", failure.step)
     }
 }
 
@@ -384,4 +389,72 @@ fn environment() -> io::Result<Vec<CString>> {
         c_string(&name)
     };
     std::env::vars_os().map(join).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// What a script prints in its jail.
+    fn script(text: &str, confinement: Confinement) -> String {
+        let arguments = ["-c", text].map(OsString::from);
+        let confinement = confinement.calls(Calls::Script);
+        let output = output(
+            Path::new("/bin/sh"),
+            &arguments,
+            &[],
+            &confinement,
+            &Deadline::never(),
+        );
+        String::from_utf8(output.unwrap().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_named_for_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ours, others) = (directory.path().join("ours"), directory.path().join("others"));
+        fs::create_dir(&ours).unwrap();
+        fs::create_dir(&others).unwrap();
+        fs::write(others.join("file"), "theirs").unwrap();
+        let text = format!(
+            "read -r line <{others}/file; echo $line; echo x >{ours}/made && echo made; \
+             for place in {others}/file {others}/new /new /tmp/new; do echo x 2>&- >$place || echo no; done",
+            ours = ours.display(),
+            others = others.display(),
+        );
+        let said = script(&text, Confinement::default().write(&ours).read(&others));
+        assert_eq!(said, "theirs\nmade\nno\nno\nno\nno\n");
+        assert_eq!(fs::read_to_string(ours.join("made")).unwrap(), "x\n");
+    }
+
+    #[test]
+    fn a_device_that_is_named_can_be_used() {
+        let text = "test -e /dev/full && echo there; echo x 2>&- >/dev/full || echo full";
+        assert_eq!(
+            script("test -e /dev/full || echo none", Confinement::default()),
+            "none\n"
+        );
+        assert!(script(text, Confinement::default().device("/dev/full")) == "there\nfull\n");
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_the_system_s_own_error() {
+        for (path, number) in [("/nonexistent", libc::ENOENT), ("/etc/ld.so.cache", libc::EACCES)] {
+            let confinement = Confinement::default();
+            let output = output(Path::new(path), &[], &[], &confinement, &Deadline::never());
+            let error = output.unwrap().unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(number), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_and_are_one_s_own() {
+        let limits = Limits {
+            files: Some(33),
+            ..Limits::default()
+        };
+        let said = script("ulimit -n; ulimit -c", Confinement::default().limits(limits));
+        assert_eq!(said, "33\n0\n");
+    }
 }

@@ -33,11 +33,11 @@ impl Layer {
     const fn advice(self) -> &'static str {
         match self {
             Self::Namespaces | Self::Root => {
-                "allow user namespaces (sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and \
-                 kernel.apparmor_restrict_unprivileged_userns; in a container, its seccomp profile), or run as root with \
-                 CAP_SYS_ADMIN; Linux 5.12 or newer"
+                "allow user namespaces (the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and \
+                 kernel.apparmor_restrict_unprivileged_userns, and in a container its seccomp profile), or run as root \
+                 with CAP_SYS_ADMIN, on Linux 5.12 or newer"
             }
-            Self::Landlock => "Linux 5.13 or newer with 'landlock' among the kernel parameter lsm=",
+            Self::Landlock => "boot Linux 5.13 or newer, with 'landlock' in its parameter lsm=",
             Self::Capabilities => "run as an ordinary user",
             _ => "every Linux has it",
         }
@@ -69,10 +69,17 @@ pub struct Missing {
     pub reason: String,
 }
 
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.layer, self.reason)
-    }
+/// Missing layers with their reasons; those with the same reason together.
+fn together(missing: &[Missing]) -> Vec<String> {
+    let same = missing.chunk_by(|one, other| one.reason == other.reason);
+    same.filter_map(|same| Some(format!("{} ({})", names(same), same.first()?.reason)))
+        .collect()
+}
+
+/// The names of layers that are missing for the same reason.
+fn names(same: &[Missing]) -> String {
+    let names: Vec<String> = same.iter().map(|missing| missing.layer.to_string()).collect();
+    names.join(" and ")
 }
 
 /// What a process's jail is made of.
@@ -115,24 +122,22 @@ impl Report {
 
 /// Layers that [`Jail::Strict`](super::Jail::Strict) demands and that cannot be had here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--jail strict: {}; --jail auto does without", describe(.0))]
+#[error("--jail strict: {}. --jail auto does without", describe(.0))]
 pub struct NotStrict(pub Vec<Missing>);
 
 /// Each missing layer with its reason and what to do; layers with the same reason together.
 fn describe(missing: &[Missing]) -> String {
     let mut sentences = Vec::new();
     for same in missing.chunk_by(|one, other| one.reason == other.reason) {
-        let names: Vec<String> = same.iter().map(|missing| missing.layer.to_string()).collect();
-        let (Some(first), names) = (same.first(), names.join(" and ")) else {
-            continue;
-        };
+        let Some(first) = same.first() else { continue };
         sentences.push(format!(
-            "this host does not give {names} ({}). To get it: {}",
+            "this host lacks {} ({}); to get that: {}",
+            names(same),
             first.reason,
             first.layer.advice()
         ));
     }
-    sentences.join("; ")
+    sentences.join(". --jail strict: ")
 }
 
 impl From<NotStrict> for std::io::Error {
@@ -154,7 +159,7 @@ impl fmt::Display for Report {
         }
         if !self.missing.is_empty() {
             f.write_str("; missing: ")?;
-            write_list(f, &self.missing)?;
+            write_list(f, &together(&self.missing))?;
         }
         Ok(())
     }
@@ -186,5 +191,27 @@ mod tests {
             report.to_string(),
             "empty environment, system call filter; missing: no capabilities (for a test)"
         );
+    }
+
+    #[test]
+    fn layers_with_one_reason_are_named_together() {
+        let mut report = Report::demanded(true);
+        for layer in [Layer::Namespaces, Layer::Root] {
+            report.add(layer, false, "forbidden");
+        }
+        report.add(Layer::Landlock, false, "too old");
+        let line = report.to_string();
+        assert!(
+            line.ends_with("; missing: namespaces and empty root (forbidden), Landlock (too old)"),
+            "{line}"
+        );
+        let strict = NotStrict(report.missing).to_string();
+        for words in [
+            "--jail strict: this host lacks namespaces and empty root (forbidden); to get that: allow user",
+            "lacks Landlock (too old); to get that: boot Linux 5.13",
+            "--jail auto does without",
+        ] {
+            assert!(strict.contains(words), "{strict}");
+        }
     }
 }

@@ -91,7 +91,7 @@ impl Root {
                 | OpenTreeFlags::OPEN_TREE_CLOEXEC
                 | OpenTreeFlags::AT_RECURSIVE;
             let taken = rustix::mount::open_tree(CWD, &*mount.source, flags)?;
-            sys::add_mount_attributes(taken.as_fd(), mount.attributes)?;
+            sys::add_mount_attributes(taken.as_fd(), mount.attributes, libc::AT_RECURSIVE)?;
             mount.taken = Some(taken);
         }
         let root = empty()?;
@@ -123,7 +123,8 @@ impl Root {
             Err(error) => return Err(error),
         }
         rustix::process::chdir(c"/")?;
-        sys::add_mount_attributes(root.as_fd(), MountAttrFlags::MOUNT_ATTR_RDONLY)
+        // The root alone: what is mounted in it has its own attributes.
+        sys::add_mount_attributes(root.as_fd(), MountAttrFlags::MOUNT_ATTR_RDONLY, 0)
     }
 }
 

@@ -128,15 +128,19 @@ pub(super) fn end() -> ! {
     unsafe { libc::_exit(127) }
 }
 
-/// Adds attributes to a mount and to all that is mounted below it.
-pub(super) fn add_mount_attributes(mount: BorrowedFd<'_>, attributes: MountAttrFlags) -> Result<(), Errno> {
+/// Adds attributes to a mount, and to all that is mounted below it if `flags` has AT_RECURSIVE.
+pub(super) fn add_mount_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: MountAttrFlags,
+    flags: c_int,
+) -> Result<(), Errno> {
     let change = libc::mount_attr {
         attr_set: u64::from(attributes.bits()),
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
     };
-    let flags = c_long::from(libc::AT_EMPTY_PATH | libc::AT_RECURSIVE);
+    let flags = c_long::from(libc::AT_EMPTY_PATH | flags);
     // SAFETY: the path is an empty string, the structure is as long as is said, and both live until the call's end.
     let result = unsafe {
         libc::syscall(

@@ -80,6 +80,10 @@ impl Drop for Scratch {
     }
 }
 
+/// What Docker leaves to root, in setpriv's words.
+pub(crate) const DOCKER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\
+                      +net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
+
 /// The smallest module.
 pub(crate) const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 

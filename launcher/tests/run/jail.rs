@@ -4,16 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use libtest_mimic::Trial;
 
-use crate::harness::{Scratch, finish, test};
+use crate::harness::{DOCKER, Scratch, finish, test};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("jail::nothing_works_from_inside", nothing_works_from_inside),
+        test(
+            "jail::nothing_works_from_inside_on_any_host",
+            nothing_works_from_inside_on_any_host,
+        ),
         test("jail::proc_shows_the_layers", proc_shows_the_layers),
         test(
             "jail::it_has_namespaces_and_a_root_of_its_own",
@@ -43,6 +48,137 @@ fn run(qemu: &Path) -> Command {
     command
 }
 
+/// A host as a launcher may find it.
+struct Host {
+    name: &'static str,
+    /// What starts the launcher there.
+    by: &'static [&'static str],
+    /// Whether namespaces can be had.
+    namespaces: bool,
+}
+
+/// Allows no user namespace below a new one, and goes on as the rest of the words says.
+const FORBID: &str = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\"";
+
+/// Hosts that root can make of this one.
+const HOSTS: &[Host] = &[
+    Host {
+        name: "root",
+        by: &["setpriv", "--clear-groups"],
+        namespaces: true,
+    },
+    Host {
+        name: "an ordinary user",
+        by: &[
+            "setpriv",
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+        ],
+        namespaces: true,
+    },
+    Host {
+        name: "root in a container that allows namespaces",
+        by: &["setpriv", "--bounding-set", DOCKER, "--inh-caps", "-all"],
+        namespaces: true,
+    },
+    Host {
+        name: "root where user namespaces are forbidden",
+        by: &["unshare", "--user", "--map-root-user", "sh", "-c", FORBID, "sh"],
+        namespaces: true,
+    },
+    Host {
+        name: "root in a container that forbids namespaces",
+        by: &[
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            FORBID,
+            "sh",
+            "setpriv",
+            "--bounding-set",
+            DOCKER,
+            "--inh-caps",
+            "-all",
+        ],
+        namespaces: false,
+    },
+    Host {
+        name: "an ordinary user that can get no privileges",
+        by: &[
+            "unshare",
+            "--user",
+            "--map-user",
+            "1000",
+            "--map-group",
+            "1000",
+            "setpriv",
+            "--no-new-privs",
+        ],
+        namespaces: true,
+    },
+];
+
+/// The attempts to get out, on every host that root can make of this one; by itself where this is not root.
+fn nothing_works_from_inside_on_any_host() {
+    let scratch = Scratch::new();
+    scratch.player("qemu", "try to break out");
+    let launcher = scratch.path().join("hermit-wasm");
+    fs::copy(env!("CARGO_BIN_EXE_hermit-wasm"), &launcher).unwrap();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        return println!("SKIP: other hosts than this NOT TRIED: only root can make them");
+    }
+    for host in HOSTS {
+        let made = Command::new(host.by[0]).args(&host.by[1..]).arg("true").output();
+        if !made.is_ok_and(|output| output.status.success()) {
+            println!(
+                "SKIP: NOT TRIED as {}: '{}' does not work here",
+                host.name,
+                host.by.join(" ")
+            );
+            continue;
+        }
+        let start = |flags: &[&str]| {
+            let mut command = Command::new(host.by[0]);
+            command
+                .args(&host.by[1..])
+                .arg(&launcher)
+                .args(["run", "--greet", "--accel", "tcg", "--qemu", "./qemu"])
+                .args(flags)
+                .env("XDG_CACHE_HOME", scratch.path().join("cache"))
+                .current_dir(scratch.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            finish(&mut command)
+        };
+        let done = start(&["-v"]).expect_code(0);
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(!said.contains("done"), "{}: {said}{}", host.name, done.stderr);
+        let jail = done.stderr.lines().find(|line| line.contains("the jail of QEMU"));
+        let jail = jail.unwrap();
+        assert!(jail.contains("system call filter"), "{}: {jail}", host.name);
+        let missing = jail.contains("missing: namespaces and empty root (");
+        assert_eq!(missing, !host.namespaces, "{}: {jail}", host.name);
+
+        let strict = start(&["--jail", "strict"]);
+        if jail.contains("missing: ") {
+            strict.expect_code(125).expect_message(&[
+                "--jail strict: this host lacks ",
+                "to get that: ",
+                "--jail auto",
+            ]);
+        } else {
+            strict.expect_code(0);
+        }
+    }
+}
+
 fn nothing_works_from_inside() {
     let scratch = Scratch::new();
     let done = finish(&mut launcher(&scratch, "try to break out"))
@@ -50,19 +186,25 @@ fn nothing_works_from_inside() {
         .expect_silence();
     let said = String::from_utf8(done.stdout).unwrap();
     assert!(said.starts_with("environment: 0\n"), "{said}");
-    assert!(said.lines().count() > 5, "{said}");
+    assert!(said.lines().count() > 15, "{said}");
     assert!(!said.contains("done"), "{said}");
 
     // The same attempts succeed where nothing is in their way: they are real.
     let mut free = launcher(&scratch, "try to break out");
     let done = finish(free.args(["--jail", "off"])).expect_code(0);
     let said = String::from_utf8(done.stdout).unwrap();
-    for word in [
-        "start a program: done",
-        "listen on TCP: done",
-        "make a Unix socket: done",
+    for attempt in [
+        "start a program",
+        "listen on TCP",
+        "make a Unix socket",
+        "signal another process",
+        "read the users",
+        "look into /proc",
+        "look into /sys",
+        "write into its own directory",
+        "leave for the old root",
     ] {
-        assert!(said.contains(word), "{said}");
+        assert!(said.contains(&format!("{attempt}: done\n")), "{attempt}: {said}");
     }
     assert!(!said.contains("environment: 0"), "{said}");
 }
@@ -215,7 +357,7 @@ fn a_script_may_start_qemu() {
         "script",
         b"#!/bin/sh\ntrue | cat\n\"${0%/*}/qemu\" \"$@\"\nexit $?\n",
     );
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     finish(&mut run(&script)).expect_code(0).expect_output("out\n");
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use boot_protocol::exit_code;
 use libtest_mimic::Trial;
 
-use crate::harness::{Done, Scratch, finish, tcg, test};
+use crate::harness::{DOCKER, Done, Scratch, finish, tcg, test};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -17,10 +17,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("shares::an_ordinary_user", an_ordinary_user),
     ]
 }
-
-/// What Docker leaves to root.
-const DOCKER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\
-                      +net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
 
 /// A launcher that other users can run too, with its virtiofsd.
 struct Installed {

@@ -132,6 +132,14 @@ const JOBS: &[Job] = &[
         ],
     },
     Job {
+        name: "jail",
+        steps: &[Step::new(
+            "jail",
+            "a machine that is taken over reaches nothing: as root, as a user, where namespaces are forbidden",
+            steps::jail,
+        )],
+    },
+    Job {
         name: "nested",
         steps: &[Step::new(
             "nested",

@@ -322,6 +322,23 @@ pub(super) fn conformance(arches: &[Arch]) -> Result<Counts> {
     in_vm(arches, &["--test", "conformance"], &[])
 }
 
+/// The jail of a real QEMU, and what is tried from inside of one, on hosts as they may be.
+pub(super) fn jail(arches: &[Arch]) -> Result<Counts> {
+    let mut counts =
+        harness(cargo().args(["test", "--locked", "--package", "hermit-wasm-vm", "--lib", "jail"]))?;
+    counts.add(&harness(cargo().args([
+        "test",
+        "--locked",
+        "--package",
+        "hermit-wasm-vm",
+        "--test",
+        "run",
+        "jail",
+    ]))?);
+    counts.add(&in_vm(arches, &["--test", "jail"], &[])?);
+    Ok(counts)
+}
+
 /// The directory's tests, and the tutorial under wasmtime too, if that can be had.
 pub(super) fn share(arches: &[Arch]) -> Result<Counts> {
     let script = root().join("tests/vm/reference/wasmtime_run.py");
