@@ -102,6 +102,7 @@ impl NonBlocking {
     pub fn chunk(&self) -> usize {
         match self.way {
             Way::Plain => usize::MAX,
+            Way::Thread(_) => 16 * PIPE_BUF,
             _ => PIPE_BUF,
         }
     }
@@ -223,7 +224,9 @@ impl Way {
             Direction::Read => OFlags::RDONLY,
             Direction::Write => OFlags::WRONLY,
         };
-        let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        // Of a pipe, O_DIRECT says that each write is read by itself.
+        let packets = rustix::fs::fcntl_getfl(shared).unwrap_or(access) & OFlags::DIRECT;
+        let flags = access | packets | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match rustix::fs::open(name, flags, Mode::empty()) {
             Ok(own) => Self::Own(own),
             // Another user's, no /proc, or a pipe whose reader has gone.
