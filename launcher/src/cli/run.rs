@@ -174,6 +174,10 @@ impl Run {
         let status = status.map(Arc::new);
         stderr::init_log(self.verbose);
         let deadline = Deadline::since(start, self.timeout.unwrap_or(Duration::MAX));
+        let deadline = deadline.of(match self.module() {
+            Some(path) => format!("'{}'", vm::host::shown::path(path)),
+            None => Module::greeting().to_string(),
+        });
         if let Some(directory) = &self.print_command {
             return self.print_commands(directory.as_deref(), deadline);
         }
@@ -203,10 +207,7 @@ impl Run {
                 })
             })
             .and_then(|interrupt| {
-                deadline = deadline.interrupt(interrupt).of(match self.module() {
-                    Some(path) => format!("'{}'", vm::host::shown::path(path)),
-                    None => Module::greeting().to_string(),
-                });
+                deadline = deadline.interrupt(interrupt);
                 watchdog::begin(&deadline, move |error| {
                     if let Some(status) = &status {
                         let mut figures = begun.clone();
@@ -221,7 +222,10 @@ impl Run {
     }
 
     fn print_commands(&self, directory: Option<&Path>, deadline: Deadline) -> Result<u8, Error> {
-        let command = self.describe(deadline)?.command(directory)?;
+        watchdog::begin(&deadline, |_| {});
+        let command = self.describe(deadline).and_then(|run| run.command(directory));
+        watchdog::call_off();
+        let command = command?;
         // A shell needs it as it is; a person looks at it, and the names in it may be anybody's.
         let shown = match std::io::stdout().is_terminal() {
             true => shown::bounded(command.as_bytes(), Layout::Text, usize::MAX),

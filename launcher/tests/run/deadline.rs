@@ -6,8 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use boot_protocol::exit_code;
+use hermit_wasm_vm::vmm::qemu::Qemu;
+use hermit_wasm_vm::{Access, Deadline, Error, Input, Interrupt, Module, Run, Stop};
 use libtest_mimic::Trial;
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,6 +38,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             a_virtiofsd_that_does_not_answer,
         ),
         test("deadline::the_kernel_waits", the_kernel_waits),
+        test("deadline::the_library_too", the_library_too),
     ]
 }
 
@@ -230,4 +234,50 @@ fn the_kernel_waits() {
 fn is_launcher(child: &Child) -> bool {
     fs::read_link(format!("/proc/{}/exe", child.id()))
         .is_ok_and(|exe| exe.file_name() == Path::new(env!("CARGO_BIN_EXE_hermit-wasm")).file_name())
+}
+
+/// A run of the library's is stopped while it is prepared, and its clock may have started before it.
+fn the_library_too() {
+    let scratch = Scratch::new();
+    let command = daemon(&scratch, "exec sleep 1000");
+    let virtiofsd = command
+        .get_args()
+        .skip_while(|word| *word != "--virtiofsd")
+        .nth(1)
+        .unwrap();
+    let run = || {
+        let qemu = Qemu {
+            program: Some(std::env::current_exe().unwrap()),
+            virtiofsd: Some(virtiofsd.into()),
+        };
+        Run::new(Module::from_bytes("m.wasm", MODULE).unwrap())
+            .dir(scratch.path(), "/d", Access::ReadOnly)
+            .hypervisor(qemu)
+            .stdin(Input::Null)
+    };
+    let running = run().start().unwrap();
+    running.kill();
+    let error = running.wait().unwrap_err();
+    assert!(matches!(error, Error::Stopped(Stop::Asked)), "{error}");
+
+    let soon = Duration::from_millis(100);
+    let interrupt = Interrupt::new().unwrap();
+    for run in [
+        run().timeout(soon),
+        run().deadline(Deadline::since(Instant::now(), soon)),
+        run()
+            .timeout(soon)
+            .deadline(Deadline::never().interrupt(interrupt.clone())),
+    ] {
+        let error = run.run().unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{error}");
+        assert!(
+            error.to_string().contains("'m.wasm' did not end within 100ms"),
+            "{error}"
+        );
+    }
+    interrupt.stop();
+    let stopped = run().deadline(Deadline::never().interrupt(interrupt));
+    let error = stopped.run().unwrap_err();
+    assert!(matches!(error, Error::Stopped(Stop::Asked)), "{error}");
 }
