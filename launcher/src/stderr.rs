@@ -24,12 +24,17 @@ const LONGEST: usize = 1 << 20;
 
 /// Writes a message of the launcher's own.
 pub(crate) fn say(message: &str) {
-    write(&format!("hermit-wasm: {}\n", shown::message(message)));
+    say_within(message, PATIENCE);
+}
+
+/// The same for a reader who gets less time.
+fn say_within(message: &str, patience: Duration) {
+    write(&format!("hermit-wasm: {}\n", shown::message(message)), patience);
 }
 
 /// Writes lines that stand for themselves: what a machine has printed, or clap's words.
 pub(crate) fn show(lines: &str) {
-    write(&shown::bounded(lines.as_bytes(), Layout::Text, LONGEST));
+    write(&shown::bounded(lines.as_bytes(), Layout::Text, LONGEST), PATIENCE);
 }
 
 /// Whatever panics, its message is shown like any other.
@@ -49,17 +54,20 @@ static STUCK: AtomicBool = AtomicBool::new(false);
 
 /// Writes text to standard error. What its reader does not take, or has closed, is lost: there is no other place to
 /// complain, and whoever ends a run by `--timeout` must not wait for the same pipe that the guest waited for.
-fn write(text: &str) {
+fn write(text: &str, patience: Duration) {
     let Ok(shared) = io::stderr().as_fd().try_clone_to_owned() else {
         return;
     };
     let patience = match STUCK.load(Ordering::Relaxed) {
         true => Duration::ZERO,
-        false => PATIENCE,
+        false => patience,
     };
     let result = write_patiently(shared, text.as_bytes(), patience);
     let stuck = matches!(&result, Err(error) if error.kind() == io::ErrorKind::TimedOut);
-    STUCK.store(stuck, Ordering::Relaxed);
+    // One that had little time may still read.
+    if !stuck || patience == PATIENCE {
+        STUCK.store(stuck, Ordering::Relaxed);
+    }
 }
 
 /// Writes bytes to somebody who may not read them, and waits for no part of them longer than `patience`.
@@ -98,10 +106,12 @@ pub(crate) fn write_patiently(shared: OwnedFd, bytes: &[u8], patience: Duration)
 /// The log on standard error: warnings always, progress with -v, frames with -vv.
 struct StderrLog {
     start: Instant,
+    /// When the run must be over: its messages do not keep it any longer.
+    deadline: Option<Instant>,
 }
 
-/// Starts the log.
-pub(crate) fn init_log(verbose: u8) {
+/// Starts the log of a run that must be over at `deadline`.
+pub(crate) fn init_log(verbose: u8, deadline: Option<Instant>) {
     log::set_max_level(match verbose {
         0 => LevelFilter::Warn,
         1 => LevelFilter::Info,
@@ -109,7 +119,7 @@ pub(crate) fn init_log(verbose: u8) {
     });
     let start = Instant::now();
     // Fails only where there is a log already.
-    let _ = log::set_boxed_logger(Box::new(StderrLog { start }));
+    let _ = log::set_boxed_logger(Box::new(StderrLog { start, deadline }));
 }
 
 impl Log for StderrLog {
@@ -118,14 +128,13 @@ impl Log for StderrLog {
     }
 
     fn log(&self, record: &Record<'_>) {
-        match record.level() {
-            Level::Info => say(&format!(
-                "[{:7.3} s] {}",
-                self.start.elapsed().as_secs_f64(),
-                record.args()
-            )),
-            _ => say(&record.args().to_string()),
-        }
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        let patience = self.deadline.map_or(PATIENCE, left).min(PATIENCE);
+        let message = match record.level() {
+            Level::Info => format!("[{:7.3} s] {}", self.start.elapsed().as_secs_f64(), record.args()),
+            _ => record.args().to_string(),
+        };
+        say_within(&message, patience);
     }
 
     fn flush(&self) {}

@@ -11,8 +11,10 @@ use std::time::Duration;
 use hermit_wasm_vm::host::interrupt::leave_signals_to_other_threads;
 use hermit_wasm_vm::{Deadline, Error};
 
-/// How long a run may take to its end once it must be over.
-const GRACE: Duration = Duration::from_secs(2);
+use crate::stderr;
+
+/// How long a run may take to its end once it must be over. A message may wait for its reader for a part of that.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Somebody ends the program: whoever comes second lets the first one do it.
 static ENDING: AtomicBool = AtomicBool::new(false);
@@ -25,6 +27,9 @@ pub(crate) fn begin(deadline: &Deadline, report: impl Fn(&Error) + Send + 'stati
         thread::sleep(GRACE);
         if !ENDING.swap(true, Ordering::SeqCst) {
             report(&error);
+            stderr::say(
+                "it waited in the kernel, for a file or a process, and was ended without cleaning up",
+            );
             crate::end(&error);
         }
     };

@@ -172,12 +172,12 @@ impl Run {
             (None, None) => None,
         };
         let status = status.map(Arc::new);
-        stderr::init_log(self.verbose);
         let deadline = Deadline::since(start, self.timeout.unwrap_or(Duration::MAX));
         let deadline = deadline.of(match self.module() {
             Some(path) => format!("'{}'", vm::host::shown::path(path)),
             None => Module::greeting().to_string(),
         });
+        stderr::init_log(self.verbose, deadline.at());
         if let Some(directory) = &self.print_command {
             return self.print_commands(directory.as_deref(), deadline);
         }

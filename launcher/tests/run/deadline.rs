@@ -15,7 +15,10 @@ use libtest_mimic::Trial;
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{MODULE, Scratch, expect_no_qemu, finish, tcg_module, test, until, wait, wait_for_end};
+use crate::harness::{
+    MODULE, Scratch, WATCHED, expect_no_qemu, finish, tcg_module, test, until, wait, wait_for_end,
+    wait_however_it_ends,
+};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -53,11 +56,10 @@ fn expect_ends(scratch: &Scratch, command: impl Fn() -> Command, there: impl Fn(
         .expect_code(exit_code::TIMEOUT)
         .expect_message(&["hermit-wasm: --timeout: ", "did not end within 500ms"]);
     for signal in [Signal::INT, Signal::TERM] {
-        let mut child = with_module(scratch, command()).spawn().unwrap();
+        let child = with_module(scratch, command()).spawn().unwrap();
         until("it waits", || there(&child));
         kill_process(Pid::from_child(&child), signal).unwrap();
-        let status = wait_for_end(&mut child);
-        assert_eq!(status.signal(), Some(signal.as_raw()), "{:?}", wait(child));
+        wait(child).expect_signal(signal.as_raw());
     }
     expect_no_qemu(scratch, 0);
 }
@@ -219,8 +221,10 @@ fn the_kernel_waits() {
             mounted.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
             mounted
         };
-        finish(&mut launcher(&["--timeout", LIMIT]))
-            .expect_code(exit_code::TIMEOUT)
+        let done = wait_however_it_ends(launcher(&["--timeout", LIMIT]).spawn().unwrap());
+        // A module is opened on another thread.
+        assert_eq!(done.stderr.contains(WATCHED), flags.len() > 1, "{done:?}");
+        done.expect_code(exit_code::TIMEOUT)
             .expect_message(&["hermit-wasm: --timeout: "]);
         let mut child = launcher(&[]).spawn().unwrap();
         until("it waits", || is_launcher(&child) && sleeps(&child));

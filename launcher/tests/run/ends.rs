@@ -7,7 +7,9 @@ use boot_protocol::exit_code;
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Scratch, expect_no_qemu, finish, runs, tcg, test, until, wait, wait_for_end};
+use crate::harness::{
+    Scratch, expect_ended_by_itself, expect_no_qemu, finish, runs, tcg, test, until, wait, wait_for_end,
+};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -200,12 +202,13 @@ fn the_timeout_does_not_wait_for_readers() {
     for scenario in ["flood", "flood stderr"] {
         let (_reader, writer) = std::io::pipe().unwrap();
         let mut child = tcg(&scratch, scenario)
-            .args(["--timeout", "300ms"])
+            .args(["--timeout", "300ms", "--status-file", "status.json"])
             .stdout(writer.try_clone().unwrap())
             .stderr(writer)
             .spawn()
             .unwrap();
         assert_eq!(wait_for_end(&mut child).code(), Some(exit_code::TIMEOUT.into()));
+        expect_ended_by_itself(&scratch, "status.json");
     }
     expect_no_qemu(&scratch, 2);
 }

@@ -196,8 +196,27 @@ pub(crate) fn feed(command: &mut Command, input: &[u8]) -> Done {
     done
 }
 
-/// Waits for the end, reading what comes.
-pub(crate) fn wait(mut child: Child) -> Done {
+/// What the launcher says if it did not come to its end by itself, and its own watchdog ended it.
+pub(crate) const WATCHED: &str = "it waited in the kernel";
+
+/// Waits for the end, reading what comes. The launcher must come to it by itself.
+pub(crate) fn wait(child: Child) -> Done {
+    let done = wait_however_it_ends(child);
+    assert!(!done.stderr.contains(WATCHED), "{done:?}");
+    done
+}
+
+/// Checks that a launcher has ended its run and reported on it in this file, for launchers whose messages nobody sees: its
+/// watchdog, which would end it too, knows no figures.
+#[track_caller]
+pub(crate) fn expect_ended_by_itself(scratch: &Scratch, status_file: &str) {
+    let report = fs::read_to_string(scratch.path().join(status_file)).unwrap();
+    let words: String = report.split_whitespace().collect();
+    assert!(words.contains("\"hypervisor\":\"QEMU\""), "{report}");
+}
+
+/// Waits for the end as [`wait`] does; the launcher's own watchdog may bring it.
+pub(crate) fn wait_however_it_ends(mut child: Child) -> Done {
     let stdout = child.stdout.take();
     let stderr = child.stderr.take();
     let stdout = thread::spawn(move || {

@@ -14,7 +14,7 @@ use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::OpenptFlags;
 
-use crate::harness::{Scratch, expect_no_qemu, tcg, test, until, wait_for_end};
+use crate::harness::{Scratch, expect_ended_by_itself, expect_no_qemu, tcg, test, until, wait_for_end};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -46,10 +46,10 @@ const PAUSE: Duration = Duration::from_millis(8);
 /// Starts launchers that end at their deadline; `connect` gives each its streams.
 fn start(scratch: &Scratch, scenario: &str, connect: impl Fn(&mut Command)) -> Vec<Child> {
     (0..LAUNCHERS)
-        .map(|_| {
+        .map(|number| {
             let mut command = tcg(scratch, scenario);
             command
-                .args(["--timeout", LIMIT])
+                .args(["--timeout", LIMIT, "--status-file", &status_file(number)])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
             connect(&mut command);
@@ -58,11 +58,16 @@ fn start(scratch: &Scratch, scenario: &str, connect: impl Fn(&mut Command)) -> V
         .collect()
 }
 
+fn status_file(number: usize) -> String {
+    format!("status-{number}.json")
+}
+
 /// Each ends by itself, at its deadline.
 fn expect_timeouts(scratch: &Scratch, launchers: Vec<Child>) {
-    for mut launcher in launchers {
+    for (number, mut launcher) in launchers.into_iter().enumerate() {
         let status = wait_for_end(&mut launcher);
         assert_eq!(status.code(), Some(i32::from(exit_code::TIMEOUT)));
+        expect_ended_by_itself(scratch, &status_file(number));
     }
     expect_no_qemu(scratch, LAUNCHERS);
 }
@@ -174,18 +179,20 @@ fn signals_are_listened_to() {
     let scratch = Scratch::new();
     let (reader, writer) = std::io::pipe().unwrap();
     let mut launchers: Vec<Child> = (0..LAUNCHERS)
-        .map(|_| {
+        .map(|number| {
             let mut command = tcg(&scratch, "flood");
+            command.args(["--status-file", &status_file(number)]);
             command.stdout(writer.try_clone().unwrap()).stderr(Stdio::null());
             command.spawn().unwrap()
         })
         .collect();
     until("all machines run", || scratch.started().len() == LAUNCHERS);
     let reader = read_slowly(reader).join().unwrap();
-    for launcher in &mut launchers {
+    for (number, launcher) in launchers.iter_mut().enumerate() {
         kill_process(Pid::from_child(launcher), Signal::TERM).unwrap();
         let status = wait_for_end(launcher);
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+        expect_ended_by_itself(&scratch, &status_file(number));
     }
     drop(reader);
     expect_no_qemu(&scratch, LAUNCHERS);
