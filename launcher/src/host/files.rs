@@ -10,10 +10,10 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::MemfdFlags;
+use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags};
 
 /// A file for a hypervisor, alive as long as this value.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl HostFile {
         Self::temporary(&std::env::temp_dir(), label)
     }
 
-    /// A file in `directory` that is deleted with this value.
+    /// A file in `directory` that is deleted with this value, or by [`sweep`] if this process is killed before.
     pub(crate) fn temporary(directory: &Path, label: &str) -> io::Result<Self> {
         let mut attempt = 0u32;
         loop {
@@ -63,11 +63,17 @@ impl HostFile {
                 .open(&name)
             {
                 Ok(file) => {
-                    return Ok(Self {
-                        name,
-                        file,
-                        temporary: true,
-                    });
+                    // The system releases the lock with this process, whatever ends it.
+                    let _ = rustix::fs::flock(&file, FlockOperation::LockExclusive);
+                    if file.metadata()?.nlink() > 0 {
+                        return Ok(Self {
+                            name,
+                            file,
+                            temporary: true,
+                        });
+                    }
+                    // Somebody's sweep came between.
+                    attempt = attempt.saturating_add(1);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
                 Err(error) => return Err(error),
@@ -116,6 +122,44 @@ impl Drop for HostFile {
             let _ = fs::remove_file(&self.name);
         }
     }
+}
+
+/// Deletes this user's temporary files of this label in `directory` whose processes were killed before they could.
+pub(crate) fn sweep(directory: &Path, label: &str) {
+    let end = format!("-{label}");
+    let own = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with("hermit-wasm-") || !name.ends_with(&end) {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::open(entry.path(), flags, Mode::empty()).map(File::from) else {
+            continue;
+        };
+        let is_own = file
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.uid() == own);
+        if is_own && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Where files lie best that a program opens by their names and nobody else should see: a directory of this user's alone,
+/// in memory, or else the usual one for temporary files.
+pub(crate) fn private_directory() -> PathBuf {
+    std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|path| {
+            path.is_absolute()
+                && path.metadata().is_ok_and(|metadata| {
+                    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+                    metadata.is_dir() && is_own && metadata.mode() & 0o077 == 0
+                })
+        })
+        .unwrap_or_else(std::env::temp_dir)
 }
 
 /// The name under which a process that has the same descriptor finds `file`; `None` without /proc.
@@ -221,6 +265,35 @@ mod tests {
         assert_eq!(seen_by_a_child(&second), b"two");
         drop((first, second));
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_nothing_else() {
+        let directory = scratch("sweep");
+        let alive = HostFile::temporary(&directory, "run.spec").unwrap();
+        let other = HostFile::temporary(&directory, "module.wasm").unwrap();
+        for name in ["hermit-wasm-1-0-run.spec", "somebody-else-s-run.spec"] {
+            fs::write(directory.join(name), "left").unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/null", directory.join("hermit-wasm-1-1-run.spec")).unwrap();
+        sweep(&directory, "run.spec");
+        for kept in [
+            alive.name(),
+            other.name(),
+            &directory.join("somebody-else-s-run.spec"),
+        ] {
+            assert!(kept.exists(), "{}", kept.display());
+        }
+        assert!(!directory.join("hermit-wasm-1-0-run.spec").exists());
+        assert!(directory.join("hermit-wasm-1-1-run.spec").is_symlink());
+        // Dropped without its end, as after SIGKILL.
+        let name = alive.name().to_path_buf();
+        let HostFile { file, .. } = &alive;
+        rustix::fs::flock(file, FlockOperation::Unlock).unwrap();
+        sweep(&directory, "run.spec");
+        assert!(!name.exists());
+        drop((alive, other));
         fs::remove_dir_all(directory).unwrap();
     }
 

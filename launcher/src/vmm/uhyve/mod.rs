@@ -272,7 +272,7 @@ fn module_on_disk(module: &Module, deadline: &Deadline) -> Result<Option<OnDisk>
     {
         return Ok(Some(OnDisk::There(path)));
     }
-    let file = HostFile::temporary(&std::env::temp_dir(), "module.wasm").map_err(StartError::file(KEEP))?;
+    let file = temporary_file("module.wasm")?;
     let mut out = file.file();
     module
         .write_to(&mut out, deadline)
@@ -282,9 +282,17 @@ fn module_on_disk(module: &Module, deadline: &Deadline) -> Result<Option<OnDisk>
 
 /// A file with what `write` writes, for this user alone, deleted at the end.
 fn temporary(label: &str, write: impl FnOnce(&mut &File) -> io::Result<()>) -> Result<OnDisk, Error> {
-    let file = HostFile::temporary(&std::env::temp_dir(), label).map_err(StartError::file(KEEP))?;
+    let file = temporary_file(label)?;
     write(&mut file.file()).map_err(StartError::file(KEEP))?;
     Ok(OnDisk::Temporary(file))
+}
+
+/// The file itself, still empty. uhyve opens files by names that lead to them, so it needs one; and a launcher that was
+/// killed leaves it behind.
+fn temporary_file(label: &str) -> Result<HostFile, Error> {
+    let directory = files::private_directory();
+    files::sweep(&directory, label);
+    HostFile::temporary(&directory, label).map_err(StartError::file(KEEP))
 }
 
 const KEEP: &str = "keep a file for uhyve";
