@@ -84,7 +84,7 @@ fn no_end_of_a_run_shows_them() {
         ("cut", &[], exit_code::VM_FAILED),
         ("refuse", &[], exit_code::VM_FAILED),
         ("silent end", &[], exit_code::VM_FAILED),
-        ("greedy", &[], exit_code::VM_FAILED),
+        ("other version", &[], exit_code::VM_FAILED),
         ("hang after hello", &["--timeout", "300ms"], exit_code::TIMEOUT),
         ("hello", &["--memory", "4M"], exit_code::MODULE_REFUSED),
     ] {

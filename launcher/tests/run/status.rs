@@ -105,7 +105,7 @@ fn each_end() {
             json!([]),
         ),
         (
-            "greedy",
+            "other version",
             &[],
             exit_code::VM_FAILED,
             "machine_failed",
