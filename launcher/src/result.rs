@@ -151,8 +151,8 @@ pub(crate) fn conclude(
             explain(&report.hypervisor.text())
         }
         ExitReason::Ended
-            if let (Some(limit), Some(reason)) =
-                (machine.most_data, out_of_memory(&report.hypervisor.text())) =>
+            if let Some((limit, reason)) =
+                limit_met(&machine, request.memory(), &report.hypervisor.text()) =>
         {
             MachineFailure::HostMemory {
                 hypervisor: machine.hypervisor,
@@ -195,6 +195,17 @@ pub(crate) fn conclude(
         },
     };
     Err(Error::Machine(Box::new(MachineError { failure, transcript })))
+}
+
+/// The limit of the host's memory that has ended a hypervisor, in bytes besides the machine's own, and how that shows.
+fn limit_met(machine: &Machine, memory: u64, words: &str) -> Option<(u64, String)> {
+    match &machine.cgroup {
+        Some(cgroup) if cgroup.has_killed() => {
+            let besides = cgroup.most().saturating_sub(memory);
+            Some((besides, "the system killed it".to_string()))
+        }
+        _ => machine.most_data.zip(out_of_memory(words)),
+    }
 }
 
 /// The line in which a hypervisor says that it does not get the memory that it wants: QEMU's words for it, glib's, and the

@@ -1,6 +1,7 @@
 //! What the launcher needs of this host, hypervisor or not: files, memory, time, daemons.
 //!
 //! - `beneath`: what lies beneath a directory, without links.
+//! - `cgroup`: a cgroup of the run's own.
 //! - `files`: files that a hypervisor opens by name although they have none.
 //! - `image`: the bootable images that this crate carries.
 //! - `inherited`: descriptors that this program was started with.
@@ -15,6 +16,7 @@
 //! - `virtiofsd`: the daemon behind a mounted directory.
 
 pub(crate) mod beneath;
+pub(crate) mod cgroup;
 pub(crate) mod files;
 pub(crate) mod image;
 pub mod inherited;

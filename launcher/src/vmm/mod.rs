@@ -23,6 +23,7 @@ use boot_protocol::command_line::quote;
 use tempfile::TempDir;
 
 use crate::error::{Error, MachineFailure, StartError};
+use crate::host::cgroup::Cgroup;
 use crate::host::files::HostFile;
 use crate::host::memory::GuestMemory;
 use crate::host::virtiofsd::Daemon;
@@ -95,6 +96,8 @@ pub struct Machine {
     pub(crate) directory: Option<TempDir>,
     /// Files that must last as long as the process.
     _files: Vec<HostFile>,
+    /// The cgroup that the process is in. The last, since it can be removed only when the process is gone.
+    pub(crate) cgroup: Option<Cgroup>,
 }
 
 /// A hypervisor's program with its arguments and what it inherits.
@@ -165,6 +168,7 @@ impl Machine {
             explain: None,
             directory: None,
             _files: Vec::new(),
+            cgroup: None,
         })
     }
 

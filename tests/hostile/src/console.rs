@@ -86,7 +86,7 @@ pub(crate) fn wrong_frames(_: &Machine) {
         kind::UNREAD,
         kind::SHARE,
     ] {
-        for length in [3_u16, 5, 7, 9, 15, 17, 0x100, u16::MAX] {
+        for length in [2_u16, 5, 7, 9, 15, 17, 0x100, u16::MAX] {
             let [low, high] = length.to_le_bytes();
             send(&[0xff, kind, low, high]);
         }

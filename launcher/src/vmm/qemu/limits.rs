@@ -37,6 +37,20 @@ pub(super) fn limits(config: &QemuConfig<'_>) -> Limits {
     }
 }
 
+/// Most memory in all, for a cgroup: also what no limit of a process counts. More than a run can reach of what is counted:
+/// the last wall, not the first.
+pub(super) fn most(config: &QemuConfig<'_>) -> u64 {
+    // QEMU's program and libraries, pipes, sockets; page tables take a 512th of what they map, in two processes at most.
+    let other = 40 * MIB;
+    let machine = match config.backend {
+        MemoryBackend::Private => 0,
+        MemoryBackend::File(_) | MemoryBackend::Memfd => memory::rounded(config.memory),
+    };
+    [machine, config.memory / 128, config.payload, other]
+        .into_iter()
+        .fold(data(config), u64::saturating_add)
+}
+
 /// Most private memory in bytes.
 fn data(config: &QemuConfig<'_>) -> u64 {
     let directories = u64::try_from(config.mounts.len()).unwrap_or(u64::MAX);
@@ -108,6 +122,8 @@ mod tests {
             ..virt.clone()
         };
         assert_eq!(data(&larger), data(&virt) + 20 * MIB);
+        assert_eq!(most(&microvm), data(&microvm) + (256 + 2 + 10 + 40) * MIB);
+        assert_eq!(most(&private), data(&private) + (2 + 10 + 40) * MIB);
         let limits = limits(&microvm);
         assert_eq!((limits.data, limits.stack), (Some(data(&microvm)), Some(STACK)));
     }

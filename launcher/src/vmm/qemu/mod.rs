@@ -27,6 +27,7 @@ pub use config::MachineKind;
 use super::capabilities::{Accelerator, Capabilities, ConsoleKind};
 use super::{Command, Machine, Prepared, Vmm};
 use crate::error::{Error, StartError};
+use crate::host::cgroup::Cgroup;
 use crate::host::files::HostFile;
 use crate::host::memory::{self, GuestMemory};
 use crate::host::units::{show_duration, show_size};
@@ -383,6 +384,23 @@ impl PreparedQemu<'_> {
         }
     }
 
+    /// A cgroup for QEMU, where one can be made: its own limits hold without it.
+    fn cgroup(&self, most: u64) -> Option<Cgroup> {
+        if self.request.jail() == Jail::Off {
+            return None;
+        }
+        match Cgroup::new(most) {
+            Ok(cgroup) => {
+                log::info!("QEMU's memory is bounded by a cgroup, too: {}", show_size(most));
+                Some(cgroup)
+            }
+            Err(reason) => {
+                log::info!("QEMU's memory is bounded by its own limits alone: {reason}");
+                None
+            }
+        }
+    }
+
     /// The mounted directories as QEMU is told of them.
     fn mounts(&self, memory_is_shared: bool) -> Result<Vec<MountDevice>, Error> {
         if !self.daemons.is_empty() && !memory_is_shared {
@@ -426,9 +444,12 @@ impl Prepared for PreparedQemu<'_> {
         };
         let inherited = memory.iter().map(GuestMemory::inherit);
         let connections = self.daemons.iter().filter_map(Daemon::connection);
-        let command = self.qemu(&config, inherited.chain(connections));
+        let mut command = self.qemu(&config, inherited.chain(connections));
+        let cgroup = self.cgroup(limits::most(&config));
+        command.confinement.limits.cgroup = cgroup.as_ref().map(Cgroup::processes);
         let mut machine = Machine::spawn(TITLE, self.accelerator, &command)?;
         drop(command);
+        machine.cgroup = cgroup;
         let Self {
             payload,
             image,
