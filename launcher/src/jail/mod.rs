@@ -110,6 +110,8 @@ pub struct Confinement {
     pub devices: Vec<PathBuf>,
     /// Whether it makes its own namespaces and its own root.
     pub confines_itself: bool,
+    /// Filters of system calls on top of that of `calls`.
+    pub(crate) filters: Vec<BpfProgram>,
 }
 
 impl Confinement {
@@ -311,7 +313,10 @@ fn plan<'a>(
         limits: Limits::default().list(false),
         capabilities: filter.map(|_| CapabilitySet::from_bits_retain(confinement.capabilities)),
         landlock: None,
-        filter,
+        filters: match filter {
+            Some(filter) => std::iter::once(filter).chain(&confinement.filters).collect(),
+            None => Vec::new(),
+        },
     })
 }
 

@@ -144,8 +144,8 @@ pub(super) struct Plan<'a> {
     pub(super) capabilities: Option<CapabilitySet>,
     /// Landlock's rules.
     pub(super) landlock: Option<BorrowedFd<'a>>,
-    /// Its filter of system calls; `None`: nothing is filtered, and new privileges can be had.
-    pub(super) filter: Option<&'a BpfProgram>,
+    /// Its filters of system calls, to be set one after the other; without any, new privileges can be had.
+    pub(super) filters: Vec<&'a BpfProgram>,
 }
 
 /// Namespaces of a process's own: processes, mounts, network, System V's objects, the host's name.
@@ -339,11 +339,13 @@ impl Ready<'_, '_> {
         // After all that changes credentials, since that would undo it.
         self.tie().map_err(at(Step::Tie))?;
         sys::default_signals();
-        if let Some(filter) = plan.filter {
+        if !plan.filters.is_empty() {
             rustix::thread::set_no_new_privs(true).map_err(at(Step::NoNewPrivileges))?;
-            if let Some(ruleset) = plan.landlock {
-                sys::restrict(ruleset).map_err(at(Step::Landlock))?;
-            }
+        }
+        if let Some(ruleset) = plan.landlock {
+            sys::restrict(ruleset).map_err(at(Step::Landlock))?;
+        }
+        for filter in &plan.filters {
             seccompiler::apply_filter(filter).map_err(|_| (Step::Calls, sys::last_error()))?;
         }
         Ok(())

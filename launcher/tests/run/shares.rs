@@ -2,7 +2,7 @@
 //! anything; that it has begun to serve is what is tested.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,6 +15,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("shares::root_of_a_container", root_of_a_container),
         test("shares::an_ordinary_user", an_ordinary_user),
+        test("shares::an_owned_machine", an_owned_machine),
     ]
 }
 
@@ -52,7 +53,6 @@ impl Installed {
         };
         let virtiofsd = copy(&virtiofsd, "virtiofsd");
         copy(Path::new(env!("CARGO_BIN_EXE_hermit-wasm")), "hermit-wasm");
-        scratch.player("qemu", "hello");
         fs::create_dir(scratch.path().join("shared")).unwrap();
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
         Some(Self { scratch, virtiofsd })
@@ -60,8 +60,14 @@ impl Installed {
 
     /// Runs the launcher with a shared directory, by `setpriv` with these flags.
     fn run(&self, privileges: &[&str]) -> Done {
+        self.play("hello", privileges)
+    }
+
+    /// The same with another machine.
+    fn play(&self, scenario: &str, privileges: &[&str]) -> Done {
         let place = self.scratch.path();
-        let plain = tcg(&self.scratch, "hello");
+        let plain = tcg(&self.scratch, scenario);
+        self.scratch.player("qemu", scenario);
         let mut command = Command::new("setpriv");
         command
             .args(privileges)
@@ -110,32 +116,42 @@ fn root_of_a_container() {
         &without("mknod"),
         &without("setpcap"),
         "-all,+sys_chroot,+setpcap",
-        "-all,+chown",
-        "-all",
+        "-all,+sys_chroot",
     ] {
         installed
             .run(&["--bounding-set", bounding, "--inh-caps", "-all", "--clear-groups"])
             .expect_code(0)
             .expect_output("out\n")
-            .expect_message(&["serves 'shared'"]);
+            .expect_message(&["serves 'shared', wall: chroot"]);
     }
-    // Privileges that are given up for good, and a root that has none.
+    // Few privileges, privileges that are given up for good, and a root that has none: no wall can be built.
     for privileges in [
         [
+            "--bounding-set",
+            "-all,+chown",
+            "--inh-caps",
+            "-all",
+            "--clear-groups",
+        ]
+        .as_slice(),
+        &[
             "--bounding-set",
             "-all",
             "--inh-caps",
             "-all",
             "--clear-groups",
             "--no-new-privs",
-        ]
-        .as_slice(),
+        ],
         &["--securebits", "+noroot", "--inh-caps", "-all", "--clear-groups"],
     ] {
         installed
             .run(privileges)
-            .expect_code(0)
-            .expect_message(&["serves 'shared'", "does not let virtiofsd confine itself"]);
+            .expect_code(exit_code::VM_FAILED)
+            .expect_message(&[
+                "does not serve 'shared' behind any wall",
+                "--copy-dir",
+                "--jail off",
+            ]);
     }
     // virtiofsd insists on leaving its groups.
     installed
@@ -159,4 +175,86 @@ fn an_ordinary_user() {
             .expect_output("out\n")
             .expect_message(&["serves 'shared'"]);
     }
+}
+
+/// Whoever owns the machine speaks FUSE to virtiofsd, as root's launcher, as an ordinary user's, and as that of a root
+/// with a container's capabilities. What the host has afterwards counts, not the errnos.
+fn an_owned_machine() {
+    let user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let container = ["--bounding-set", DOCKER, "--inh-caps", "-all", "--clear-groups"];
+    for (who, privileges, uid) in [
+        ("root", ["--clear-groups"].as_slice(), 0),
+        ("an ordinary user", &user, 65534),
+        ("root of a container", &container, 0),
+    ] {
+        let Some(installed) = Installed::new() else {
+            return;
+        };
+        let place = installed.scratch.path();
+        let outside = place.join("outside");
+        fs::write(&outside, "secret").unwrap();
+        std::os::unix::fs::chown(&outside, Some(uid), Some(uid)).unwrap();
+        std::os::unix::fs::chown(place.join("shared"), Some(uid), Some(uid)).unwrap();
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o640)).unwrap();
+        let before = names(place);
+        let scenario = format!("attack the share:{}", outside.display());
+        let done = installed.play(&scenario, privileges).expect_code(0);
+        let report = String::from_utf8(done.stdout).unwrap();
+        assert!(report.contains("still serves: 0\n"), "{who}: {report}");
+
+        let mut found = Vec::new();
+        for entry in fs::read_dir(place.join("shared")).unwrap() {
+            let entry = entry.unwrap();
+            let about = entry.metadata().unwrap();
+            let kind = about.file_type();
+            let name = entry.file_name();
+            assert!(
+                kind.is_file() || kind.is_dir() || kind.is_symlink(),
+                "{who}: {name:?} {about:?}\n{report}"
+            );
+            assert_eq!(
+                about.mode() & 0o6000,
+                0,
+                "{who}: {name:?} {:o}\n{report}",
+                about.mode()
+            );
+            assert_eq!(
+                (about.uid(), about.gid()),
+                (uid, uid),
+                "{who}: {name:?}\n{report}"
+            );
+            found.push(name.into_string().unwrap());
+        }
+        for allowed in ["file", "hard", "directory", "link-out", "control\u{1b}[31m\nname"] {
+            assert!(
+                found.contains(&allowed.to_string()),
+                "{who}: {allowed} is missing: {found:?}\n{report}"
+            );
+        }
+        assert_eq!(
+            before,
+            names(place),
+            "{who}: something outside was made\n{report}"
+        );
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "secret", "{who}\n{report}");
+        assert_eq!(
+            fs::metadata(&outside).unwrap().mode() & 0o7777,
+            0o640,
+            "{who}\n{report}"
+        );
+        for line in report.lines().filter(|line| line.contains(": lookup: ")) {
+            assert!(!line.ends_with(" 0"), "{who}: {line}\n{report}");
+        }
+    }
+}
+
+/// What lies in a directory, but for what the tests themselves write.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !["journal", "cache", "qemu", "qemu.play"].contains(&name.as_str()))
+        .collect();
+    names.sort();
+    names
 }

@@ -31,7 +31,7 @@ use crate::host::cgroup::Cgroup;
 use crate::host::files::HostFile;
 use crate::host::memory::{self, GuestMemory};
 use crate::host::units::{show_duration, show_size};
-use crate::host::virtiofsd::{self, Daemon, Sandbox};
+use crate::host::virtiofsd::{self, Daemon, Share, Wall};
 use crate::host::{program, shown};
 use crate::jail::{Confinement, Jail};
 use crate::session::streams::{self, Input, Output};
@@ -220,19 +220,21 @@ impl Qemu {
                 Some(program) => program,
                 None => virtiofsd::find(self.virtiofsd.as_deref(), request.deadline())?,
             };
-            let daemon = virtiofsd::start(&program, host, mount.access, request.jail(), &|| {
-                request.deadline().check()
-            })?;
+            let share = Share {
+                host,
+                access: mount.access,
+            };
+            let daemon = virtiofsd::start(&program, share, request.jail(), &|| request.deadline().check())?;
             log::info!(
-                "'{}' serves '{}', sandbox: {}",
+                "'{}' serves '{}', wall: {}",
                 shown::path(&program),
                 shown::path(host),
-                daemon.sandbox.name()
+                daemon.wall.name()
             );
-            if daemon.sandbox == Sandbox::None {
+            if daemon.wall == Wall::None {
                 log::warn!(
-                    "--dir: this system does not let virtiofsd confine itself, neither by namespaces nor by chroot: it \
-                     serves '{}' with all rights of this user",
+                    "--dir: nothing keeps virtiofsd, which serves '{}', from the rest of this host: it has all rights of \
+                     this user",
                     shown::path(host)
                 );
             }

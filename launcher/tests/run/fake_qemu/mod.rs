@@ -10,7 +10,9 @@ mod kvm;
 mod line;
 mod prisoner;
 mod questions;
+mod share;
 mod shared_buffer;
+mod vhost_user;
 
 use std::env;
 use std::fs;
@@ -41,7 +43,7 @@ const DEBUG_EXIT_SUCCESS: i32 = 3;
 type Scenario = (&'static str, fn() -> !);
 
 /// All of them, by subject.
-const SUBJECTS: [&[Scenario]; 7] = [
+const SUBJECTS: [&[Scenario]; 8] = [
     guests::SCENARIOS,
     questions::SCENARIOS,
     shared_buffer::SCENARIOS,
@@ -49,6 +51,7 @@ const SUBJECTS: [&[Scenario]; 7] = [
     hostile::SCENARIOS,
     kvm::SCENARIOS,
     prisoner::SCENARIOS,
+    share::SCENARIOS,
 ];
 
 /// Plays one.

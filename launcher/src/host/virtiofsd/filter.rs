@@ -1,0 +1,154 @@
+//! What virtiofsd may not ask the kernel for, on top of its own filter of system calls.
+//!
+//! A guest speaks FUSE, and virtiofsd does what it asks. So whoever owns the machine could leave behind a program that
+//! runs with the launching user's rights (setuid, setgid, capabilities as an attribute), or a FIFO, socket or device
+//! that another program stumbles over. WASI has no call that needs any of it. The filter is set before the daemon
+//! starts, holds for root as for everyone, and depends on no flag and no promise of the daemon's.
+//!
+//! Modes are seen in registers only. `openat2` takes its mode from memory, where no filter can look: the kernel seems
+//! to lack it, and virtiofsd falls back to `openat`.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+/// Bits of a mode that no file gets.
+const SETUID: u64 = 0o4000;
+const SETGID: u64 = 0o2000;
+
+/// The bits of a mode that say what kind of file it is, and how far up they stand.
+const KIND: u64 = 0o170_000;
+const KIND_SHIFT: u32 = 12;
+
+/// No kind, which is a regular file, and a regular file.
+const REGULAR: [u64; 2] = [0, 0o10];
+
+/// RENAME_WHITEOUT: leaves a character device where the file was.
+const WHITEOUT: u64 = 4;
+
+/// `fchmodat2` and `setxattrat`, on every architecture; libc does not have both.
+const FCHMODAT2: i64 = 452;
+const SETXATTRAT: i64 = 463;
+const REMOVEXATTRAT: i64 = 466;
+
+/// Never allowed: mode, owner, attributes, and becoming somebody else.
+const FORBIDDEN: &[i64] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    FCHMODAT2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    SETXATTRAT,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+    REMOVEXATTRAT,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setfsuid,
+    libc::SYS_setfsgid,
+    libc::SYS_open_by_handle_at,
+];
+
+/// Calls that make something, and which argument is its mode.
+const MAKING: &[(i64, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 2),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mkdir, 1),
+    (libc::SYS_openat, 3),
+    (libc::SYS_mkdirat, 2),
+];
+
+/// Calls that make something of a kind, and which argument is kind and mode.
+const MAKING_ANYTHING: &[(i64, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1),
+    (libc::SYS_mknodat, 2),
+];
+
+/// The filters, to be set one after the other: each has one answer to what it does not let pass.
+pub(super) fn programs() -> Result<[BpfProgram; 2], BackendError> {
+    Ok([
+        program(forbidden()?, errno(libc::EPERM))?,
+        program(
+            BTreeMap::from([(libc::SYS_openat2, Vec::new())]),
+            errno(libc::ENOSYS),
+        )?,
+    ])
+}
+
+/// What is answered with EPERM.
+fn forbidden() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
+    let mut rules = BTreeMap::new();
+    for call in FORBIDDEN {
+        rules.insert(*call, Vec::new());
+    }
+    for (call, mode) in MAKING {
+        rules.insert(*call, set_id_bits(*mode)?);
+    }
+    for (call, mode) in MAKING_ANYTHING {
+        let mut refused = set_id_bits(*mode)?;
+        for kind in (0..=KIND >> KIND_SHIFT).filter(|kind| !REGULAR.contains(kind)) {
+            refused.push(masked(*mode, KIND, kind << KIND_SHIFT)?);
+        }
+        rules.insert(*call, refused);
+    }
+    rules.insert(libc::SYS_renameat2, vec![masked(4, WHITEOUT, WHITEOUT)?]);
+    Ok(rules)
+}
+
+/// Where one of the bits is set in an argument.
+fn set_id_bits(argument: u8) -> Result<Vec<SeccompRule>, BackendError> {
+    [SETUID, SETGID]
+        .map(|bit| masked(argument, bit, bit))
+        .into_iter()
+        .collect()
+}
+
+/// Where an argument has this value under a mask.
+fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, BackendError> {
+    let equal = SeccompCmpOp::MaskedEq(mask);
+    SeccompRule::new(vec![SeccompCondition::new(
+        argument,
+        SeccompCmpArgLen::Dword,
+        equal,
+        value,
+    )?])
+}
+
+const fn errno(number: i32) -> SeccompAction {
+    SeccompAction::Errno(number.unsigned_abs())
+}
+
+/// Lets everything pass but what matches.
+fn program(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    answer: SeccompAction,
+) -> Result<BpfProgram, BackendError> {
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        answer,
+        std::env::consts::ARCH.try_into()?,
+    )?;
+    filter.try_into()
+}

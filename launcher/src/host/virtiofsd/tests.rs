@@ -1,0 +1,127 @@
+//! Daemons that are scripts: what is taken, what is refused, and what is said.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+/// A run that nobody stops.
+fn start(program: &Path, host: &Path, access: Access) -> Result<Daemon, Error> {
+    super::start(program, share(host, access), Jail::Auto, &|| Ok(()))
+}
+
+fn share(host: &Path, access: Access) -> Share<'_> {
+    Share { host, access }
+}
+
+/// A program of this test's own, in a directory that goes with it.
+fn program(script: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("virtiofsd");
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    (directory, path)
+}
+
+#[test]
+fn a_daemon_that_fails_is_quoted_for_each_wall() {
+    let (_directory, path) = program("echo \"[2026 ERROR virtiofsd] cannot do it\" >&2; exit 1");
+    let error = start(&path, Path::new("/"), Access::ReadWrite).unwrap_err();
+    assert_eq!(error.exit_code(), boot_protocol::exit_code::VM_FAILED);
+    let message = error.to_string();
+    for word in ["namespace: cannot do it", "chroot: cannot do it"] {
+        assert!(message.contains(word), "{}", message);
+    }
+    // Without a wall only where the user says so.
+    assert!(!message.contains("none: "), "{message}");
+    let off = super::start(
+        &path,
+        share(Path::new("/"), Access::ReadWrite),
+        Jail::Off,
+        &|| Ok(()),
+    );
+    let message = off.unwrap_err().to_string();
+    assert!(message.contains("none: cannot do it"), "{message}");
+}
+
+#[test]
+fn the_first_wall_that_works_is_taken() {
+    // Answers as a daemon would, but not in namespaces. `$2` is the number after --fd.
+    let script = r#"case "$*" in *"--sandbox namespace"*) exit 1;; esac
+            exec python3 -c 'import socket, sys, time
+s, _ = socket.socket(fileno=int(sys.argv[1])).accept()
+assert s.recv(12)[:4] == b"\1\0\0\0"
+s.sendall(b"\1\0\0\0\5\0\0\0\10\0\0\0" + bytes(8))
+s.recv(1)' "$2""#;
+    let (_directory, path) = program(script);
+    let mut daemon = start(&path, Path::new("/"), Access::ReadOnly).unwrap();
+    assert_eq!(daemon.wall, Wall::Chroot);
+    assert!(daemon.connection().is_some());
+    assert!(daemon.ended().is_none());
+    // It sees the end of the connection.
+    daemon.handed_over();
+    assert!(daemon.child.wait().unwrap().success());
+    assert!(daemon.ended().is_some());
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_not_waited_for_when_the_run_is_stopped() {
+    let (_directory, path) = program("exec sleep 1000");
+    let asked = std::cell::Cell::new(0);
+    let go_on = || {
+        asked.set(asked.get() + 1);
+        // Not at once: the daemon has begun by then.
+        if asked.get() < 3 {
+            Ok(())
+        } else {
+            Err(Error::Stopped(crate::host::interrupt::Stop::Asked))
+        }
+    };
+    let error = super::start(
+        &path,
+        share(Path::new("/"), Access::ReadWrite),
+        Jail::Auto,
+        &go_on,
+    )
+    .unwrap_err();
+    assert!(matches!(error, Error::Stopped(_)), "{error}");
+    // One sandbox is tried, not all of them.
+    assert_eq!(asked.get(), 4);
+}
+
+#[test]
+fn one_that_does_not_speak_the_protocol_is_refused() {
+    let (_directory, path) = program(
+        "exec python3 -c 'import socket, sys
+s, _ = socket.socket(fileno=int(sys.argv[1])).accept()
+s.sendall(b\"HTTP/1.1 400 Bad Request\")' \"$2\"",
+    );
+    let message = start(&path, Path::new("/"), Access::ReadWrite)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("does not speak vhost-user"), "{}", message);
+}
+
+#[test]
+fn a_daemon_that_hangs_up_before_it_complains_is_quoted() {
+    // `$2` is the number after --fd. Not in the shell itself, where a number of two digits cannot be closed.
+    let script = "exec python3 -c 'import os, sys, time
+os.close(int(sys.argv[1])); time.sleep(0.1); sys.exit(\"late words\")' \"$2\"";
+    let (_directory, path) = program(script);
+    let message = start(&path, Path::new("/"), Access::ReadWrite)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("namespace: late words"), "{}", message);
+}
+
+#[test]
+fn what_is_no_directory_is_not_shared() {
+    for (path, reason) in [
+        ("/nonexistent", "No such file"),
+        ("/etc/passwd", "not a directory"),
+    ] {
+        let error = start(Path::new("/bin/true"), Path::new(path), Access::ReadWrite).unwrap_err();
+        assert_eq!(error.exit_code(), boot_protocol::exit_code::USAGE);
+        let message = error.to_string();
+        assert!(message.contains(reason), "{}", message);
+    }
+}
