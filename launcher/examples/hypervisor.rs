@@ -30,6 +30,7 @@ impl Vmm for Mine {
             accelerators: &[Accelerator::Tcg],
             copies: true,
             directories: false,
+            quotas: false,
             console: ConsoleKind::Framed,
             network: false,
             exit_code: false,

@@ -9,6 +9,7 @@ use std::path::Path;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 
+use hermit_wasm_vm::host::units::parse_size;
 use hermit_wasm_vm::{Access, Error, Mount, MountSource};
 
 use super::habits;
@@ -57,13 +58,21 @@ fn mount(flag: Flag, value: &OsStr) -> Result<Mount, Error> {
             source: MountSource::Tmpfs,
             guest: guest_name(name, value)?,
             access: Access::ReadWrite,
+            quota: None,
         });
     }
+    let (value, quota) = quota(flag, value)?;
     let (host, guest, access) = split(value);
     if host.is_empty() {
         return Err(usage(format!(
             "--{name}: '{}' does not name a host directory; expected HOST[::GUEST][:ro]",
             value.to_string_lossy()
+        )));
+    }
+    if quota.is_some() && access == Access::ReadOnly {
+        return Err(usage(format!(
+            "--{name}: '{}' is read-only and cannot grow; omit quota= or :ro",
+            host.to_string_lossy()
         )));
     }
     Ok(Mount {
@@ -73,7 +82,29 @@ fn mount(flag: Flag, value: &OsStr) -> Result<Mount, Error> {
         },
         guest: guest_name(name, guest)?,
         access,
+        quota,
     })
+}
+
+/// Cuts `,quota=SIZE` off a value of `--dir`.
+fn quota(flag: Flag, value: &OsStr) -> Result<(&OsStr, Option<u64>), Error> {
+    const MARK: &[u8] = b",quota=";
+    let bytes = value.as_bytes();
+    let place = bytes.windows(MARK.len()).rposition(|window| window == MARK);
+    let Some((rest, size)) = place.and_then(|at| bytes.split_at_checked(at)) else {
+        return Ok((value, None));
+    };
+    let size = String::from_utf8_lossy(size.get(MARK.len()..).unwrap_or_default());
+    if flag != Flag::Dir {
+        return Err(usage(format!(
+            "--{}: quota= is for --dir; the machine's memory bounds copies",
+            flag.name()
+        )));
+    }
+    match parse_size(&size) {
+        Ok(size) => Ok((OsStr::from_bytes(rest), Some(size))),
+        Err(reason) => Err(usage(format!("--dir: quota={size}: {reason}"))),
+    }
 }
 
 /// Refuses the spellings of other programs, which would make odd names.
@@ -178,12 +209,13 @@ impl Args for MountFlags {
         command
             .arg(flag(
                 Flag::Dir,
-                "HOST[::GUEST][:ro]",
+                "HOST[::GUEST][:ro][,quota=SIZE]",
                 "Share a host directory with the guest as GUEST; changes are written to the host",
                 "Share a host directory with the guest as GUEST; changes are written to the host\n\n\
                  The guest cannot reach anything outside of the directory, whatever symbolic links say. virtiofsd serves \
-                 it. :ro makes it read-only. Without ::GUEST, the guest sees it as HOST. --dir, --copy-dir and --tmpfs \
-                 can be repeated; the guest has no other directories.",
+                 it. :ro makes it read-only. With quota=SIZE, the directory cannot grow by more than SIZE (64M, 1G); the \
+                 guest's writes fail then. Without ::GUEST, the guest sees it as HOST. --dir, --copy-dir and --tmpfs can \
+                 be repeated; the guest has no other directories.",
             ))
             .arg(flag(
                 Flag::CopyDir,
@@ -225,6 +257,7 @@ mod tests {
             source: MountSource::Copy(host.into()),
             guest: guest.into(),
             access: read_only(ro),
+            quota: None,
         }
     }
 
@@ -233,6 +266,7 @@ mod tests {
             source: MountSource::Tmpfs,
             guest: guest.into(),
             access: Access::ReadWrite,
+            quota: None,
         }
     }
 
@@ -261,6 +295,7 @@ mod tests {
                     source: MountSource::Dir("/s".into()),
                     guest: "/s".into(),
                     access: Access::ReadOnly,
+                    quota: None,
                 },
                 tmpfs("/c")
             ]
@@ -277,6 +312,34 @@ mod tests {
             ("a:b::c:d", copy("a:b", "c:d", false)),
         ] {
             assert_eq!(flags(&["--copy-dir", value]).mounts().unwrap(), [expected]);
+        }
+    }
+
+    #[test]
+    fn a_shared_directory_may_have_a_quota() {
+        let shared = |host: &str, guest: &str, quota| Mount {
+            source: MountSource::Dir(host.into()),
+            guest: guest.into(),
+            access: Access::ReadWrite,
+            quota,
+        };
+        for (value, expected) in [
+            ("/h::/g,quota=64M", shared("/h", "/g", Some(64 << 20))),
+            ("/h,quota=4K", shared("/h", "/h", Some(4096))),
+            ("/a,b::/g", shared("/a,b", "/g", None)),
+        ] {
+            assert_eq!(flags(&["--dir", value]).mounts().unwrap(), [expected], "{value}");
+        }
+        for (flag, value, reason) in [
+            ("--dir", "/h,quota=much", "quota=much"),
+            ("--dir", "/h,quota=", "quota="),
+            // It stands at the end.
+            ("--dir", "/h,quota=1M::/g", "quota=1M::/g"),
+            ("--dir", "/h:ro,quota=1M", "read-only"),
+            ("--copy-dir", "/h,quota=1M", "quota= is for --dir"),
+        ] {
+            let message = flags(&[flag, value]).mounts().unwrap_err().to_string();
+            assert!(message.contains(reason), "{message}");
         }
     }
 

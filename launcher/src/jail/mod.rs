@@ -19,6 +19,7 @@
 //! the thread that starts it, and with its value. A daemon that confines itself, for which it needs capabilities and calls
 //! that these layers take away, says so: [`Confinement::confines_itself`].
 //!
+//! - `ask`: system calls that the kernel asks the launcher about.
 //! - `child`: a process that was started.
 //! - `filter`: the system calls that are denied, as data.
 //! - `landlock`: Landlock's rules.
@@ -30,6 +31,7 @@
 //! - `view`: what of the host's files a process is to see.
 //! - `worker`: a child without a program, which only computes.
 
+pub(crate) mod ask;
 mod child;
 mod filter;
 mod landlock;
@@ -185,6 +187,9 @@ pub(crate) struct Program<'a> {
     pub(crate) streams: [BorrowedFd<'a>; 3],
     /// What else it inherits, under the same numbers.
     pub(crate) descriptors: &'a [BorrowedFd<'a>],
+    /// The filter of the calls that the launcher is asked about, and the socket that gets the descriptor of the
+    /// [questions](ask::Questions).
+    pub(crate) asks: Option<(&'a BpfProgram, BorrowedFd<'a>)>,
 }
 
 /// Starts a program in its jail. Call it on the thread that stays until its end: the child is killed when that thread
@@ -317,6 +322,7 @@ fn plan<'a>(
             Some(filter) => std::iter::once(filter).chain(&confinement.filters).collect(),
             None => Vec::new(),
         },
+        asks: program.asks,
     })
 }
 
@@ -346,6 +352,7 @@ pub(crate) fn output(
             arguments,
             streams: [null.as_fd(), stdout.as_fd(), null.as_fd()],
             descriptors,
+            asks: None,
         };
         Ok((start(&program, confinement)?.0, output))
     };

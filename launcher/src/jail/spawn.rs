@@ -20,6 +20,7 @@ use rustix::process::{Resource, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::BpfProgram;
 
+use super::ask;
 use super::child::Child;
 use super::limits;
 use super::root::Root;
@@ -146,6 +147,8 @@ pub(super) struct Plan<'a> {
     pub(super) landlock: Option<BorrowedFd<'a>>,
     /// Its filters of system calls, to be set one after the other; without any, new privileges can be had.
     pub(super) filters: Vec<&'a BpfProgram>,
+    /// The filter of what the launcher is asked about, and where the descriptor of the questions goes.
+    pub(super) asks: Option<(&'a BpfProgram, BorrowedFd<'a>)>,
 }
 
 /// Namespaces of a process's own: processes, mounts, network, System V's objects, the host's name.
@@ -230,7 +233,10 @@ pub(super) fn spawn(plan: &mut Plan<'_>) -> Result<Child, Failure> {
         )));
     }
     let (reports, report) = io::pipe().map_err(before)?;
-    let own = [Some(report.as_fd()), plan.landlock].into_iter().flatten();
+    let socket = plan.asks.map(|(_, socket)| socket);
+    let own = [Some(report.as_fd()), plan.landlock, socket]
+        .into_iter()
+        .flatten();
     let kept = sorted(plan.descriptors.iter().copied().chain(own));
     let flags = plan.namespaces.as_ref().map_or(0, Namespaces::flags);
     let mut child = Ready {
@@ -339,8 +345,11 @@ impl Ready<'_, '_> {
         // After all that changes credentials, since that would undo it.
         self.tie().map_err(at(Step::Tie))?;
         sys::default_signals();
-        if !plan.filters.is_empty() {
+        if plan.asks.is_some() || !plan.filters.is_empty() {
             rustix::thread::set_no_new_privs(true).map_err(at(Step::NoNewPrivileges))?;
+        }
+        if let Some((filter, socket)) = plan.asks {
+            ask::set_and_send(filter, socket).map_err(at(Step::Calls))?;
         }
         if let Some(ruleset) = plan.landlock {
             sys::restrict(ruleset).map_err(at(Step::Landlock))?;

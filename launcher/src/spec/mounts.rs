@@ -21,6 +21,9 @@ pub struct Mount {
     pub guest: String,
     /// Whether the guest may change anything.
     pub access: Access,
+    /// By how many bytes a directory of the host may grow; `None`: as long as its disk has room. Only for
+    /// [`MountSource::Dir`].
+    pub quota: Option<u64>,
 }
 
 /// Where a directory's files come from.
@@ -90,7 +93,11 @@ impl fmt::Display for Mount {
                     ":ro"
                 } else {
                     ""
-                })
+                })?;
+                match self.quota {
+                    Some(quota) => write!(f, ",quota={quota}"),
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -181,6 +188,7 @@ mod tests {
             source: MountSource::Tmpfs,
             guest: guest.into(),
             access: Access::ReadWrite,
+            quota: None,
         }
     }
 
@@ -215,6 +223,9 @@ mod tests {
     fn a_mount_is_shown_as_its_flag() {
         let mut mount = dir("/h", "/g");
         assert_eq!(mount.to_string(), "--dir /h::/g");
+        mount.quota = Some(4096);
+        assert_eq!(mount.to_string(), "--dir /h::/g,quota=4096");
+        mount.quota = None;
         mount.access = Access::ReadOnly;
         mount.source = MountSource::Copy("/h".into());
         assert_eq!(mount.to_string(), "--copy-dir /h::/g:ro");

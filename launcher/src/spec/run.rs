@@ -148,6 +148,7 @@ impl Run {
             source: MountSource::Tmpfs,
             guest: guest.into(),
             access: Access::ReadWrite,
+            quota: None,
         })
     }
 
@@ -158,6 +159,7 @@ impl Run {
             source: MountSource::Copy(host.into()),
             guest: guest.into(),
             access,
+            quota: None,
         })
     }
 
@@ -168,6 +170,7 @@ impl Run {
             source: MountSource::Dir(host.into()),
             guest: guest.into(),
             access,
+            quota: None,
         })
     }
 

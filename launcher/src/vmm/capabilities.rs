@@ -52,6 +52,8 @@ pub struct Capabilities {
     pub copies: bool,
     /// Whether the guest can see a directory of the host.
     pub directories: bool,
+    /// Whether it can bound by how much such a directory grows.
+    pub quotas: bool,
     /// The best console it has.
     pub console: ConsoleKind,
     /// Whether the machine can have a network device.
@@ -78,6 +80,8 @@ pub enum Feature {
     Copy,
     /// `--dir`.
     Directory,
+    /// `--dir` with a quota.
+    Quota,
     /// `--memory`.
     Memory(u64),
     /// `--machine`.
@@ -93,7 +97,7 @@ impl Feature {
             Self::Architecture(_) => "arch",
             Self::Accelerator(_) => "accel",
             Self::Copy => "copy-dir",
-            Self::Directory => "dir",
+            Self::Directory | Self::Quota => "dir",
             Self::Memory(_) => "memory",
             Self::Machine => "machine",
             Self::Command => "print-command",
@@ -110,6 +114,7 @@ impl fmt::Display for Feature {
             Self::Accelerator(Accelerator::Kvm) => f.write_str("use KVM"),
             Self::Copy => f.write_str("hand the guest a copy of a directory"),
             Self::Directory => f.write_str("show the guest a directory of this host"),
+            Self::Quota => f.write_str("keep a directory of this host to a quota"),
             Self::Memory(bytes) => write!(f, "give a machine {} of memory", show_size(*bytes)),
             Self::Machine => f.write_str("choose among machines"),
             Self::Command => f.write_str("be started by a command alone"),
@@ -126,6 +131,7 @@ impl Capabilities {
             Feature::Accelerator(accelerator) => self.accelerators.contains(&accelerator),
             Feature::Copy => self.copies,
             Feature::Directory => self.directories,
+            Feature::Quota => self.quotas,
             Feature::Memory(bytes) => self.memory.contains(&bytes),
             Feature::Machine => self.machines,
             Feature::Command => self.commands,
@@ -166,6 +172,7 @@ pub(crate) fn demands(run: &Run) -> Vec<Feature> {
             MountSource::Copy(_) => demands.push(Feature::Copy),
             MountSource::Dir(_) => demands.push(Feature::Directory),
         }
+        demands.extend(mount.quota.map(|_| Feature::Quota));
     }
     demands
 }

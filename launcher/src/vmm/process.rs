@@ -39,6 +39,7 @@ impl Process {
             arguments: &command.arguments,
             streams: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
             descriptors: &command.descriptors,
+            asks: None,
         };
         let (child, jail) = jail::start(&program, &command.confinement)?;
         let process = Self {

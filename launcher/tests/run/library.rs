@@ -83,6 +83,7 @@ impl Vmm for Fake {
             accelerators: &[Accelerator::Tcg],
             copies: false,
             directories: false,
+            quotas: false,
             console: ConsoleKind::Framed,
             network: false,
             exit_code: false,

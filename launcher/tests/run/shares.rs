@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("shares::root_of_a_container", root_of_a_container),
         test("shares::an_ordinary_user", an_ordinary_user),
         test("shares::an_owned_machine", an_owned_machine),
+        test("shares::a_quota_holds", a_quota_holds),
     ]
 }
 
@@ -48,7 +49,9 @@ impl Installed {
         let scratch = Scratch::new();
         let copy = |from: &Path, name: &str| {
             let to = scratch.path().join(name);
-            fs::copy(from, &to).unwrap();
+            // By another process: a file that this one has open for writing is busy in each process that it forks.
+            let copied = Command::new("cp").arg(from).arg(&to).status();
+            assert!(copied.is_ok_and(|status| status.success()));
             to
         };
         let virtiofsd = copy(&virtiofsd, "virtiofsd");
@@ -65,6 +68,11 @@ impl Installed {
 
     /// The same with another machine.
     fn play(&self, scenario: &str, privileges: &[&str]) -> Done {
+        self.share("shared::/", scenario, privileges)
+    }
+
+    /// The same with another value of `--dir`.
+    fn share(&self, directory: &str, scenario: &str, privileges: &[&str]) -> Done {
         let place = self.scratch.path();
         let plain = tcg(&self.scratch, scenario);
         self.scratch.player("qemu", scenario);
@@ -79,7 +87,7 @@ impl Installed {
                 "tcg",
                 "--verbose",
                 "--dir",
-                "shared::/",
+                directory,
             ])
             .arg("--qemu")
             .arg(place.join("qemu"))
@@ -257,4 +265,63 @@ fn names(directory: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// An owned machine takes all the room that it can get in each way that there is, and it is no more than the quota, but
+/// not much less either, whoever runs the launcher. EDQUOT is 122.
+fn a_quota_holds() {
+    const QUOTA: u64 = 2 << 20;
+    let user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    for (who, privileges, uid) in [
+        ("root", ["--clear-groups"].as_slice(), 0),
+        ("an ordinary user", &user, 65534),
+    ] {
+        let Some(installed) = Installed::new() else {
+            return;
+        };
+        let shared = installed.scratch.path().join("shared");
+        for (way, bytes) in [
+            ("write", true),
+            ("scatter", true),
+            ("allocate", true),
+            ("copy", true),
+            ("create", false),
+            ("mkdir", false),
+            ("mknod", false),
+            ("symlink", false),
+            ("link", false),
+        ] {
+            fs::remove_dir_all(&shared).unwrap();
+            fs::create_dir(&shared).unwrap();
+            fs::write(shared.join("before"), vec![1; 1 << 20]).unwrap();
+            std::os::unix::fs::chown(&shared, Some(uid), Some(uid)).unwrap();
+            let before = disk_use(&shared);
+            let scenario = format!("fill the share:{way}");
+            let done = installed.share("shared::/,quota=2M", &scenario, privileges);
+            let grown = disk_use(&shared) - before;
+            let names = fs::read_dir(&shared).unwrap().count();
+            let message = "'shared' would have grown by more than its quota of 2 MiB";
+            done.expect_code(0)
+                .expect_message(&[message])
+                .expect_output(&format!("{way}: 122\nafter deleting: 0\n"));
+            let seen = format!("{who}, {way}: {grown} bytes, {names} names");
+            assert!(grown <= QUOTA, "{seen}");
+            if bytes {
+                assert!(grown > QUOTA / 2, "{seen}");
+            } else {
+                assert!((50..=512).contains(&names), "{seen}");
+            }
+        }
+    }
+}
+
+/// What a directory takes on the disk.
+fn disk_use(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let mut links = std::collections::HashSet::new();
+    entries
+        .map(|entry| entry.metadata().unwrap())
+        .filter(|about| links.insert(about.ino()))
+        .map(|about| about.blocks() * 512)
+        .sum()
 }

@@ -15,6 +15,8 @@ use seccompiler::{
     SeccompRule,
 };
 
+use crate::jail::ask;
+
 /// Bits of a mode that no file gets.
 const SETUID: u64 = 0o4000;
 const SETGID: u64 = 0o2000;
@@ -85,6 +87,24 @@ const MAKING_ANYTHING: &[(i64, u8)] = &[
     (libc::SYS_mknodat, 2),
 ];
 
+/// Calls that the quota's keeper is asked about, besides those that open.
+const WATCHED: &[i64] = &[
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+    libc::SYS_pwritev2,
+    libc::SYS_copy_file_range,
+    libc::SYS_fallocate,
+    libc::SYS_ftruncate,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_symlinkat,
+    libc::SYS_linkat,
+    #[cfg(not(target_arch = "riscv64"))]
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+];
+
 /// The filters, to be set one after the other: each has one answer to what it does not let pass.
 pub(super) fn programs() -> Result<[BpfProgram; 2], BackendError> {
     Ok([
@@ -94,6 +114,27 @@ pub(super) fn programs() -> Result<[BpfProgram; 2], BackendError> {
             errno(libc::ENOSYS),
         )?,
     ])
+}
+
+/// The filter that asks about every call by which the directory may grow or shrink. Descriptors that the machine cannot
+/// write to, events and the log, are written by `write`, which is not among them.
+pub(super) fn watched() -> Result<BpfProgram, BackendError> {
+    let mut rules = BTreeMap::new();
+    for call in WATCHED {
+        rules.insert(*call, Vec::new());
+    }
+    let flags = [libc::O_CREAT, libc::O_TRUNC, libc::O_TMPFILE & !libc::O_DIRECTORY];
+    let flags = flags.map(|flag| u64::from(flag.cast_unsigned()));
+    let opens = |argument| -> Result<Vec<SeccompRule>, BackendError> {
+        flags
+            .map(|flag| masked(argument, flag, flag))
+            .into_iter()
+            .collect()
+    };
+    rules.insert(libc::SYS_openat, opens(2)?);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, opens(1)?);
+    Ok(ask::asking(program(rules, SeccompAction::Trace(0))?))
 }
 
 /// What is answered with EPERM.

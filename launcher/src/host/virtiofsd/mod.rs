@@ -7,6 +7,7 @@
 mod filter;
 mod find;
 mod greet;
+mod quota;
 mod wall;
 
 use std::ffi::OsString;
@@ -16,6 +17,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,10 +26,12 @@ use boot_protocol::run_spec::Access;
 use boot_protocol::shown::piece;
 use rustix::fs::OFlags;
 
+use self::quota::Quota;
 use super::privileges::{self, Capability};
-use super::units::MIB;
+use super::units::{MIB, show_size};
 use crate::error::{Error, StartError};
 use crate::host::shown;
+use crate::jail::ask::Questions;
 use crate::jail::{self, Calls, Child, Confinement, Jail, Limits, Program};
 use crate::spec::mounts::MountError;
 
@@ -51,6 +56,8 @@ pub(crate) struct Share<'a> {
     pub(crate) host: &'a Path,
     /// Whether the guest may change it.
     pub(crate) access: Access,
+    /// By how many bytes it may grow.
+    pub(crate) quota: Option<u64>,
 }
 
 /// A running virtiofsd. Dropping it kills it, as its child is then dropped.
@@ -65,6 +72,8 @@ pub(crate) struct Daemon {
     connection: Option<UnixStream>,
     /// What it has to say, as far as that fits into a pipe.
     log: PipeReader,
+    /// The size by which the directory may grow, and whether it would have grown by more.
+    quota: Option<(u64, Arc<AtomicBool>)>,
 }
 
 /// Starts a daemon for a directory, confined as well as it can be. Where that takes long, `go_on` is asked now and
@@ -161,11 +170,15 @@ impl Start<'_> {
             .write(true)
             .open("/dev/null")
             .map_err(text)?;
+        let quota = self.quota().map_err(text)?;
+        let (questions, answers) = UnixStream::pair().map_err(text)?;
+        let watched = filter::watched().map_err(|error| error.to_string())?;
         let command = Program {
             path: self.program,
             arguments: &arguments,
             streams: [null.as_fd(), null.as_fd(), errors.as_fd()],
             descriptors: &[listener.as_fd()],
+            asks: quota.is_some().then(|| (&watched, answers.as_fd())),
         };
         let (child, report) = jail::start(&command, &self.confinement()?).map_err(text)?;
         log::info!("the jail of virtiofsd: {report}");
@@ -176,7 +189,13 @@ impl Start<'_> {
             wall: self.wall,
             connection: Some(connection),
             log,
+            quota: None,
         };
+        if let (Some(quota), Some(size)) = (quota, self.share.quota) {
+            daemon.quota = Some((size, quota.met()));
+            let questions = Questions::receive(&questions).map_err(text)?;
+            quota.watch(questions).map_err(text)?;
+        }
         // The daemon has these now; while they were open here too, the daemon's end could not be seen.
         drop((listener, errors));
         match daemon
@@ -188,6 +207,11 @@ impl Start<'_> {
             Some(Err(error)) => Err(daemon.why_not(&error)),
             None => Err("it has no connection".to_string()),
         }
+    }
+
+    fn quota(&self) -> io::Result<Option<Quota>> {
+        let size = self.share.quota;
+        size.map(|size| Quota::new(self.real, size)).transpose()
     }
 
     fn confinement(&self) -> Result<Confinement, String> {
@@ -244,8 +268,18 @@ impl Daemon {
         self.child.try_wait().ok().flatten()
     }
 
-    /// What to say of a daemon that has ended by itself. When QEMU has ended, it ends too, and successfully.
+    /// What to say of a daemon at the run's end: that it met its quota, or that it ended by itself. When QEMU has ended,
+    /// it ends too, and successfully.
     pub(crate) fn complaint(&mut self) -> Option<String> {
+        if let Some((size, met)) = &self.quota
+            && met.load(Ordering::Relaxed)
+        {
+            return Some(format!(
+                "--dir: '{}' would have grown by more than its quota of {}; what the guest wrote beyond it failed",
+                shown::path(&self.host),
+                show_size(*size)
+            ));
+        }
         let status = self.ended().filter(|status| !status.success())?;
         let words = self
             .last_words()

@@ -10,7 +10,11 @@ fn start(program: &Path, host: &Path, access: Access) -> Result<Daemon, Error> {
 }
 
 fn share(host: &Path, access: Access) -> Share<'_> {
-    Share { host, access }
+    Share {
+        host,
+        access,
+        quota: None,
+    }
 }
 
 /// A program of this test's own, in a directory that goes with it.

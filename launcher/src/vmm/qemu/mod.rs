@@ -73,6 +73,7 @@ impl Vmm for Qemu {
             accelerators: &[Accelerator::Kvm, Accelerator::Tcg],
             copies: true,
             directories: true,
+            quotas: true,
             console: ConsoleKind::SharedMemory,
             network: false,
             exit_code: false,
@@ -223,6 +224,7 @@ impl Qemu {
             let share = Share {
                 host,
                 access: mount.access,
+                quota: mount.quota,
             };
             let daemon = virtiofsd::start(&program, share, request.jail(), &|| request.deadline().check())?;
             log::info!(

@@ -75,6 +75,7 @@ impl Vmm for Uhyve {
             // The payload is QEMU's -initrd, which uhyve does not have.
             copies: false,
             directories: true,
+            quotas: false,
             console: ConsoleKind::Framed,
             network: false,
             exit_code: true,

@@ -6,7 +6,7 @@ use super::guests::guest;
 use super::vhost_user::{Caller, Fuse, numbers};
 use super::{Scenario, argument, leave};
 
-pub(super) const SCENARIOS: &[Scenario] = &[("attack the share", attack)];
+pub(super) const SCENARIOS: &[Scenario] = &[("attack the share", attack), ("fill the share", fill)];
 
 /// The root's number.
 const ROOT: u64 = 1;
@@ -111,6 +111,29 @@ impl Fuse {
         payload.extend_from_slice(&[0; 8]);
         payload.extend_from_slice(&numbers(&[4096, 0, 0, 0, 0, 0]));
         self.ask(15, node, &payload)
+    }
+
+    fn allocate(&mut self, node: u64, handle: u64, offset: u64, length: u64) -> Result<(), i32> {
+        let mut payload: Vec<u8> = [handle, offset, length]
+            .into_iter()
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        payload.extend_from_slice(&numbers(&[0, 0]));
+        self.ask(43, node, &payload).map(drop)
+    }
+
+    fn copy(&mut self, node: u64, handle: u64, from: u64, to: u64, length: u64) -> Result<(), i32> {
+        let words = [handle, from, node, handle, to, length, 0];
+        let payload: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+        self.ask(47, node, &payload).map(drop)
+    }
+
+    fn close_and_forget(&mut self, node: u64, handle: u64) {
+        let mut payload = handle.to_le_bytes().to_vec();
+        payload.extend_from_slice(&[0; 16]);
+        self.ask(18, node, &payload).expect("it can be closed");
+        // FORGET has no reply.
+        let _ = self.ask(2, node, &1u64.to_le_bytes());
     }
 
     fn write(&mut self, node: u64, handle: u64, offset: u64, bytes: &[u8]) -> Result<(), i32> {
@@ -245,5 +268,57 @@ fn escape(fuse: &mut Fuse, outside: &str, tell: &mut dyn FnMut(&str, Result<(), 
         );
         let _ = fuse.unlink("moved");
         tell(&format!("{what}: unlink"), fuse.unlink(path));
+    }
+}
+
+/// Takes all the room that it can get in the way that the argument names, and says with which errno that ended, and how
+/// deleting and filling it again went.
+fn fill() -> ! {
+    let way = argument();
+    let mut fuse = Fuse::new();
+    // A file that is deleted while it is open takes room too.
+    let (hidden, its_handle) = fuse.create("hidden", 0o600).expect("a file can be created");
+    for number in 0..4 {
+        fuse.write(hidden, its_handle, number << 16, &[1; 1 << 16])
+            .expect("there is room");
+    }
+    fuse.unlink("hidden").expect("it can be deleted");
+    let (file, handle) = fuse.create("file", 0o600).expect("a file can be created");
+    // The same place again and again takes no more room.
+    for _ in 0..100 {
+        fuse.write(file, handle, 0, &[1; 1 << 16])
+            .expect("overwriting needs no room");
+    }
+    let end = (0..100_000).find_map(|number| grow(&mut fuse, &way, file, handle, number).err());
+    let mut report = format!("{way}: {}\n", end.unwrap_or(0));
+
+    // The deleted file is gone when it is closed and forgotten.
+    fuse.close_and_forget(hidden, its_handle);
+    let again = fuse.create("again", 0o600).err().unwrap_or(0);
+    report.push_str(&format!("after deleting: {again}\n"));
+    let mut guest = guest();
+    guest.write(Output::Stdout, report.as_bytes());
+    leave(guest, 0)
+}
+
+/// One more attempt.
+fn grow(fuse: &mut Fuse, way: &str, file: u64, handle: u64, number: u64) -> Result<(), i32> {
+    let far = 1 << 30;
+    match way {
+        "write" => fuse.write(file, handle, number << 16, &[1; 1 << 16]),
+        // A page each, and the next not beside it.
+        "scatter" => fuse.write(file, handle, far + (number << 16), b"x"),
+        "allocate" => fuse.allocate(file, handle, far + (number << 16), 1 << 16),
+        "copy" => fuse.copy(file, handle, 0, far + (number << 16), 1 << 16),
+        "create" => fuse.create(&format!("file-{number}"), 0o600).map(drop),
+        "mkdir" => fuse.mkdir(&format!("directory-{number}"), 0o700).map(drop),
+        "mknod" => fuse
+            .mknod(&format!("node-{number}"), mode::REGULAR | 0o600, 0)
+            .map(drop),
+        "symlink" => fuse
+            .symlink(&format!("link-{number}"), &"x".repeat(4000))
+            .map(drop),
+        "link" => fuse.hard_link(file, &format!("hard-{number}")),
+        _ => panic!("no way to grow is called '{way}'"),
     }
 }

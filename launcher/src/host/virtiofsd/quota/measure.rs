@@ -1,0 +1,166 @@
+//! How much of the host's disk a directory takes.
+//!
+//! Layer: system calls through rustix. The walk holds one descriptor a level, follows no link, and gives up on whatever
+//! it cannot read: who asks then knows no better than before, and lets nothing more in.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat};
+
+/// What each name counts beyond its blocks: inodes and directory entries take room too, and a machine must not leave
+/// behind a million empty files.
+pub(super) const NAME: u64 = 4096;
+
+/// `st_blocks` counts in this unit, whatever the file system's own is.
+const BLOCK: u64 = 512;
+
+/// What a directory takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Use {
+    /// The blocks of each file once, and [`NAME`] for each name, in bytes.
+    pub(super) bytes: u64,
+    /// Whether files are among that which have no name any more: closing them makes room.
+    pub(super) deleted: bool,
+}
+
+/// Everything in the directory. `daemon` is the process whose open files are looked at for those that have no name any
+/// more.
+pub(super) fn of(directory: &Path, daemon: Option<u32>) -> io::Result<Use> {
+    let mut walk = Walk::default();
+    walk.below(open(CWD, directory)?)?;
+    if let Some(daemon) = daemon {
+        walk.deleted_but_open(daemon)?;
+    }
+    Ok(walk.found)
+}
+
+fn open(at: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
+}
+
+#[derive(Default)]
+struct Walk {
+    found: Use,
+    /// Devices that were met.
+    devices: HashSet<u64>,
+    /// Files with several names that were counted: device and number.
+    counted: HashSet<(u64, u64)>,
+}
+
+impl Walk {
+    fn below(&mut self, directory: OwnedFd) -> io::Result<()> {
+        self.devices.insert(rustix::fs::fstat(&directory)?.st_dev);
+        let mut levels = vec![Dir::new(directory)?];
+        while let Some(level) = levels.last_mut() {
+            let Some(entry) = level.next().transpose()? else {
+                levels.pop();
+                continue;
+            };
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let about = match rustix::fs::statat(level.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(about) => about,
+                // Somebody else has deleted it meanwhile.
+                Err(rustix::io::Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            self.count(&about);
+            if rustix::fs::FileType::from_raw_mode(about.st_mode).is_dir() {
+                let below = open(level.fd()?, name)?;
+                self.devices.insert(about.st_dev);
+                levels.push(Dir::new(below)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, about: &Stat) {
+        self.found.bytes = self.found.bytes.saturating_add(NAME);
+        let several = about.st_nlink > 1 && !rustix::fs::FileType::from_raw_mode(about.st_mode).is_dir();
+        if several && !self.counted.insert((about.st_dev, about.st_ino)) {
+            return;
+        }
+        let blocks = u64::try_from(about.st_blocks).unwrap_or(0);
+        self.found.bytes = self.found.bytes.saturating_add(blocks.saturating_mul(BLOCK));
+    }
+
+    /// Files that a process holds open on the same devices, and that no name leads to.
+    fn deleted_but_open(&mut self, process: u32) -> io::Result<()> {
+        let mut seen = HashSet::new();
+        for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
+            // A descriptor that was closed meanwhile.
+            let Ok(about) = rustix::fs::stat(entry?.path()) else {
+                continue;
+            };
+            let deleted = about.st_nlink == 0 && self.devices.contains(&about.st_dev);
+            if deleted && seen.insert((about.st_dev, about.st_ino)) {
+                self.count(&about);
+                self.found.deleted = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The size in which a file system gives out room.
+pub(super) fn unit(directory: &Path) -> io::Result<u64> {
+    let about = rustix::fs::fstatvfs(File::open(directory)?)?;
+    Ok(about.f_frsize.max(about.f_bsize).clamp(NAME, 1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_counts_once_and_each_name_too() {
+        let scratch = tempfile::tempdir().unwrap();
+        let place = scratch.path();
+        let empty = of(place, None).unwrap().bytes;
+        assert_eq!(empty, 0);
+        fs::write(place.join("a"), vec![1; 100_000]).unwrap();
+        let one = of(place, None).unwrap().bytes;
+        assert!((100_000 + NAME..200_000).contains(&one), "{one}");
+        fs::hard_link(place.join("a"), place.join("b")).unwrap();
+        assert_eq!(of(place, None).unwrap().bytes, one + NAME);
+        // A link out of it and a file that is all hole.
+        std::os::unix::fs::symlink("/", place.join("out")).unwrap();
+        File::create(place.join("hole"))
+            .unwrap()
+            .set_len(1 << 40)
+            .unwrap();
+        let more = of(place, None).unwrap().bytes;
+        assert!(more < one + 100_000, "{more}");
+        // Deep directories are walked, and what cannot be walked is an error.
+        fs::create_dir_all(place.join("x/y/z")).unwrap();
+        fs::write(place.join("x/y/z/deep"), vec![1; 500_000]).unwrap();
+        assert!(of(place, None).unwrap().bytes > more + 500_000);
+        assert!(of(&place.join("missing"), None).is_err());
+        assert!(of(&place.join("a"), None).is_err());
+        assert!(of(&place.join("out"), None).is_err());
+    }
+
+    #[test]
+    fn deleted_files_count_while_they_are_open() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = File::create(scratch.path().join("f")).unwrap();
+        io::Write::write_all(&mut &file, &vec![1; 100_000]).unwrap();
+        fs::remove_file(scratch.path().join("f")).unwrap();
+        let own = Some(std::process::id());
+        let held = of(scratch.path(), own).unwrap();
+        assert!(held.bytes >= 100_000 && held.deleted, "{held:?}");
+        assert_eq!(of(scratch.path(), None).unwrap(), Use::default());
+    }
+
+    #[test]
+    fn a_unit_is_a_page_at_least() {
+        assert!(unit(Path::new("/")).unwrap() >= NAME);
+    }
+}
