@@ -20,6 +20,7 @@
 //! - [`Input`] and [`Output`]: where the guest's standard streams go.
 //! - [`Interrupt`]: stopping runs from elsewhere.
 //! - [`Error`]: what can go wrong, with the table of exit codes.
+//! - [`check`]: what this host has for all that.
 //! - [`jail`]: what hypervisors and daemons can reach of this host.
 //! - [`vmm`]: the hypervisors, and the trait for another one.
 
@@ -28,6 +29,7 @@ compile_error!(
     "the launcher needs Linux: it hands files to hypervisors through /proc and ends them by a parent-death signal"
 );
 
+pub mod check;
 mod error;
 // What is needed of this host. Public for the program `hermit-wasm` alone: no promise is made about it.
 #[doc(hidden)]

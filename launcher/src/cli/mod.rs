@@ -1,5 +1,6 @@
 //! The command line: its commands, and what a first word means. clap's types stay in this folder.
 //!
+//! - [`check`]: the command that shows what this host has.
 //! - [`run`]: the flags of a run, and the run that they describe.
 //! - [`mounts`]: the flags that give the guest directories.
 //! - [`habits`]: what people write out of habit, and what to write here.
@@ -7,6 +8,7 @@
 //! - [`values`]: the words that flags take.
 //! - [`hypervisors`]: the command that shows what each hypervisor can do.
 
+mod check;
 mod habits;
 mod hypervisors;
 mod mounts;
@@ -24,6 +26,7 @@ use clap_complete::Shell;
 use hermit_wasm_vm::{Error, StartError};
 
 use crate::stderr;
+use check::Check;
 use habits::Refusal;
 use run::Run;
 
@@ -60,6 +63,9 @@ enum Command {
     /// List the supported hypervisors and what each can do
     #[command(override_usage = "hermit-wasm hypervisors")]
     Hypervisors,
+    /// Show what this host has for running modules, and how to get what is missing
+    #[command(after_help = CHECK, override_usage = "hermit-wasm check [--json]")]
+    Check(Check),
     /// Print a shell script that completes commands, flags and values
     #[command(after_help = COMPLETIONS, override_usage = "hermit-wasm completions SHELL")]
     Completions {
@@ -99,6 +105,7 @@ pub(crate) fn perform(words: impl IntoIterator<Item = OsString>, start: Instant)
     match habits::parse(&words) {
         Ok(Command::Run(run)) => run.perform(start),
         Ok(Command::Hypervisors) => print(&hypervisors::table()),
+        Ok(Command::Check(check)) => check.perform(),
         Ok(Command::Completions { shell }) => print(&completions(shell)),
         Err(Refusal::Ours(error)) => Err(error),
         Err(Refusal::Claps(error)) => claps(&error),
@@ -143,6 +150,9 @@ fn completions(shell: Shell) -> String {
     clap_complete::generate(shell, &mut Cli::command(), name, &mut script);
     String::from_utf8_lossy(&script).replace(" hermit_wasm\n", " hermit-wasm\n")
 }
+
+const CHECK: &str = "\
+Nothing is booted or changed. The exit code is 0 if a module can be run here, and 125 if not.";
 
 const COMPLETIONS: &str = "\
 For the current shell:

@@ -13,6 +13,7 @@
 //! - `shown`: what messages say of a path.
 //! - `tsc`: the frequency of the time stamp counter.
 //! - `units`: sizes and durations, as people write them.
+//! - `version`: what programs say of themselves.
 //! - `virtiofsd`: the daemon behind a mounted directory.
 
 pub(crate) mod beneath;
@@ -28,4 +29,5 @@ pub(crate) mod program;
 pub mod shown;
 pub(crate) mod tsc;
 pub mod units;
+pub(crate) mod version;
 pub(crate) mod virtiofsd;

@@ -64,6 +64,7 @@ pub use report::{Layer, Missing, NotStrict, Report};
 use root::Root;
 use spawn::{Failure, Namespaces, Plan, Step, User, c_string};
 use sys::Strings;
+pub(crate) use sys::landlock_version;
 use view::View;
 
 /// How much of the jail a run demands.
@@ -392,6 +393,23 @@ fn ended(child: &mut Child, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
 
 /// How long a program may run on that has nothing more to say.
 const LAST: Duration = Duration::from_secs(2);
+
+/// The layers that a program gets here: it is started, and ended at once.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn layers(path: &Path, confinement: &Confinement) -> io::Result<Report> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let program = Program {
+        path,
+        arguments: &["--version".into()],
+        streams: [null.as_fd(), null.as_fd(), null.as_fd()],
+        descriptors: &[],
+        asks: None,
+    };
+    let (_ended, report) = start(&program, confinement)?;
+    Ok(report)
+}
 
 /// This process's own environment.
 fn environment() -> io::Result<Vec<CString>> {

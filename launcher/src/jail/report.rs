@@ -30,7 +30,7 @@ pub enum Layer {
 
 impl Layer {
     /// How to get it.
-    const fn advice(self) -> &'static str {
+    pub(crate) const fn advice(self) -> &'static str {
         match self {
             Self::Namespaces | Self::Root => {
                 "allow user namespaces (the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and \

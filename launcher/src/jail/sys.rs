@@ -173,3 +173,13 @@ pub(super) fn restrict(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
         _ => Err(last_error()),
     }
 }
+
+/// Landlock's version in this kernel, if it has one.
+pub(crate) fn landlock_version() -> Option<u32> {
+    /// LANDLOCK_CREATE_RULESET_VERSION.
+    const VERSION: c_long = 1;
+    let none: c_long = 0;
+    // SAFETY: with this flag the call reads no memory, and makes no descriptor.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, none, VERSION) };
+    u32::try_from(version).ok().filter(|version| *version > 0)
+}

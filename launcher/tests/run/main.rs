@@ -5,6 +5,7 @@
 //! No time limit here decides whether something is correct; one generous watchdog ends what hangs.
 
 mod accel;
+mod check;
 mod deadline;
 mod ends;
 mod errors;
@@ -40,6 +41,7 @@ fn main() {
         accel::tests,
         library::tests,
         shares::tests,
+        check::tests,
         jail::tests,
         shown::tests,
         secrets::tests,

@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, StartError};
-use crate::host::{program, shown};
-use crate::jail::{self, Calls, Confinement, Jail};
+use crate::host::{program, shown, version};
+use crate::jail;
 use crate::spec::deadline::Deadline;
 
 /// Where distributions keep theirs, outside of every search path.
@@ -62,7 +62,7 @@ fn find_usual(path: &OsStr, elsewhere: &[&str], deadline: &Deadline) -> Result<P
 /// it. It takes other flags, and only root can sandbox it. A program that does not say is none.
 fn is_qemus_old_one(program: &Path, deadline: &Deadline) -> Result<bool, Error> {
     // "virtiofsd version 7.2.22 (Debian …)"; its successor says "virtiofsd 1.14.0".
-    let confinement = Confinement::new(Jail::Auto).calls(Calls::Script);
+    let confinement = version::confinement();
     let output = jail::output(program, &["--version".into()], &[], &confinement, deadline)?;
     Ok(output.is_ok_and(|output| output.starts_with(b"virtiofsd version ")))
 }

@@ -29,6 +29,7 @@ use super::{Command, Machine, Prepared, Vmm};
 use crate::error::{Error, StartError};
 use crate::host::cgroup::Cgroup;
 use crate::host::files::HostFile;
+use crate::host::image;
 use crate::host::memory::{self, GuestMemory};
 use crate::host::units::{show_duration, show_size};
 use crate::host::virtiofsd::{self, Daemon, Share, Wall};
@@ -40,6 +41,7 @@ use crate::spec::mounts::{MountError, MountSource};
 use crate::spec::payload::{self as host_payload, Payload};
 use crate::spec::request::Request;
 use config::{Connection, MemoryBackend, MountDevice, QemuConfig};
+pub(crate) use probe::Known;
 use probe::{Decision, Probe, ProbeCache};
 
 /// QEMU.
@@ -136,6 +138,28 @@ impl Vmm for Qemu {
     fn command(&self, request: &Request<'_>, directory: Option<&Path>) -> Result<String, Error> {
         standalone::command(self, request, directory)
     }
+}
+
+/// The usual QEMU for an architecture.
+pub(crate) fn program(arch: Arch) -> Result<PathBuf, StartError> {
+    Qemu::default().program(arch)
+}
+
+/// Its flags by which it confines itself.
+pub(crate) const CONFINED: [&str; 2] = ["-sandbox", config::SANDBOX];
+
+/// What is known of KVM without a trial: for machines of the host's own architecture, by the usual QEMU.
+pub(crate) fn kvm() -> Known {
+    let own = Arch::ALL.into_iter().find(|arch| arch.is_hosts());
+    let cache = own.and_then(|arch| {
+        let image = fingerprint(image::of(arch).ok()?);
+        Some(ProbeCache::new(
+            &program(arch).ok()?,
+            MachineKind::usual(arch).name(),
+            image,
+        ))
+    });
+    probe::known(cache.as_ref())
 }
 
 /// The machine to make.

@@ -96,6 +96,40 @@ pub(crate) fn judge(verdict: Result<(), String>) -> Decision {
     }
 }
 
+/// What is known of KVM without a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It has booted the image.
+    Works,
+    /// It can be asked; the first run tries it.
+    Untried,
+    /// It cannot be used.
+    Not {
+        /// Why not.
+        reason: String,
+        /// How to get it.
+        advice: &'static str,
+    },
+}
+
+/// What is known of KVM without a trial.
+pub(crate) fn known(memory: Option<&ProbeCache>) -> Known {
+    if let Err(no_device) = open_device(Path::new(DEVICE)) {
+        return Known::Not {
+            reason: no_device.reason(),
+            advice: no_device.advice(),
+        };
+    }
+    match memory.and_then(ProbeCache::recall) {
+        Some(Ok(())) => Known::Works,
+        Some(Err(reason)) => Known::Not {
+            reason: format!("{DEVICE} is there, and a trial boot failed: {reason}"),
+            advice: "a host, or a virtual machine with nested virtualisation, whose KVM runs guests",
+        },
+        None => Known::Untried,
+    }
+}
+
 /// Why KVM cannot even be asked.
 #[derive(Debug)]
 enum NoDevice {
@@ -125,21 +159,26 @@ impl NoDevice {
         }
     }
 
-    fn error(&self) -> StartError {
-        let advice = match self {
-            Self::OtherArchitecture(_) => "use --accel tcg",
+    /// How to get it.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::OtherArchitecture(_) => "a host of that architecture",
             Self::Cannot(error) => match error.kind() {
                 io::ErrorKind::NotFound => {
                     "check that virtualisation is enabled in the firmware and that the kernel module kvm_intel or \
-                     kvm_amd is loaded, or use --accel tcg"
+                     kvm_amd is loaded"
                 }
                 io::ErrorKind::PermissionDenied => {
-                    "add yourself to its group ('sudo usermod -aG kvm $USER') and log in again, or use --accel tcg"
+                    "add yourself to its group ('sudo usermod -aG kvm $USER') and log in again"
                 }
-                _ => "use --accel tcg",
+                _ => "check that the kernel module kvm_intel or kvm_amd is loaded",
             },
-        };
-        StartError::Kvm(format!("--accel kvm: {}; {advice}", self.reason()))
+        }
+    }
+
+    fn error(&self) -> StartError {
+        let (reason, advice) = (self.reason(), self.advice());
+        StartError::Kvm(format!("--accel kvm: {reason}; {advice}, or use --accel tcg"))
     }
 }
 
