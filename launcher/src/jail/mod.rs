@@ -113,6 +113,12 @@ pub struct Confinement {
     pub devices: Vec<PathBuf>,
     /// Whether it makes its own namespaces and its own root.
     pub confines_itself: bool,
+    /// Whether it does so as root of a user namespace, in which the launching user is the only one.
+    pub(crate) as_root: bool,
+    /// Whether Landlock is all that walls it in.
+    pub(crate) landlock_alone: bool,
+    /// Where it starts; default: where the launcher is.
+    pub(crate) directory: Option<PathBuf>,
     /// Filters of system calls on top of that of `calls`.
     pub(crate) filters: Vec<BpfProgram>,
 }
@@ -235,12 +241,17 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
         plan.landlock = landlock.as_ref().map(|ruleset| ruleset.as_fd());
         plan.namespaces = match walls {
             Walls::None => None,
+            Walls::User => Some(Namespaces {
+                user: Some(User::root()),
+                root: None,
+            }),
             Walls::Namespaces(user) => Some(Namespaces {
                 user: user.then(User::current),
-                root: Root::new(&view)?,
+                root: Some(Root::new(&view)?),
             }),
         };
-        plan.limits = confinement.limits.list(walls == Walls::Namespaces(true));
+        let counted = matches!(walls, Walls::User | Walls::Namespaces(true));
+        plan.limits = confinement.limits.list(counted);
         let mut report = demanded.clone();
         if !confinement.confines_itself {
             for layer in [Layer::Namespaces, Layer::Root] {
@@ -253,7 +264,7 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
         }
         match spawn::spawn(&mut plan) {
             Ok(child) => return Ok((child, report)),
-            Err(failure) if walls != Walls::None && failure.step.is_of_walls() => {
+            Err(failure) if matches!(walls, Walls::Namespaces(_)) && failure.step.is_of_walls() => {
                 reasons.push(walls.reason(&failure));
             }
             Err(failure) => return Err(failure.into()),
@@ -267,13 +278,15 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
 enum Walls {
     /// Namespaces and a root; whether with a user namespace.
     Namespaces(bool),
+    /// A user namespace, in which the process makes the others.
+    User,
     None,
 }
 
 impl Walls {
     fn reason(self, failure: &Failure) -> String {
         let with = match self {
-            Self::Namespaces(true) => "with a user namespace",
+            Self::Namespaces(true) | Self::User => "with a user namespace",
             _ => "without a user namespace",
         };
         let why = match (failure.step, failure.source.raw_os_error()) {
@@ -288,7 +301,10 @@ impl Walls {
 /// The ways to try, best first. Without a user namespace, only root can make the others.
 fn walls(confinement: &Confinement) -> Vec<Walls> {
     let mut ways = Vec::new();
-    if !confinement.confines_itself {
+    if confinement.as_root {
+        return vec![Walls::User];
+    }
+    if !confinement.confines_itself && !confinement.landlock_alone {
         ways.push(Walls::Namespaces(true));
         let held = rustix::thread::capabilities(None);
         if held.is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_ADMIN)) {
@@ -314,6 +330,10 @@ fn plan<'a>(
         environment: Strings::new(Vec::new()),
         streams: program.streams,
         descriptors: program.descriptors,
+        directory: match &confinement.directory {
+            Some(directory) => Some(c_string(directory.as_os_str())?),
+            None => None,
+        },
         cgroup: confinement.limits.cgroup.as_deref().map(|file| file.as_fd()),
         namespaces: None,
         limits: Limits::default().list(false),

@@ -135,6 +135,8 @@ pub(super) struct Plan<'a> {
     pub(super) streams: [BorrowedFd<'a>; 3],
     /// What else it inherits, under the same numbers.
     pub(super) descriptors: &'a [BorrowedFd<'a>],
+    /// Where it starts; `None`: where the launcher is, or in the root of its own.
+    pub(super) directory: Option<CString>,
     /// `cgroup.procs` of the cgroup to join.
     pub(super) cgroup: Option<BorrowedFd<'a>>,
     /// Namespaces of its own.
@@ -155,8 +157,8 @@ pub(super) struct Plan<'a> {
 pub(super) struct Namespaces {
     /// A user namespace too, with this user and this group and no other.
     pub(super) user: Option<User>,
-    /// What it sees of the host's files.
-    pub(super) root: Root,
+    /// What it sees of the host's files; `None` for a process that makes its other namespaces itself.
+    pub(super) root: Option<Root>,
 }
 
 /// The one user of a user namespace: lines for /proc/self/uid_map and gid_map.
@@ -173,6 +175,14 @@ impl User {
         Self {
             uid_map: format!("{uid} {uid} 1"),
             gid_map: format!("{gid} {gid} 1"),
+        }
+    }
+
+    /// The same user as the namespace's root: what it makes is this user's, and what it may do is what this user may.
+    pub(super) fn root() -> Self {
+        Self {
+            uid_map: format!("0 {} 1", rustix::process::geteuid().as_raw()),
+            gid_map: format!("0 {} 1", rustix::process::getegid().as_raw()),
         }
     }
 
@@ -198,11 +208,11 @@ impl Namespaces {
         } else {
             0
         };
-        user | libc::CLONE_NEWPID
-            | libc::CLONE_NEWNS
-            | libc::CLONE_NEWNET
-            | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS
+        let others = match self.root {
+            Some(_) => libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET,
+            None => 0,
+        };
+        user | others | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS
     }
 }
 
@@ -330,7 +340,9 @@ impl Ready<'_, '_> {
             if let Some(user) = &namespaces.user {
                 user.map().map_err(at(Step::User))?;
             }
-            namespaces.root.enter().map_err(at(Step::Root))?;
+            if let Some(root) = &mut namespaces.root {
+                root.enter().map_err(at(Step::Root))?;
+            }
             // The host's is nobody's business.
             let _ = rustix::system::sethostname(b"jail");
         }
@@ -350,6 +362,9 @@ impl Ready<'_, '_> {
         }
         if let Some((filter, socket)) = plan.asks {
             ask::set_and_send(filter, socket).map_err(at(Step::Calls))?;
+        }
+        if let Some(directory) = &plan.directory {
+            rustix::process::chdir(&**directory).map_err(at(Step::Execute))?;
         }
         if let Some(ruleset) = plan.landlock {
             sys::restrict(ruleset).map_err(at(Step::Landlock))?;

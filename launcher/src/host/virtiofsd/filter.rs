@@ -6,7 +6,8 @@
 //! starts, holds for root as for everyone, and depends on no flag and no promise of the daemon's.
 //!
 //! Modes are seen in registers only. `openat2` takes its mode from memory, where no filter can look: the kernel seems
-//! to lack it, and virtiofsd falls back to `openat`.
+//! to lack it, and virtiofsd falls back to `openat`. Where virtiofsd needs it to stay beneath its directory, the
+//! launcher is asked about it, which can look.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,12 @@ use seccompiler::{
     SeccompRule,
 };
 
+use super::wall::Wall;
 use crate::jail::ask;
 
 /// Bits of a mode that no file gets.
-const SETUID: u64 = 0o4000;
-const SETGID: u64 = 0o2000;
+pub(super) const SETUID: u64 = 0o4000;
+pub(super) const SETGID: u64 = 0o2000;
 
 /// The bits of a mode that say what kind of file it is, and how far up they stand.
 const KIND: u64 = 0o170_000;
@@ -106,19 +108,34 @@ const WATCHED: &[i64] = &[
 ];
 
 /// The filters, to be set one after the other: each has one answer to what it does not let pass.
-pub(super) fn programs() -> Result<[BpfProgram; 2], BackendError> {
-    Ok([
-        program(forbidden()?, errno(libc::EPERM))?,
-        program(
-            BTreeMap::from([(libc::SYS_openat2, Vec::new())]),
-            errno(libc::ENOSYS),
-        )?,
-    ])
+pub(super) fn programs(wall: Wall) -> Result<Vec<BpfProgram>, BackendError> {
+    let mut programs = vec![program(forbidden()?, errno(libc::EPERM))?];
+    if !wall.resolves_beneath() {
+        let openat2 = BTreeMap::from([(libc::SYS_openat2, Vec::new())]);
+        programs.push(program(openat2, errno(libc::ENOSYS))?);
+    }
+    Ok(programs)
 }
 
-/// The filter that asks about every call by which the directory may grow or shrink. Descriptors that the machine cannot
-/// write to, events and the log, are written by `write`, which is not among them.
-pub(super) fn watched() -> Result<BpfProgram, BackendError> {
+/// The filter that asks: about every call by which a directory with a quota may grow or shrink, and about `openat2` where
+/// the other filters let it pass. Descriptors that the machine cannot write to, events and the log, are written by
+/// `write`, which is not among them. `None`: nothing is asked.
+pub(super) fn watched(openat2: bool, quota: bool) -> Result<Option<BpfProgram>, BackendError> {
+    let mut rules = BTreeMap::new();
+    if openat2 {
+        rules.insert(libc::SYS_openat2, Vec::new());
+    }
+    if quota {
+        rules.extend(growing()?);
+    }
+    match rules.is_empty() {
+        true => Ok(None),
+        false => Ok(Some(ask::asking(program(rules, SeccompAction::Trace(0))?))),
+    }
+}
+
+/// Calls by which a directory grows or shrinks.
+fn growing() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let mut rules = BTreeMap::new();
     for call in WATCHED {
         rules.insert(*call, Vec::new());
@@ -134,7 +151,7 @@ pub(super) fn watched() -> Result<BpfProgram, BackendError> {
     rules.insert(libc::SYS_openat, opens(2)?);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_open, opens(1)?);
-    Ok(ask::asking(program(rules, SeccompAction::Trace(0))?))
+    Ok(rules)
 }
 
 /// What is answered with EPERM.

@@ -7,6 +7,7 @@
 mod filter;
 mod find;
 mod greet;
+mod keeper;
 mod quota;
 mod wall;
 
@@ -26,6 +27,7 @@ use boot_protocol::run_spec::Access;
 use boot_protocol::shown::piece;
 use rustix::fs::OFlags;
 
+use self::keeper::Keeper;
 use self::quota::Quota;
 use super::privileges::{self, Capability};
 use super::units::{MIB, show_size};
@@ -36,7 +38,7 @@ use crate::jail::{self, Calls, Child, Confinement, Jail, Limits, Program};
 use crate::spec::mounts::MountError;
 
 pub(crate) use find::find;
-pub(crate) use wall::Wall;
+pub(crate) use wall::{Own, Wall};
 
 /// How long a daemon that has closed its connection may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -48,6 +50,9 @@ const MOST_DESCRIPTORS: u64 = 8192;
 /// Most private memory that it may use, in bytes. It takes 4 MiB, two thirds of a KiB for each file that the guest has open,
 /// and its buffers; without memory it would die.
 pub(crate) const MOST_DATA: u64 = 12 * MIB;
+
+/// Its processes and threads, where they can be counted: itself, a helper, the one in its name spaces, and its threads.
+const PROCESSES: u64 = 16;
 
 /// A directory to serve.
 #[derive(Clone, Copy, Debug)]
@@ -99,14 +104,24 @@ pub(crate) fn start(
     let mut reasons = Vec::new();
     // libcap-ng up to 0.8.3 at least reports a missing SETPCAP by a system call that virtiofsd's filter kills for.
     let killed = held.is_some_and(|held| !held.has(Capability::Setpcap));
-    let off = (level == Jail::Off).then_some(Wall::None);
+    // As this user would start it.
+    let off = [
+        Wall::Unmapped(Own::Namespace),
+        Wall::Unmapped(Own::Chroot),
+        Wall::None,
+    ];
+    let walls = match level {
+        Jail::Off => off.as_slice(),
+        Jail::Auto => &Wall::ALL,
+        Jail::Strict => &Wall::ALL[..1],
+    };
     for own_filter in if killed { [true, false].as_slice() } else { &[true] } {
-        for wall in Wall::ALL.into_iter().chain(off) {
+        for wall in walls {
             let start = Start {
                 program,
                 share,
                 real: &real,
-                wall,
+                wall: *wall,
                 own_filter: *own_filter,
                 level,
             };
@@ -172,13 +187,17 @@ impl Start<'_> {
             .map_err(text)?;
         let quota = self.quota().map_err(text)?;
         let (questions, answers) = UnixStream::pair().map_err(text)?;
-        let watched = filter::watched().map_err(|error| error.to_string())?;
+        let openat2 = match self.level {
+            Jail::Off => quota.is_some(),
+            _ => self.wall.resolves_beneath(),
+        };
+        let watched = filter::watched(openat2, quota.is_some()).map_err(|error| error.to_string())?;
         let command = Program {
             path: self.program,
             arguments: &arguments,
             streams: [null.as_fd(), null.as_fd(), errors.as_fd()],
             descriptors: &[listener.as_fd()],
-            asks: quota.is_some().then(|| (&watched, answers.as_fd())),
+            asks: watched.as_ref().map(|watched| (watched, answers.as_fd())),
         };
         let (child, report) = jail::start(&command, &self.confinement()?).map_err(text)?;
         log::info!("the jail of virtiofsd: {report}");
@@ -191,10 +210,10 @@ impl Start<'_> {
             log,
             quota: None,
         };
-        if let (Some(quota), Some(size)) = (quota, self.share.quota) {
-            daemon.quota = Some((size, quota.met()));
+        daemon.quota = self.share.quota.zip(quota.as_ref().map(Quota::met));
+        if watched.is_some() {
             let questions = Questions::receive(&questions).map_err(text)?;
-            quota.watch(questions).map_err(text)?;
+            Keeper { quota }.watch(questions).map_err(text)?;
         }
         // The daemon has these now; while they were open here too, the daemon's end could not be seen.
         drop((listener, errors));
@@ -218,14 +237,12 @@ impl Start<'_> {
         let limits = Limits {
             files: Some(MOST_DESCRIPTORS),
             data: Some(MOST_DATA),
+            processes: Some(PROCESSES),
             ..Limits::default()
         };
-        let mut confinement = Confinement::new(self.level)
-            .calls(Calls::Daemon)
-            .limits(limits)
-            .keeping(self.wall.capabilities())
-            .confines_itself();
-        confinement.filters = filter::programs().map_err(|error| error.to_string())?.into();
+        let confinement = Confinement::new(self.level).calls(Calls::Daemon).limits(limits);
+        let mut confinement = self.wall.confine(confinement, self.real, self.share.access)?;
+        confinement.filters = filter::programs(self.wall).map_err(|error| error.to_string())?;
         Ok(confinement)
     }
 }

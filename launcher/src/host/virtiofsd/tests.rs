@@ -58,7 +58,7 @@ s.sendall(b"\1\0\0\0\5\0\0\0\10\0\0\0" + bytes(8))
 s.recv(1)' "$2""#;
     let (_directory, path) = program(script);
     let mut daemon = start(&path, Path::new("/"), Access::ReadOnly).unwrap();
-    assert_eq!(daemon.wall, Wall::Chroot);
+    assert_eq!(daemon.wall, Wall::Mapped(Own::Chroot));
     assert!(daemon.connection().is_some());
     assert!(daemon.ended().is_none());
     // It sees the end of the connection.

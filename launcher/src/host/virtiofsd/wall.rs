@@ -6,37 +6,67 @@ use std::path::Path;
 use boot_protocol::run_spec::Access;
 
 use crate::host::privileges::Capability;
+use crate::jail::{self, Confinement};
 
-/// What stands around the directory, best first.
+/// How virtiofsd confines itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// Name spaces with nothing in them but the directory.
+    Namespace,
+    /// The directory as its root.
+    Chroot,
+}
+
+/// What stands around the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wall {
-    /// Name spaces of its own, with nothing in them but the directory.
-    Namespace,
-    /// The directory as its root; only root can do it.
-    Chroot,
-    /// Nothing but its system call filter.
+    /// virtiofsd's own, made as root of a user namespace whose only user is the launching one.
+    Mapped(Own),
+    /// virtiofsd's own, made as the launching user.
+    Unmapped(Own),
+    /// Landlock's rules, and no way to name anything outside.
+    Landlock,
+    /// Nothing but filters of system calls.
     None,
 }
 
 impl Wall {
-    /// Those that are walls.
-    pub(super) const ALL: [Self; 2] = [Self::Namespace, Self::Chroot];
+    /// Those that are walls, best first.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Mapped(Own::Namespace),
+        Self::Mapped(Own::Chroot),
+        Self::Unmapped(Own::Namespace),
+        Self::Unmapped(Own::Chroot),
+        Self::Landlock,
+    ];
 
-    /// virtiofsd's word for it.
+    /// Its name, for messages.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Namespace => "namespace",
-            Self::Chroot => "chroot",
+            Self::Mapped(Own::Namespace) => "namespace in a user namespace",
+            Self::Mapped(Own::Chroot) => "chroot in a user namespace",
+            Self::Unmapped(Own::Namespace) => "namespace",
+            Self::Unmapped(Own::Chroot) => "chroot",
+            Self::Landlock => "Landlock",
             Self::None => "none",
         }
     }
 
+    /// virtiofsd's word for its part.
+    const fn sandbox(self) -> &'static str {
+        match self {
+            Self::Mapped(Own::Namespace) | Self::Unmapped(Own::Namespace) => "namespace",
+            Self::Mapped(Own::Chroot) | Self::Unmapped(Own::Chroot) => "chroot",
+            Self::Landlock | Self::None => "none",
+        }
+    }
+
     /// The capabilities that it takes to build the wall. virtiofsd gives them up before it serves.
-    pub(super) fn capabilities(self) -> u64 {
+    fn capabilities(self) -> u64 {
         let tools: &[Capability] = match self {
-            Self::Namespace => &[Capability::SysAdmin],
-            Self::Chroot => &[Capability::SysChroot],
-            Self::None => &[],
+            Self::Mapped(Own::Namespace) | Self::Unmapped(Own::Namespace) => &[Capability::SysAdmin],
+            Self::Mapped(Own::Chroot) | Self::Unmapped(Own::Chroot) => &[Capability::SysChroot],
+            Self::Landlock | Self::None => &[],
         };
         // To leave supplementary groups, which it insists on as root, and to empty the set of what it may ever have.
         let always = [Capability::Setgid, Capability::Setpcap];
@@ -44,6 +74,41 @@ impl Wall {
             .iter()
             .chain(&always)
             .fold(0, |bits, capability| bits | capability.bit())
+    }
+
+    /// What the jail leaves to virtiofsd, which serves `directory`.
+    ///
+    /// # Errors
+    /// This host does not have it.
+    pub(super) fn confine(
+        self,
+        confinement: Confinement,
+        directory: &Path,
+        access: Access,
+    ) -> Result<Confinement, String> {
+        let mut confinement = confinement.keeping(self.capabilities());
+        if self != Self::Landlock {
+            confinement.as_root = matches!(self, Self::Mapped(_));
+            return Ok(confinement.confines_itself());
+        }
+        if jail::landlock_version().is_none() {
+            return Err("this kernel has none, or it is not enabled".to_string());
+        }
+        confinement.landlock_alone = true;
+        // It tries `openat2` where it starts, and takes what that says for granted.
+        confinement.directory = Some(directory.to_path_buf());
+        // It reads of its own process, whose number is not known yet.
+        let confinement = confinement.read("/proc");
+        Ok(match access {
+            Access::ReadOnly => confinement.read(directory),
+            Access::ReadWrite => confinement.write(directory),
+        })
+    }
+
+    /// Whether virtiofsd, which sees the host's root, must resolve each name beneath the directory. It does that by
+    /// `openat2`; elsewhere the filter hides that call.
+    pub(super) fn resolves_beneath(self) -> bool {
+        matches!(self, Self::Landlock | Self::None)
     }
 }
 
@@ -58,7 +123,7 @@ pub(super) fn arguments(socket: i32, directory: &Path, access: Access, wall: Wal
     arguments.extend(["--shared-dir".into(), directory.into()]);
     let fixed = [
         "--sandbox",
-        wall.name(),
+        wall.sandbox(),
         "--log-level",
         "error",
         NO_CAPABILITIES,

@@ -151,7 +151,7 @@ fn few_capabilities(machine: &Machine) -> Result<()> {
     }
     let docker = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,\
                   +sys_chroot,+mknod,+audit_write,+setfcap";
-    for (bounding, walled) in [(docker, true), ("-all", false)] {
+    for bounding in [docker, "-all"] {
         let scratch = Scratch::new("capabilities")?;
         fs::write(scratch.path().join("a"), "content")?;
         let run = machine.command(
@@ -168,8 +168,10 @@ fn few_capabilities(machine: &Machine) -> Result<()> {
             ])
             .current_dir(scratch.path());
         let ended = Running::start(command)?.end()?;
-        if !walled {
-            ended.failed(125, &["behind any wall", "--copy-dir"])?;
+        if bounding == "-all" && ended.stderr.contains("behind any wall") {
+            eprintln!(
+                "SKIP share/few-capabilities with none: without Landlock nothing walls virtiofsd in then"
+            );
             continue;
         }
         ended.said("cat /a: \"content\"\nput /x written: done\nmv /x /y: done\nls /: [a y]\n")?;

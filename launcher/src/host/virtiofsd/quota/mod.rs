@@ -1,10 +1,10 @@
 //! `--dir HOST,quota=SIZE`: a directory on the host grows by so much and no more, whatever the machine does.
 //!
-//! The kernel asks the launcher before virtiofsd writes or makes anything ([`crate::jail::ask`]). Each such call is
-//! charged with the most that it can take. When that would be too much, the directory is measured again, and what the
-//! calls really took counts. So a call that might go beyond the quota fails, with EDQUOT, and none goes beyond it.
+//! The kernel asks the launcher before virtiofsd writes or makes anything ([`super::keeper`]). Each such call is charged
+//! with the most that it can take. When that would be too much, the directory is measured again, and what the calls
+//! really took counts. So a call that might go beyond the quota fails, with EDQUOT, and none goes beyond it.
 //!
-//! Layer: a thread a directory; the account is arithmetic.
+//! Layer: the account is arithmetic; what a call does is read from the caller's memory.
 
 mod measure;
 
@@ -14,12 +14,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use rustix::io::Errno;
 
 use self::measure::Use;
-use crate::jail::ask::{Question, Questions};
+use crate::jail::ask::Question;
 
 /// The most that virtiofsd writes by one call: it takes no larger request of FUSE's.
 const LARGEST_WRITE: u64 = 1 << 20;
@@ -90,11 +89,11 @@ enum Effect {
     Less,
 }
 
-/// What a call does, by its number and arguments.
-fn effect(question: &Question) -> Effect {
+/// What a call does, by its number and arguments; `flags` are those of a call that opens.
+fn effect(question: &Question, flags: Option<u64>) -> Effect {
     let [first, second, third, fourth, fifth, _] = question.arguments;
     match question.call {
-        libc::SYS_openat if !creates(third) => Effect::Less,
+        _ if flags.is_some_and(|flags| !creates(flags)) => Effect::Less,
         libc::SYS_ftruncate if size(question.thread, first).is_some_and(|size| second <= size) => {
             Effect::Less
         }
@@ -109,7 +108,7 @@ fn effect(question: &Question) -> Effect {
 }
 
 /// Whether flags for opening may make a file.
-fn creates(flags: u64) -> bool {
+pub(super) fn creates(flags: u64) -> bool {
     // The bit that O_TMPFILE has more than O_DIRECTORY.
     let bits = libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY);
     flags & u64::from(bits.cast_unsigned()) != 0
@@ -158,22 +157,11 @@ impl Quota {
         Arc::clone(&self.met)
     }
 
-    /// Answers a daemon's questions until its end, in a thread of its own. Without answers, its calls fail.
-    pub(super) fn watch(mut self, questions: Questions) -> io::Result<()> {
-        thread::Builder::new().name("quota".to_string()).spawn(move || {
-            while let Ok(Some(question)) = questions.next() {
-                let verdict = self.judge(&question);
-                if questions.answer(&question, verdict).is_err() {
-                    break;
-                }
-            }
-        })?;
-        Ok(())
-    }
-
-    fn judge(&mut self, question: &Question) -> Result<(), Errno> {
+    /// Whether there is room for a call.
+    pub(super) fn judge(&mut self, question: &Question, flags: Option<u64>) -> Result<(), Errno> {
+        let effect = effect(question, flags);
         let unit = self.unit;
-        let cost = match effect(question) {
+        let cost = match effect {
             Effect::Bytes(bytes) => most_for(bytes, unit),
             Effect::Pieces(list, pieces) => most_for(length(question.thread, list, pieces), unit),
             Effect::Name => most_for_a_name(unit),
@@ -186,7 +174,7 @@ impl Quota {
         let measured = || measure::of(directory, Some(question.thread)).ok();
         let room = self.account.charge(cost, measured);
         // Renaming, opening and changing sizes may delete, whether they were let or not.
-        self.account.doubtful |= effect(question) == Effect::Name && room;
+        self.account.doubtful |= effect == Effect::Name && room;
         if room {
             return Ok(());
         }
@@ -267,25 +255,26 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.set_len(100).unwrap();
         let descriptor = u64::try_from(std::os::fd::AsRawFd::as_raw_fd(&file)).unwrap();
-        let flags = |flags: i32| u64::from(flags.cast_unsigned());
-        for (call, arguments, expected) in [
-            (libc::SYS_ftruncate, [descriptor, 100, 0], Effect::Less),
-            (libc::SYS_ftruncate, [descriptor, 101, 0], Effect::Name),
-            (libc::SYS_openat, [0, 0, flags(libc::O_TRUNC)], Effect::Less),
+        for (call, arguments, opens, expected) in [
+            (libc::SYS_ftruncate, [descriptor, 100, 0], None, Effect::Less),
+            (libc::SYS_ftruncate, [descriptor, 101, 0], None, Effect::Name),
+            (libc::SYS_openat, [0; 3], Some(libc::O_TRUNC), Effect::Less),
             (
                 libc::SYS_openat,
-                [0, 0, flags(libc::O_TRUNC | libc::O_CREAT)],
+                [0; 3],
+                Some(libc::O_TRUNC | libc::O_CREAT),
                 Effect::Name,
             ),
-            (libc::SYS_openat, [0, 0, flags(libc::O_TMPFILE)], Effect::Name),
-            (libc::SYS_unlinkat, [0, 0, 0], Effect::Less),
-            (libc::SYS_pwrite64, [0, 0, 7], Effect::Bytes(7)),
-            (libc::SYS_pwritev2, [0, 7, 8], Effect::Pieces(7, 8)),
-            (libc::SYS_renameat2, [0, 0, 0], Effect::Name),
+            (libc::SYS_openat2, [0; 3], Some(libc::O_TMPFILE), Effect::Name),
+            (libc::SYS_unlinkat, [0; 3], None, Effect::Less),
+            (libc::SYS_pwrite64, [0, 0, 7], None, Effect::Bytes(7)),
+            (libc::SYS_pwritev2, [0, 7, 8], None, Effect::Pieces(7, 8)),
+            (libc::SYS_renameat2, [0; 3], None, Effect::Name),
         ] {
             let [first, second, third] = arguments;
             let question = Question::new(std::process::id(), call, [first, second, third, 0, 0, 0]);
-            assert_eq!(effect(&question), expected, "{call}");
+            let flags = opens.map(|flags| u64::from(flags.cast_unsigned()));
+            assert_eq!(effect(&question, flags), expected, "{call}");
         }
     }
 
