@@ -4,6 +4,7 @@
 //! depth and in the bits of an entry, which each says in its [`Format`].
 
 #![no_std]
+#![forbid(unsafe_code)]
 
 pub mod aarch64;
 pub mod riscv64;

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod download;
 pub mod environment;
 pub mod fixture;
+pub mod gdb;
 pub mod manifest;
 mod process;
 pub mod run;

@@ -308,7 +308,7 @@ pub(super) fn tail_calls(arches: &[Arch]) -> Result<Counts> {
 
 pub(super) fn boot(arches: &[Arch]) -> Result<Counts> {
     {
-        let tests = ["boot", "plain", "runner", "library"];
+        let tests = ["boot", "plain", "inside", "runner", "library"];
         let tests = tests.iter().flat_map(|test| ["--test", test]);
         in_vm(
             arches,
