@@ -82,6 +82,7 @@ fn data(config: &QemuConfig<'_>) -> u64 {
 mod tests {
     use super::*;
     use crate::vmm::capabilities::Accelerator;
+    use crate::vmm::qemu::config::Told;
     use std::path::Path;
 
     fn config(arch: Arch, machine: MachineKind) -> QemuConfig<'static> {
@@ -97,6 +98,7 @@ mod tests {
             mounts: &[],
             command_line: "-- --",
             sandbox: true,
+            told: Told::NOTHING,
         }
     }
 

@@ -40,7 +40,7 @@ use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
 use crate::spec::mounts::{MountError, MountSource};
 use crate::spec::payload::{self as host_payload, Payload};
 use crate::spec::request::Request;
-use config::{Connection, MemoryBackend, MountDevice, QemuConfig};
+use config::{Connection, MemoryBackend, MountDevice, QemuConfig, Told};
 pub(crate) use probe::Known;
 use probe::{Decision, Probe, ProbeCache};
 
@@ -370,6 +370,10 @@ impl PreparedQemu<'_> {
             mounts: &[],
             command_line,
             sandbox: self.request.jail() != Jail::Off,
+            told: Told {
+                wall_clock: true,
+                frequency: false,
+            },
         }
     }
 
@@ -451,8 +455,9 @@ impl PreparedQemu<'_> {
 impl Prepared for PreparedQemu<'_> {
     fn spawn(self: Box<Self>) -> Result<Machine, Error> {
         let memory = self.memory();
+        let tsc_mhz = self.request.tsc_mhz();
         let line = CommandLine {
-            tsc_mhz: self.request.tsc_mhz(),
+            tsc_mhz,
             log: self.request.log(),
             console: match memory {
                 Some(_) => Console::SharedMemory,
@@ -468,6 +473,10 @@ impl Prepared for PreparedQemu<'_> {
                 None => MemoryBackend::Private,
             },
             mounts: &mounts,
+            told: Told {
+                wall_clock: true,
+                frequency: tsc_mhz.is_some(),
+            },
             ..self.config(&line)
         };
         let inherited = memory.iter().map(GuestMemory::inherit);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use boot_protocol::command_line::{self, CommandLine, quote};
 use boot_protocol::run_spec::{ModuleSource, RunSpec, Terminals};
 
-use super::config::{Connection, MemoryBackend, MountDevice, QemuConfig};
+use super::config::{Connection, MemoryBackend, MountDevice, QemuConfig, Told};
 use super::{Qemu, kind, lower, room_for_mount, tag, usual_program};
 use crate::error::{Error, StartError};
 use crate::host::files::HostFile;
@@ -95,6 +95,7 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
         mounts: &mounts,
         command_line: &line,
         sandbox: request.jail() != Jail::Off,
+        told: Told::NOTHING,
     };
     let command = Command {
         program: qemu
