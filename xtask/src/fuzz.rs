@@ -17,13 +17,14 @@ struct Target {
     max_len: u32,
 }
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     target("application", 40_000, 2048),
     target("archive", 8_000, 12_288),
     target("calls", 20_000, 600),
     target("console", 40_000, 600),
     target("device_tree", 20_000, 500),
     target("mem_fs", 6_000, 800),
+    target("modules", 4_000, 4096),
     target("paths", 4_000, 500),
     target("run_spec", 40_000, 400),
 ];

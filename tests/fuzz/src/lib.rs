@@ -11,6 +11,7 @@ mod declared;
 pub mod device_tree;
 mod heap;
 pub mod mem_fs;
+pub mod modules;
 pub mod paths;
 pub mod run_spec;
 mod watched;

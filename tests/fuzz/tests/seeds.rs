@@ -54,6 +54,11 @@ fn mem_fs() {
 }
 
 #[test]
+fn modules() {
+    replay("modules", properties::modules::run);
+}
+
+#[test]
 fn paths() {
     replay("paths", properties::paths::run);
 }
