@@ -2,13 +2,14 @@
 //!
 //! The schema, and what of it a guest or a fallen machine can make up: `docs/status.md`.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use boot_protocol::shown::message;
 
 use crate::error::{Error, MachineError, MachineFailure};
 use crate::host::interrupt::Stop;
+use crate::host::json::string;
 use crate::result::{ExitStatus, RunResult};
 use crate::vmm::capabilities::Accelerator;
 
@@ -309,26 +310,6 @@ fn or_null(value: Option<impl fmt::Display>) -> String {
 
 fn seconds(duration: Duration) -> String {
     format!("{}.{:06}", duration.as_secs(), duration.subsec_micros())
-}
-
-/// A JSON string (RFC 8259, section 7).
-fn string(text: &str) -> String {
-    let mut json = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => json.extend(['\\', character]),
-            '\n' => json.push_str("\\n"),
-            '\t' => json.push_str("\\t"),
-            // Whatever a text of somebody else's has in it was escaped before; this is for the grammar.
-            control if control.is_control() => {
-                // Writing to a string never fails.
-                let _ = write!(json, "\\u{:04x}", u32::from(control));
-            }
-            other => json.push(other),
-        }
-    }
-    json.push('"');
-    json
 }
 
 #[cfg(test)]

@@ -156,14 +156,6 @@ fn what_is_not_known_is_null() {
 }
 
 #[test]
-fn strings_are_json() {
-    assert_eq!(
-        string("a\"b\\c\n\t\u{1b}\u{7f}\u{85}é漢"),
-        "\"a\\\"b\\\\c\\n\\t\\u001b\\u007f\\u0085é漢\""
-    );
-}
-
-#[test]
 fn a_message_is_short_and_text() {
     let result = ended(ExitStatus::Trapped, &"\u{202e}".repeat(100_000));
     let json = Report::new(&result, &figures()).to_json();

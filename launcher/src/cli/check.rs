@@ -4,6 +4,7 @@ use boot_protocol::exit_code;
 use clap::Args;
 use hermit_wasm_vm::Error;
 use hermit_wasm_vm::check::{Finding, Host};
+use hermit_wasm_vm::host::json::string;
 
 /// The flags of `hermit-wasm check`.
 #[derive(Debug, Args)]
@@ -74,22 +75,6 @@ fn or_null(text: Option<&str>) -> String {
     text.map_or_else(|| "null".to_string(), string)
 }
 
-/// A string of JSON.
-fn string(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            character if u32::from(character) < 0x20 => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(character)));
-            }
-            character => quoted.push(character),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,7 +108,7 @@ mod tests {
         assert_eq!(
             json(&host(None)),
             "{\"possible\":true,\"obstacle\":null,\"findings\":[{\"name\":\"KVM\",\"state\":\"limited\",\
-             \"seen\":\"\\\"x\\\"\\\\\",\"meaning\":\"slower\",\"advice\":\"this\\u000aor that\"}]}\n"
+             \"seen\":\"\\\"x\\\"\\\\\",\"meaning\":\"slower\",\"advice\":\"this\\nor that\"}]}\n"
         );
     }
 }

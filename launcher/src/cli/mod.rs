@@ -21,6 +21,7 @@ use std::io::{self, Write as _};
 use std::time::Instant;
 
 use boot_protocol::exit_code;
+use boot_protocol::shown::{self, Layout};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use hermit_wasm_vm::{Error, StartError};
@@ -106,7 +107,7 @@ pub(crate) fn perform(words: impl IntoIterator<Item = OsString>, start: Instant)
         Ok(Command::Run(run)) => run.perform(start),
         Ok(Command::Hypervisors) => print(&hypervisors::table()),
         Ok(Command::Check(check)) => check.perform(),
-        Ok(Command::Completions { shell }) => print(&completions(shell)),
+        Ok(Command::Completions { shell }) => print_exactly(&completions(shell)),
         Err(Refusal::Ours(error)) => Err(error),
         Err(Refusal::Claps(error)) => claps(&error),
     }
@@ -122,8 +123,13 @@ fn claps(error: &clap::Error) -> Result<u8, Error> {
     Ok(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE))
 }
 
-/// Writes a command's own output to standard output.
+/// Writes a command's own output, for people, to standard output.
 fn print(text: &str) -> Result<u8, Error> {
+    print_exactly(&shown::bounded(text.as_bytes(), Layout::Text, usize::MAX))
+}
+
+/// Writes a command's own output, for programs, to standard output.
+fn print_exactly(text: &str) -> Result<u8, Error> {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Ok(exit_code::SUCCESS),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::OutputClosed),

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use boot_protocol::shown::{self, Layout};
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
 use hermit_wasm_vm::host::units::{self, MIB};
 use hermit_wasm_vm::vmm::Vmm;
@@ -227,11 +226,11 @@ impl Run {
         watchdog::call_off();
         let command = command?;
         // A shell needs it as it is; a person looks at it, and the names in it may be anybody's.
-        let shown = match std::io::stdout().is_terminal() {
-            true => shown::bounded(command.as_bytes(), Layout::Text, usize::MAX),
-            false => command,
+        let print = match std::io::stdout().is_terminal() {
+            true => super::print,
+            false => super::print_exactly,
         };
-        super::print(&format!("{shown}\n"))
+        print(&format!("{command}\n"))
     }
 
     /// The run that the flags describe.

@@ -6,6 +6,7 @@
 //! - `image`: the bootable images that this crate carries.
 //! - `inherited`: descriptors that this program was started with.
 //! - `interrupt`: asking a run to stop, from another thread or by a signal.
+//! - `json`: strings as JSON has them.
 //! - `memory`: the machine's memory, seen from here.
 //! - `nonblocking`: streams that others share, without ever waiting for them.
 //! - `privileges`: the capabilities that children will have.
@@ -22,6 +23,7 @@ pub(crate) mod files;
 pub(crate) mod image;
 pub mod inherited;
 pub mod interrupt;
+pub mod json;
 pub(crate) mod memory;
 pub mod nonblocking;
 pub(crate) mod privileges;
