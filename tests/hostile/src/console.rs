@@ -93,8 +93,18 @@ pub(crate) fn wrong_frames(_: &Machine) {
     }
 }
 
-/// Bytes without sense, many of which begin a frame.
+/// Bytes without sense, many of which begin a frame. None is of the guest's standard error, which is its own, or the end.
 pub(crate) fn noise(_: &Machine) {
+    const KINDS: [u8; 8] = [
+        kind::STDOUT,
+        kind::DIAGNOSTIC,
+        kind::READ,
+        kind::TIME,
+        kind::WINDOW,
+        kind::STDOUT_WINDOW,
+        kind::UNREAD,
+        0x0f,
+    ];
     let mut state = 1_u64;
     for _ in 0..100_000 {
         state = state
@@ -102,9 +112,10 @@ pub(crate) fn noise(_: &Machine) {
             .wrapping_add(1_442_695_040_888_963_407);
         let [.., first, second] = state.to_le_bytes();
         match first % 4 {
-            0 => send(&[0xff, second % 16]),
+            0 => send(&[0xff, KINDS[usize::from(second) % KINDS.len()], first / 8, 0]),
             1 => send(&[second % 4, 0]),
-            _ => send(&[second]),
+            // Not the beginning of any other frame.
+            _ => send(&[second & 0x7f]),
         }
     }
 }

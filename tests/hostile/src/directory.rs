@@ -242,17 +242,14 @@ pub(crate) fn rights(machine: &Machine) {
         let _ = write!(name, "mkdir-{user}");
         let content = Content::new().u32(0o7777).u32(0).name(name.text());
         fuse.report(name.text(), request::MKDIR, ROOT, &content);
-        let mut name = Line::default();
-        let _ = write!(name, "create-{user}");
-        // flags (O_RDWR), mode, umask, open flags
-        let content = Content::new()
-            .u32(2)
-            .u32(0o106_755)
-            .u32(0)
-            .u32(0)
-            .name(name.text());
-        if fuse.report(name.text(), request::CREATE, ROOT, &content) == Some(0) {
-            set_rights(&mut fuse);
+        for (kind, mode) in [("setuid", 0o106_755), ("plain", 0o100_644)] {
+            let mut name = Line::default();
+            let _ = write!(name, "create-{kind}-{user}");
+            // flags (O_RDWR), mode, umask, open flags
+            let content = Content::new().u32(2).u32(mode).u32(0).u32(0).name(name.text());
+            if fuse.report(name.text(), request::CREATE, ROOT, &content) == Some(0) {
+                set_rights(&mut fuse);
+            }
         }
     }
 }
