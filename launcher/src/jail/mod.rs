@@ -235,6 +235,9 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
             .extend([Layer::Namespaces, Layer::Root, Layer::Landlock]);
     }
     let mut reasons = Vec::new();
+    if confinement.landlock_alone {
+        reasons.push("those that it makes itself were tried before".to_string());
+    }
     for walls in walls(confinement) {
         let mut plan = plan(program, confinement, Some(&filter))?;
         plan.program = c_string(view.program.as_os_str())?;
