@@ -9,6 +9,27 @@ readonly debian_suites=(trixie-backports trixie forky testing unstable)
 # For shellcheck's sake: set by scripts/setup.
 : "${channel=}" "${sysroot=}"
 
+# What is accepted of archives and folders: see there.
+: "${rust_src_record:=$(dirname "${BASH_SOURCE[0]}")/rust-src.sha256}"
+
+# Whether a digest is recorded for our version: recorded archive|tree DIGEST WHAT. Says which are, if not.
+recorded() {
+    local accepted
+    accepted=$(awk -v version="$channel" -v kind="$1" '$1 == version && $2 == kind { print $3 }' "$rust_src_record")
+    if ! grep -qxF "$2" <<<"$accepted"; then
+        say "$3 is refused: its SHA-256 is $2, and $rust_src_record records for Rust $channel:"
+        say "${accepted:-nothing}"
+        return 1
+    fi
+}
+
+# Whether a `library` directory is a recorded one: it is compiled into every image.
+rust_src_is_recorded() {
+    local digest
+    digest=$(cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum) || return 1
+    recorded tree "${digest%% *}" "$1"
+}
+
 # Puts a `library` directory where rustc expects it. Copied beside and then renamed, so that a copy cut short
 # isn't taken for a whole one.
 place_library() {
@@ -17,6 +38,7 @@ place_library() {
         say "$from is not the standard library's source (no core/src/lib.rs and Cargo.lock)"
         return 1
     fi
+    rust_src_is_recorded "$from" || return 1
     if ! mkdir -p "$rust" || ! rm -rf "$rust/library.part" "$rust/library"; then
         say "cannot write to $rust"
         return 1
@@ -108,13 +130,15 @@ fetch_from_debian() {
 
 # An archive that the user names: a rust-src component as Rust's own distribution packs it, or only its `rust/`.
 rust_src_from_archive() {
-    local archive=${HERMIT_WASM_RUST_SRC:-} unpacked found result=0
+    local archive=${HERMIT_WASM_RUST_SRC:-} unpacked found digest result=0
     if [[ -z $archive ]]; then
         return 1
     elif [[ ! -r $archive ]]; then
         say "HERMIT_WASM_RUST_SRC names $archive, which is not there or not readable"
         return 1
     fi
+    digest=$(sha256sum <"$archive") || return 1
+    recorded archive "${digest%% *}" "$archive" || return 1
     unpacked=$(mktemp -d)
     say "unpacking $archive (HERMIT_WASM_RUST_SRC) into $sysroot"
     if tar -xf "$archive" -C "$unpacked"; then

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::arch::{Arch, Target as _};
 use crate::toolchain::{BUILD_STD, cargo, compile, root, run, tool};
-use crate::{guests, inputs, kernel};
+use crate::{guests, inputs, kernel, rust_src};
 
 /// The profile of cargo's that the application is built with.
 pub(crate) const PROFILE: &str = "image";
@@ -31,6 +31,7 @@ pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     remove(&made_from)?;
 
+    rust_src::check()?;
     let embedded = guests::build_embedded(&root())?;
     let object = kernel::build(arch)?;
     copy_if_changed(&strip(&build_app(arch, &object, &embedded)?)?, &app)?;

@@ -11,6 +11,7 @@ mod inputs;
 mod kernel;
 mod miri;
 mod nested;
+mod rust_src;
 #[cfg(test)]
 mod setup_tests;
 mod tail_calls;
