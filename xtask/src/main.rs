@@ -14,6 +14,7 @@ mod nested;
 mod rust_src;
 #[cfg(test)]
 mod setup_tests;
+mod supply_chain;
 mod tail_calls;
 mod toolchain;
 
@@ -80,6 +81,8 @@ enum Step {
         #[arg(long, requires = "target")]
         seconds: Option<u64>,
     },
+    /// Check all lock files against RustSec's whole database, as it is now; needs a network.
+    Advisories,
     /// Run the tests, by the programs in ci/, two at a time; ends with a summary.
     Test {
         /// Only these jobs and steps, one after the other.
@@ -142,6 +145,7 @@ fn main() -> Result<()> {
             target: Some(target),
             seconds,
         } => fuzz::long(&target, seconds)?,
+        Step::Advisories => supply_chain::against_all()?,
         Step::Test { list: true, .. } => ci::list(),
         Step::Test { only, arch, .. } => ci::test(&only, &arches(arch))?,
         Step::Ci { job, arch } => ci::job(&job, &arches(arch))?,

@@ -157,11 +157,18 @@ const JOBS: &[Job] = &[
     },
     Job {
         name: "supply-chain",
-        steps: &[Step::new(
-            "deny",
-            "licences, bans and sources of all dependencies",
-            steps::deny,
-        )],
+        steps: &[
+            Step::new(
+                "deny",
+                "licences, bans and sources of all dependencies",
+                steps::deny,
+            ),
+            Step::new(
+                "advisories",
+                "no dependency has an advisory that ci/advisories lists",
+                steps::advisories,
+            ),
+        ],
     },
 ];
 

@@ -9,7 +9,7 @@ use super::harness::{Counts, check, harness};
 use crate::arch::{Arch, Target as _};
 use crate::differential::{self, Other};
 use crate::toolchain::{BUILD_STD, cargo, find, root};
-use crate::{fuzz as targets, guests, image, miri as interpreter, tail_calls as handlers};
+use crate::{fuzz as targets, guests, image, miri as interpreter, supply_chain, tail_calls as handlers};
 
 /// The workspaces besides the main one that hold our own Rust for the host.
 const WORKSPACES: [&str; 5] = [
@@ -258,27 +258,33 @@ pub(super) fn miri(_: &[Arch]) -> Result<Counts> {
 
 pub(super) fn deny(_: &[Arch]) -> Result<Counts> {
     let mut counts = Counts::default();
-    for workspace in [
-        ".",
-        "loader",
-        "hermit-kernel",
-        "guests",
-        "tests/differential",
-        "tests/fuzz",
-        "tests/hostile",
-    ] {
-        let manifest = root().join(workspace).join("Cargo.toml");
-        counts.add(&check(
-            cargo()
-                .args(["deny", "--locked"])
-                // libFuzzer is a feature.
-                .args((workspace == "tests/fuzz").then_some("--all-features"))
-                .arg("--manifest-path")
-                .arg(manifest)
-                .arg("--config")
-                .arg(root().join("deny.toml"))
-                .args(["check", "licenses", "bans", "sources"]),
-        )?);
+    for workspace in supply_chain::workspaces()? {
+        let config = supply_chain::config();
+        let checks = ["licenses", "bans", "sources"];
+        counts.add(&check(&mut supply_chain::deny(
+            &workspace,
+            &config,
+            &[],
+            &checks,
+        ))?);
+    }
+    Ok(counts)
+}
+
+/// Against the repository's own list, which is what can be had without a network.
+pub(super) fn advisories(_: &[Arch]) -> Result<Counts> {
+    let config = supply_chain::local(&supply_chain::listed(), &root().join("target/advisories"))?;
+    println!("against the advisories in ci/advisories, which says what it cannot see");
+    let mut counts = Counts::default();
+    for workspace in supply_chain::workspaces()? {
+        supply_chain::fetch(&workspace)?;
+        // Offline: cargo-deny fetches no database then.
+        counts.add(&check(&mut supply_chain::deny(
+            &workspace,
+            &config,
+            &["--offline"],
+            &["advisories"],
+        ))?);
     }
     Ok(counts)
 }
