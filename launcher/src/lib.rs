@@ -31,6 +31,10 @@ compile_error!(
 
 pub mod check;
 mod error;
+// What `tests/fuzz` drives. No promise is made about it.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 // What is needed of this host. Public for the program `hermit-wasm` alone: no promise is made about it.
 #[doc(hidden)]
 pub mod host;

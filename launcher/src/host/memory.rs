@@ -81,6 +81,12 @@ impl GuestMemory {
         self.file.as_fd()
     }
 
+    /// The file, for whoever plays the machine.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// What to call it on the hypervisor's command line.
     pub(crate) fn name(&self) -> &Path {
         &self.name

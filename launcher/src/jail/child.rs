@@ -19,6 +19,17 @@ pub(crate) struct Child {
 }
 
 impl Child {
+    /// One that is no process: it has ended, and whoever has the other end of `end` says when that is seen.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn played(end: OwnedFd) -> Self {
+        Self {
+            // Of one that has ended, never used.
+            pid: rustix::process::getpid(),
+            end: Some(end),
+            status: Some(ExitStatus::default()),
+        }
+    }
+
     /// The child of that number, and its pidfd.
     pub(super) fn new(pid: Pid, end: OwnedFd) -> Self {
         Self {

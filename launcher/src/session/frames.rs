@@ -14,12 +14,7 @@ impl Session<'_> {
     /// One frame of the guest.
     pub(super) fn frame(&mut self, frame: Frame<'_>) {
         log::debug!("{}", Description(&frame));
-        if self.farewell.is_some()
-            || self
-                .actions
-                .iter()
-                .any(|action| matches!(action, Action::Exit(_)))
-        {
+        if self.exiting {
             // EXIT is the last frame.
             return;
         }
@@ -41,7 +36,10 @@ impl Session<'_> {
             Frame::Read { max } => Action::Ask(Request::Read { max }),
             Frame::Poll => Action::Ask(Request::Poll),
             Frame::Unread { count } => Action::Unread(count),
-            Frame::Exit(ending) => Action::Exit(ending),
+            Frame::Exit(ending) => {
+                self.exiting = true;
+                Action::Exit(ending)
+            }
             Frame::Hello { version } => return self.hello(version),
             Frame::Window(window) => return self.window(window),
             // At once, not behind a READ that waits for a person to type.

@@ -55,6 +55,12 @@ impl Input {
         self.stdin.interest()
     }
 
+    /// Bytes that are kept.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn retained(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Number of requests that wait.
     pub(super) fn waiting(&self) -> usize {
         self.requests.len()

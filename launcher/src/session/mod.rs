@@ -10,10 +10,13 @@
 //! - [`input`]: standard input, read only when the guest asks for it.
 //! - [`streams`]: where the guest's standard streams go.
 //! - [`transcript`]: text that is not the guest's.
+//! - `retained`: how much is kept, for the fuzzer.
 
 mod frames;
 mod input;
 mod output;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod retained;
 pub(crate) mod streams;
 mod transcript;
 
@@ -122,6 +125,9 @@ const MOST_ANSWERS: usize = 128 * 1024;
 /// How long the machine may still print after EXIT, if someone wants to see it.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// Bytes of the hypervisor's words that are read in one turn: more than a pipe usually holds.
+const MOST_WORDS: usize = 128 * 1024;
+
 /// What KVM's failure looks like in QEMU's words.
 const KVM_FAILURES: [&str; 2] = ["KVM internal error", "KVM: entry failed"];
 
@@ -140,7 +146,7 @@ enum Action {
 }
 
 /// The loop's state.
-struct Session<'a> {
+pub(crate) struct Session<'a> {
     config: &'a SessionConfig,
     decoder: Decoder,
     actions: VecDeque<Action>,
@@ -160,6 +166,8 @@ struct Session<'a> {
     hello: Option<Instant>,
     /// The version that the guest's HELLO has named.
     version: u8,
+    /// The guest has said EXIT.
+    exiting: bool,
     reason: Option<ExitReason>,
     text: Transcript,
     hypervisor: Transcript,
@@ -178,6 +186,17 @@ pub(crate) fn run(
     interrupts: &[Interrupt],
     config: &SessionConfig,
     streams: Streams,
+) -> SessionReport {
+    run_watched(machine, interrupts, config, streams, |_| None)
+}
+
+/// Runs a session, and lets `watch` look at it before each turn and say how long the turn may wait at most.
+pub(crate) fn run_watched(
+    machine: &mut Machine,
+    interrupts: &[Interrupt],
+    config: &SessionConfig,
+    streams: Streams,
+    mut watch: impl FnMut(&Session<'_>) -> Option<Duration>,
 ) -> SessionReport {
     let Machine {
         process,
@@ -201,6 +220,7 @@ pub(crate) fn run(
         started: false,
         hello: None,
         version: 0,
+        exiting: false,
         reason: None,
         text: Transcript::new("vm", config.show_text),
         hypervisor: Transcript::new(&machine.hypervisor.to_ascii_lowercase(), config.show_hypervisor),
@@ -210,7 +230,8 @@ pub(crate) fn run(
         farewell: None,
     };
     let reason = loop {
-        if let Err(error) = session.turn(process, interrupts) {
+        let limit = watch(&session);
+        if let Err(error) = session.turn(process, interrupts, limit) {
             break ExitReason::Failed(error);
         }
         if let Some(reason) = session.reason.take() {
@@ -253,8 +274,13 @@ enum Source {
 }
 
 impl Session<'_> {
-    /// One turn of the loop: waits for something and does it.
-    fn turn(&mut self, process: &mut Process, interrupts: &[Interrupt]) -> io::Result<()> {
+    /// One turn of the loop: waits for something, no longer than `limit`, and does it.
+    fn turn(
+        &mut self,
+        process: &mut Process,
+        interrupts: &[Interrupt],
+        limit: Option<Duration>,
+    ) -> io::Result<()> {
         self.act()?;
         if self.reason.is_some() {
             return Ok(());
@@ -264,6 +290,7 @@ impl Session<'_> {
             return Ok(());
         };
 
+        let patience = patience.into_iter().chain(limit).min();
         let ready = self.wait(process, interrupts, patience)?;
         process.look_at_memory();
         for source in ready {
@@ -415,7 +442,8 @@ impl Session<'_> {
 
     /// Reads from the guest and puts what it wants into the queue.
     fn read_console(&mut self, console: &OwnedFd) -> io::Result<()> {
-        if !self.console_open || !self.output.is_idle() {
+        // One read at a time, or what a child of a hypervisor that has ended goes on to send would pile up.
+        if !self.console_open || !self.output.is_idle() || !self.actions.is_empty() {
             return Ok(());
         }
         let mut buffer = [0; 64 * 1024];
@@ -445,7 +473,11 @@ impl Session<'_> {
     /// Reads what the hypervisor has to say.
     fn read_stderr(&mut self, stderr: &OwnedFd) -> io::Result<()> {
         let mut buffer = [0; 4096];
-        while self.stderr_open {
+        // Bounded, or one that never stops talking would keep the deadline and Ctrl-C from being looked at.
+        for _ in 0..MOST_WORDS / buffer.len() {
+            if !self.stderr_open {
+                break;
+            }
             match rustix::io::read(stderr, &mut buffer) {
                 Ok(0) => self.stderr_open = false,
                 Ok(length) => {
@@ -495,3 +527,7 @@ impl Session<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod tests;

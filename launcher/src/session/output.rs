@@ -54,6 +54,12 @@ impl Output {
         self.written >= self.bytes.len()
     }
 
+    /// Bytes that are kept.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn retained(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Begins with a new piece; the last one must have been written.
     pub(super) fn begin(&mut self, stream: Stream, bytes: Vec<u8>) {
         debug_assert!(

@@ -58,6 +58,12 @@ impl Transcript {
         shown
     }
 
+    /// Bytes that are kept.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn retained(&self) -> usize {
+        self.kept.capacity().saturating_add(self.line.capacity())
+    }
+
     /// All that has come, or its end.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.kept).into_owned()

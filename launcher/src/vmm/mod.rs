@@ -154,13 +154,21 @@ impl Machine {
         })?;
         log::info!("the jail of {hypervisor}: {}", process.jail);
         Ok(Self {
-            hypervisor,
-            accelerator,
-            process,
             most_data: match command.confinement.level {
                 Jail::Off => None,
                 _ => command.confinement.limits.data,
             },
+            ..Self::of(hypervisor, accelerator, process)
+        })
+    }
+
+    /// A machine that is a process and nothing else.
+    pub(crate) fn of(hypervisor: &'static str, accelerator: Accelerator, process: Process) -> Self {
+        Self {
+            hypervisor,
+            accelerator,
+            process,
+            most_data: None,
             memory: None,
             payload: None,
             daemons: Vec::new(),
@@ -169,7 +177,7 @@ impl Machine {
             directory: None,
             _files: Vec::new(),
             cgroup: None,
-        })
+        }
     }
 
     /// Keeps files until the machine's end.

@@ -42,21 +42,42 @@ impl Process {
             asks: None,
         };
         let (child, jail) = jail::start(&program, &command.confinement)?;
-        let process = Self {
-            child,
-            jail,
-            looked: None,
-            peak: None,
-            console_out: console_out.into(),
-            console_in: console_in.into(),
-            stderr: words.into(),
-        };
-        for end in [&process.console_out, &process.console_in, &process.stderr] {
+        Self::over(child, jail, console_out.into(), console_in.into(), words.into())
+    }
+
+    /// A process that is played by whoever has the other ends: it ends when `end` becomes readable.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn played(
+        end: OwnedFd,
+        console_out: OwnedFd,
+        console_in: OwnedFd,
+        stderr: OwnedFd,
+    ) -> io::Result<Self> {
+        let child = Child::played(end);
+        Self::over(child, Report::default(), console_out, console_in, stderr)
+    }
+
+    fn over(
+        child: Child,
+        jail: Report,
+        console_out: OwnedFd,
+        console_in: OwnedFd,
+        stderr: OwnedFd,
+    ) -> io::Result<Self> {
+        for end in [&console_out, &console_in, &stderr] {
             // These are the launcher's ends, the hypervisor's are not affected.
             let flags = rustix::fs::fcntl_getfl(end.as_fd())?;
             rustix::fs::fcntl_setfl(end.as_fd(), flags | OFlags::NONBLOCK)?;
         }
-        Ok(process)
+        Ok(Self {
+            child,
+            jail,
+            looked: None,
+            peak: None,
+            console_out,
+            console_in,
+            stderr,
+        })
     }
 
     /// Becomes readable when the process ends.

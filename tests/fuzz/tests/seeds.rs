@@ -49,6 +49,11 @@ fn device_tree() {
 }
 
 #[test]
+fn machine() {
+    replay("machine", properties::machine::run);
+}
+
+#[test]
 fn mem_fs() {
     replay("mem_fs", properties::mem_fs::run);
 }

@@ -24,7 +24,7 @@ pub(super) fn socket() -> io::Result<(UnixListener, UnixStream)> {
 }
 
 /// Asks the daemon for its features, as every vhost-user connection begins: whoever answers is ready. QEMU asks again.
-pub(super) fn greet(mut connection: &UnixStream, go_on: &dyn Fn() -> Result<(), Error>) -> io::Result<()> {
+pub(crate) fn greet(mut connection: &UnixStream, go_on: &dyn Fn() -> Result<(), Error>) -> io::Result<()> {
     /// VHOST_USER_GET_FEATURES.
     const GET_FEATURES: u32 = 1;
     /// Flags: version 1.

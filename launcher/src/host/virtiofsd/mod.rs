@@ -6,7 +6,7 @@
 
 mod filter;
 mod find;
-mod greet;
+pub(crate) mod greet;
 mod keeper;
 mod quota;
 mod wall;
