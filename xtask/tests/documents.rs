@@ -73,6 +73,38 @@ fn links_lead_somewhere_and_lines_are_short() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// The tests that the threat model names exist where it says.
+#[test]
+fn the_threat_models_tests_exist() {
+    let (root, _) = documents();
+    let text = fs::read_to_string(root.join("docs/threat-model.md")).expect("it can be read");
+    let mut named = 0;
+    for row in text.lines().filter(|line| line.starts_with("| ")) {
+        let shown_by = row
+            .trim_end_matches(" |")
+            .rsplit(" | ")
+            .next()
+            .unwrap_or_default();
+        // `[`NAME`](../FILE) `TEST` `TEST`; [`NAME`](../FILE) …`
+        for part in shown_by.split("](../").skip(1) {
+            let (file, tests) = part.split_once(')').expect("a link ends");
+            let code = fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            // Behind the next link's `[` stands its name, no test.
+            let tests = tests.split('[').next().unwrap_or_default();
+            for test in tests.split('`').skip(1).step_by(2) {
+                let function = format!("fn {test}(");
+                let named_so = format!("\"{test}\"");
+                assert!(
+                    code.contains(&function) || code.contains(&named_so),
+                    "docs/threat-model.md: {file} has no test {test}"
+                );
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 40, "only {named} tests are named");
+}
+
 /// The file that `link` in the document `file` names, and the anchor; `None` if it leads out of the repository.
 fn target<'a>(file: &Path, link: &'a str) -> Option<(PathBuf, &'a str)> {
     if link.contains("://") || link.starts_with("mailto:") {
