@@ -48,7 +48,9 @@ pub(super) fn scripts(_: &[Arch]) -> Result<Counts> {
     for directory in ["ci", "scripts", "scripts/lib"] {
         for entry in root().join(directory).read_dir()? {
             let path = entry?.path();
-            if path.is_file() {
+            // Not the recorded hashes.
+            let is_script = path.extension().is_none_or(|extension| extension == "sh");
+            if path.is_file() && is_script {
                 command.arg(path);
             }
         }
