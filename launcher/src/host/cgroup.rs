@@ -30,43 +30,12 @@ impl Cgroup {
     /// # Errors
     /// None can be made here, and why.
     pub(crate) fn new(most: u64) -> Result<Self, String> {
-        let read =
-            |path: &str| fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"));
-        let mounts = read("/proc/self/mounts")?;
-        let root = mounts.lines().find_map(|line| {
-            let mut words = line.split(' ');
-            let (_, path, kind) = (words.next()?, words.next()?, words.next()?);
-            (kind == "cgroup2").then_some(path)
-        });
-        let root = root.ok_or("this host has no cgroup v2")?;
-        Self::beside(Path::new(root), &read("/proc/self/cgroup")?, most)
+        Self::below(&parent()?, most)
     }
 
-    /// One beside that of this process, whose place below `root` is in `own`, the text of /proc/self/cgroup.
-    fn beside(root: &Path, own: &str, most: u64) -> Result<Self, String> {
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
-        let own = root.join(own.ok_or("this process is in no cgroup v2")?);
-        // The root's own processes do not count.
-        let parent = if own == root {
-            root
-        } else {
-            own.parent().unwrap_or(root)
-        };
+    /// One below `parent`, in which this process may make it.
+    fn below(parent: &Path, most: u64) -> Result<Self, String> {
         let cannot = |what: &str, error: io::Error| format!("cannot {what} '{}': {error}", parent.display());
-        let controllers = fs::read_to_string(parent.join("cgroup.subtree_control"))
-            .map_err(|error| cannot("read the controllers of", error))?;
-        if !controllers
-            .split_whitespace()
-            .any(|controller| controller == "memory")
-        {
-            return Err(format!(
-                "'{}' does not bound the memory of what is in it",
-                parent.display()
-            ));
-        }
-        // Who may not move processes there, may not move them into what is below it either.
-        let write = |path: &Path| File::options().write(true).open(path);
-        write(&parent.join("cgroup.procs")).map_err(|error| cannot("move processes into", error))?;
         clean(parent);
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -94,6 +63,50 @@ impl Cgroup {
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
         kills.is_some_and(|kills| kills.trim() != "0")
     }
+}
+
+/// The cgroup in which this process may make others: that around its own.
+///
+/// # Errors
+/// None can be made on this host, and why.
+pub(crate) fn parent() -> Result<PathBuf, String> {
+    let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"));
+    let mounts = read("/proc/self/mounts")?;
+    let root = mounts.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let (_, path, kind) = (words.next()?, words.next()?, words.next()?);
+        (kind == "cgroup2").then_some(path)
+    });
+    let root = root.ok_or("this host has no cgroup v2")?;
+    parent_of(Path::new(root), &read("/proc/self/cgroup")?)
+}
+
+/// The same, for the process whose place below `root` is in `own`, the text of /proc/self/cgroup.
+fn parent_of(root: &Path, own: &str) -> Result<PathBuf, String> {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    let own = root.join(own.ok_or("this process is in no cgroup v2")?);
+    // The root's own processes do not count.
+    let parent = if own == root {
+        root
+    } else {
+        own.parent().unwrap_or(root)
+    };
+    let cannot = |what: &str, error: io::Error| format!("cannot {what} '{}': {error}", parent.display());
+    let controllers = fs::read_to_string(parent.join("cgroup.subtree_control"))
+        .map_err(|error| cannot("read the controllers of", error))?;
+    if !controllers
+        .split_whitespace()
+        .any(|controller| controller == "memory")
+    {
+        return Err(format!(
+            "'{}' does not bound the memory of what is in it",
+            parent.display()
+        ));
+    }
+    // Who may not move processes there, may not move them into what is below it either.
+    let procs = File::options().write(true).open(parent.join("cgroup.procs"));
+    procs.map_err(|error| cannot("move processes into", error))?;
+    Ok(parent.to_path_buf())
 }
 
 /// Sets the limits of a new cgroup.
@@ -162,7 +175,8 @@ mod tests {
         let root = tree("bounded", "cpu memory pids\n");
         let stale = root.join("user/app/hermit-wasm-4194305-0");
         fs::create_dir(&stale).unwrap();
-        let cgroup = Cgroup::beside(&root, "1:name=systemd:/x\n0::/user/app/shell\n", 123_456).unwrap();
+        let parent = parent_of(&root, "1:name=systemd:/x\n0::/user/app/shell\n").unwrap();
+        let cgroup = Cgroup::below(&parent, 123_456).unwrap();
         assert_eq!(cgroup.directory.parent().unwrap(), root.join("user/app"));
         let read = |name: &str| fs::read_to_string(cgroup.directory.join(name)).unwrap();
         assert_eq!(read("memory.max"), "123456");
@@ -187,7 +201,7 @@ mod tests {
             ("0::/user/app\n", "cannot read the controllers"),
             ("3:memory:/x\n", "in no cgroup v2"),
         ] {
-            let error = Cgroup::beside(&root, own, 1).unwrap_err();
+            let error = parent_of(&root, own).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
         fs::remove_dir_all(root).unwrap();
