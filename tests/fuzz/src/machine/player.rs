@@ -243,7 +243,6 @@ impl<'a> Player<'a> {
     fn step(&mut self, step: Step, interrupt: &Interrupt) {
         match step {
             Step::Send(bytes) => {
-                self.note(&bytes);
                 self.send(&bytes);
                 self.last = bytes;
             }
@@ -289,15 +288,6 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Remembers where a window is said to be.
-    fn note(&mut self, bytes: &[u8]) {
-        Decoder::new().feed(bytes, |event| {
-            if let Event::Frame(Frame::Window(window)) = event {
-                self.window = Some(window);
-            }
-        });
-    }
-
     fn send(&mut self, bytes: &[u8]) {
         if self.ends.console_out.is_some() && self.sent.len() + self.pending.len() + bytes.len() <= MOST_SENT
         {
@@ -314,10 +304,13 @@ impl<'a> Player<'a> {
         while !self.pending.is_empty() {
             match console.write(&self.pending) {
                 Ok(length) => {
-                    let (asked, windows) = (&mut self.asked, &mut self.windows);
+                    let (asked, windows, named) = (&mut self.asked, &mut self.windows, &mut self.window);
                     self.decoder.feed(&self.pending[..length], |event| match event {
                         Event::Frame(Frame::Read { .. }) => *asked += 1,
-                        Event::Frame(Frame::Window(_)) => *windows += 1,
+                        Event::Frame(Frame::Window(window)) => {
+                            *windows += 1;
+                            *named = Some(window);
+                        }
                         _ => {}
                     });
                     self.sent.extend_from_slice(&self.pending[..length]);
