@@ -34,6 +34,15 @@ impl Flag {
             Self::Dir => "dir",
         }
     }
+
+    /// The form of its value.
+    const fn form(self) -> &'static str {
+        match self {
+            Self::Tmpfs => "GUEST",
+            Self::CopyDir => "HOST[::GUEST][:ro]",
+            Self::Dir => "HOST[::GUEST][:ro][,quota=SIZE]",
+        }
+    }
 }
 
 /// The flags as they stand on the command line.
@@ -52,7 +61,9 @@ impl MountFlags {
 
 fn mount(flag: Flag, value: &OsStr) -> Result<Mount, Error> {
     let name = flag.name();
-    check_spelling(flag, value)?;
+    let (value, quota) = quota(flag, value)?;
+    check_spelling(flag, value, quota.as_ref().map_or("", |(words, _)| words))?;
+    let quota = quota.map(|(_, size)| size);
     if flag == Flag::Tmpfs {
         return Ok(Mount {
             source: MountSource::Tmpfs,
@@ -61,19 +72,16 @@ fn mount(flag: Flag, value: &OsStr) -> Result<Mount, Error> {
             quota: None,
         });
     }
-    let (value, quota) = quota(flag, value)?;
     let (host, guest, access) = split(value);
     if host.is_empty() {
         return Err(usage(format!(
-            "--{name}: '{}' does not name a host directory; expected HOST[::GUEST][:ro]",
-            value.to_string_lossy()
+            "--{name}: '{}' does not name a host directory; expected {}",
+            value.to_string_lossy(),
+            flag.form()
         )));
     }
     if quota.is_some() && access == Access::ReadOnly {
-        return Err(usage(format!(
-            "--{name}: '{}' is read-only and cannot grow; omit quota= or :ro",
-            host.to_string_lossy()
-        )));
+        return Err(read_only_with_quota(host));
     }
     Ok(Mount {
         source: match flag {
@@ -86,8 +94,15 @@ fn mount(flag: Flag, value: &OsStr) -> Result<Mount, Error> {
     })
 }
 
-/// Cuts `,quota=SIZE` off a value of `--dir`.
-fn quota(flag: Flag, value: &OsStr) -> Result<(&OsStr, Option<u64>), Error> {
+fn read_only_with_quota(host: &OsStr) -> Error {
+    let host = host.to_string_lossy();
+    usage(format!(
+        "--dir: '{host}' is read-only and cannot grow; omit quota= or :ro"
+    ))
+}
+
+/// Cuts `,quota=SIZE` off a value of `--dir`: what is left, these words and the size in bytes.
+fn quota(flag: Flag, value: &OsStr) -> Result<(&OsStr, Option<(String, u64)>), Error> {
     const MARK: &[u8] = b",quota=";
     let bytes = value.as_bytes();
     let place = bytes.windows(MARK.len()).rposition(|window| window == MARK);
@@ -97,36 +112,65 @@ fn quota(flag: Flag, value: &OsStr) -> Result<(&OsStr, Option<u64>), Error> {
     let size = String::from_utf8_lossy(size.get(MARK.len()..).unwrap_or_default());
     if flag != Flag::Dir {
         return Err(usage(format!(
-            "--{}: quota= is for --dir; the machine's memory bounds copies",
+            "--{}: quota= is for --dir; the machine's memory bounds what the guest writes here",
             flag.name()
         )));
     }
+    let rest = OsStr::from_bytes(rest);
+    if size.ends_with(":ro") {
+        return Err(read_only_with_quota(split(rest).0));
+    }
     match parse_size(&size) {
-        Ok(size) => Ok((OsStr::from_bytes(rest), Some(size))),
+        Ok(bytes) => Ok((rest, Some((format!(",quota={size}"), bytes)))),
         Err(reason) => Err(usage(format!("--dir: quota={size}: {reason}"))),
     }
 }
 
-/// Refuses the spellings of other programs, which would make odd names.
-fn check_spelling(flag: Flag, value: &OsStr) -> Result<(), Error> {
+/// Refuses the spellings of other programs, and options that are not there: they would make odd names, and what they ask for
+/// would not hold. `quota` stood behind the value.
+fn check_spelling(flag: Flag, value: &OsStr, quota: &str) -> Result<(), Error> {
     let Some(text) = value.to_str() else {
         return Ok(());
     };
     let name = flag.name();
+    let exists = |path: &str| Path::new(path).exists();
+    if let Some(option) = unknown_option(text, |path| flag != Flag::Tmpfs && exists(path)) {
+        return Err(usage(format!(
+            "--{name} {text}{quota}: '{option}' is not understood; the form is {}",
+            flag.form()
+        )));
+    }
     let (right, form) = match flag {
         Flag::Tmpfs => (
             habits::tmpfs_without_options(text).map(str::to_string),
             "it takes no options",
         ),
         Flag::CopyDir | Flag::Dir => (
-            habits::right_spelling(text, |path| Path::new(path).exists()),
+            habits::right_spelling(text, exists),
             "the form is HOST[::GUEST][:ro], with two colons between the names",
         ),
     };
     match right {
-        Some(right) => Err(usage(format!("--{name} {text}: {form}; write --{name} {right}"))),
+        Some(right) => Err(usage(format!(
+            "--{name} {text}{quota}: {form}; write --{name} {right}{quota}"
+        ))),
         None => Ok(()),
     }
+}
+
+/// What stands behind a last comma as an option would: `,ro`, `,size=1M`. A directory of the host may be called so, as
+/// `exists` says; what the guest calls one never ends like this.
+fn unknown_option(value: &str, exists: impl Fn(&str) -> bool) -> Option<&str> {
+    let guest = value.split_once("::").map(|(_, guest)| guest);
+    let name = guest.unwrap_or(value);
+    let option = name.get(name.rfind(',')?..)?;
+    let words = option.strip_prefix(',')?.trim_end_matches(":ro");
+    let is_option = match words.split_once('=') {
+        Some((key, _)) => !key.is_empty() && key.chars().all(|c| c.is_ascii_alphabetic()),
+        None => matches!(words, "ro" | "rw" | "readonly"),
+    };
+    let is_there = guest.is_none() && (exists(value) || exists(value.trim_end_matches(":ro")));
+    (is_option && !is_there).then_some(option)
 }
 
 /// Cuts `HOST[::GUEST][:ro]` into its parts.
@@ -209,7 +253,7 @@ impl Args for MountFlags {
         command
             .arg(flag(
                 Flag::Dir,
-                "HOST[::GUEST][:ro][,quota=SIZE]",
+                Flag::Dir.form(),
                 "Share a host directory with the guest as GUEST; changes are written to the host",
                 "Share a host directory with the guest as GUEST; changes are written to the host\n\n\
                  The guest cannot reach anything outside of the directory, whatever symbolic links say. virtiofsd serves \
@@ -219,14 +263,14 @@ impl Args for MountFlags {
             ))
             .arg(flag(
                 Flag::CopyDir,
-                "HOST[::GUEST][:ro]",
+                Flag::CopyDir.form(),
                 "Give the guest a copy of a host directory; changes are discarded at the end",
                 "Give the guest a copy of a host directory; changes are discarded at the end\n\n\
                  The directory is copied into the machine's memory before the machine starts. Otherwise like --dir.",
             ))
             .arg(flag(
                 Flag::Tmpfs,
-                "GUEST",
+                Flag::Tmpfs.form(),
                 "Give the guest an empty in-memory directory called GUEST",
                 "Give the guest an empty in-memory directory called GUEST\n\n\
                  Together, such directories and changes to copies can take three quarters of the memory that is free at \
@@ -336,7 +380,15 @@ mod tests {
             // It stands at the end.
             ("--dir", "/h,quota=1M::/g", "quota=1M::/g"),
             ("--dir", "/h:ro,quota=1M", "read-only"),
+            ("--dir", "/etc:ro,quota=1M", "'/etc' is read-only"),
+            ("--dir", "/h::/g,quota=1M:ro", "'/h' is read-only"),
+            ("--dir", "/h,quota=1M,quota=2M", "',quota=1M' is not understood"),
+            ("--dir", "/h::/g,qouta=1M", "',qouta=1M' is not understood"),
+            ("--dir", "/h::/g,ro", "',ro' is not understood"),
+            ("--dir", "/etc:/g,quota=1M", "write --dir /etc::/g,quota=1M"),
             ("--copy-dir", "/h,quota=1M", "quota= is for --dir"),
+            ("--tmpfs", "/t,quota=1M", "quota= is for --dir"),
+            ("--tmpfs", "/t,size=1M", "the form is GUEST"),
         ] {
             let message = flags(&[flag, value]).mounts().unwrap_err().to_string();
             assert!(message.contains(reason), "{message}");
@@ -377,5 +429,28 @@ mod tests {
         let broken = OsStr::from_bytes(b"\xff");
         assert!(mount(Flag::CopyDir, broken).is_err());
         assert!(mount(Flag::CopyDir, OsStr::from_bytes(b"\xff::/g")).is_ok());
+    }
+
+    #[test]
+    fn options_that_are_not_there() {
+        let exists = |path: &str| path == "odd,a=b";
+        for (value, option) in [
+            ("a::/g,qouta=1M", Some(",qouta=1M")),
+            ("a,ro", Some(",ro")),
+            ("a::/g,readonly", Some(",readonly")),
+            ("a,size=1M:ro", Some(",size=1M:ro")),
+            ("odd,a=b::/g,c=d", Some(",c=d")),
+            // Names.
+            ("odd,a=b", None),
+            ("odd,a=b:ro", None),
+            ("x,a=b::/g", None),
+            ("a,b", None),
+            ("a::/g,h", None),
+            ("a,", None),
+            ("a,=", None),
+            ("", None),
+        ] {
+            assert_eq!(unknown_option(value, exists), option, "{value}");
+        }
     }
 }
