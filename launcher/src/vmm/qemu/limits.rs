@@ -75,7 +75,11 @@ fn data(config: &QemuConfig<'_>) -> u64 {
         MemoryBackend::Private => memory::rounded(config.memory),
         MemoryBackend::File(_) | MemoryBackend::Memfd => 0,
     };
-    own.saturating_add(payload).saturating_add(machine)
+    // Three bitmaps with a bit for each page: a 10,923rd of the memory, which counts from some gigabytes on.
+    let bitmaps = config.memory / 8192;
+    [payload, machine, bitmaps]
+        .into_iter()
+        .fold(own, u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -124,6 +128,11 @@ mod tests {
             ..virt.clone()
         };
         assert_eq!(data(&larger), data(&virt) + 20 * MIB);
+        let huge = QemuConfig {
+            memory: 512 << 30,
+            ..microvm.clone()
+        };
+        assert!(data(&huge) >= data(&microvm) + 3 * (huge.memory / 4096 / 8) - MIB);
         assert_eq!(most(&microvm), data(&microvm) + (256 + 2 + 10 + 40) * MIB);
         assert_eq!(most(&private), data(&private) + (2 + 10 + 40) * MIB);
         let limits = limits(&microvm);
