@@ -71,7 +71,10 @@ pub enum StartError {
     #[error("{0}")]
     NotInstalled(String),
     /// A program that was named is not there or not executable.
-    #[error("--{flag}: '{}' not found or not executable", shown::path(path))]
+    #[error(
+        "--{flag}: '{}' is not there, or is not an executable file",
+        shown::path(path)
+    )]
     NoProgram {
         /// The flag that names it.
         flag: &'static str,

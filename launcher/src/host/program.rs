@@ -66,6 +66,9 @@ mod tests {
         let error = named("qemu", Path::new("/nonexistent/qemu"))
             .unwrap_err()
             .to_string();
-        assert_eq!(error, "--qemu: '/nonexistent/qemu' not found or not executable");
+        assert_eq!(
+            error,
+            "--qemu: '/nonexistent/qemu' is not there, or is not an executable file"
+        );
     }
 }

@@ -406,7 +406,8 @@ impl Run {
         result::conclude(report, &request, machine, ends.captured, figures)
     }
 
-    /// The first hypervisor that meets the demands and is installed. Where none is, the first one's reason counts.
+    /// The first hypervisor that meets the demands and is installed. Where none is, the first one's reason counts. One whose
+    /// program was named is wanted: where that is not there, no other takes its place.
     fn choose(&self, demands: &[Feature]) -> Result<Arc<dyn Vmm>, Error> {
         let known = vmm::all();
         let mut reason = None;
@@ -414,6 +415,7 @@ impl Run {
             let able = capabilities::refuse(&**vmm, demands, &known).map_err(Error::from);
             match able.and_then(|()| Ok(vmm.program(self.machine.arch)?)) {
                 Ok(_) => return Ok(Arc::clone(vmm)),
+                Err(error @ Error::Start(StartError::NoProgram { .. })) => return Err(error),
                 Err(error) => reason = reason.or(Some(error)),
             }
         }
