@@ -64,7 +64,12 @@ fn is_qemus_old_one(program: &Path, deadline: &Deadline) -> Result<bool, Error> 
     // "virtiofsd version 7.2.22 (Debian …)"; its successor says "virtiofsd 1.14.0".
     let confinement = version::confinement();
     let output = jail::output(program, &["--version".into()], &[], &confinement, deadline)?;
-    Ok(output.is_ok_and(|output| output.starts_with(b"virtiofsd version ")))
+    Ok(match output {
+        Ok(output) => output.starts_with(b"virtiofsd version "),
+        // Before it looks at its flags it leaves the user's groups, which only root may.
+        Err(_) => version::ask(program, &["--version"], version::LIMIT)
+            .is_err_and(|error| error.to_string().starts_with("setgroups() failed")),
+    })
 }
 
 const OLD: &str = "is the old one of QEMU 7, which takes other flags and which only root can sandbox";
@@ -125,6 +130,14 @@ mod tests {
                 assert!(message.contains(part), "{message}");
             }
         }
+        // As an ordinary user sees it.
+        let groups = directory_with("");
+        let script =
+            "#!/bin/sh\necho 'setgroups() failed with error=1:Operation not permitted' >&2\nexit 1\n";
+        std::fs::write(groups.path().join("virtiofsd"), script).unwrap();
+        let found = find_usual(&path(&[groups.path(), new]), &[], &Deadline::never()).unwrap();
+        assert_eq!(found, new.join("virtiofsd"));
+
         let missing = find_usual(OsStr::new("/nonexistent"), &[], &Deadline::never())
             .unwrap_err()
             .to_string();

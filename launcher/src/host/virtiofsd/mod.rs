@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use boot_protocol::run_spec::Access;
 use boot_protocol::shown::piece;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, OFlags};
 
 use self::keeper::Keeper;
 use self::quota::Quota;
@@ -100,6 +101,9 @@ pub(crate) fn start(
     if !real.is_dir() {
         return Err(unusable("it is not a directory".to_string()).into());
     }
+    // Each wall would fail, with words of its own. The guest's accesses are virtiofsd's, so searching is enough.
+    rustix::fs::accessat(CWD, &real, rustix::fs::Access::EXEC_OK, AtFlags::EACCESS)
+        .map_err(|error| unusable(io::Error::from(error).to_string()))?;
     let held = privileges::of_roots_children();
     let mut reasons = Vec::new();
     // libcap-ng up to 0.8.3 at least reports a missing SETPCAP by a system call that virtiofsd's filter kills for.
@@ -143,19 +147,47 @@ pub(crate) fn start(
         }
     }
     Err(StartError::Virtiofsd(format!(
-        "--dir: virtiofsd, '{}', does not serve '{}' behind any wall ({}){}\n\
-         --copy-dir does without it; --jail off lets it run without a wall, with all rights of this user",
+        "--dir: virtiofsd, '{}', does not serve '{}' behind {} ({}){}\n--copy-dir does without it; {}",
         shown::path(program),
         shown::path(host),
+        match level {
+            Jail::Strict => "the wall that --jail strict demands",
+            Jail::Auto | Jail::Off => "any wall",
+        },
         reasons.join("; "),
-        match held {
-            // It leaves its supplementary groups, whatever its flags.
-            Some(held) if !held.has(Capability::Setgid) =>
-                "; as root, it needs CAP_SETGID, or a process without supplementary groups",
-            _ => "",
+        hint(&real, held),
+        match level {
+            Jail::Strict => "--jail auto takes another wall where there is one",
+            Jail::Auto | Jail::Off => "--jail off lets it run without a wall, with all rights of this user",
         }
     ))
     .into())
+}
+
+/// What root may not expect: the likely reason where no wall works.
+fn hint(real: &Path, held: Option<privileges::Capabilities>) -> String {
+    let Some(held) = held else { return String::new() };
+    let closed = real.ancestors().find(|directory| {
+        directory.metadata().is_ok_and(|status| {
+            let search = match (status.uid(), status.gid()) {
+                (0, _) => 0o100,
+                (_, 0) => 0o010,
+                _ => 0o001,
+            };
+            status.mode() & search == 0
+        })
+    });
+    if let Some(closed) = closed {
+        return format!(
+            "; virtiofsd has none of root's privileges, and '{}' does not let root in without them: run as its owner",
+            shown::path(closed)
+        );
+    }
+    match held.has(Capability::Setgid) {
+        true => String::new(),
+        // It leaves its supplementary groups, whatever its flags.
+        false => "; as root, it needs CAP_SETGID, or a process without supplementary groups".to_string(),
+    }
 }
 
 /// One way to start a daemon.
@@ -234,6 +266,17 @@ impl Start<'_> {
     }
 
     fn confinement(&self) -> Result<Confinement, String> {
+        // What may be changed may not be executed there.
+        let within = |program: PathBuf| program.starts_with(self.real);
+        if self.wall == Wall::Landlock
+            && self.share.access == Access::ReadWrite
+            && self.program.canonicalize().is_ok_and(within)
+        {
+            return Err(
+                "the guest could change virtiofsd, which lies in the directory; install it elsewhere"
+                    .to_string(),
+            );
+        }
         let limits = Limits {
             files: Some(MOST_DESCRIPTORS),
             data: Some(MOST_DATA),
@@ -315,7 +358,9 @@ impl Daemon {
         // What is there comes before the error that there is no more.
         let _ = self.log.read_to_end(&mut bytes);
         let text = String::from_utf8_lossy(&bytes);
-        let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+        // Rust's advice to its programmers, below a panic, says nothing.
+        let says = |line: &&str| !line.is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE");
+        let line = text.lines().map(str::trim).rfind(says)?;
         // "[2026-01-01T00:00:00Z ERROR virtiofsd] text"
         let text = line.split_once("] ").map_or(line, |(_, text)| text);
         Some(piece(text))

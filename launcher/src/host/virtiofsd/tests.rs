@@ -48,6 +48,48 @@ fn a_daemon_that_fails_is_quoted_for_each_wall() {
 }
 
 #[test]
+fn what_is_advised_depends_on_the_level() {
+    let (_directory, path) = program(
+        "echo it panicked >&2; echo 'note: run with `RUST_BACKTRACE=1` environment variable' >&2; exit 1",
+    );
+    let message = |level| {
+        let share = share(Path::new("/"), Access::ReadWrite);
+        super::start(&path, share, level, &|| Ok(()))
+            .unwrap_err()
+            .to_string()
+    };
+    let (auto, strict) = (message(Jail::Auto), message(Jail::Strict));
+    assert!(
+        auto.contains("behind any wall") && auto.contains("--jail off lets it run"),
+        "{auto}"
+    );
+    assert!(auto.contains(": it panicked"), "{auto}");
+    assert!(strict.contains("that --jail strict demands"), "{strict}");
+    assert!(
+        strict.ends_with("--jail auto takes another wall where there is one"),
+        "{strict}"
+    );
+}
+
+#[test]
+fn a_directory_that_this_user_may_not_enter_is_refused_at_once() {
+    if rustix::process::geteuid().is_root() {
+        eprintln!("SKIP: root may enter every directory");
+        return;
+    }
+    let (directory, path) = program("exit 1");
+    let closed = directory.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let error = start(&path, &closed, Access::ReadOnly).unwrap_err();
+    assert!(
+        matches!(error, Error::Mount(MountError::Unusable { .. })),
+        "{error}"
+    );
+    assert!(error.to_string().contains("Permission denied"), "{error}");
+}
+
+#[test]
 fn the_first_wall_that_works_is_taken() {
     // Answers as a daemon would, but not in namespaces. `$2` is the number after --fd.
     let script = r#"case "$*" in *"--sandbox namespace"*) exit 1;; esac
