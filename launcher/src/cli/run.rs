@@ -103,7 +103,7 @@ pub(super) struct Run {
     pub(super) status_file: Option<PathBuf>,
 
     /// The same to a descriptor that is open already
-    #[arg(long, value_name = "N", conflicts_with_all = ["status_file", "print_command"])]
+    #[arg(long, value_name = "N", value_parser = parse_descriptor, conflicts_with_all = ["status_file", "print_command"])]
     pub(super) status_fd: Option<u16>,
 
     /// QEMU program; qemu-system-ARCH in PATH by default
@@ -327,6 +327,11 @@ fn utf8(text: &std::ffi::OsStr, what: impl Fn() -> String) -> Result<String, Err
             what()
         ))
     })
+}
+
+fn parse_descriptor(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "expected the number of an open descriptor, as 7 in a shell's 7>FILE".to_string())
 }
 
 fn parse_memory(text: &str) -> Result<u64, String> {
