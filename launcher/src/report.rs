@@ -33,6 +33,8 @@ pub struct Figures {
     pub hypervisor_memory: Option<u64>,
     /// Whether the guest, or the application for it, was refused memory that the machine did not have.
     pub memory_refused: bool,
+    /// Whether a directory would have grown by more than its quota.
+    pub quota_met: bool,
     /// The hypervisor, once it was started.
     pub hypervisor: Option<&'static str>,
     /// What executed the guest.
@@ -57,6 +59,7 @@ impl Figures {
             machine_memory: None,
             hypervisor_memory: None,
             memory_refused: false,
+            quota_met: false,
             hypervisor: None,
             accelerator: None,
         }
@@ -154,6 +157,8 @@ pub enum Limit {
     Memory,
     /// What the hypervisor may take of the host beside the machine's memory.
     HostMemory,
+    /// `quota=` of a directory: something that would have let it grow further failed.
+    Disk,
 }
 
 impl Limit {
@@ -164,6 +169,7 @@ impl Limit {
             Self::Time => "time",
             Self::Memory => "memory",
             Self::HostMemory => "host_memory",
+            Self::Disk => "disk",
         }
     }
 }
@@ -205,7 +211,8 @@ impl Report {
                 ..Self::of(
                     End::of_status(result.status, figures.memory_refused),
                     result.status.code(),
-                    result.diagnostic.trim_end(),
+                    // The application speaks as this program does, on the same standard error.
+                    result.diagnostic.trim_start_matches("hermit-wasm: ").trim_end(),
                     figures,
                 )
             },
@@ -237,6 +244,7 @@ impl Report {
         let limits = [
             (end == End::Timeout, Limit::Time),
             (figures.memory_refused, Limit::Memory),
+            (figures.quota_met, Limit::Disk),
         ];
         Self {
             end,

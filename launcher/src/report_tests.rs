@@ -46,7 +46,7 @@ fn the_whole_of_it() {
   "hypervisor_memory_bytes": 52428800,
   "hypervisor": "QEMU",
   "accelerator": "tcg",
-  "message": "hermit-wasm: \"a\\b\""
+  "message": "\"a\\b\""
 }
 "#
     );
@@ -136,6 +136,17 @@ fn memory_is_a_limit_of_a_guest_and_an_end_of_an_application() {
         assert_eq!(report.end.name(), name);
         assert!(report.to_json().contains("\"limits\": [\"memory\"]"));
     }
+}
+
+#[test]
+fn a_quota_is_a_limit_whatever_the_guest_makes_of_it() {
+    let met = Figures {
+        quota_met: true,
+        ..figures()
+    };
+    let report = Report::new(&ended(ExitStatus::Exited(0), ""), &met);
+    assert_eq!(report.limits, [Limit::Disk]);
+    assert!(report.to_json().contains("\"limits\": [\"disk\"]"));
 }
 
 #[test]

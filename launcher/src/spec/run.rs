@@ -16,6 +16,7 @@ use crate::error::{Error, StartError};
 use crate::host::interrupt::Interrupt;
 use crate::host::memory::GuestMemory;
 use crate::host::units::MIB;
+use crate::host::virtiofsd::Daemon;
 use crate::jail::Jail;
 use crate::report::Figures;
 use crate::result::{self, RunResult};
@@ -397,6 +398,7 @@ impl Run {
         figures.started(report.hello);
         figures.hypervisor_memory = report.hypervisor_memory;
         figures.machine_memory = machine.memory.as_ref().and_then(GuestMemory::touched);
+        figures.quota_met = machine.daemons.iter().any(Daemon::quota_met);
         figures.finish();
         for daemon in &mut machine.daemons {
             if let Some(complaint) = daemon.complaint() {

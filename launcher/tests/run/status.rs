@@ -56,7 +56,7 @@ fn status_of(scratch: &Scratch, command: &mut Command, code: u8) -> Value {
     // A message of the launcher's, or of the application's, is what was shown.
     if let Some(message) = status["message"].as_str() {
         assert!(
-            done.stderr.contains(message.trim_start_matches("hermit-wasm: ")),
+            done.stderr.contains(&format!("hermit-wasm: {message}")),
             "{done:?}"
         );
     }

@@ -328,11 +328,17 @@ impl Daemon {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Whether its directory would have grown by more than its quota.
+    pub(crate) fn quota_met(&self) -> bool {
+        let met = self.quota.as_ref().map(|(_, met)| met);
+        met.is_some_and(|met| met.load(Ordering::Relaxed))
+    }
+
     /// What to say of a daemon at the run's end: that it met its quota, or that it ended by itself. When QEMU has ended,
     /// it ends too, and successfully.
     pub(crate) fn complaint(&mut self) -> Option<String> {
-        if let Some((size, met)) = &self.quota
-            && met.load(Ordering::Relaxed)
+        if let Some((size, _)) = &self.quota
+            && self.quota_met()
         {
             return Some(format!(
                 "--dir: '{}' would have grown by more than its quota of {}; what the guest wrote beyond it failed",
