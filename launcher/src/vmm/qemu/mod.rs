@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use boot_protocol::arch::Arch;
 use boot_protocol::command_line::{CommandLine, Console};
-use boot_protocol::fingerprint::fingerprint;
 use boot_protocol::payload;
 use boot_protocol::run_spec;
 
@@ -152,7 +151,7 @@ pub(crate) const CONFINED: [&str; 2] = ["-sandbox", config::SANDBOX];
 pub(crate) fn kvm() -> Known {
     let own = Arch::ALL.into_iter().find(|arch| arch.is_hosts());
     let cache = own.and_then(|arch| {
-        let image = fingerprint(image::of(arch).ok()?);
+        let image = image::fingerprint(image::of(arch).ok()?);
         Some(ProbeCache::new(
             &program(arch).ok()?,
             MachineKind::usual(arch).name(),
@@ -305,7 +304,7 @@ impl PreparedQemu<'_> {
         let cache = ProbeCache::new(
             &self.program,
             self.kind.name(),
-            fingerprint(self.request.image()?),
+            image::fingerprint(self.request.image()?),
         );
         match probe::decide(self.request.accelerator(), self.request.arch(), &cache)? {
             Probe::Decided(decision) => Ok(decision),

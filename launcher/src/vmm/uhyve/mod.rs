@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use boot_protocol::arch::Arch;
 use boot_protocol::command_line::{CommandLine, Console};
-use boot_protocol::fingerprint::fingerprint;
 use boot_protocol::run_spec::{self, Access, ModuleSource, RunSpec};
 use boot_protocol::shown::piece;
 use tempfile::TempDir;
@@ -254,7 +253,7 @@ fn mappings(request: &Request<'_>) -> Result<(Vec<OsString>, RunSpec), Error> {
 fn image_on_disk() -> Result<OnDisk, Error> {
     let bytes = image::application(Arch::X86_64)?;
     if let Some(directory) = files::cache_directory() {
-        let path = directory.join(format!("hermit-wasm-{:016x}.elf", fingerprint(bytes)));
+        let path = directory.join(format!("hermit-wasm-{:016x}.elf", image::fingerprint(bytes)));
         if fs::read(&path).is_ok_and(|kept| kept == bytes) || files::write_whole(&path, bytes).is_ok() {
             return Ok(OnDisk::There(path));
         }
