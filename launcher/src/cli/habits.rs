@@ -325,6 +325,14 @@ const TABLE: &[(&str, Advice)] = &[
         RIGHTS,
     ),
     (
+        "--quota --storage-opt --disk",
+        Advice::Say("write --dir HOST::GUEST,quota=SIZE: each directory has a quota of its own"),
+    ),
+    (
+        "--sandbox --no-sandbox --seccomp --isolation --no-jail",
+        Advice::Say("write --jail auto, strict or off"),
+    ),
+    (
         "--restart --pull --init",
         Advice::Leave("the module is a file, and it runs once"),
     ),

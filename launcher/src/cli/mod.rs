@@ -181,6 +181,8 @@ Examples:
   hermit-wasm run --copy-dir project::/ --tmpfs /tmp app.wasm /input.txt
                                                 copy one directory in, add an empty one
   hermit-wasm run --timeout 10s app.wasm        exit code 124 if it takes longer
+  hermit-wasm run --jail strict --dir .,quota=64M app.wasm
+                                                not without every layer of the jail; 64 MiB of disk
   hermit-wasm run --log debug app.wasm          show the kernel's log
   hermit-wasm run -- -odd-name.wasm             a module whose name looks like a flag
 
@@ -189,8 +191,9 @@ Exit codes:
   1      the guest exited with a code above 255 (a message says so)
   2      the command line is wrong
   124    --timeout expired
-  125    the virtual machine failed: QEMU is missing or failed, --accel kvm does not work here, the
-         machine ran out of memory or ended without an exit code, or output cannot be written
+  125    the virtual machine failed: QEMU or virtiofsd is missing or failed, --accel kvm or
+         --jail strict cannot be had here ('hermit-wasm check' says why), the machine ran out of
+         memory or ended without an exit code, or output cannot be written
   126    the module cannot be run: not WebAssembly, truncated, a component, needs an unsupported
          feature, has no _start, or wants more memory than the machine has
   127    the module was not found or cannot be read

@@ -101,8 +101,11 @@ fn read_only_with_quota(host: &OsStr) -> Error {
     ))
 }
 
-/// Cuts `,quota=SIZE` off a value of `--dir`: what is left, these words and the size in bytes.
-fn quota(flag: Flag, value: &OsStr) -> Result<(&OsStr, Option<(String, u64)>), Error> {
+/// `,quota=SIZE` as it was typed, and the size in bytes.
+type Quota = (String, u64);
+
+/// Cuts `,quota=SIZE` off a value of `--dir`, and returns what is left of that too.
+fn quota(flag: Flag, value: &OsStr) -> Result<(&OsStr, Option<Quota>), Error> {
     const MARK: &[u8] = b",quota=";
     let bytes = value.as_bytes();
     let place = bytes.windows(MARK.len()).rposition(|window| window == MARK);

@@ -128,7 +128,7 @@ pub(super) struct Run {
     /// it, they name the image as the build does. The commands show the guest's arguments and environment, values of
     /// --env included. Standard output and standard error are one stream. On riscv64, QEMU
     /// exits with the guest's exit code; on x86_64 with 3 if the guest's is 0, and with 1 otherwise; on aarch64, QEMU's
-    /// exit status says nothing about the guest.
+    /// exit status says nothing about the guest. Run by hand, they are in no jail.
     #[arg(long, value_name = "DIRECTORY", num_args = 0..=1, require_equals = true, value_hint = ValueHint::DirPath)]
     pub(super) print_command: Option<Option<PathBuf>>,
 
