@@ -127,6 +127,21 @@ pub struct MachineError {
     pub transcript: String,
 }
 
+/// What a hypervisor did that asked for too much of the host's memory, and why.
+fn out_of_host_memory(limit: u64, inherited: bool, reason: &str) -> String {
+    if inherited {
+        return format!(
+            "did not get the memory that it needs and ended ({reason}). This program was started with limits that are too \
+             low for that; 'ulimit -v' and 'ulimit -d' show and change them"
+        );
+    }
+    format!(
+        "met its limit of this host's memory and ended: {} besides the machine's own ({reason}). Ordinary guests stay far \
+         below it, so a guest that drives the machine in a strange way is the likely cause; --jail off removes the limit",
+        show_size(limit)
+    )
+}
+
 /// How a virtual machine failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -153,16 +168,14 @@ pub enum MachineFailure {
         memory: u64,
     },
     /// The hypervisor has asked for more of the host's memory than a run may use.
-    #[error(
-        "{hypervisor} met its limit of this host's memory and ended: {} besides the machine's own ({reason}). Ordinary guests \
-         stay far below it, so a guest that drives the machine in a strange way is the likely cause; --jail off removes the limit",
-        show_size(*.limit)
-    )]
+    #[error("{hypervisor} {}", out_of_host_memory(*.limit, *.inherited, .reason))]
     HostMemory {
         /// The hypervisor.
         hypervisor: &'static str,
         /// Most private memory that it may use, in bytes.
         limit: u64,
+        /// Whether this program was itself started with a limit that may be lower.
+        inherited: bool,
         /// Its words.
         reason: String,
     },

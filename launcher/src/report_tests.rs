@@ -63,6 +63,7 @@ fn each_end_has_its_name() {
     let host_memory = MachineFailure::HostMemory {
         hypervisor: "QEMU",
         limit: 1,
+        inherited: false,
         reason: String::new(),
     };
     type Case = (Result<RunResult, Error>, &'static str, u8, Option<i32>);

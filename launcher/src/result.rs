@@ -2,8 +2,10 @@
 
 use boot_protocol::console::{Cause, Ending};
 use boot_protocol::exit_code;
+use rustix::process::Resource;
 
 use crate::error::{Error, MachineError, MachineFailure, StartError};
+use crate::host::units::MIB;
 use crate::report::Figures;
 use crate::session::streams::Captured;
 use crate::session::{ExitReason, SessionReport};
@@ -157,6 +159,9 @@ pub(crate) fn conclude(
             MachineFailure::HostMemory {
                 hypervisor: machine.hypervisor,
                 limit,
+                inherited: has_less(limit, request.memory(), |resource| {
+                    rustix::process::getrlimit(resource).current
+                }),
                 reason,
             }
         }
@@ -208,6 +213,16 @@ fn limit_met(machine: &Machine, memory: u64, words: &str) -> Option<(u64, String
     }
 }
 
+/// Whether this process, whose limits a hypervisor inherits, may itself use less than so much private memory, or has less
+/// room for addresses than the machine's memory takes with it; `own` are its limits.
+fn has_less(private: u64, memory: u64, own: impl Fn(Resource) -> Option<u64>) -> bool {
+    let room = private.saturating_add(memory).saturating_add(PROGRAM);
+    own(Resource::Data).is_some_and(|own| own < private) || own(Resource::As).is_some_and(|own| own < room)
+}
+
+/// Addresses that QEMU's program, libraries and other files take: more than was seen.
+const PROGRAM: u64 = 512 * MIB;
+
 /// The line in which a hypervisor says that it does not get the memory that it wants: QEMU's words for it, glib's, and the
 /// C library's.
 fn out_of_memory(words: &str) -> Option<String> {
@@ -253,6 +268,21 @@ mod tests {
             );
         }
         assert_eq!(out_of_memory("qemu-system-x86_64: -m: too much\n"), None);
+    }
+
+    #[test]
+    fn limits_that_were_there_before_are_told_from_our_own() {
+        let with = |data, space| {
+            has_less(54 * MIB, 256 * MIB, move |resource| match resource {
+                Resource::Data => data,
+                Resource::As => space,
+                _ => None,
+            })
+        };
+        assert!(!with(None, None));
+        assert!(!with(Some(54 * MIB), Some(8192 * MIB)));
+        assert!(with(Some(20 * MIB), None));
+        assert!(with(None, Some(300 * MIB)));
     }
 
     #[test]
