@@ -217,7 +217,9 @@ impl Start<'_> {
             .write(true)
             .open("/dev/null")
             .map_err(text)?;
-        let quota = self.quota().map_err(text)?;
+        let quota = self
+            .quota()
+            .map_err(|error| format!("cannot measure it for its quota: {error}"))?;
         let (questions, answers) = UnixStream::pair().map_err(text)?;
         let openat2 = match self.level {
             Jail::Off => quota.is_some(),

@@ -1,7 +1,8 @@
 //! How much of the host's disk a directory takes.
 //!
 //! Layer: system calls through rustix. The walk holds one descriptor a level, follows no link, and gives up on whatever
-//! it cannot read: who asks then knows no better than before, and lets nothing more in.
+//! it cannot read: who asks then knows no better than before, and lets nothing more in. Only the first walk passes over
+//! what this user may not read: what growth is added to may be too small.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -38,6 +39,16 @@ pub(super) fn of(directory: &Path, daemon: Option<u32>) -> io::Result<Use> {
     Ok(walk.found)
 }
 
+/// What is in the directory at least: of a directory below that this user may not read, only itself.
+pub(super) fn at_least(directory: &Path) -> io::Result<Use> {
+    let mut walk = Walk {
+        lenient: true,
+        ..Walk::default()
+    };
+    walk.below(open(CWD, directory)?)?;
+    Ok(walk.found)
+}
+
 fn open(at: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
@@ -45,6 +56,8 @@ fn open(at: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> io::Result<
 
 #[derive(Default)]
 struct Walk {
+    /// Whether what may not be read is passed over.
+    lenient: bool,
     found: Use,
     /// Devices that were met.
     devices: HashSet<u64>,
@@ -69,16 +82,25 @@ impl Walk {
                 Ok(about) => about,
                 // Somebody else has deleted it meanwhile.
                 Err(rustix::io::Errno::NOENT) => continue,
+                Err(error) if self.passes_over(&error.into()) => continue,
                 Err(error) => return Err(error.into()),
             };
             self.count(&about);
             if rustix::fs::FileType::from_raw_mode(about.st_mode).is_dir() {
-                let below = open(level.fd()?, name)?;
+                let below = match open(level.fd()?, name) {
+                    Ok(below) => below,
+                    Err(error) if self.passes_over(&error) => continue,
+                    Err(error) => return Err(error),
+                };
                 self.devices.insert(about.st_dev);
                 levels.push(Dir::new(below)?);
             }
         }
         Ok(())
+    }
+
+    fn passes_over(&self, error: &io::Error) -> bool {
+        self.lenient && error.kind() == io::ErrorKind::PermissionDenied
     }
 
     fn count(&mut self, about: &Stat) {
@@ -145,6 +167,30 @@ mod tests {
         assert!(of(&place.join("missing"), None).is_err());
         assert!(of(&place.join("a"), None).is_err());
         assert!(of(&place.join("out"), None).is_err());
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_passed_over_at_first_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        if rustix::process::geteuid().is_root() {
+            eprintln!("SKIP: root may read every directory");
+            return;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let closed = scratch.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::write(closed.join("f"), vec![1; 500_000]).unwrap();
+        fs::write(scratch.path().join("g"), vec![1; 100_000]).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+        let (first, later) = (at_least(scratch.path()), of(scratch.path(), None));
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        let first = first.unwrap().bytes;
+        assert!((100_000..500_000).contains(&first), "{first}");
+        assert!(later.is_err());
+        assert_eq!(
+            at_least(scratch.path()).unwrap(),
+            of(scratch.path(), None).unwrap()
+        );
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Quota {
         Ok(Self {
             directory: directory.to_path_buf(),
             unit: measure::unit(directory)?,
-            account: Account::new(measure::of(directory, None)?.bytes, quota),
+            account: Account::new(measure::at_least(directory)?.bytes, quota),
             met: Arc::default(),
         })
     }
