@@ -18,17 +18,17 @@ use rustix::net::{
 };
 use seccompiler::BpfProgram;
 
+use super::filter::BPF_RETURN;
+use super::sys;
+
 /// SECCOMP_RET_TRACE, which `seccompiler` knows, and the answer that it lacks, SECCOMP_RET_USER_NOTIF.
 const TRACE: u32 = 0x7ff0_0000;
 const ASK: u32 = 0x7fc0_0000;
 
-/// An instruction that ends the program with a constant.
-const RETURN: u16 = 0x06;
-
 /// Makes a program that answers `Trace(0)` ask instead.
 pub(crate) fn asking(mut program: BpfProgram) -> BpfProgram {
     for instruction in &mut program {
-        if instruction.code == RETURN && instruction.k == TRACE {
+        if instruction.code == BPF_RETURN && instruction.k == TRACE {
             instruction.k = ASK;
         }
     }
@@ -55,7 +55,7 @@ pub(super) fn set_and_send(program: &BpfProgram, socket: BorrowedFd<'_>) -> Resu
     };
     let number = RawFd::try_from(result).unwrap_or(-1);
     if number < 0 {
-        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
+        return Err(sys::last_error());
     }
     // SAFETY: the call has succeeded, so this is the number of a new descriptor, which nobody else has.
     let questions = unsafe { OwnedFd::from_raw_fd(number) };

@@ -22,7 +22,7 @@ pub enum Calls {
     Hypervisor,
     /// A hypervisor behind a wrapper script, which starts programs.
     Script,
-    /// A daemon that makes name spaces of its own before it serves.
+    /// A daemon that makes namespaces of its own before it serves.
     Daemon,
 }
 
@@ -37,7 +37,7 @@ const NOBODY: &[c_long] = &[
     libc::SYS_kcmp,
     libc::SYS_migrate_pages,
     libc::SYS_move_pages,
-    // Keys: the kernel's key rings are not divided by name spaces of processes.
+    // Keys: the kernel's key rings are not divided by namespaces of processes.
     libc::SYS_add_key,
     libc::SYS_request_key,
     libc::SYS_keyctl,
@@ -86,7 +86,7 @@ const NOBODY: &[c_long] = &[
 
 /// Denied to all but a daemon that confines itself with them.
 const NOT_A_HYPERVISOR: &[c_long] = &[
-    // Mounting, and the name spaces in which anybody may mount.
+    // Mounting, and the namespaces in which anybody may mount.
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_pivot_root,
@@ -106,10 +106,18 @@ const NOT_A_HYPERVISOR: &[c_long] = &[
     // Memory and queues of System V and POSIX: known by number to everybody of the same user.
     libc::SYS_shmget,
     libc::SYS_shmat,
+    libc::SYS_shmctl,
     libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
     libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
     libc::SYS_mq_open,
-    // Sockets: a hypervisor gets its connections open. Name spaces keep the network away where there are some; this does
+    libc::SYS_mq_unlink,
+    // Sockets: a hypervisor gets its connections open. Namespaces keep the network away where there are some; this does
     // everywhere, and the system's services behind AF_UNIX too.
     libc::SYS_socket,
     libc::SYS_connect,
@@ -117,7 +125,7 @@ const NOT_A_HYPERVISOR: &[c_long] = &[
     libc::SYS_listen,
 ];
 
-/// Denied to a hypervisor: other processes.
+/// Denied to a hypervisor: other processes. `tgkill` is in [`signals_to`].
 const NOT_ALONE: &[c_long] = &[
     libc::SYS_kill,
     libc::SYS_tkill,
@@ -168,6 +176,19 @@ impl Calls {
             // Processes; threads share more. `clone3`, below, is not looked into.
             let thread = SeccompCmpOp::MaskedEq(u64::from(CLONE_THREAD));
             deny_if(libc::SYS_clone, 0, thread, 0)?;
+            // The tie to the launcher's life.
+            deny_if(libc::SYS_prctl, 0, SeccompCmpOp::Eq, PR_SET_PDEATHSIG)?;
+        }
+        if self != Self::Daemon {
+            // Without `unshare`, another way to a user namespace.
+            let user = SeccompCmpOp::MaskedEq(u64::from(CLONE_NEWUSER));
+            deny_if(libc::SYS_clone, 0, user, CLONE_NEWUSER)?;
+            // One socket of a pair of datagrams reaches any other by its name. Pairs of streams reach each other alone.
+            deny_if(libc::SYS_socketpair, 0, SeccompCmpOp::Ne, AF_UNIX)?;
+            for kind in [SOCK_DGRAM, SOCK_RAW] {
+                let of_kind = SeccompCmpOp::MaskedEq(u64::from(SOCK_TYPE_MASK));
+                deny_if(libc::SYS_socketpair, 1, of_kind, kind)?;
+            }
         }
         if self == Self::Daemon {
             // It speaks with QEMU, and with nobody else.
@@ -197,16 +218,38 @@ impl Calls {
     }
 }
 
+/// The filter of a process that signals nobody but its own threads, for which C libraries use `tgkill`. The process makes
+/// it itself, since nobody knows its number before. It takes the architecture for granted, which the filter of [`Calls`]
+/// checks. Without allocation: it is made between `clone` and `execve`.
+pub(super) fn signals_to(process: u32) -> [sock_filter; 6] {
+    [
+        statement(BPF_LOAD_WORD, 0),
+        jump(BPF_JUMP_EQUAL, number(libc::SYS_tgkill), 2),
+        statement(BPF_LOAD_WORD, FIRST_ARGUMENT),
+        jump(BPF_JUMP_EQUAL, process, 1),
+        statement(BPF_RETURN, SeccompAction::Allow.into()),
+        statement(BPF_RETURN, SeccompAction::Errno(errno(libc::EPERM)).into()),
+    ]
+}
+
 // Of linux/bpf_common.h: a word at an absolute place of `struct seccomp_data` (its first is the call's number), jumps
 // by a constant, and the end.
 const BPF_LOAD_WORD: u16 = 0x20;
 const BPF_JUMP_EQUAL: u16 = 0x15;
 const BPF_JUMP_AT_LEAST: u16 = 0x35;
-const BPF_RETURN: u16 = 0x06;
+pub(super) const BPF_RETURN: u16 = 0x06;
 
-// Of linux/sched.h, linux/socket.h and asm-generic/ioctls.h, the same on all architectures here.
+/// Where the lower half of a call's first argument is in `struct seccomp_data`, on machines that store it first.
+const FIRST_ARGUMENT: u32 = 16;
+
+// Of linux/sched.h, linux/socket.h, linux/net.h, linux/prctl.h and asm-generic/ioctls.h, the same on all architectures here.
 const CLONE_THREAD: u32 = 0x1_0000;
+const CLONE_NEWUSER: u32 = 0x1000_0000;
 const AF_UNIX: u32 = 1;
+const SOCK_TYPE_MASK: u32 = 0xf;
+const SOCK_DGRAM: u32 = 2;
+const SOCK_RAW: u32 = 3;
+const PR_SET_PDEATHSIG: u32 = 1;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 
@@ -259,5 +302,97 @@ mod tests {
         for calls in [Calls::Hypervisor, Calls::Script, Calls::Daemon] {
             assert!(calls.denied().contains(&libc::SYS_ptrace));
         }
+    }
+
+    /// What the kernel would do with a call: runs the program as it does. `None`: the call is made.
+    fn errno_of(program: &[sock_filter], call: c_long, arguments: [u64; 6]) -> Option<i32> {
+        let mut data = number(call).to_ne_bytes().to_vec();
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => 0xc000_003e_u32,
+            "aarch64" => 0xc000_00b7,
+            _ => 0xc000_00f3,
+        };
+        data.extend_from_slice(&arch.to_ne_bytes());
+        for word in std::iter::once(0).chain(arguments) {
+            data.extend_from_slice(&word.to_ne_bytes());
+        }
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            at += 1;
+            let holds = match code {
+                BPF_RETURN if k == u32::from(SeccompAction::Allow) => return None,
+                BPF_RETURN => {
+                    assert_eq!(k & 0xffff_0000, u32::from(SeccompAction::Errno(0)), "{k:#x}");
+                    return i32::try_from(k & 0xffff).ok();
+                }
+                BPF_LOAD_WORD => {
+                    let place = usize::try_from(k).unwrap();
+                    accumulator = u32::from_ne_bytes(data[place..place + 4].try_into().unwrap());
+                    continue;
+                }
+                0x54 => {
+                    accumulator &= k;
+                    continue;
+                }
+                0x05 => {
+                    at += usize::try_from(k).unwrap();
+                    continue;
+                }
+                BPF_JUMP_EQUAL => accumulator == k,
+                0x25 => accumulator > k,
+                BPF_JUMP_AT_LEAST => accumulator >= k,
+                other => panic!("{other:#x}"),
+            };
+            at += usize::from(if holds { jt } else { jf });
+        }
+    }
+
+    #[test]
+    fn arguments_decide_where_a_call_is_denied_in_part() {
+        const DENIED: Option<i32> = Some(libc::EPERM);
+        let stream = u64::from(libc::SOCK_STREAM.cast_unsigned() | libc::SOCK_CLOEXEC.cast_unsigned());
+        let datagram = u64::from(libc::SOCK_DGRAM.cast_unsigned() | libc::SOCK_NONBLOCK.cast_unsigned());
+        let raw = u64::from(SOCK_RAW);
+        let thread = u64::from(CLONE_THREAD);
+        let user = u64::from(CLONE_NEWUSER) | 17;
+        // Upper halves are nothing to a call that takes an `int`.
+        let high = 1 << 32;
+        for (call, arguments, [hypervisor, script, daemon]) in [
+            (libc::SYS_socketpair, [1, stream], [None; 3]),
+            (libc::SYS_socketpair, [1, datagram], [DENIED, DENIED, None]),
+            (libc::SYS_socketpair, [1, datagram | high], [DENIED, DENIED, None]),
+            (libc::SYS_socketpair, [1, raw], [DENIED, DENIED, None]),
+            (libc::SYS_socketpair, [30, stream], [DENIED, DENIED, None]),
+            (libc::SYS_socket, [1, stream], [DENIED, DENIED, None]),
+            (libc::SYS_socket, [2, stream], [DENIED; 3]),
+            (libc::SYS_clone, [thread, 0], [None; 3]),
+            (libc::SYS_clone, [17, 0], [DENIED, None, None]),
+            (libc::SYS_clone, [user, 0], [DENIED, DENIED, None]),
+            (libc::SYS_prctl, [1 | high, 0], [DENIED, None, None]),
+            (libc::SYS_prctl, [15, 0], [None; 3]),
+            (libc::SYS_ioctl, [0, u64::from(TIOCSTI) | high], [DENIED; 3]),
+            (libc::SYS_msgrcv, [0, 0], [DENIED, DENIED, None]),
+        ] {
+            let [first, second] = arguments;
+            for (calls, expected) in [
+                (Calls::Hypervisor, hypervisor),
+                (Calls::Script, script),
+                (Calls::Daemon, daemon),
+            ] {
+                let program = calls.program().unwrap();
+                let found = errno_of(&program, call, [first, second, 0, 0, 0, 0]);
+                assert_eq!(found, expected, "{calls:?}: {call} {arguments:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_of_other_processes_are_not_signalled() {
+        let own = signals_to(7);
+        let to = |process| [process, 7, 9, 0, 0, 0];
+        assert_eq!(errno_of(&own, libc::SYS_tgkill, to(7)), None);
+        assert_eq!(errno_of(&own, libc::SYS_tgkill, to(8)), Some(libc::EPERM));
+        assert_eq!(errno_of(&own, libc::SYS_read, to(8)), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Landlock: what a process may do with files, sockets and other processes, whatever it sees. The wall where name spaces
+//! Landlock: what a process may do with files, sockets and other processes, whatever it sees. The wall where namespaces
 //! are forbidden, and a second one where they are not.
 //!
 //! Layer: makes the ruleset; the child puts itself under it.

@@ -242,6 +242,7 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
         let mut plan = plan(program, confinement, Some(&filter))?;
         plan.program = c_string(view.program.as_os_str())?;
         plan.landlock = landlock.as_ref().map(|ruleset| ruleset.as_fd());
+        plan.alone = calls == Calls::Hypervisor;
         plan.namespaces = match walls {
             Walls::None => None,
             Walls::User => Some(Namespaces {
@@ -346,6 +347,7 @@ fn plan<'a>(
             Some(filter) => std::iter::once(filter).chain(&confinement.filters).collect(),
             None => Vec::new(),
         },
+        alone: false,
         asks: program.asks,
     })
 }

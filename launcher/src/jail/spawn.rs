@@ -22,6 +22,7 @@ use seccompiler::BpfProgram;
 
 use super::ask;
 use super::child::Child;
+use super::filter::signals_to;
 use super::limits;
 use super::root::Root;
 use super::sys::{self, Strings};
@@ -149,6 +150,8 @@ pub(super) struct Plan<'a> {
     pub(super) landlock: Option<BorrowedFd<'a>>,
     /// Its filters of system calls, to be set one after the other; without any, new privileges can be had.
     pub(super) filters: Vec<&'a BpfProgram>,
+    /// Whether it signals nobody but its own threads.
+    pub(super) alone: bool,
     /// The filter of what the launcher is asked about, and where the descriptor of the questions goes.
     pub(super) asks: Option<(&'a BpfProgram, BorrowedFd<'a>)>,
 }
@@ -368,6 +371,10 @@ impl Ready<'_, '_> {
         }
         if let Some(ruleset) = plan.landlock {
             sys::restrict(ruleset).map_err(at(Step::Landlock))?;
+        }
+        if plan.alone {
+            let own = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+            seccompiler::apply_filter(&signals_to(own)).map_err(|_| (Step::Calls, sys::last_error()))?;
         }
         for filter in &plan.filters {
             seccompiler::apply_filter(filter).map_err(|_| (Step::Calls, sys::last_error()))?;

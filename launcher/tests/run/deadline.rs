@@ -196,7 +196,7 @@ fn the_kernel_waits() {
         .output()
         .is_ok_and(|output| output.status.success())
     {
-        eprintln!("SKIP deadline::the_kernel_waits: no FUSE in a name space of one's own here");
+        eprintln!("SKIP deadline::the_kernel_waits: no FUSE in a namespace of one's own here");
         return;
     }
     let path = |name: &str| directory.join(name).display().to_string();

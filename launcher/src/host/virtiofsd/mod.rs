@@ -52,7 +52,7 @@ const MOST_DESCRIPTORS: u64 = 8192;
 /// and its buffers; without memory it would die.
 pub(crate) const MOST_DATA: u64 = 12 * MIB;
 
-/// Its processes and threads, where they can be counted: itself, a helper, the one in its name spaces, and its threads.
+/// Its processes and threads, where they can be counted: itself, a helper, the one in its namespaces, and its threads.
 const PROCESSES: u64 = 16;
 
 /// A directory to serve.

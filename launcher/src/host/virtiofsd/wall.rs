@@ -11,7 +11,7 @@ use crate::jail::{self, Confinement};
 /// How virtiofsd confines itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Own {
-    /// Name spaces with nothing in them but the directory.
+    /// Namespaces with nothing in them but the directory.
     Namespace,
     /// The directory as its root.
     Chroot,

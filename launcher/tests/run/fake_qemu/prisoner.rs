@@ -43,6 +43,14 @@ fn try_to_break_out() -> ! {
     leave(guest, 0)
 }
 
+/// What a system call's result says.
+fn outcome(result: libc::c_long) -> io::Result<()> {
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 type Attempt = (&'static str, fn() -> io::Result<()>);
 
 const ATTEMPTS: &[Attempt] = &[
@@ -55,9 +63,28 @@ const ATTEMPTS: &[Attempt] = &[
         fs::remove_file(name)
     }),
     ("signal another process", || {
-        // Signal 0: whether it could be sent. The launcher, or in a name space of its own the process itself.
+        // Signal 0: whether it could be sent. The launcher, or in a namespace of its own the process itself.
         let launcher = rustix::process::getppid().unwrap_or(Pid::INIT);
         Ok(rustix::process::test_kill_process(launcher)?)
+    }),
+    ("signal a thread of another process", || {
+        let launcher = rustix::process::getppid().map_or(i32::MAX, |pid| pid.as_raw_nonzero().get());
+        // SAFETY: numbers only; signal 0 is none.
+        outcome(unsafe { libc::syscall(libc::SYS_tgkill, launcher, launcher, 0) })
+    }),
+    ("make a socket that reaches any other", || {
+        UnixDatagram::pair().map(drop)
+    }),
+    ("use queues of System V", || {
+        // One that is not there: whoever may use them is told that.
+        // SAFETY: a number and a command that takes no memory.
+        match outcome(unsafe { libc::msgctl(i32::MAX, libc::IPC_RMID, std::ptr::null_mut()) }.into()) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            outcome => outcome,
+        }
+    }),
+    ("outlive the launcher", || {
+        Ok(rustix::process::set_parent_process_death_signal(None)?)
     }),
     ("read the users", || fs::read("/etc/passwd").map(drop)),
     ("look into /proc", || fs::read_dir("/proc/1/").map(drop)),

@@ -159,7 +159,7 @@ impl Server {
             fs::remove_file(&socket)?;
         }
         let log = machine.work.join("virtiofsd.log");
-        // It serves what was made for this; a sandbox would need rights or name spaces, and changes nothing here.
+        // It serves what was made for this; a sandbox would need rights or namespaces, and changes nothing here.
         let child = Command::new(&machine.virtiofsd)
             .arg("--socket-path")
             .arg(&socket)
