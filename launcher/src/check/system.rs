@@ -13,8 +13,8 @@ pub(super) fn jail() -> (Finding, Result<(), String>) {
     const NAME: &str = "jail";
     let started =
         std::env::current_exe().and_then(|program| jail::layers(&program, &Confinement::new(Jail::Auto)));
-    let report = match started {
-        Ok(report) => report,
+    let layers = match started {
+        Ok(layers) => layers,
         Err(error) => {
             let finding = Finding::new(
                 NAME,
@@ -25,22 +25,22 @@ pub(super) fn jail() -> (Finding, Result<(), String>) {
             return (finding, Err(error.to_string()));
         }
     };
-    let finding = match report.missing.is_empty() {
-        true => Finding::new(NAME, State::Ok, report.to_string(), "hypervisors get every layer"),
+    let finding = match layers.missing.is_empty() {
+        true => Finding::new(NAME, State::Ok, layers.to_string(), "hypervisors get every layer"),
         false => Finding::new(
             NAME,
             State::Limited,
-            report.to_string(),
+            layers.to_string(),
             "runs work with the layers that there are",
         )
-        .advice(advice(&report)),
+        .advice(advice(&layers)),
     };
     (finding, Ok(()))
 }
 
 /// How to get the layers that are missing.
-fn advice(report: &jail::Report) -> String {
-    let mut lines: Vec<&str> = report
+fn advice(layers: &jail::Layers) -> String {
+    let mut lines: Vec<&str> = layers
         .missing
         .iter()
         .map(|missing| missing.layer.advice())

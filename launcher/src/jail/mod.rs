@@ -12,7 +12,7 @@
 //! 7. Landlock's rules for the same files.
 //!
 //! [`Jail::Auto`] demands the first four, and takes of the others what this host has: namespaces and root are made
-//! together or not at all. [`Jail::Strict`] demands all. What each process got is its [`Report`], which -v prints.
+//! together or not at all. [`Jail::Strict`] demands all. What each process got is its [`Layers`], which -v prints.
 //!
 //! To start a process: `Confinement::new(level)`, what the process needs more than nothing, and [`start`], which is given
 //! the program, its words, its streams, and the descriptors that it inherits under their numbers. The [`Child`] dies with
@@ -23,8 +23,8 @@
 //! - `child`: a process that was started.
 //! - `filter`: the system calls that are denied, as data.
 //! - `landlock`: Landlock's rules.
+//! - `layers`: which layers hold.
 //! - `limits`: resource limits, and the cgroup to join.
-//! - `report`: which layers hold.
 //! - `root`: the root of the process's own.
 //! - `spawn`: the child's way to its program.
 //! - `sys`: all unsafe code.
@@ -35,8 +35,8 @@ pub(crate) mod ask;
 mod child;
 mod filter;
 mod landlock;
+mod layers;
 mod limits;
-mod report;
 mod root;
 mod spawn;
 mod sys;
@@ -59,8 +59,8 @@ use crate::spec::deadline::Deadline;
 
 pub(crate) use child::Child;
 pub use filter::Calls;
+pub use layers::{Layer, Layers, Missing, NotStrict};
 pub use limits::Limits;
-pub use report::{Layer, Missing, NotStrict, Report};
 use root::Root;
 use spawn::{Failure, Namespaces, Plan, Step, User, c_string};
 use sys::Strings;
@@ -205,11 +205,11 @@ pub(crate) struct Program<'a> {
 /// # Errors
 /// The system's own error where the program cannot be executed; one that names the step where its jail cannot be made; a
 /// [`NotStrict`] where a layer is missing that is demanded.
-pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Result<(Child, Report)> {
+pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Result<(Child, Layers)> {
     if confinement.level == Jail::Off {
         let mut plan = plan(program, confinement, None)?;
         plan.environment = Strings::new(environment()?);
-        return Ok((spawn::spawn(&mut plan)?, Report::default()));
+        return Ok((spawn::spawn(&mut plan)?, Layers::default()));
     }
     let view = View::new(program.path, confinement)?;
     let calls = match (confinement.calls, view.script) {
@@ -228,7 +228,7 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
         Ok(None) => (None, "this kernel has none, or it is not enabled".to_string()),
         Err(error) => (None, error.to_string()),
     };
-    let mut demanded = Report::demanded(confinement.capabilities == 0);
+    let mut demanded = Layers::demanded(confinement.capabilities == 0);
     if confinement.confines_itself {
         demanded
             .itself
@@ -256,18 +256,18 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
         };
         let counted = matches!(walls, Walls::User | Walls::Namespaces(true));
         plan.limits = confinement.limits.list(counted);
-        let mut report = demanded.clone();
+        let mut layers = demanded.clone();
         if !confinement.confines_itself {
             for layer in [Layer::Namespaces, Layer::Root] {
-                report.add(layer, walls != Walls::None, reasons.join("; "));
+                layers.add(layer, walls != Walls::None, reasons.join("; "));
             }
-            report.add(Layer::Landlock, landlock.is_some(), no_landlock.clone());
+            layers.add(Layer::Landlock, landlock.is_some(), no_landlock.clone());
         }
-        if confinement.level == Jail::Strict && !report.missing.is_empty() {
-            return Err(NotStrict(report.missing).into());
+        if confinement.level == Jail::Strict && !layers.missing.is_empty() {
+            return Err(NotStrict(layers.missing).into());
         }
         match spawn::spawn(&mut plan) {
-            Ok(child) => return Ok((child, report)),
+            Ok(child) => return Ok((child, layers)),
             Err(failure) if matches!(walls, Walls::Namespaces(_)) && failure.step.is_of_walls() => {
                 reasons.push(walls.reason(&failure));
             }
@@ -423,7 +423,7 @@ const LAST: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// As [`start`].
-pub(crate) fn layers(path: &Path, confinement: &Confinement) -> io::Result<Report> {
+pub(crate) fn layers(path: &Path, confinement: &Confinement) -> io::Result<Layers> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     let program = Program {
         path,
@@ -432,8 +432,8 @@ pub(crate) fn layers(path: &Path, confinement: &Confinement) -> io::Result<Repor
         descriptors: &[],
         asks: None,
     };
-    let (_ended, report) = start(&program, confinement)?;
-    Ok(report)
+    let (_ended, layers) = start(&program, confinement)?;
+    Ok(layers)
 }
 
 /// This process's own environment.

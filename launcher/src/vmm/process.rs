@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 
 use super::Command;
-use crate::jail::{self, Child, Program, Report};
+use crate::jail::{self, Child, Layers, Program};
 
 /// A running hypervisor. Dropping it kills it, as its child is then dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     /// What its jail is made of.
-    pub(crate) jail: Report,
+    pub(crate) jail: Layers,
     /// When its memory was looked at, and the most that was seen.
     looked: Option<Instant>,
     peak: Option<u64>,
@@ -54,12 +54,12 @@ impl Process {
         stderr: OwnedFd,
     ) -> io::Result<Self> {
         let child = Child::played(end);
-        Self::over(child, Report::default(), console_out, console_in, stderr)
+        Self::over(child, Layers::default(), console_out, console_in, stderr)
     }
 
     fn over(
         child: Child,
-        jail: Report,
+        jail: Layers,
         console_out: OwnedFd,
         console_in: OwnedFd,
         stderr: OwnedFd,

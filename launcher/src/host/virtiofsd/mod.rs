@@ -233,8 +233,8 @@ impl Start<'_> {
             descriptors: &[listener.as_fd()],
             asks: watched.as_ref().map(|watched| (watched, answers.as_fd())),
         };
-        let (child, report) = jail::start(&command, &self.confinement()?).map_err(text)?;
-        log::info!("the jail of virtiofsd: {report}");
+        let (child, layers) = jail::start(&command, &self.confinement()?).map_err(text)?;
+        log::info!("the jail of virtiofsd: {layers}");
         // From here on, dropping kills it.
         let mut daemon = Daemon {
             child,

@@ -84,7 +84,7 @@ fn names(same: &[Missing]) -> String {
 
 /// What a process's jail is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct Layers {
     /// The layers that hold, outermost first.
     pub holds: Vec<Layer>,
     /// Those that the process is left to make itself, as its description says.
@@ -93,19 +93,19 @@ pub struct Report {
     pub missing: Vec<Missing>,
 }
 
-impl Report {
+impl Layers {
     /// The layers without which no process is started, all of which hold.
     pub(super) fn demanded(without_capabilities: bool) -> Self {
-        let mut report = Self {
+        let mut layers = Self {
             holds: vec![Layer::Environment, Layer::Descriptors, Layer::Limits],
             ..Self::default()
         };
         match without_capabilities {
-            true => report.holds.push(Layer::Capabilities),
-            false => report.itself.push(Layer::Capabilities),
+            true => layers.holds.push(Layer::Capabilities),
+            false => layers.itself.push(Layer::Capabilities),
         }
-        report.holds.extend([Layer::NoNewPrivileges, Layer::Calls]);
-        report
+        layers.holds.extend([Layer::NoNewPrivileges, Layer::Calls]);
+        layers
     }
 
     /// Adds a layer that holds, or does not for that reason.
@@ -146,7 +146,7 @@ impl From<NotStrict> for std::io::Error {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Layers {
     /// One line, for -v.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.holds.is_empty() {
@@ -179,33 +179,33 @@ mod tests {
 
     #[test]
     fn one_line_says_what_holds_and_why_the_rest_does_not() {
-        let mut report = Report::default();
-        assert_eq!(report.to_string(), "off");
-        report.holds = vec![Layer::Environment, Layer::Calls];
-        assert_eq!(report.to_string(), "empty environment, system call filter");
-        report.missing.push(Missing {
+        let mut layers = Layers::default();
+        assert_eq!(layers.to_string(), "off");
+        layers.holds = vec![Layer::Environment, Layer::Calls];
+        assert_eq!(layers.to_string(), "empty environment, system call filter");
+        layers.missing.push(Missing {
             layer: Layer::Capabilities,
             reason: "for a test".to_string(),
         });
         assert_eq!(
-            report.to_string(),
+            layers.to_string(),
             "empty environment, system call filter; missing: no capabilities (for a test)"
         );
     }
 
     #[test]
     fn layers_with_one_reason_are_named_together() {
-        let mut report = Report::demanded(true);
+        let mut layers = Layers::demanded(true);
         for layer in [Layer::Namespaces, Layer::Root] {
-            report.add(layer, false, "forbidden");
+            layers.add(layer, false, "forbidden");
         }
-        report.add(Layer::Landlock, false, "too old");
-        let line = report.to_string();
+        layers.add(Layer::Landlock, false, "too old");
+        let line = layers.to_string();
         assert!(
             line.ends_with("; missing: namespaces and empty root (forbidden), Landlock (too old)"),
             "{line}"
         );
-        let strict = NotStrict(report.missing).to_string();
+        let strict = NotStrict(layers.missing).to_string();
         for words in [
             "--jail strict: this host lacks namespaces and empty root (forbidden); to get that: allow user",
             "lacks Landlock (too old); to get that: boot Linux 5.13",
