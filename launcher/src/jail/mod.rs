@@ -27,7 +27,7 @@
 //! - `limits`: resource limits, and the cgroup to join.
 //! - `root`: the root of the process's own.
 //! - `spawn`: the child's way to its program.
-//! - `sys`: all unsafe code.
+//! - `sys`: system calls that rustix does not have.
 //! - `view`: what of the host's files a process is to see.
 //! - `worker`: a child without a program, which only computes.
 

@@ -1,4 +1,4 @@
-//! The one place where this library starts processes: the child between its beginning and its program.
+//! The one place where this library starts programs: the child between its beginning and its program.
 //!
 //! Everything is made before: the words, the limits, the filter. The child of a program with threads may only make system
 //! calls; it allocates nothing and takes no lock. What fails is told through a pipe that the program's start closes: the

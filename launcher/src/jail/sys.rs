@@ -1,6 +1,6 @@
 //! The system calls on a process's way to its program that rustix does not have, or not without a promise.
 //!
-//! Layer: all unsafe code of the jail.
+//! Layer: system calls. With `ask` and `worker`, the unsafe code of the jail.
 
 use std::ffi::{CStr, CString};
 use std::io;
