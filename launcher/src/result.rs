@@ -2,6 +2,7 @@
 
 use boot_protocol::console::{Cause, Ending};
 use boot_protocol::exit_code;
+use boot_protocol::shown::piece;
 use rustix::process::Resource;
 
 use crate::error::{Error, MachineError, MachineFailure, StartError};
@@ -235,12 +236,7 @@ fn out_of_memory(words: &str) -> Option<String> {
         .iter()
         .any(|part| line.contains(part))
     })?;
-    Some(
-        line.trim()
-            .chars()
-            .filter(|character| !character.is_control())
-            .collect(),
-    )
+    Some(piece(line.trim()))
 }
 
 /// What a QEMU says that knows `-sandbox` and was built without it.
@@ -248,7 +244,7 @@ fn no_sandbox(words: &str) -> Option<String> {
     let line = words
         .lines()
         .find(|line| line.contains("-sandbox support is not enabled"))?;
-    Some(line.trim().to_string())
+    Some(piece(line.trim()))
 }
 
 #[cfg(test)]
