@@ -10,10 +10,12 @@
 //! - [`input`]: standard input, read only when the guest asks for it.
 //! - [`streams`]: where the guest's standard streams go.
 //! - [`transcript`]: text that is not the guest's.
+//! - `outcome`: how a session ended.
 //! - `retained`: how much is kept, for the fuzzer.
 
 mod frames;
 mod input;
+mod outcome;
 mod output;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod retained;
@@ -30,12 +32,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::host::files::HostFile;
-use crate::host::interrupt::{self, Interrupt, Stop};
+use crate::host::interrupt::{self, Interrupt};
 use crate::host::memory::{GuestMemory, SharedWindow};
 use crate::host::virtiofsd::Daemon;
 use crate::vmm::Machine;
 use crate::vmm::process::Process;
 use input::{Input, Request};
+pub(crate) use outcome::{ExitReason, SessionReport};
 use output::{Output, Stream, Written};
 use streams::Streams;
 use transcript::Transcript;
@@ -69,52 +72,6 @@ pub enum Diagnostics {
 
 /// Longest message of the application that is kept, in bytes.
 const MOST_DIAGNOSTIC: usize = 64 * 1024;
-
-/// How a session ended.
-#[derive(Debug)]
-pub(crate) enum ExitReason {
-    /// The application has said how the run ended.
-    Exit(Ending),
-    /// The application has started; only with [`SessionConfig::only_boot`].
-    Started,
-    /// The hypervisor ended, or closed the console, without an exit code.
-    Ended,
-    /// KVM gave up; QEMU waits for a debugger then.
-    KvmFailed,
-    /// No HELLO in time.
-    NeverStarted,
-    /// [`SessionConfig::deadline`] has passed.
-    Timeout,
-    /// The run was asked to stop.
-    Stopped(Stop),
-    /// The reader of standard output or standard error has gone.
-    OutputClosed,
-    /// Standard output or standard error cannot be written.
-    OutputFailed(&'static str, io::Error),
-    /// The guest's side does not keep to the protocol.
-    Protocol(String),
-    /// The loop itself cannot go on.
-    Failed(io::Error),
-}
-
-/// A session that has ended.
-#[derive(Debug)]
-pub(crate) struct SessionReport {
-    /// How.
-    pub(crate) reason: ExitReason,
-    /// Whether the application had started.
-    pub(crate) started: bool,
-    /// When it said HELLO.
-    pub(crate) hello: Option<Instant>,
-    /// The most memory that the hypervisor was seen to have had at once, in bytes.
-    pub(crate) hypervisor_memory: Option<u64>,
-    /// The application's own messages.
-    pub(crate) diagnostic: String,
-    /// What the machine printed outside of frames.
-    pub(crate) text: Transcript,
-    /// What the hypervisor printed.
-    pub(crate) hypervisor: Transcript,
-}
 
 /// Unanswered requests for standard input. The protocol allows two; more is a guest gone wrong.
 const MOST_REQUESTS: usize = 16;
