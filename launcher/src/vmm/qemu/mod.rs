@@ -4,12 +4,14 @@
 //! - `fit`: whether the payload can fit into the machine's memory.
 //! - `limits`: what QEMU may use of the host.
 //! - `probe`: whether KVM works here.
+//! - `shares`: the daemons of mounted directories.
 //! - `standalone`: a command line that works without this program.
 
 mod config;
 mod fit;
 mod limits;
 mod probe;
+mod shares;
 mod standalone;
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -31,12 +33,12 @@ use crate::host::files::HostFile;
 use crate::host::image;
 use crate::host::memory::{self, GuestMemory};
 use crate::host::units::{show_duration, show_size};
-use crate::host::virtiofsd::{self, Daemon, Share, Wall};
+use crate::host::virtiofsd::Daemon;
 use crate::host::{program, shown};
 use crate::jail::{Confinement, Jail};
 use crate::session::streams::{self, Input, Output};
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
-use crate::spec::mounts::{MountError, MountSource};
+use crate::spec::mounts::MountSource;
 use crate::spec::payload::{self as host_payload, Payload};
 use crate::spec::request::Request;
 use config::{Connection, MemoryBackend, MountDevice, QemuConfig, Told};
@@ -227,63 +229,6 @@ fn missing(arch: Arch) -> String {
          If it is installed elsewhere, pass --qemu PATH",
         arch.name()
     )
-}
-
-impl Qemu {
-    /// Starts a daemon for each mounted directory.
-    fn daemons(&self, request: &Request<'_>, kind: MachineKind) -> Result<Vec<Daemon>, Error> {
-        let mut daemons = Vec::new();
-        let mut found: Option<PathBuf> = None;
-        for mount in request.mounts() {
-            let MountSource::Dir(host) = &mount.source else {
-                continue;
-            };
-            room_for_mount(kind, request.arch(), daemons.len())?;
-            // Asking a program for its version takes time: once for all directories.
-            let program = match found.take() {
-                Some(program) => program,
-                None => virtiofsd::find(self.virtiofsd.as_deref(), request.deadline())?,
-            };
-            let share = Share {
-                host,
-                access: mount.access,
-                quota: mount.quota,
-            };
-            let daemon = virtiofsd::start(&program, share, request.jail(), &|| request.deadline().check())?;
-            log::info!(
-                "'{}' serves '{}', wall: {}",
-                shown::path(&program),
-                shown::path(host),
-                daemon.wall.name()
-            );
-            if daemon.wall == Wall::None {
-                log::warn!(
-                    "--dir: nothing keeps virtiofsd, which serves '{}', from the rest of this host: it has all rights of \
-                     this user",
-                    shown::path(host)
-                );
-            }
-            daemons.push(daemon);
-            found = Some(program);
-        }
-        Ok(daemons)
-    }
-}
-
-/// Refuses one mounted directory too many; the machine has `number` already.
-fn room_for_mount(kind: MachineKind, arch: Arch, number: usize) -> Result<(), MountError> {
-    let most = kind.most_mounts(arch);
-    if number < most {
-        return Ok(());
-    }
-    Err(MountError::TooMany {
-        machine: format!("--machine {}", kind.name()),
-        most,
-        advice: match kind {
-            MachineKind::Microvm => "; --machine q35 takes more, and --copy-dir and --tmpfs need no room",
-            _ => "; --copy-dir and --tmpfs need no room",
-        },
-    })
 }
 
 /// A run that needs only to be started.

@@ -10,7 +10,8 @@ use boot_protocol::command_line::{self, CommandLine, quote};
 use boot_protocol::run_spec::{ModuleSource, RunSpec, Terminals};
 
 use super::config::{Connection, MemoryBackend, MountDevice, QemuConfig, Told};
-use super::{Qemu, kind, lower, room_for_mount, tag, usual_program};
+use super::shares::room_for_mount;
+use super::{Qemu, kind, lower, tag, usual_program};
 use crate::error::{Error, StartError};
 use crate::host::files::HostFile;
 use crate::jail::Jail;

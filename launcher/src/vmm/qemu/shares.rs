@@ -1,0 +1,69 @@
+//! The daemons of a machine's mounted directories.
+
+use std::path::PathBuf;
+
+use boot_protocol::arch::Arch;
+
+use super::{MachineKind, Qemu};
+use crate::error::Error;
+use crate::host::shown;
+use crate::host::virtiofsd::{self, Daemon, Share, Wall};
+use crate::spec::mounts::{MountError, MountSource};
+use crate::spec::request::Request;
+
+impl Qemu {
+    /// Starts a daemon for each mounted directory.
+    pub(super) fn daemons(&self, request: &Request<'_>, kind: MachineKind) -> Result<Vec<Daemon>, Error> {
+        let mut daemons = Vec::new();
+        let mut found: Option<PathBuf> = None;
+        for mount in request.mounts() {
+            let MountSource::Dir(host) = &mount.source else {
+                continue;
+            };
+            room_for_mount(kind, request.arch(), daemons.len())?;
+            // Asking a program for its version takes time: once for all directories.
+            let program = match found.take() {
+                Some(program) => program,
+                None => virtiofsd::find(self.virtiofsd.as_deref(), request.deadline())?,
+            };
+            let share = Share {
+                host,
+                access: mount.access,
+                quota: mount.quota,
+            };
+            let daemon = virtiofsd::start(&program, share, request.jail(), &|| request.deadline().check())?;
+            log::info!(
+                "'{}' serves '{}', wall: {}",
+                shown::path(&program),
+                shown::path(host),
+                daemon.wall.name()
+            );
+            if daemon.wall == Wall::None {
+                log::warn!(
+                    "--dir: nothing keeps virtiofsd, which serves '{}', from the rest of this host: it has all rights of \
+                     this user",
+                    shown::path(host)
+                );
+            }
+            daemons.push(daemon);
+            found = Some(program);
+        }
+        Ok(daemons)
+    }
+}
+
+/// Refuses one mounted directory too many; the machine has `number` already.
+pub(super) fn room_for_mount(kind: MachineKind, arch: Arch, number: usize) -> Result<(), MountError> {
+    let most = kind.most_mounts(arch);
+    if number < most {
+        return Ok(());
+    }
+    Err(MountError::TooMany {
+        machine: format!("--machine {}", kind.name()),
+        most,
+        advice: match kind {
+            MachineKind::Microvm => "; --machine q35 takes more, and --copy-dir and --tmpfs need no room",
+            _ => "; --copy-dir and --tmpfs need no room",
+        },
+    })
+}
