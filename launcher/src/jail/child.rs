@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 pub(crate) struct Child {
     pid: Pid,
     /// Readable when the process has ended (a pidfd).
-    end: Option<OwnedFd>,
+    end: OwnedFd,
     status: Option<ExitStatus>,
 }
 
@@ -25,7 +25,7 @@ impl Child {
         Self {
             // Of one that has ended, never used.
             pid: rustix::process::getpid(),
-            end: Some(end),
+            end,
             status: Some(ExitStatus::default()),
         }
     }
@@ -34,7 +34,7 @@ impl Child {
     pub(super) fn new(pid: Pid, end: OwnedFd) -> Self {
         Self {
             pid,
-            end: Some(end),
+            end,
             status: None,
         }
     }
@@ -44,9 +44,9 @@ impl Child {
         self.pid
     }
 
-    /// Becomes readable when the process ends. Without it the end is seen when its pipes are closed.
-    pub(crate) fn end(&self) -> Option<BorrowedFd<'_>> {
-        self.end.as_ref().map(|end| end.as_fd())
+    /// Becomes readable when the process ends.
+    pub(crate) fn end(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
     }
 
     /// How it ended, if it has.

@@ -47,7 +47,7 @@ impl Limits {
     }
 }
 
-/// Sets one limit, soft and hard. A limit that is lower already stays: only root could raise it. Makes system calls only.
+/// Sets one limit, soft and hard. A hard limit that is lower already stays, for root too. Makes system calls only.
 pub(super) fn set(resource: Resource, limit: u64) -> rustix::io::Result<()> {
     let old = rustix::process::getrlimit(resource);
     let limit = Some(old.maximum.map_or(limit, |maximum| maximum.min(limit)));

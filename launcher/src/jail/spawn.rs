@@ -328,7 +328,7 @@ impl Ready<'_, '_> {
         let mut words = [step as u8, 0, 0, 0, 0];
         words[1..].copy_from_slice(&error.raw_os_error().to_ne_bytes());
         let _ = rustix::io::write(self.report, &words);
-        sys::end()
+        sys::end(127)
     }
 
     /// All but the program.

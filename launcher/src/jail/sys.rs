@@ -123,9 +123,9 @@ impl Strings {
 }
 
 /// Ends this process, the copy of a program, without that program's handlers and buffers.
-pub(super) fn end() -> ! {
+pub(super) fn end(code: c_int) -> ! {
     // SAFETY: runs nothing of this process any more.
-    unsafe { libc::_exit(127) }
+    unsafe { libc::_exit(code) }
 }
 
 /// Adds attributes to a mount, and to all that is mounted below it if `flags` has AT_RECURSIVE.

@@ -20,6 +20,8 @@ use seccompiler::{
     TargetArch,
 };
 
+use super::limits;
+use super::sys::end;
 use crate::error::Error;
 use crate::spec::deadline::Deadline;
 
@@ -244,12 +246,6 @@ fn child(pipe: RawFd, parent: Pid, budget: Budget, work: impl FnOnce() -> Result
     })
 }
 
-/// Ends the child.
-fn end(code: i32) -> ! {
-    // SAFETY: `_exit` has no conditions; nothing of the process is used after it.
-    unsafe { libc::_exit(code) }
-}
-
 /// Writes to the pipe, which is the descriptor 0 now.
 fn send(bytes: &[u8]) -> Result<(), i32> {
     let mut rest = bytes;
@@ -276,7 +272,7 @@ fn confine(pipe: RawFd, parent: Pid, budget: Budget) -> Result<(), Errno> {
     // Neither a dump, whatever the system does with dumps, nor another process of this user that looks in here.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     for resource in [Resource::Core, Resource::Nofile, Resource::Fsize] {
-        limit(resource, 0)?;
+        limits::set(resource, 0)?;
     }
     // A panic is the end, and nobody prints it. The hook of whoever embeds this library is not dropped: it is theirs.
     std::mem::forget(std::panic::take_hook());
@@ -291,13 +287,13 @@ fn confine(pipe: RawFd, parent: Pid, budget: Budget) -> Result<(), Errno> {
     }));
     let program = filter().ok_or(Errno::NOSYS)?;
     // What is mapped and never written, as allocators do with their reserves, costs next to nothing.
-    limit(
+    limits::set(
         Resource::As,
         used(Resource::As)?
             .saturating_add(budget.memory)
             .saturating_add(RESERVES),
     )?;
-    limit(
+    limits::set(
         Resource::Data,
         used(Resource::Data)?.saturating_add(budget.memory),
     )?;
@@ -330,19 +326,6 @@ fn keep_only(pipe: RawFd) -> Result<(), Errno> {
     match done {
         true => Ok(()),
         false => Err(Errno::NOSYS),
-    }
-}
-
-/// Sets a limit for good.
-fn limit(resource: Resource, value: u64) -> Result<(), Errno> {
-    let limit = Rlimit {
-        current: Some(value),
-        maximum: Some(value),
-    };
-    match rustix::process::setrlimit(resource, limit) {
-        // A lower one that was there is the limit then.
-        Err(Errno::PERM) => Ok(()),
-        result => result,
     }
 }
 

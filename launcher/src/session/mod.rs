@@ -361,8 +361,8 @@ impl Session<'_> {
             .iter()
             .map(|interrupt| (Source::Interrupt, interrupt.as_fd(), PollFlags::IN))
             .collect();
-        if let Some(end) = process.end().filter(|_| !self.ended) {
-            sources.push((Source::End, end, PollFlags::IN));
+        if !self.ended {
+            sources.push((Source::End, process.end(), PollFlags::IN));
         }
         if self.console_open && self.output.is_idle() && self.answers.len() < MOST_ANSWERS {
             sources.push((Source::Console, process.console_out.as_fd(), PollFlags::IN));

@@ -81,7 +81,7 @@ impl Process {
     }
 
     /// Becomes readable when the process ends.
-    pub(crate) fn end(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn end(&self) -> BorrowedFd<'_> {
         self.child.end()
     }
 
