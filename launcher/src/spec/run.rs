@@ -401,7 +401,7 @@ impl Run {
         figures.quota_met = machine.daemons.iter().any(Daemon::quota_met);
         figures.finish();
         for daemon in &mut machine.daemons {
-            if let Some(complaint) = daemon.complaint() {
+            for complaint in daemon.complaints() {
                 log::warn!("{complaint}");
             }
         }

@@ -336,18 +336,25 @@ impl Daemon {
         met.is_some_and(|met| met.load(Ordering::Relaxed))
     }
 
-    /// What to say of a daemon at the run's end: that it met its quota, or that it ended by itself. When QEMU has ended,
-    /// it ends too, and successfully.
-    pub(crate) fn complaint(&mut self) -> Option<String> {
-        if let Some((size, _)) = &self.quota
-            && self.quota_met()
-        {
-            return Some(format!(
+    /// What to say of a daemon at the run's end: that it met its quota, and that it ended by itself.
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
+        let quota = self.quota_complaint();
+        quota.into_iter().chain(self.end_complaint()).collect()
+    }
+
+    fn quota_complaint(&self) -> Option<String> {
+        let (size, _) = self.quota.as_ref()?;
+        self.quota_met().then(|| {
+            format!(
                 "--dir: '{}' would have grown by more than its quota of {}; what the guest wrote beyond it failed",
                 shown::path(&self.host),
                 show_size(*size)
-            ));
-        }
+            )
+        })
+    }
+
+    /// When QEMU has ended, a daemon ends too, and successfully.
+    fn end_complaint(&mut self) -> Option<String> {
         let status = self.ended().filter(|status| !status.success())?;
         let words = self
             .last_words()

@@ -110,6 +110,29 @@ s.recv(1)' "$2""#;
 }
 
 #[test]
+fn a_quota_that_was_met_does_not_hide_that_the_daemon_died() {
+    let (_directory, path) = program(
+        "exec python3 -c 'import socket, sys
+s, _ = socket.socket(fileno=int(sys.argv[1])).accept()
+assert s.recv(12)[:4] == b\"\\1\\0\\0\\0\"
+s.sendall(b\"\\1\\0\\0\\0\\5\\0\\0\\0\\10\\0\\0\\0\" + bytes(8))
+sys.exit(\"last words\")' \"$2\"",
+    );
+    let mut daemon = start(&path, Path::new("/"), Access::ReadOnly).unwrap();
+    assert!(!daemon.child.wait().unwrap().success());
+    daemon.quota = Some((MIB, Arc::new(AtomicBool::new(true))));
+    let complaints = daemon.complaints();
+    let [quota, end] = complaints.as_slice() else {
+        panic!("{complaints:?}");
+    };
+    assert!(quota.contains("its quota of 1 MiB"), "{quota}");
+    assert!(
+        end.contains("ended during the run") && end.contains("(last words)"),
+        "{end}"
+    );
+}
+
+#[test]
 fn a_daemon_that_does_not_answer_is_not_waited_for_when_the_run_is_stopped() {
     let (_directory, path) = program("exec sleep 1000");
     let asked = std::cell::Cell::new(0);

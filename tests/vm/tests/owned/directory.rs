@@ -73,7 +73,10 @@ fn look(directory: &Path, own: &Metadata) -> Result<()> {
             !kind.is_block_device() && !kind.is_char_device(),
             "{shown} is a device"
         );
-        ensure!(!kind.is_fifo(), "{shown} is a pipe");
+        ensure!(
+            !kind.is_fifo() && !kind.is_socket(),
+            "{shown} is a pipe or a socket"
+        );
         ensure!(mode & 0o6000 == 0, "{shown} is setuid or setgid: {mode:o}");
         ensure!(
             (metadata.uid(), metadata.gid()) == (own.uid(), own.gid()),

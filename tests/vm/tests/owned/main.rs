@@ -107,6 +107,6 @@ fn run(launcher: &Path, attack: &Attack) -> Result<()> {
         ensure!(told.contains(part), "nothing says '{part}'{told}");
     }
     ended.nothing_raw()?;
-    ended.within_memory(attack.memory)?;
+    ended.within_memory(attack.memory, attack.shares)?;
     scratch.nothing_but_the_flags(&ended)
 }
