@@ -41,7 +41,7 @@ fn end(error: &Error) -> ! {
 /// Keeps the guest's environment, arguments and memory, which this process holds, out of dumps of it. Only this program: a
 /// program that embeds the library decides for itself.
 fn forbid_core_dumps() {
-    // One byte rather than none: none still lets Linux pipe a dump to a handler such as systemd's (core(5)).
+    // One byte rather than none, as for each process that a jail starts: see the library's `jail/limits.rs`.
     let limit = Rlimit {
         current: Some(1),
         maximum: Some(1),

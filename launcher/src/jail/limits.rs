@@ -27,6 +27,10 @@ pub struct Limits {
     pub cgroup: Option<Arc<File>>,
 }
 
+/// One that aborts, as some QEMUs do where KVM is broken, leaves no dump, which would hold the guest's memory. One byte
+/// rather than none: none still lets Linux pipe a dump to a handler such as systemd's (core(5)).
+const NO_DUMP: u64 = 1;
+
 impl Limits {
     /// The limits as the system takes them; `counted`: whether the process has a user namespace of its own.
     pub(super) fn list(&self, counted: bool) -> Vec<(Resource, u64)> {
@@ -42,8 +46,7 @@ impl Limits {
         let given = optional
             .into_iter()
             .filter_map(|(resource, limit)| Some((resource, limit?)));
-        // One that aborts, as some QEMUs do where KVM is broken, leaves no dump, which would hold the guest's memory.
-        std::iter::once((Resource::Core, 0)).chain(given).collect()
+        std::iter::once((Resource::Core, NO_DUMP)).chain(given).collect()
     }
 }
 
@@ -64,13 +67,13 @@ mod tests {
 
     #[test]
     fn cores_are_never_dumped_and_the_rest_is_as_described() {
-        assert_eq!(Limits::default().list(true), [(Resource::Core, 0)]);
+        assert_eq!(Limits::default().list(true), [(Resource::Core, NO_DUMP)]);
         let limits = Limits {
             files: Some(64),
             processes: Some(10),
             ..Limits::default()
         };
-        let (core, files) = ((Resource::Core, 0), (Resource::Nofile, 64));
+        let (core, files) = ((Resource::Core, NO_DUMP), (Resource::Nofile, 64));
         assert_eq!(limits.list(true), [core, files, (Resource::Nproc, 10)]);
         // Where all processes of the user are counted, others' would keep it from starting threads.
         assert_eq!(limits.list(false), [core, files]);

@@ -134,7 +134,7 @@ const ATTEMPTS: &[Attempt] = &[
     ("open a core dump", || {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
         match limit.maximum {
-            Some(0) => Err(io::ErrorKind::PermissionDenied.into()),
+            Some(0 | 1) => Err(io::ErrorKind::PermissionDenied.into()),
             _ => Ok(()),
         }
     }),
