@@ -125,10 +125,9 @@ const NOT_A_HYPERVISOR: &[c_long] = &[
     libc::SYS_listen,
 ];
 
-/// Denied to a hypervisor: other processes. `tgkill` is in [`signals_to`].
+/// Denied to a hypervisor: other processes. What C libraries signal their own threads with is in [`signals_to`].
 const NOT_ALONE: &[c_long] = &[
     libc::SYS_kill,
-    libc::SYS_tkill,
     libc::SYS_rt_sigqueueinfo,
     libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_pidfd_send_signal,
@@ -218,17 +217,22 @@ impl Calls {
     }
 }
 
-/// The filter of a process that signals nobody but its own threads, for which C libraries use `tgkill`. The process makes
-/// it itself, since nobody knows its number before. It takes the architecture for granted, which the filter of [`Calls`]
-/// checks. Without allocation: it is made between `clone` and `execve`.
-pub(super) fn signals_to(process: u32) -> [sock_filter; 6] {
+/// The filter of a process that sees others and signals nobody but its own threads. glibc does that by `tgkill`, which
+/// names the process too; musl's `tkill` names a thread alone, which may be anybody's.
+///
+/// The process makes it itself, since nobody knows its number before, between `clone` and `execve`: without allocation. It
+/// takes the architecture for granted, which the filter of [`Calls`] checks.
+pub(super) fn signals_to(process: u32) -> [sock_filter; 8] {
+    let deny = statement(BPF_RETURN, SeccompAction::Errno(errno(libc::EPERM)).into());
     [
         statement(BPF_LOAD_WORD, 0),
+        jump(BPF_JUMP_EQUAL, number(libc::SYS_tkill), 1),
+        deny.clone(),
         jump(BPF_JUMP_EQUAL, number(libc::SYS_tgkill), 2),
         statement(BPF_LOAD_WORD, FIRST_ARGUMENT),
         jump(BPF_JUMP_EQUAL, process, 1),
         statement(BPF_RETURN, SeccompAction::Allow.into()),
-        statement(BPF_RETURN, SeccompAction::Errno(errno(libc::EPERM)).into()),
+        deny,
     ]
 }
 
@@ -393,6 +397,7 @@ mod tests {
         let to = |process| [process, 7, 9, 0, 0, 0];
         assert_eq!(errno_of(&own, libc::SYS_tgkill, to(7)), None);
         assert_eq!(errno_of(&own, libc::SYS_tgkill, to(8)), Some(libc::EPERM));
+        assert_eq!(errno_of(&own, libc::SYS_tkill, to(7)), Some(libc::EPERM));
         assert_eq!(errno_of(&own, libc::SYS_read, to(8)), None);
     }
 }

@@ -129,7 +129,8 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
         let mut plan = plan(program, confinement, Some(&filter))?;
         plan.program = c_string(view.program.as_os_str())?;
         plan.landlock = landlock.as_ref().map(|ruleset| ruleset.as_fd());
-        plan.alone = calls == Calls::Hypervisor;
+        // In namespaces of its own it sees no other.
+        plan.alone = calls == Calls::Hypervisor && !matches!(walls, Walls::Namespaces(_));
         plan.namespaces = match walls {
             Walls::None => None,
             Walls::User => Some(Namespaces {

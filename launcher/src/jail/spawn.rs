@@ -150,7 +150,7 @@ pub(super) struct Plan<'a> {
     pub(super) landlock: Option<BorrowedFd<'a>>,
     /// Its filters of system calls, to be set one after the other; without any, new privileges can be had.
     pub(super) filters: Vec<&'a BpfProgram>,
-    /// Whether it signals nobody but its own threads.
+    /// Whether it sees other processes and may not signal them.
     pub(super) alone: bool,
     /// The filter of what the launcher is asked about, and where the descriptor of the questions goes.
     pub(super) asks: Option<(&'a BpfProgram, BorrowedFd<'a>)>,
