@@ -89,6 +89,12 @@ fn parent_of(root: &Path, own: &str) -> Result<PathBuf, String> {
     let parent = if own == root {
         root
     } else {
+        if let Some(limit) = limit(&own) {
+            return Err(format!(
+                "this process's own cgroup '{}' has a limit, {limit}, which QEMU would leave behind",
+                own.display()
+            ));
+        }
         own.parent().unwrap_or(root)
     };
     let cannot = |what: &str, error: io::Error| format!("cannot {what} '{}': {error}", parent.display());
@@ -107,6 +113,25 @@ fn parent_of(root: &Path, own: &str) -> Result<PathBuf, String> {
     let procs = File::options().write(true).open(parent.join("cgroup.procs"));
     procs.map_err(|error| cannot("move processes into", error))?;
     Ok(parent.to_path_buf())
+}
+
+/// A limit that somebody has set for the processes of a cgroup, as its file's name.
+fn limit(cgroup: &Path) -> Option<&'static str> {
+    [
+        "memory.max",
+        "memory.high",
+        "memory.swap.max",
+        "cpu.max",
+        "io.max",
+        "cpuset.cpus",
+        "cpuset.mems",
+    ]
+    .into_iter()
+    .find(|name| {
+        // Where a controller is off, there is no such file, and no limit.
+        let value = fs::read_to_string(cgroup.join(name)).unwrap_or_default();
+        !matches!(value.split_whitespace().next(), None | Some("max"))
+    })
 }
 
 /// Sets the limits of a new cgroup.
@@ -190,6 +215,25 @@ mod tests {
         )
         .unwrap();
         assert!(cgroup.has_killed());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn limits_of_this_processes_own_are_not_left_behind() {
+        let root = tree("own", "cpu memory pids\n");
+        let own = root.join("user/app/shell");
+        let attempt = || parent_of(&root, "0::/user/app/shell\n");
+        for (name, none, some) in [
+            ("memory.max", "max\n", "1048576\n"),
+            ("cpu.max", "max 100000\n", "50000 100000\n"),
+            ("cpuset.cpus", "\n", "0-1\n"),
+        ] {
+            fs::write(own.join(name), some).unwrap();
+            let error = attempt().unwrap_err();
+            assert!(error.contains(&format!("has a limit, {name}, ")), "{error}");
+            fs::write(own.join(name), none).unwrap();
+            attempt().unwrap();
+        }
         fs::remove_dir_all(root).unwrap();
     }
 
