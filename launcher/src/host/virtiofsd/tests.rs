@@ -37,6 +37,15 @@ fn a_daemon_that_fails_is_quoted_for_each_wall() {
     }
     // Without a wall only where the user says so.
     assert!(!message.contains("none: "), "{message}");
+    assert!(message.contains("--jail off lets it run"), "{message}");
+    let strict = super::start(
+        &path,
+        share(Path::new("/"), Access::ReadWrite),
+        Jail::Strict,
+        &|| Ok(()),
+    );
+    let message = strict.unwrap_err().to_string();
+    assert!(message.contains("--jail auto takes another wall"), "{message}");
     let off = super::start(
         &path,
         share(Path::new("/"), Access::ReadWrite),
