@@ -286,7 +286,7 @@ fn errno(number: i32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
     }
 
     /// What the kernel would do with a call: runs the program as it does. `None`: the call is made.
-    fn errno_of(program: &[sock_filter], call: c_long, arguments: [u64; 6]) -> Option<i32> {
+    pub(crate) fn errno_of(program: &[sock_filter], call: c_long, arguments: [u64; 6]) -> Option<i32> {
         let mut data = number(call).to_ne_bytes().to_vec();
         let arch = match std::env::consts::ARCH {
             "x86_64" => 0xc000_003e_u32,

@@ -62,6 +62,8 @@ use crate::spec::deadline::Deadline;
 pub(crate) use child::Child;
 pub use confinement::{Confinement, Jail};
 pub use filter::Calls;
+#[cfg(test)]
+pub(crate) use filter::tests::errno_of;
 pub use layers::{Layer, Layers, Missing, NotStrict};
 pub use limits::Limits;
 use root::Root;

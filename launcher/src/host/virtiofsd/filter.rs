@@ -38,7 +38,8 @@ const FCHMODAT2: i64 = 452;
 const SETXATTRAT: i64 = 463;
 const REMOVEXATTRAT: i64 = 466;
 
-/// Never allowed: mode, owner, attributes, and becoming somebody else.
+/// Never allowed: mode, owner, attributes, becoming somebody else, and speaking with anybody but QEMU, whose connection
+/// comes by a socket that is open already. Landlock does not keep it from sockets that have a name.
 const FORBIDDEN: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_chmod,
@@ -68,6 +69,10 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_setfsuid,
     libc::SYS_setfsgid,
     libc::SYS_open_by_handle_at,
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_connect,
+    libc::SYS_bind,
 ];
 
 /// Calls that make something, and which argument is its mode.
@@ -209,4 +214,55 @@ fn program(
         std::env::consts::ARCH.try_into()?,
     )?;
     filter.try_into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::virtiofsd::wall::Own;
+    use crate::jail::errno_of;
+
+    #[test]
+    fn what_no_file_gets_and_who_else_could_be_spoken_with_is_refused() {
+        const REFUSED: Option<i32> = Some(libc::EPERM);
+        let fifo = u64::from(libc::S_IFIFO) | 0o644;
+        let regular = u64::from(libc::S_IFREG) | 0o644;
+        for (call, arguments, expected) in [
+            (libc::SYS_mkdirat, [0, 0, 0o755, 0, 0], None),
+            (libc::SYS_mkdirat, [0, 0, 0o2755, 0, 0], REFUSED),
+            (libc::SYS_openat, [0, 0, 0, 0o4755, 0], REFUSED),
+            (libc::SYS_openat, [0, 0, 0, 0o755, 0], None),
+            (libc::SYS_mknodat, [0, 0, regular, 0, 0], None),
+            (libc::SYS_mknodat, [0, 0, fifo, 0, 0], REFUSED),
+            (libc::SYS_renameat2, [0, 0, 0, 0, 1], None),
+            (libc::SYS_renameat2, [0, 0, 0, 0, WHITEOUT], REFUSED),
+            (libc::SYS_fchmodat, [0; 5], REFUSED),
+            (libc::SYS_socket, [1, 1, 0, 0, 0], REFUSED),
+            (libc::SYS_connect, [0; 5], REFUSED),
+            (libc::SYS_accept4, [0; 5], None),
+        ] {
+            let [first, second, third, fourth, fifth] = arguments;
+            for wall in [Wall::Landlock, Wall::Mapped(Own::Namespace)] {
+                let programs = programs(wall).unwrap();
+                let found = programs
+                    .iter()
+                    .find_map(|program| errno_of(program, call, [first, second, third, fourth, fifth, 0]));
+                assert_eq!(found, expected, "{wall:?}: {call} {arguments:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn openat2_is_there_only_where_it_is_needed() {
+        for (wall, expected) in [
+            (Wall::Landlock, None),
+            (Wall::Mapped(Own::Chroot), Some(libc::ENOSYS)),
+        ] {
+            let programs = programs(wall).unwrap();
+            let found = programs
+                .iter()
+                .find_map(|program| errno_of(program, libc::SYS_openat2, [0; 6]));
+            assert_eq!(found, expected, "{wall:?}");
+        }
+    }
 }
