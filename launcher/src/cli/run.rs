@@ -14,8 +14,8 @@ use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
-    self as vm, Arch, Deadline, Diagnostics, Error, Figures, Interrupt, Jail, LogLevel, Module, Report,
-    RunResult, StartError,
+    self as vm, Access, Arch, Deadline, Diagnostics, Error, Figures, Interrupt, Jail, LogLevel, Module,
+    MountSource, Report, RunResult, StartError,
 };
 
 use super::mounts::MountFlags;
@@ -167,7 +167,7 @@ impl Run {
         // Before anything else is opened: nothing of this program's own has the descriptor's number.
         let status = match (&self.status_fd, &self.status_file) {
             (Some(number), _) => Some(Status::descriptor(*number)?),
-            (None, Some(path)) => Some(Status::file(path)?),
+            (None, Some(path)) => Some(Status::file(path, &self.shared())?),
             (None, None) => None,
         };
         let status = status.map(Arc::new);
@@ -189,6 +189,18 @@ impl Run {
         let result = result?;
         stderr::show(&result.transcript);
         Ok(result.status.code())
+    }
+
+    /// Directories of the host that the guest may change.
+    fn shared(&self) -> Vec<PathBuf> {
+        // What is wrong with the flags is said later.
+        let mounts = self.mounts.mounts().unwrap_or_default().into_iter();
+        mounts
+            .filter_map(|mount| match (mount.source, mount.access) {
+                (MountSource::Dir(host), Access::ReadWrite) => Some(host),
+                _ => None,
+            })
+            .collect()
     }
 
     fn run(

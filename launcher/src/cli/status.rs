@@ -38,9 +38,17 @@ enum Target {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Status {
-    /// The file `path`. A regular file says from now on that the run is unfinished.
-    pub(super) fn file(path: &Path) -> Result<Self, Error> {
+    /// The file `path`. A regular file says from now on that the run is unfinished. In the `shared` directories, guests of
+    /// earlier runs may have put links.
+    pub(super) fn file(path: &Path, shared: &[PathBuf]) -> Result<Self, Error> {
         let name = format!("--status-file: '{}'", shown::path(path));
+        if let Some(directory) = shared.iter().find(|directory| leads_out_of(path, directory)) {
+            return Err(usage(format!(
+                "{name} leads out of '{}', which --dir shares, by a link that a guest may have made; name the file that \
+                 the link leads to",
+                shown::path(directory)
+            )));
+        }
         let cannot = |error: io::Error| usage(format!("{name} cannot be written: {error}"));
         // What is there; a link is followed, since /dev/stdout and /proc/self/fd/N are some.
         let there = rustix::fs::stat(path).ok();
@@ -109,6 +117,28 @@ fn refuse_the_guests(name: &str, status: &rustix::fs::Stat) -> Result<(), Error>
         }
     }
     Ok(())
+}
+
+/// Whether a path goes through a directory and, by links in it, out of it again.
+fn leads_out_of(path: &Path, directory: &Path) -> bool {
+    let Ok(directory) = directory.canonicalize() else {
+        return false;
+    };
+    let Ok(path) = std::path::absolute(path) else {
+        return false;
+    };
+    let mut above = path.ancestors().skip(1);
+    let through = above.any(|above| {
+        above
+            .canonicalize()
+            .is_ok_and(|above| above.starts_with(&directory))
+    });
+    // Where nothing is yet, or where a link leads to nothing, the file comes into being there itself.
+    let end = path
+        .canonicalize()
+        .ok()
+        .or_else(|| path.parent()?.canonicalize().ok());
+    through && end.is_some_and(|end| !end.starts_with(&directory))
 }
 
 /// The directory and the name in it.

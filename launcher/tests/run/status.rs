@@ -23,6 +23,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("status::figures", figures),
         test("status::unfinished_until_the_end", unfinished_until_the_end),
         test("status::a_file_is_replaced_whole", a_file_is_replaced_whole),
+        test(
+            "status::a_link_of_a_guests_leads_nowhere",
+            a_link_of_a_guests_leads_nowhere,
+        ),
         test("status::pipes_and_descriptors", pipes_and_descriptors),
         test("status::where_it_cannot_be_written", where_it_cannot_be_written),
         test("status::nobody_inherits_it", nobody_inherits_it),
@@ -316,6 +320,41 @@ fn a_file_is_replaced_whole() {
     assert_eq!(names(), ["link", "status.json"]);
     assert!(directory.join("link").is_symlink());
     expect(&read(&path), &[("exit_code", json!(8))]);
+}
+
+fn a_link_of_a_guests_leads_nowhere() {
+    let scratch = Scratch::new();
+    let precious = scratch.file("precious", b"of the host's");
+    let shared = scratch.path().join("d");
+    fs::create_dir(&shared).unwrap();
+    symlink("../precious", shared.join("link")).unwrap();
+    symlink("..", shared.join("up")).unwrap();
+    symlink("inside", shared.join("harmless")).unwrap();
+    fs::write(shared.join("inside"), "").unwrap();
+    let run = |file: &str| {
+        let mut command = tcg(&scratch, "hello");
+        // No virtiofsd is here: the status comes first.
+        command.args([
+            "--virtiofsd",
+            "/nonexistent",
+            "--dir",
+            "d::/d",
+            "--status-file",
+            file,
+        ]);
+        finish(&mut command)
+    };
+    for file in ["d/link", "d/up/precious", "d/up/new"] {
+        run(file)
+            .expect_code(2)
+            .expect_message(&["--status-file", file, "leads out of 'd'"]);
+    }
+    assert_eq!(fs::read(&precious).unwrap(), b"of the host's");
+    assert!(!scratch.path().join("new").exists());
+    for file in ["d/harmless", "d/new"] {
+        run(file).expect_code(125);
+    }
+    expect(&read(&shared.join("inside")), &[("end", json!("launcher_error"))]);
 }
 
 fn pipes_and_descriptors() {
