@@ -17,7 +17,40 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("shares::an_ordinary_user", an_ordinary_user),
         test("shares::an_owned_machine", an_owned_machine),
         test("shares::a_quota_holds", a_quota_holds),
+        test(
+            "shares::nested_directories_are_measured",
+            nested_directories_are_measured,
+        ),
     ]
+}
+
+/// A guest must not keep later runs from measuring its directory: it can nest more deeply than a process has descriptors.
+fn nested_directories_are_measured() {
+    let scratch = Scratch::new();
+    let mut deepest = scratch.path().join("d");
+    for _ in 0..200 {
+        deepest.push("n");
+    }
+    fs::create_dir_all(&deepest).unwrap();
+    fs::create_dir(scratch.path().join("d/n/beside")).unwrap();
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            "ulimit -n 64; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_hermit-wasm"),
+        ])
+        // What comes after the measuring: a virtiofsd that is none.
+        .args(["run", "--greet", "--accel", "tcg", "--virtiofsd", "/bin/false"])
+        .args(["--dir", "d::/d,quota=10M"])
+        .current_dir(scratch.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    finish(&mut command)
+        .expect_code(exit_code::VM_FAILED)
+        .expect_message(&["namespace: it ended at once"]);
 }
 
 /// Privileges with which neither namespaces nor a root can be had.

@@ -1,16 +1,18 @@
 //! How much of the host's disk a directory takes.
 //!
-//! Layer: system calls through rustix. The walk holds one descriptor a level, follows no link, and gives up on whatever
-//! it cannot read: who asks then knows no better than before, and lets nothing more in. Only the first walk passes over
-//! what this user may not read: what growth is added to may be too small.
+//! Layer: system calls through rustix. The walk holds two descriptors, however deep the machine has nested directories,
+//! follows no link, and gives up on whatever it cannot read or is moved meanwhile: who asks then knows no better than
+//! before, and lets nothing more in. Only the first walk passes over what this user may not read: what growth is added to
+//! may be too small.
 
 use std::collections::HashSet;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, Stat};
 
 /// What each name counts beyond its blocks: inodes and directory entries take room too, and a machine must not leave
 /// behind a million empty files.
@@ -54,6 +56,18 @@ fn open(at: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> io::Result<
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
 }
 
+/// A directory that the walk is in.
+struct Level {
+    identity: (u64, u64),
+    /// Its directories that are still to be walked.
+    rest: Vec<CString>,
+}
+
+/// Device and number.
+fn identity(about: &Stat) -> (u64, u64) {
+    (about.st_dev, about.st_ino)
+}
+
 #[derive(Default)]
 struct Walk {
     /// Whether what may not be read is passed over.
@@ -67,18 +81,53 @@ struct Walk {
 
 impl Walk {
     fn below(&mut self, directory: OwnedFd) -> io::Result<()> {
-        self.devices.insert(rustix::fs::fstat(&directory)?.st_dev);
-        let mut levels = vec![Dir::new(directory)?];
+        let mut here = directory;
+        let mut levels = vec![self.level(&here)?];
         while let Some(level) = levels.last_mut() {
-            let Some(entry) = level.next().transpose()? else {
-                levels.pop();
+            if let Some(name) = level.rest.pop() {
+                here = match self.enter(&here, &name) {
+                    Ok(below) => below,
+                    // Somebody else has deleted it meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) if self.passes_over(&error) => continue,
+                    Err(error) => return Err(error),
+                };
+                levels.push(self.level(&here)?);
                 continue;
-            };
+            }
+            levels.pop();
+            if let Some(above) = levels.last() {
+                here = open(&here, c"..")?;
+                if above.identity != identity(&rustix::fs::fstat(&here)?) {
+                    return Err(io::Error::other("a directory was moved meanwhile"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a directory below, out of which the walk gets again.
+    fn enter(&self, here: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
+        let below = open(here, name)?;
+        if self.lenient {
+            // `..` takes the right to search it. A strict walk fails there.
+            rustix::fs::accessat(&below, c"..", Access::EXISTS, AtFlags::empty())?;
+        }
+        Ok(below)
+    }
+
+    /// Counts what stands in a directory, but nothing further down.
+    fn level(&mut self, directory: &OwnedFd) -> io::Result<Level> {
+        let identity = identity(&rustix::fs::fstat(directory)?);
+        self.devices.insert(identity.0);
+        let mut rest = Vec::new();
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            let about = match rustix::fs::statat(level.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+            let about = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(about) => about,
                 // Somebody else has deleted it meanwhile.
                 Err(rustix::io::Errno::NOENT) => continue,
@@ -87,16 +136,10 @@ impl Walk {
             };
             self.count(&about);
             if rustix::fs::FileType::from_raw_mode(about.st_mode).is_dir() {
-                let below = match open(level.fd()?, name) {
-                    Ok(below) => below,
-                    Err(error) if self.passes_over(&error) => continue,
-                    Err(error) => return Err(error),
-                };
-                self.devices.insert(about.st_dev);
-                levels.push(Dir::new(below)?);
+                rest.push(name.to_owned());
             }
         }
-        Ok(())
+        Ok(Level { identity, rest })
     }
 
     fn passes_over(&self, error: &io::Error) -> bool {
@@ -106,7 +149,7 @@ impl Walk {
     fn count(&mut self, about: &Stat) {
         self.found.bytes = self.found.bytes.saturating_add(NAME);
         let several = about.st_nlink > 1 && !rustix::fs::FileType::from_raw_mode(about.st_mode).is_dir();
-        if several && !self.counted.insert((about.st_dev, about.st_ino)) {
+        if several && !self.counted.insert(identity(about)) {
             return;
         }
         let blocks = u64::try_from(about.st_blocks).unwrap_or(0);
@@ -122,7 +165,7 @@ impl Walk {
                 continue;
             };
             let deleted = about.st_nlink == 0 && self.devices.contains(&about.st_dev);
-            if deleted && seen.insert((about.st_dev, about.st_ino)) {
+            if deleted && seen.insert(identity(&about)) {
                 self.count(&about);
                 self.found.deleted = true;
             }
