@@ -103,7 +103,7 @@ const NOT_A_HYPERVISOR: &[c_long] = &[
     // Files by their numbers, past all directories. virtiofsd may use it.
     libc::SYS_open_by_handle_at,
     libc::SYS_name_to_handle_at,
-    // Memory and queues of System V and POSIX: known by number to everybody of the same user.
+    // Memory and queues of System V and POSIX: known by number to everybody of the same user, who need not ask for it.
     libc::SYS_shmget,
     libc::SYS_shmat,
     libc::SYS_shmctl,
@@ -125,8 +125,11 @@ const NOT_A_HYPERVISOR: &[c_long] = &[
     libc::SYS_listen,
 ];
 
-/// Denied to a hypervisor: other processes. What C libraries signal their own threads with is in [`signals_to`].
+/// Denied to a hypervisor: other processes, and files in memory, which no limit of a process counts. What C libraries
+/// signal their own threads with is in [`signals_to`].
 const NOT_ALONE: &[c_long] = &[
+    libc::SYS_memfd_create,
+    libc::SYS_memfd_secret,
     libc::SYS_kill,
     libc::SYS_rt_sigqueueinfo,
     libc::SYS_rt_tgsigqueueinfo,
@@ -175,10 +178,20 @@ impl Calls {
             // Processes; threads share more. `clone3`, below, is not looked into.
             let thread = SeccompCmpOp::MaskedEq(u64::from(CLONE_THREAD));
             deny_if(libc::SYS_clone, 0, thread, 0)?;
-            // The tie to the launcher's life.
-            deny_if(libc::SYS_prctl, 0, SeccompCmpOp::Eq, PR_SET_PDEATHSIG)?;
+            // Signals by a descriptor's events.
+            for command in [F_SETOWN, F_SETOWN_EX] {
+                deny_if(libc::SYS_fcntl, 1, SeccompCmpOp::Eq, command)?;
+            }
+            for request in [FIOSETOWN, SIOCSPGRP] {
+                deny_if(libc::SYS_ioctl, 1, SeccompCmpOp::Eq, request)?;
+            }
+            // Memory that no limit of a process counts: what is shared and no file's.
+            let shared = SeccompCmpOp::MaskedEq(u64::from(SHARED_AND_NO_FILE));
+            deny_if(libc::SYS_mmap, 3, shared, SHARED_AND_NO_FILE)?;
         }
         if self != Self::Daemon {
+            // The tie to the launcher's life.
+            deny_if(libc::SYS_prctl, 0, SeccompCmpOp::Eq, PR_SET_PDEATHSIG)?;
             // Without `unshare`, another way to a user namespace.
             let user = SeccompCmpOp::MaskedEq(u64::from(CLONE_NEWUSER));
             deny_if(libc::SYS_clone, 0, user, CLONE_NEWUSER)?;
@@ -256,6 +269,13 @@ const SOCK_RAW: u32 = 3;
 const PR_SET_PDEATHSIG: u32 = 1;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
+const FIOSETOWN: u32 = 0x8901;
+const SIOCSPGRP: u32 = 0x8902;
+
+// Of asm-generic/fcntl.h and linux/mman.h, the same too. MAP_SHARED_VALIDATE has the bit of MAP_SHARED.
+const F_SETOWN: u32 = 8;
+const F_SETOWN_EX: u32 = 15;
+const SHARED_AND_NO_FILE: u32 = 0x21;
 
 const fn statement(code: u16, k: u32) -> sock_filter {
     sock_filter {

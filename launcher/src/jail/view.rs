@@ -86,8 +86,8 @@ const DATA: &[&str] = &[
 /// Files besides: where the libraries are, by their names.
 const FILES: &[&str] = &["/etc/ld.so.cache"];
 
-/// Devices that have nothing to tell.
-const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"];
+/// Devices that have nothing to tell. `/dev/zero` is missing: mapped and shared, it is memory that no limit counts.
+const DEVICES: &[&str] = &["/dev/null", "/dev/random", "/dev/urandom"];
 
 /// Stores of packages that are found by nothing but their own paths, each of which may need every other.
 const STORES: &[&str] = &["/nix/store", "/gnu/store"];

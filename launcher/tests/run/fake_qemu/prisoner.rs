@@ -6,6 +6,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::process::Command;
@@ -41,6 +42,14 @@ fn try_to_break_out() -> ! {
     let mut guest = guest();
     guest.write(Output::Stdout, lines.concat().as_bytes());
     leave(guest, 0)
+}
+
+/// The launcher's number; in a name space of its own, nobody's.
+fn launcher() -> io::Result<i32> {
+    let launcher = rustix::process::getppid();
+    launcher
+        .map(|launcher| launcher.as_raw_nonzero().get())
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// What a system call's result says.
@@ -85,6 +94,24 @@ const ATTEMPTS: &[Attempt] = &[
     }),
     ("outlive the launcher", || {
         Ok(rustix::process::set_parent_process_death_signal(None)?)
+    }),
+    ("have a descriptor signal another process", || {
+        let (reader, _writer) = io::pipe()?;
+        // SAFETY: numbers only; nothing asks for signals of this pipe.
+        outcome(unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETOWN, launcher()?) }.into())
+    }),
+    ("make a file in memory", || {
+        let none = rustix::fs::MemfdFlags::empty();
+        Ok(rustix::fs::memfd_create(c"prisoner", none).map(drop)?)
+    }),
+    ("share memory that is no file's", || {
+        let (rights, flags) = (libc::PROT_READ, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping, of which nobody makes a reference.
+        let place = unsafe { libc::mmap(std::ptr::null_mut(), 4096, rights, flags, -1, 0) };
+        match place == libc::MAP_FAILED {
+            true => Err(io::Error::last_os_error()),
+            false => Ok(()),
+        }
     }),
     ("read the users", || fs::read("/etc/passwd").map(drop)),
     ("look into /proc", || fs::read_dir("/proc/1/").map(drop)),
