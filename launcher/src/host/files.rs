@@ -13,7 +13,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags};
+use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, SealFlags};
 
 /// A file for a hypervisor, alive as long as this value.
 #[derive(Debug)]
@@ -31,12 +31,14 @@ impl HostFile {
     pub(crate) fn from_bytes(label: &str, bytes: &[u8]) -> io::Result<Self> {
         let this = Self::empty(label)?;
         this.file().write_all(bytes)?;
+        this.finish()?;
         Ok(this)
     }
 
-    /// An empty file, to be written before the hypervisor is started.
+    /// An empty file, to be written and [finished](Self::finish) before the hypervisor is started.
     pub(crate) fn empty(label: &str) -> io::Result<Self> {
-        if let Ok(descriptor) = rustix::fs::memfd_create(label, MemfdFlags::CLOEXEC) {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        if let Ok(descriptor) = rustix::fs::memfd_create(label, flags) {
             let file = File::from(descriptor);
             if let Some(name) = proc_name(&file) {
                 return Ok(Self {
@@ -47,6 +49,15 @@ impl HostFile {
             }
         }
         Self::temporary(&std::env::temp_dir(), label)
+    }
+
+    /// Nothing more is written. In memory, the file can only become smaller from now on: a hypervisor that was taken over
+    /// makes no room of it for itself.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        if !self.temporary {
+            rustix::fs::fcntl_add_seals(&self.file, SealFlags::GROW | SealFlags::SEAL)?;
+        }
+        Ok(())
     }
 
     /// A file in `directory` that is deleted with this value, or by [`sweep`] if this process is killed before.

@@ -59,6 +59,7 @@ pub(crate) fn build(
 ) -> Result<Payload, Error> {
     let file = HostFile::empty("payload.tar").map_err(StartError::file(KEEP))?;
     let (length, warnings) = write(file.file(), Some(spec), module, directories, bounds)?;
+    file.finish().map_err(StartError::file(KEEP))?;
     Ok(Payload {
         file,
         length,

@@ -15,7 +15,7 @@ use boot_protocol::console::client::Output;
 use rustix::process::Pid;
 
 use super::guests::guest;
-use super::{Scenario, leave, sleep_forever};
+use super::{Scenario, leave, sleep_forever, value};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     ("try to break out", try_to_break_out),
@@ -50,6 +50,13 @@ fn launcher() -> io::Result<i32> {
     launcher
         .map(|launcher| launcher.as_raw_nonzero().get())
         .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Makes a file that QEMU is given larger.
+fn grow(flag: &str) -> io::Result<()> {
+    let name = value(flag).ok_or(io::ErrorKind::NotFound)?;
+    let file = fs::File::options().write(true).open(name)?;
+    file.set_len(file.metadata()?.len() + 4096)
 }
 
 /// What a system call's result says.
@@ -104,6 +111,8 @@ const ATTEMPTS: &[Attempt] = &[
         let none = rustix::fs::MemfdFlags::empty();
         Ok(rustix::fs::memfd_create(c"prisoner", none).map(drop)?)
     }),
+    ("let the image grow", || grow("-kernel")),
+    ("let the payload grow", || grow("-initrd")),
     ("share memory that is no file's", || {
         let (rights, flags) = (libc::PROT_READ, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping, of which nobody makes a reference.
