@@ -51,12 +51,22 @@ impl Status {
         }
         let cannot = |error: io::Error| usage(format!("{name} cannot be written: {error}"));
         // What is there; a link is followed, since /dev/stdout and /proc/self/fd/N are some.
-        let there = rustix::fs::stat(path).ok();
+        let there = match rustix::fs::stat(path) {
+            Ok(stat) => Some(stat),
+            Err(Errno::NOENT) => None,
+            // Other users' links in /tmp among others, which the system does not follow.
+            Err(error) => return Err(cannot(error.into())),
+        };
         let is_file = there.is_none_or(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
         if let Some(stat) = there {
             refuse_the_guests(&name, &stat)?;
         }
         let target = if is_file {
+            if is_anothers_link(path) {
+                return Err(usage(format!(
+                    "{name} is a link that another user has made; name the file that it leads to"
+                )));
+            }
             // Links are resolved once, and the file's name is looked up in this directory for good.
             let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
             let (directory, file) = split(&path).ok_or_else(|| cannot(io::ErrorKind::IsADirectory.into()))?;
@@ -117,6 +127,15 @@ fn refuse_the_guests(name: &str, status: &rustix::fs::Stat) -> Result<(), Error>
         }
     }
     Ok(())
+}
+
+/// Whether a path is a link of neither this user's nor root's. Resolved by hand, as here, links are followed where the system
+/// would not do it (`fs.protected_symlinks`).
+fn is_anothers_link(path: &Path) -> bool {
+    let own = [rustix::process::geteuid().as_raw(), 0];
+    rustix::fs::lstat(path).is_ok_and(|about| {
+        FileType::from_raw_mode(about.st_mode) == FileType::Symlink && !own.contains(&about.st_uid)
+    })
 }
 
 /// Whether a path goes through a directory and, by links in it, out of it again.

@@ -19,6 +19,7 @@ mod shared_streams;
 mod shares;
 mod shown;
 mod status;
+mod status_links;
 mod streams;
 
 use libtest_mimic::{Arguments, Trial};
@@ -46,6 +47,7 @@ fn main() {
         shown::tests,
         secrets::tests,
         status::tests,
+        status_links::tests,
     ];
     let tests = groups.iter().flat_map(|group| group()).collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit();
