@@ -38,14 +38,14 @@ enum Target {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Status {
-    /// The file `path`. A regular file says from now on that the run is unfinished. In the `shared` directories, guests of
-    /// earlier runs may have put links.
+    /// The file `path`, which must not lie in a `shared` directory: the guest may change those. A regular file says from now
+    /// on that the run is unfinished.
     pub(super) fn file(path: &Path, shared: &[PathBuf]) -> Result<Self, Error> {
         let name = format!("--status-file: '{}'", shown::path(path));
-        if let Some(directory) = shared.iter().find(|directory| leads_out_of(path, directory)) {
+        if let Some(directory) = shared.iter().find(|directory| leads_into(path, directory)) {
             return Err(usage(format!(
-                "{name} leads out of '{}', which --dir shares, by a link that a guest may have made; name the file that \
-                 the link leads to",
+                "{name} lies in '{}', where the guest could move it away and write a status of its own; name a file \
+                 elsewhere",
                 shown::path(directory)
             )));
         }
@@ -138,26 +138,13 @@ fn is_anothers_link(path: &Path) -> bool {
     })
 }
 
-/// Whether a path goes through a directory and, by links in it, out of it again.
-fn leads_out_of(path: &Path, directory: &Path) -> bool {
-    let Ok(directory) = directory.canonicalize() else {
+/// Whether a path goes through a directory or ends in it, with links and without.
+fn leads_into(path: &Path, directory: &Path) -> bool {
+    let (Ok(directory), Ok(path)) = (directory.canonicalize(), std::path::absolute(path)) else {
         return false;
     };
-    let Ok(path) = std::path::absolute(path) else {
-        return false;
-    };
-    let mut above = path.ancestors().skip(1);
-    let through = above.any(|above| {
-        above
-            .canonicalize()
-            .is_ok_and(|above| above.starts_with(&directory))
-    });
-    // Where nothing is yet, or where a link leads to nothing, the file comes into being there itself.
-    let end = path
-        .canonicalize()
-        .ok()
-        .or_else(|| path.parent()?.canonicalize().ok());
-    through && end.is_some_and(|end| !end.starts_with(&directory))
+    let mut parts = path.ancestors();
+    parts.any(|part| part.canonicalize().is_ok_and(|part| part.starts_with(&directory)))
 }
 
 /// The directory and the name in it.

@@ -1,4 +1,4 @@
-//! Links where a status file is to be: whose are followed, and how far.
+//! Where a status file may be: nowhere that the guest may write, and behind nobody else's link.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,8 +12,8 @@ use crate::status::{expect, read};
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test(
-            "status_links::a_link_of_a_guests_leads_nowhere",
-            a_link_of_a_guests_leads_nowhere,
+            "status_links::nothing_is_put_where_the_guest_may_write",
+            nothing_is_put_where_the_guest_may_write,
         ),
         test(
             "status_links::links_that_the_system_would_not_follow",
@@ -22,39 +22,51 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-fn a_link_of_a_guests_leads_nowhere() {
+fn nothing_is_put_where_the_guest_may_write() {
     let scratch = Scratch::new();
     let precious = scratch.file("precious", b"of the host's");
     let shared = scratch.path().join("d");
-    fs::create_dir(&shared).unwrap();
+    fs::create_dir_all(shared.join("below")).unwrap();
+    fs::write(shared.join("inside"), "").unwrap();
     symlink("../precious", shared.join("link")).unwrap();
     symlink("..", shared.join("up")).unwrap();
-    symlink("inside", shared.join("harmless")).unwrap();
-    fs::write(shared.join("inside"), "").unwrap();
-    let run = |file: &str| {
+    symlink("d/inside", scratch.path().join("to-inside")).unwrap();
+    let run = |flag: &str, file: &str| {
         let mut command = tcg(&scratch, "hello");
         // No virtiofsd is here: the status comes first.
         command.args([
             "--virtiofsd",
             "/nonexistent",
             "--dir",
-            "d::/d",
+            flag,
             "--status-file",
             file,
         ]);
         finish(&mut command)
     };
-    for file in ["d/link", "d/up/precious", "d/up/new"] {
-        run(file)
+    for file in [
+        "d/inside",
+        "d/new",
+        "d/below/new",
+        // By links of an earlier run's guest, and of somebody else's.
+        "d/link",
+        "d/up/precious",
+        "d/up/new",
+        "to-inside",
+    ] {
+        run("d::/d", file)
             .expect_code(2)
-            .expect_message(&["--status-file", file, "leads out of 'd'"]);
+            .expect_message(&["--status-file", file, "lies in 'd'"]);
     }
     assert_eq!(fs::read(&precious).unwrap(), b"of the host's");
+    assert_eq!(fs::read(shared.join("inside")).unwrap(), b"");
     assert!(!scratch.path().join("new").exists());
-    for file in ["d/harmless", "d/new"] {
-        run(file).expect_code(125);
+    // Elsewhere, and where the guest may only read.
+    run("d::/d", "new").expect_code(125);
+    run("d::/d:ro", "d/new").expect_code(125);
+    for file in [scratch.path().join("new"), shared.join("new")] {
+        expect(&read(&file), &[("end", json!("launcher_error"))]);
     }
-    expect(&read(&shared.join("inside")), &[("end", json!("launcher_error"))]);
 }
 
 fn links_that_the_system_would_not_follow() {
