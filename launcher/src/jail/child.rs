@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 /// A child of this process, in a process group of its own. Dropping it kills it with its group.
 #[derive(Debug)]
@@ -51,13 +51,13 @@ impl Child {
 
     /// How it ended, if it has.
     pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.reap(WaitOptions::NOHANG)
+        self.reap(WaitIdOptions::NOHANG)
     }
 
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
-            match self.reap(WaitOptions::empty()) {
+            match self.reap(WaitIdOptions::empty()) {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -66,11 +66,14 @@ impl Child {
         }
     }
 
-    fn reap(&mut self, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none()
-            && let Some((_, status)) = rustix::process::waitpid(Some(self.pid), options)?
-        {
-            self.status = Some(ExitStatus::from_raw(status.as_raw()));
+    fn reap(&mut self, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
+        let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        if self.status.is_none() && rustix::process::waitid(WaitId::Pid(self.pid), options)?.is_some() {
+            // What a script has started ends with it. Until the next call, the number is still this group's.
+            let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+            if let Some((_, status)) = rustix::process::waitpid(Some(self.pid), WaitOptions::empty())? {
+                self.status = Some(ExitStatus::from_raw(status.as_raw()));
+            }
         }
         Ok(self.status)
     }

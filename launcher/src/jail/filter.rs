@@ -100,6 +100,9 @@ const NOT_A_HYPERVISOR: &[c_long] = &[
     libc::SYS_mount_setattr,
     libc::SYS_unshare,
     libc::SYS_setns,
+    // Leaving the group that is killed at the run's end.
+    libc::SYS_setsid,
+    libc::SYS_setpgid,
     // Files by their numbers, past all directories. virtiofsd may use it.
     libc::SYS_open_by_handle_at,
     libc::SYS_name_to_handle_at,

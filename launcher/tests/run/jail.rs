@@ -26,6 +26,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         ),
         test("jail::what_is_off_is_said", what_is_off_is_said),
         test("jail::a_script_may_start_qemu", a_script_may_start_qemu),
+        test("jail::a_script_leaves_nothing", a_script_leaves_nothing),
         test("jail::it_dies_with_the_launcher", it_dies_with_the_launcher),
     ]
 }
@@ -371,6 +372,27 @@ fn a_script_may_start_qemu() {
     );
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     finish(&mut run(&script)).expect_code(0).expect_output("out\n");
+}
+
+fn a_script_leaves_nothing() {
+    let scratch = Scratch::new();
+    let left = scratch.path().join("left");
+    let text = format!(
+        "#!/bin/sh\n\
+         setsid -w true 2>/dev/null && echo it has left its group >&2\n\
+         sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >'{}'\n\
+         exit 3\n",
+        left.display()
+    );
+    let script = scratch.file("script", text.as_bytes());
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let done = finish(&mut run(&script)).expect_code(125);
+    assert!(!done.stderr.contains("it has left"), "{}", done.stderr);
+    // Without a namespace, in which everything ends with the first process, its group does.
+    let done = finish(run(&script).args(["--jail", "off"])).expect_code(125);
+    assert!(done.stderr.contains("it has left"), "{}", done.stderr);
+    let left = fs::read_to_string(left).unwrap().trim().parse().unwrap();
+    crate::harness::until("what the script started is gone", || !crate::harness::runs(left));
 }
 
 fn it_dies_with_the_launcher() {

@@ -1,5 +1,6 @@
 //! Machines that do not start, break down, or never end.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio, exit};
 
 use boot_protocol::console::client::{Line as _, Output};
@@ -60,10 +61,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ("silent end", || exit(0)),
     ("hang", || sleep_forever()),
     ("leave a child", || {
-        // A child holds the pipes open after the end.
+        // A child holds the pipes open after the end, in a group of its own, which nobody kills.
         let child = Command::new("sleep")
             .arg("1000")
             .stdin(Stdio::null())
+            .process_group(0)
             .spawn()
             .unwrap();
         note(&format!("child {}", child.id()));
