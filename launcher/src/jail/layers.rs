@@ -108,6 +108,12 @@ impl Layers {
         layers
     }
 
+    /// Whether nothing stands between the process and the host's files but the user's rights.
+    pub(crate) fn is_without_wall(&self) -> bool {
+        let misses = |layer| self.missing.iter().any(|missing| missing.layer == layer);
+        misses(Layer::Root) && misses(Layer::Landlock)
+    }
+
     /// Adds a layer that holds, or does not for that reason.
     pub(super) fn add(&mut self, layer: Layer, holds: bool, reason: impl Into<String>) {
         if holds {
@@ -191,6 +197,16 @@ mod tests {
             layers.to_string(),
             "empty environment, system call filter; missing: no capabilities (for a test)"
         );
+    }
+
+    #[test]
+    fn one_wall_around_files_is_one() {
+        let mut layers = Layers::demanded(true);
+        assert!(!layers.is_without_wall());
+        layers.add(Layer::Root, false, "forbidden");
+        assert!(!layers.is_without_wall());
+        layers.add(Layer::Landlock, false, "too old");
+        assert!(layers.is_without_wall());
     }
 
     #[test]

@@ -153,6 +153,12 @@ impl Machine {
             source,
         })?;
         log::info!("the jail of {hypervisor}: {}", process.jail);
+        if process.jail.is_without_wall() {
+            log::warn!(
+                "this host gives no wall around files, neither namespaces nor Landlock: a machine that takes {hypervisor} over \
+                 has this user's files; 'hermit-wasm check' says what is missing"
+            );
+        }
         Ok(Self {
             most_data: match command.confinement.level {
                 Jail::Off => None,
