@@ -396,9 +396,15 @@ pub(crate) mod tests {
             (libc::SYS_clone, [thread, 0], [None; 3]),
             (libc::SYS_clone, [17, 0], [DENIED, None, None]),
             (libc::SYS_clone, [user, 0], [DENIED, DENIED, None]),
-            (libc::SYS_prctl, [1 | high, 0], [DENIED, None, None]),
+            (libc::SYS_prctl, [1 | high, 0], [DENIED, DENIED, None]),
             (libc::SYS_prctl, [15, 0], [None; 3]),
             (libc::SYS_ioctl, [0, u64::from(TIOCSTI) | high], [DENIED; 3]),
+            (
+                libc::SYS_fcntl,
+                [0, u64::from(F_SETOWN) | high],
+                [DENIED, None, None],
+            ),
+            (libc::SYS_fcntl, [0, 1], [None; 3]),
             (libc::SYS_msgrcv, [0, 0], [DENIED, DENIED, None]),
         ] {
             let [first, second] = arguments;
