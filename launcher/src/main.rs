@@ -7,17 +7,20 @@ mod stderr;
 mod watchdog;
 
 use std::process::exit;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use hermit_wasm_vm::host::interrupt::die_of;
 use hermit_wasm_vm::{Error, Stop};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use signal_hook::consts::SIGPIPE;
+use signal_hook::consts::{SIGPIPE, SIGXFSZ};
 
 fn main() {
     // Before anything else: --timeout is about all of it.
     let start = Instant::now();
     forbid_core_dumps();
+    let_long_files_fail();
     stderr::report_panics();
     match cli::perform(std::env::args_os(), start) {
         Ok(code) => exit(code.into()),
@@ -48,4 +51,11 @@ fn forbid_core_dumps() {
     };
     // Fails only where the limit is 0 already.
     let _ = setrlimit(Resource::Core, limit);
+}
+
+/// A file that a limit of this user's makes too long is an error with a message, not the program's silent end. By a handler:
+/// children begin with the signal's usual action.
+fn let_long_files_fail() {
+    // Fails only for signals that cannot be caught.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
 }

@@ -23,6 +23,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             "errors::an_environment_of_any_length_arrives",
             an_environment_of_any_length_arrives,
         ),
+        test("errors::files_have_a_limit", files_have_a_limit),
         test("errors::help", help),
         test("errors::completions", completions),
     ]
@@ -229,6 +230,25 @@ fn an_environment_of_any_length_arrives() {
         exit_code::USAGE,
         &["--print-command", "--machine pc takes 4095"],
     );
+}
+
+/// The image in memory is a file too.
+fn files_have_a_limit() {
+    let scratch = Scratch::new();
+    let command = tcg(&scratch, "hello");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "ulimit -f 1; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(scratch.path())
+        .envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    finish(&mut shell)
+        .expect_code(exit_code::VM_FAILED)
+        .expect_output("")
+        .expect_message(&["File too large"]);
 }
 
 fn help() {
