@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -117,7 +117,8 @@ fn parse_time(text: &str) -> Result<Duration> {
     ))
 }
 
-/// Copies a directory with all that is in it; symbolic links stay links.
+/// Copies a directory with all that is in it; symbolic links stay links. What cannot be written there can be here: the
+/// copy is the guest's, and virtiofsd has no privilege to pass over a file's mode, whoever runs the tests.
 fn copy(from: &Path, into: &Path) -> Result<()> {
     fs::create_dir(into).with_context(|| format!("cannot make {}", into.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
@@ -129,6 +130,8 @@ fn copy(from: &Path, into: &Path) -> Result<()> {
             std::os::unix::fs::symlink(fs::read_link(&path)?, &target)?;
         } else {
             fs::copy(&path, &target).with_context(|| format!("cannot copy {}", path.display()))?;
+            let mode = fs::metadata(&target)?.permissions().mode();
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode | 0o200))?;
         }
     }
     Ok(())
