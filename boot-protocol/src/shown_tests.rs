@@ -26,6 +26,7 @@ const IGNORABLE: [core::ops::RangeInclusive<u32>; 17] = [
 ];
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn what_a_terminal_obeys_is_escaped() {
     let controls = (0..0x20u32).chain(0x7f..0xa0);
     // Overrides and isolates, marks of direction, separators.
@@ -83,6 +84,7 @@ fn line_breaks_belong_to_messages_only() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn what_was_shown_stays_when_it_is_shown_again() {
     let mut all = String::new();
     for number in (0..0x300).chain(0x2000..0x2100).chain([0xfe0f, 0xe0041]) {
@@ -96,6 +98,7 @@ fn what_was_shown_stays_when_it_is_shown_again() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn the_middle_of_much_is_left_out() {
     let long = format!("begin{}end", "x".repeat(1 << 20));
     let shown = piece(&long);
@@ -111,6 +114,7 @@ fn the_middle_of_much_is_left_out() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn the_limit_holds_for_what_is_shown_and_no_character_is_cut() {
     for unit in ["\u{1b}", "\u{e0041}", "漢", "é", "x", "\n"] {
         for count in [100, 1000, 1023, 1024, 1025, 5000] {
