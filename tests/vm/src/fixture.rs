@@ -119,7 +119,10 @@ fn parse_time(text: &str) -> Result<Duration> {
 
 /// Copies a directory with all that is in it; symbolic links stay links. What cannot be written there can be here: the
 /// copy is the guest's, and virtiofsd has no privilege to pass over a file's mode, whoever runs the tests.
-fn copy(from: &Path, into: &Path) -> Result<()> {
+///
+/// # Errors
+/// If `into` is there already, or something cannot be copied.
+pub fn copy(from: &Path, into: &Path) -> Result<()> {
     fs::create_dir(into).with_context(|| format!("cannot make {}", into.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
         let entry = entry?;

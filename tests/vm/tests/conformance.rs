@@ -4,15 +4,15 @@
 //! Environment as in `boot.rs`, `VIRTIOFSD` of `environment.rs`, and `WASI_TESTSUITE`: the suite's folder. Without it
 //! nothing is run, and that is said.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use conformance::{Case, Expectations};
 use libtest_mimic::{Arguments, Failed, Trial};
 use vm_tests::manifest::Test;
 use vm_tests::run::{self, Runner};
-use vm_tests::virtiofsd;
+use vm_tests::{fixture, virtiofsd};
 
 /// As in `boot.rs`: each run keeps a core busy.
 const THREADS: usize = 2;
@@ -116,13 +116,8 @@ fn run(case: &Case, backend: Backend, runner: &Runner) -> Result<()> {
                 .extend(["--copy-dir".into(), format!("{}::{there}", here.display())]),
             Backend::Virtiofs => {
                 let copy = copies.join(number.to_string());
-                std::fs::create_dir_all(&copy)?;
-                let copied = Command::new("cp")
-                    .arg("-r")
-                    .arg(here.join("."))
-                    .arg(&copy)
-                    .status()?;
-                ensure!(copied.success(), "cp: {copied}");
+                std::fs::create_dir_all(&copies)?;
+                fixture::copy(here, &copy)?;
                 let daemon = virtiofsd::program();
                 row.flags
                     .extend(["--virtiofsd".into(), daemon.display().to_string()]);
