@@ -22,7 +22,11 @@ mod status;
 mod status_links;
 mod streams;
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
 use libtest_mimic::{Arguments, Trial};
+use rustix::process::Signal;
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -32,6 +36,7 @@ fn main() {
     if let Some(scenario) = fake_qemu::scenario() {
         fake_qemu::play(&scenario);
     }
+    listen_to_signals();
     let groups: [fn() -> Vec<Trial>; _] = [
         streams::tests,
         shared_buffer::tests,
@@ -51,4 +56,22 @@ fn main() {
     ];
     let tests = groups.iter().flat_map(|group| group()).collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit();
+}
+
+/// Begins anew with the usual actions of signals, as in a shell's foreground, if it has been told to ignore some, as a job in
+/// the background has: the launchers of these tests would ignore them too, and rightly.
+fn listen_to_signals() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    let tested = [Signal::HUP, Signal::INT, Signal::TERM];
+    let is_ignored = |signal: &Signal| ignored.unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1;
+    if tested.iter().any(is_ignored) {
+        let error = Command::new("env")
+            .arg("--default-signal=HUP,INT,TERM")
+            .arg(std::env::current_exe().expect("this program has a name"))
+            .args(std::env::args_os().skip(1))
+            .exec();
+        panic!("env: {error}");
+    }
 }
