@@ -2,14 +2,13 @@
 //!
 //! The schema, and what of it a guest or a fallen machine can make up: `docs/status.md`.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use boot_protocol::shown::message;
 
 use crate::error::{Error, MachineError, MachineFailure};
 use crate::host::interrupt::Stop;
-use crate::host::json::string;
+use crate::host::json::{or_null, string};
 use crate::result::{ExitStatus, RunResult};
 use crate::vmm::capabilities::Accelerator;
 
@@ -273,21 +272,19 @@ impl Report {
                 string(if self.machines_word { "machine" } else { "launcher" }),
             ),
             ("exit_code", self.exit_code.to_string()),
-            ("signal", or_null(self.signal)),
+            ("signal", or_null(self.signal.map(|signal| signal.to_string()))),
             ("limits", format!("[{}]", limits.join(", "))),
             ("wall_seconds", seconds(figures.wall)),
-            ("start_seconds", figures.start.map_or_else(null, seconds)),
-            ("memory_bytes", or_null(figures.memory)),
-            ("machine_memory_bytes", or_null(figures.machine_memory)),
-            ("hypervisor_memory_bytes", or_null(figures.hypervisor_memory)),
-            ("hypervisor", figures.hypervisor.map_or_else(null, string)),
+            ("start_seconds", or_null(figures.start.map(seconds))),
+            ("memory_bytes", bytes(figures.memory)),
+            ("machine_memory_bytes", bytes(figures.machine_memory)),
+            ("hypervisor_memory_bytes", bytes(figures.hypervisor_memory)),
+            ("hypervisor", or_null(figures.hypervisor.map(string))),
             (
                 "accelerator",
-                figures
-                    .accelerator
-                    .map_or_else(null, |accelerator| string(accelerator.name())),
+                or_null(figures.accelerator.map(|accelerator| string(accelerator.name()))),
             ),
-            ("message", self.message.as_deref().map_or_else(null, string)),
+            ("message", or_null(self.message.as_deref().map(string))),
         ];
         object(&members)
     }
@@ -308,12 +305,8 @@ fn object(members: &[(&str, String)]) -> String {
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
-fn null() -> String {
-    "null".to_string()
-}
-
-fn or_null(value: Option<impl fmt::Display>) -> String {
-    value.map_or_else(null, |value| value.to_string())
+fn bytes(number: Option<u64>) -> String {
+    or_null(number.map(|number| number.to_string()))
 }
 
 fn seconds(duration: Duration) -> String {

@@ -4,7 +4,7 @@ use boot_protocol::exit_code;
 use clap::Args;
 use hermit_wasm_vm::Error;
 use hermit_wasm_vm::check::{Finding, Host};
-use hermit_wasm_vm::host::json::string;
+use hermit_wasm_vm::host::json::{or_null, string};
 
 /// The flags of `hermit-wasm check`.
 #[derive(Debug, Args)]
@@ -59,20 +59,16 @@ fn json(host: &Host) -> String {
                 string(&finding.state.to_string()),
                 string(&finding.seen),
                 string(&finding.meaning),
-                or_null(finding.advice.as_deref())
+                or_null(finding.advice.as_deref().map(string))
             )
         })
         .collect();
     format!(
         "{{\"possible\":{},\"obstacle\":{},\"findings\":[{}]}}\n",
         host.obstacle.is_none(),
-        or_null(host.obstacle.as_deref()),
+        or_null(host.obstacle.as_deref().map(string)),
         findings.join(",")
     )
-}
-
-fn or_null(text: Option<&str>) -> String {
-    text.map_or_else(|| "null".to_string(), string)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Strings as JSON has them (RFC 8259, section 7), for what programs read: `--status-file` and `check --json`.
+//! Strings as JSON has them (RFC 8259, section 7), and null, for what programs read: `--status-file` and `check --json`.
 
 use std::fmt::Write as _;
 
@@ -25,6 +25,12 @@ pub fn string(text: &str) -> String {
     }
     json.push('"');
     json
+}
+
+/// JSON that may be missing.
+#[must_use]
+pub fn or_null(json: Option<String>) -> String {
+    json.unwrap_or_else(|| "null".to_string())
 }
 
 #[cfg(test)]
