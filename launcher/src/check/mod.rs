@@ -156,6 +156,15 @@ fn kvm(known: &Known) -> Finding {
     }
 }
 
+/// What a program says of itself; nothing stops the run of `check` meanwhile.
+fn ask(program: &Path, arguments: &[&str]) -> Result<String, String> {
+    match version::ask(program, arguments, &Deadline::never(), version::LIMIT) {
+        Ok(Ok(said)) => Ok(said),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// QEMU for an architecture.
 fn emulator(arch: Arch) -> Finding {
     let name = format!("QEMU {}", arch.name());
@@ -168,14 +177,14 @@ fn emulator(arch: Arch) -> Finding {
         }
     };
     let confined: Vec<&str> = qemu::CONFINED.into_iter().chain(["-version"]).collect();
-    match version::ask(&program, &confined, version::LIMIT) {
+    match ask(&program, &confined) {
         Ok(answer) => Finding::new(
             name,
             State::Ok,
             seen(&program, &answer),
             format!("runs with --arch {}", arch.name()),
         ),
-        Err(reason) => match version::ask(&program, &["-version"], version::LIMIT) {
+        Err(reason) => match ask(&program, &["-version"]) {
             Ok(answer) => Finding::new(
                 name,
                 State::Limited,
@@ -213,7 +222,7 @@ fn shares() -> Finding {
             return Finding::new(NAME, State::Missing, seen, meaning).advice(advice);
         }
     };
-    match version::ask(&program, &["--version"], version::LIMIT) {
+    match ask(&program, &["--version"]) {
         Ok(answer) => Finding::new(NAME, State::Ok, seen(&program, &answer), "--dir works"),
         Err(reason) => Finding::new(
             NAME,
@@ -245,7 +254,7 @@ fn alternative(kvm: &Known) -> Finding {
             };
         }
     };
-    let answer = version::ask(&program, &["--version"], version::LIMIT);
+    let answer = ask(&program, &["--version"]);
     let answer = answer.unwrap_or_else(|reason| format!("it does not say its version: {reason}"));
     let (state, meaning) = match kvm {
         Known::Works => (State::Ok, format!("--vmm {name} works")),

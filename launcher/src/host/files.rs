@@ -229,6 +229,7 @@ mod tests {
             &inherit,
             &confinement,
             &Deadline::never(),
+            std::time::Duration::from_secs(60),
         )
         .unwrap()
         .unwrap()

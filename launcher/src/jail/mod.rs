@@ -50,6 +50,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -242,72 +243,98 @@ fn plan<'a>(
     })
 }
 
-/// How long a program may take to say something about itself.
-const ANSWER: Duration = Duration::from_secs(30);
-
-/// The most that it has to say.
+/// The most that a program has to say about itself, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// Starts a program in its jail, with nothing on its standard input, and returns what it writes on its standard output
-/// until its end. The outer error is the run's, which is over.
+/// Starts a program in its jail, with nothing on its standard input: what it writes on its standard output until its end,
+/// as far as it is looked at. The outer error is the run's, which is over.
 ///
 /// # Errors
-/// As [`start`]; or it has failed, or has not ended in time.
+/// As [`start`]; or it has failed (the message has its first words on standard error), or has not ended within `limit`.
 pub(crate) fn output(
     path: &Path,
     arguments: &[OsString],
     descriptors: &[BorrowedFd<'_>],
     confinement: &Confinement,
     deadline: &Deadline,
+    limit: Duration,
 ) -> Result<io::Result<Vec<u8>>, Error> {
     let begin = || {
         let null = File::options().read(true).write(true).open("/dev/null")?;
         let (output, stdout) = io::pipe()?;
+        let (errors, stderr) = io::pipe()?;
         let program = Program {
             path,
             arguments,
-            streams: [null.as_fd(), stdout.as_fd(), null.as_fd()],
+            streams: [null.as_fd(), stdout.as_fd(), stderr.as_fd()],
             descriptors,
             asks: None,
         };
-        Ok((start(&program, confinement)?.0, output))
+        Ok((start(&program, confinement)?.0, output, errors))
     };
-    let (mut child, mut output) = match begin() {
+    let (mut child, output, errors) = match begin() {
         Ok(begun) => begun,
         Err(error) => return Ok(Err(error)),
     };
-    let until = Some(Instant::now() + ANSWER);
+    let until = Instant::now() + limit;
+    let mut all = [Vec::new(), Vec::new()];
+    for (bytes, pipe) in all.iter_mut().zip([output, errors]) {
+        match until_its_end(&pipe, deadline, until)? {
+            Ok(said) => *bytes = said,
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    let [said, complaint] = all;
+    Ok(
+        ended(&mut child, until).and_then(|status| match status.success() {
+            true => Ok(said),
+            false => Err(io::Error::other(
+                match String::from_utf8_lossy(&complaint).lines().next() {
+                    Some(line) => line.to_string(),
+                    None => format!("it failed: {status}"),
+                },
+            )),
+        }),
+    )
+}
+
+/// All that comes out of a pipe until its end, as far as it is looked at.
+fn until_its_end(
+    mut pipe: &io::PipeReader,
+    deadline: &Deadline,
+    until: Instant,
+) -> Result<io::Result<Vec<u8>>, Error> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
-    while deadline.wait(Some((output.as_fd(), PollFlags::IN)), until)? {
-        match output.read(&mut buffer) {
-            Ok(0) => return Ok(ended(&mut child, bytes)),
-            Ok(length) => bytes.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+    while deadline.wait(Some((pipe.as_fd(), PollFlags::IN)), Some(until))? {
+        match pipe.read(&mut buffer) {
+            Ok(length) => {
+                bytes.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                if length == 0 || bytes.len() >= LONGEST_ANSWER {
+                    return Ok(Ok(bytes));
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Ok(Err(error)),
         }
-        if bytes.len() > LONGEST_ANSWER {
-            return Ok(Err(io::Error::other("it does not stop")));
-        }
     }
-    Ok(Err(io::ErrorKind::TimedOut.into()))
+    Ok(Err(too_long()))
 }
 
-/// What a program has written that has closed its standard output, if it then succeeds.
-fn ended(child: &mut Child, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    let start = Instant::now();
+/// How a program ends that has closed its pipes.
+fn ended(child: &mut Child, until: Instant) -> io::Result<ExitStatus> {
     loop {
         match child.try_wait()? {
-            Some(status) if status.success() => return Ok(bytes),
-            Some(status) => return Err(io::Error::other(format!("it failed: {status}"))),
-            None if start.elapsed() > LAST => return Err(io::ErrorKind::TimedOut.into()),
+            Some(status) => return Ok(status),
+            None if Instant::now() >= until => return Err(too_long()),
             None => std::thread::sleep(Duration::from_millis(1)),
         }
     }
 }
 
-/// How long a program may run on that has nothing more to say.
-const LAST: Duration = Duration::from_secs(2);
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it does not answer")
+}
 
 /// The layers that a program gets here: it is started, and ended at once.
 ///
@@ -351,6 +378,7 @@ mod tests {
             &[],
             &confinement,
             &Deadline::never(),
+            Duration::from_secs(60),
         );
         String::from_utf8(output.unwrap().unwrap()).unwrap()
     }
@@ -387,7 +415,8 @@ mod tests {
     fn what_cannot_be_started_is_the_system_s_own_error() {
         for (path, number) in [("/nonexistent", libc::ENOENT), ("/etc/ld.so.cache", libc::EACCES)] {
             let confinement = Confinement::default();
-            let output = output(Path::new(path), &[], &[], &confinement, &Deadline::never());
+            let (never, limit) = (Deadline::never(), Duration::from_secs(60));
+            let output = output(Path::new(path), &[], &[], &confinement, &never, limit);
             let error = output.unwrap().unwrap_err();
             assert_eq!(error.raw_os_error(), Some(number), "{path}: {error}");
         }

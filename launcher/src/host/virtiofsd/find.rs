@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, StartError};
 use crate::host::{program, shown, version};
-use crate::jail;
 use crate::spec::deadline::Deadline;
 
 /// Where distributions keep theirs, outside of every search path.
@@ -62,13 +61,11 @@ fn find_usual(path: &OsStr, elsewhere: &[&str], deadline: &Deadline) -> Result<P
 /// it. It takes other flags, and only root can sandbox it. A program that does not say is none.
 fn is_qemus_old_one(program: &Path, deadline: &Deadline) -> Result<bool, Error> {
     // "virtiofsd version 7.2.22 (Debian …)"; its successor says "virtiofsd 1.14.0".
-    let confinement = version::confinement();
-    let output = jail::output(program, &["--version".into()], &[], &confinement, deadline)?;
-    Ok(match output {
-        Ok(output) => output.starts_with(b"virtiofsd version "),
+    let said = version::ask(program, &["--version"], deadline, version::LIMIT)?;
+    Ok(match said {
+        Ok(said) => said.starts_with("virtiofsd version "),
         // Before it looks at its flags it leaves the user's groups, which only root may.
-        Err(_) => version::ask(program, &["--version"], version::LIMIT)
-            .is_err_and(|error| error.to_string().starts_with("setgroups() failed")),
+        Err(error) => error.to_string().starts_with("setgroups() failed"),
     })
 }
 
