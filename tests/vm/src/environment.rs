@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use boot_protocol::arch::Arch;
+use serde::Deserialize;
 
 /// The `hermit-wasm` to test.
 pub const LAUNCHER: &str = "HERMIT_WASM_BIN";
@@ -23,6 +24,9 @@ pub const HOSTILE: &str = "HERMIT_WASM_HOSTILE";
 
 /// The virtual machine's architecture; the host's, if it is not set.
 pub const ARCH: &str = "HERMIT_WASM_ARCH";
+
+/// What runs the modules, `interp` or `native`; the interpreter, if it is not set.
+pub const ENGINE: &str = "HERMIT_WASM_ENGINE";
 
 /// Further flags of the launcher, for every run.
 pub const RUN_FLAGS: &str = "HERMIT_WASM_RUN_FLAGS";
@@ -61,12 +65,54 @@ pub fn arch() -> Result<Arch> {
     Arch::from_name(&name).with_context(|| format!("{ARCH}: no architecture is called '{name}'"))
 }
 
-/// The launcher's flags for every run: the architecture, and what the variable adds.
+/// What runs a module in the virtual machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The interpreter.
+    Interp,
+    /// Code that the launcher has compiled.
+    Native,
+}
+
+impl Engine {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Interp, Self::Native];
+
+    /// The launcher's name for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interp => "interp",
+            Self::Native => "native",
+        }
+    }
+}
+
+/// The engine. Another runtime to hold the rows against compiles, so it is held against the native engine's.
 ///
 /// # Errors
-/// As [`arch`].
+/// If the variable names none.
+pub fn engine() -> Result<Engine> {
+    if get(REFERENCE).is_some() {
+        return Ok(Engine::Native);
+    }
+    let Some(name) = get(ENGINE) else {
+        return Ok(Engine::Interp);
+    };
+    let found = Engine::ALL.into_iter().find(|engine| name == engine.name());
+    found.with_context(|| format!("{ENGINE}: no engine is called '{}'", name.to_string_lossy()))
+}
+
+/// The launcher's flags for every run: architecture, engine, and what the variable adds.
+///
+/// # Errors
+/// As [`arch`] and [`engine`].
 pub fn flags() -> Result<Vec<String>> {
     let mut flags = vec!["--arch".to_owned(), arch()?.name().to_owned()];
+    if get(ENGINE).is_some() {
+        flags.extend(["--engine".to_owned(), engine()?.name().to_owned()]);
+    }
     flags.extend(words(RUN_FLAGS));
     Ok(flags)
 }

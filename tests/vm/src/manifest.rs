@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::bytes::{Expected, Stdin};
+use crate::environment::Engine;
 use crate::fixture::{self, Fixture};
 
 /// All runs and all programs to download, of all files.
@@ -79,6 +80,11 @@ pub struct Test {
     /// The architectures on which the row holds; all if not given.
     #[serde(default)]
     pub arch: Vec<String>,
+    /// The engine on which the row holds; both if not given. Then `because` says why, and the guest has a row for the
+    /// other engine too.
+    pub engine: Option<Engine>,
+    /// Why the engines differ.
+    pub because: Option<String>,
     /// Most seconds that the run may take; the suite's limit if not given.
     pub limit: Option<u64>,
 }
@@ -183,6 +189,7 @@ impl Manifest {
                     test.name
                 );
             }
+            self.check_engine(test)?;
             match &test.fixture {
                 Some(fixture) => fixture.check(&test.flags),
                 None => fixture::no_place(&test.flags),
@@ -197,6 +204,29 @@ impl Manifest {
             test.stderr
                 .check()
                 .with_context(|| format!("test {}: stderr", test.name))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that a row for one engine says why, and that what it runs is run by the other one too.
+    fn check_engine(&self, test: &Test) -> Result<()> {
+        ensure!(
+            test.engine.is_some() == test.because.is_some(),
+            "test {}: `engine` and `because` go together",
+            test.name
+        );
+        let module = test.module()?;
+        for engine in Engine::ALL {
+            let run = self.tests.iter().any(|other| {
+                other.engine.is_none_or(|only| only == engine)
+                    && other.module().is_ok_and(|other| other == module)
+            });
+            ensure!(
+                run,
+                "test {}: no row runs {module:?} on the engine {}",
+                test.name,
+                engine.name()
+            );
         }
         Ok(())
     }
@@ -282,6 +312,29 @@ mod tests {
         assert!(
             manifest(&format!("{ROW}stdout = {{ regex = \"(\" }}")).is_err(),
             "not a regular expression"
+        );
+    }
+
+    #[test]
+    fn what_one_engine_runs_the_other_runs_too() {
+        let of = |name: &str, engine: &str| {
+            format!("[[test]]\nname = \"{name}\"\nshows = \"x\"\nguest = \"g\"\nengine = \"{engine}\"\n")
+        };
+        let because = "because = \"x\"\n";
+        let both = format!("{}{because}{}{because}", of("a", "interp"), of("b", "native"));
+        assert_eq!(manifest(&both).unwrap().tests[1].engine, Some(Engine::Native));
+        assert!(
+            manifest(&format!("{}{because}", of("a", "interp"))).is_err(),
+            "one alone"
+        );
+        assert!(manifest(&both.replace(because, "")).is_err(), "without a reason");
+        assert!(
+            manifest(&format!("{ROW}{because}")).is_err(),
+            "a reason for nothing"
+        );
+        assert!(
+            manifest(&both.replace("native", "jit")).is_err(),
+            "no such engine"
         );
     }
 

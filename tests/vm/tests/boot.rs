@@ -83,9 +83,13 @@ fn reason_to_skip(test: &Test, absent: &BTreeMap<&str, String>) -> Result<Option
     {
         return Ok(Some(format!("{name} could not be fetched: {error}")));
     }
-    let arch = environment::arch()?.name();
+    let (arch, engine) = (environment::arch()?.name(), environment::engine()?);
     if !test.arch.is_empty() && !test.arch.iter().any(|own| own == arch) {
         return Ok(Some(format!("it is for {}", test.arch.join(", "))));
+    }
+    if test.engine.is_some_and(|only| only != engine) {
+        let because = test.because.as_deref().unwrap_or_default();
+        return Ok(Some(format!("the other engine's behaviour: {because}")));
     }
     if environment::get(environment::REFERENCE).is_some() {
         return Ok(test
