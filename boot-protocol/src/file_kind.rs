@@ -28,6 +28,8 @@ pub enum FileKind {
     WasmText,
     /// No bytes.
     Empty,
+    /// Native code that wasmtime's compiler made of a module: an ELF file marked as such.
+    NativeCode,
     /// A native program, library or object file.
     Elf,
     /// A Windows program.
@@ -83,6 +85,9 @@ const MAGICS: [(&[u8], FileKind); 17] = [
     (b"#!", FileKind::Script),
 ];
 
+/// What wasmtime's ELF files begin with, and the byte at this place which tells them from all others: their system.
+const NATIVE_CODE: (&[u8], usize, u8) = (b"\x7fELF", 7, 200);
+
 /// Where a tar archive has its mark, and the mark.
 const TAR: (usize, &[u8]) = (257, b"ustar");
 
@@ -106,6 +111,10 @@ impl FileKind {
 
     /// What is not WebAssembly in binary form.
     fn by_magic(start: &[u8]) -> Self {
+        let (elf, system_at, wasmtime) = NATIVE_CODE;
+        if start.starts_with(elf) && start.get(system_at) == Some(&wasmtime) {
+            return Self::NativeCode;
+        }
         let known = MAGICS.iter().find(|(magic, _)| start.starts_with(magic));
         let (at, mark) = TAR;
         match known {
@@ -143,6 +152,7 @@ impl FileKind {
             Self::Truncated => "a truncated WebAssembly file",
             Self::WasmText => "WebAssembly's text format",
             Self::Empty => "an empty file",
+            Self::NativeCode => "native code, compiled from a WebAssembly module",
             Self::Elf => "an ELF file, a native program or library",
             Self::Pe => "a Windows program",
             Self::MachO => "a macOS program",
@@ -262,6 +272,12 @@ mod tests {
                 "version 131073",
             ),
             (b"\x7fELF\x02", FileKind::Elf, "an ELF file"),
+            (b"\x7fELF\x02\x01\x01\x03", FileKind::Elf, "an ELF file"),
+            (
+                b"\x7fELF\x02\x01\x01\xc8",
+                FileKind::NativeCode,
+                "native code, compiled from",
+            ),
             (b"MZ\x90", FileKind::Pe, "a Windows program"),
             (b"\xcf\xfa\xed\xfe", FileKind::MachO, "a macOS program"),
             (b"BC\xc0\xde", FileKind::Bitcode, "bitcode"),

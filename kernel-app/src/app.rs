@@ -17,7 +17,7 @@ use wasi_shim::fs::fuse::Transport;
 use wasi_shim::system::Clock;
 use wasi_shim::{Errno, System, Terminals};
 
-use crate::engine;
+use crate::engine::Engine;
 use crate::exit_status::{ExitStatus, Outcome};
 use crate::mounts::{self, MountSources};
 use crate::payload::Payload;
@@ -32,6 +32,8 @@ pub trait Platform {
     type Device: Transport + 'static;
     /// uhyve's files.
     type Files: Host + 'static;
+    /// What runs programs in this machine.
+    type Engine: Engine;
 
     /// Speaks over the serial line in this way from now on. Called once, before anything is said.
     fn open_console(&mut self, console: Console);
@@ -39,8 +41,10 @@ pub trait Platform {
     fn show_log(&self, level: LogLevel);
     /// What the hypervisor handed over besides the application.
     fn payload(&self) -> Option<&'static [u8]>;
-    /// The module in the application's image, which greets.
-    fn embedded(&self) -> &'static [u8];
+    /// The module in the application's image, which greets; an image that runs native code has none.
+    fn embedded(&self) -> Option<&'static [u8]>;
+    /// The engine.
+    fn engine(&self) -> Self::Engine;
     /// The machine for a guest.
     fn system(&self) -> Self::System;
     /// The virtio-fs device of this name; `number` is its place among those of the run, by which a launcher knows it.
@@ -153,17 +157,17 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
         let place = tags.position(|known| known == tag);
         platform.virtio_fs(tag, place.and_then(|place| u32::try_from(place).ok()))
     });
-    let outcome = match module(platform, payload, &spec.module, &mut devices) {
-        Ok(wasm) => {
+    let outcome = match program(platform, payload, &spec.module, &mut devices) {
+        Ok(program) => {
             log::debug!(
                 "{}: {} bytes, argv[0] {name:?}, {} arguments in all",
                 spec.module.default_name(),
-                wasm.len(),
+                program.len(),
                 spec.argv.len()
             );
             let mut system = platform.system();
             match build_wasi_ctx(platform, &mut system, payload, spec, name, &mut devices) {
-                Ok(builder) => engine::run(&wasm, builder.build(system)).0,
+                Ok(builder) => platform.engine().run(&program, builder.build(system)).0,
                 Err(outcome) => outcome,
             }
         }
@@ -172,16 +176,22 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
     outcome.exit_status(name)
 }
 
-/// The module's bytes.
+/// The program's bytes: a module, or native code made of one.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-fn module<P: Platform>(
+fn program<P: Platform>(
     platform: &P,
     payload: Option<Payload>,
     source: &ModuleSource,
     devices: &mut Devices<impl FnMut(&str) -> Option<P::Device>, P::Device>,
 ) -> Result<Cow<'static, [u8]>, Outcome> {
     match source {
-        ModuleSource::Embedded => Ok(platform.embedded().into()),
+        ModuleSource::Embedded => platform.embedded().map(Cow::Borrowed).ok_or_else(|| {
+            Outcome::Usage(
+                "nothing to run: this image runs compiled programs and has none inside; hand one over (QEMU: \
+                 -initrd FILE)"
+                    .into(),
+            )
+        }),
         ModuleSource::Path(path) => match platform.uhyve() {
             Some(mut host) => uhyve::read_file(&mut host, path),
             None => devices.read(path).unwrap_or_else(|| {

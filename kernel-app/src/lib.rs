@@ -3,8 +3,9 @@
 //! Layer: between the boot (`main.rs`, `hermit/`: the only unsafe code) and `wasi-shim`.
 //! Order of a run: [`command_line`] splits the kernel command line; [`app`] finds out what is to run, from the
 //! [`payload`], from a file that [`uhyve`] maps, or from the kernel command line; [`mounts`] gives the guest its
-//! directories, those of [`virtio_fs`] devices among them; [`limits`] looks at the module
-//! before the interpreter does; [`engine`] runs it, and [`preflight`] and [`origin`] say in words why it cannot; [`exit_status`] turns the outcome into exit code and message.
+//! directories, those of [`virtio_fs`] devices among them; [`engine`] runs it, and [`origin`] says in words why it
+//! cannot; before the interpreter `limits` looks at a module, and `preflight` knows why it is refused; [`exit_status`]
+//! turns the outcome into exit code and message.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -19,10 +20,12 @@ pub mod app;
 pub mod command_line;
 pub mod engine;
 pub mod exit_status;
+#[cfg(feature = "interp")]
 pub mod limits;
 pub mod mounts;
 pub mod origin;
 pub mod payload;
+#[cfg(feature = "interp")]
 pub mod preflight;
 pub mod uhyve;
 pub mod virtio_fs;

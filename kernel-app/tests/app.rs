@@ -13,6 +13,7 @@ use std::rc::Rc;
 use boot_protocol::command_line::Console;
 use boot_protocol::run_spec::{Access, LogLevel, ModuleSource, Mount, MountSource, RunSpec, Terminals};
 use kernel_app::app::{self, Platform};
+use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::ExitStatus;
 use kernel_app::uhyve::{Host, Seek};
 use uhyve_interface::v2::parameters::FileAttr;
@@ -121,6 +122,7 @@ impl Platform for Machine {
     type System = Shared;
     type Device = Client;
     type Files = Files;
+    type Engine = Interpreter;
 
     fn open_console(&mut self, console: Console) {
         assert_eq!(self.console.replace(console), None, "opened twice");
@@ -131,8 +133,11 @@ impl Platform for Machine {
     fn payload(&self) -> Option<&'static [u8]> {
         self.payload
     }
-    fn embedded(&self) -> &'static [u8] {
-        self.embedded.clone().leak()
+    fn embedded(&self) -> Option<&'static [u8]> {
+        Some(self.embedded.clone().leak())
+    }
+    fn engine(&self) -> Interpreter {
+        Interpreter
     }
     fn system(&self) -> Shared {
         self.system.clone()

@@ -1,6 +1,7 @@
 //! How runs end: exit codes, traps, and why modules are refused, each with its message.
 
-use kernel_app::engine;
+use kernel_app::engine::Engine as _;
+use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::Outcome;
 use wasi_shim::context::WasiCtxBuilder;
 use wasi_shim::testing::TestSystem;
@@ -15,7 +16,7 @@ fn run_bytes(wasm: &[u8]) -> (Outcome, Vec<u8>) {
         .arg("test.wasm")
         .unwrap()
         .build(TestSystem::default());
-    let (outcome, context) = engine::run(wasm, context);
+    let (outcome, context) = Interpreter.run(wasm, context);
     (outcome, context.system.stdout)
 }
 

@@ -1,7 +1,8 @@
 //! Mounts of every kind, as a guest meets them.
 
 use boot_protocol::run_spec::{Access, Mount, MountSource};
-use kernel_app::engine;
+use kernel_app::engine::Engine as _;
+use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::Outcome;
 use kernel_app::mounts::{MountSources, limits, mount_all};
 use kernel_app::payload::Payload;
@@ -119,7 +120,7 @@ fn module(fd: u32, write: bool) -> Vec<u8> {
 }
 
 fn run(builder: WasiCtxBuilder, fd: u32, write: bool) -> (Outcome, String) {
-    let (outcome, context) = engine::run(&module(fd, write), builder.build(TestSystem::default()));
+    let (outcome, context) = Interpreter.run(&module(fd, write), builder.build(TestSystem::default()));
     (outcome, String::from_utf8(context.system.stdout).unwrap())
 }
 

@@ -23,10 +23,12 @@ mod shared_buffer;
 mod syscalls;
 mod uhyve;
 
+use boot_protocol::file_kind::FileKind;
+
 /// The memory image that the loader handed over besides the application.
 fn payload() -> Option<&'static [u8]> {
     // Other loaders take the application as boot module and leave it in the device tree: it is not for itself.
-    device_tree::boot_module().filter(|module| !module.starts_with(b"\x7fELF"))
+    device_tree::boot_module().filter(|module| FileKind::of(module) != FileKind::Elf)
 }
 
 /// Ends the machine. How much of the code the host learns depends on the machine: see `end`.

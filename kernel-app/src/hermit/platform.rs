@@ -9,6 +9,7 @@ use core::cell::RefCell;
 use boot_protocol::command_line;
 use boot_protocol::run_spec::LogLevel;
 use kernel_app::app::{self, Platform};
+use kernel_app::engine::wasmi::Interpreter;
 
 use super::console::Console;
 use super::machine::Machine;
@@ -16,7 +17,7 @@ use super::uhyve::Uhyve;
 use super::{allocator, exit, fuse, log, payload};
 
 /// The module that runs when no other is given: it greets and shows what it was given.
-static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/embedded.wasm"));
+static EMBEDDED: Option<&[u8]> = Some(include_bytes!(concat!(env!("OUT_DIR"), "/embedded.wasm")));
 
 /// This machine.
 struct Hermit {
@@ -28,6 +29,7 @@ impl Platform for Hermit {
     type System = Machine;
     type Device = fuse::Share;
     type Files = Uhyve;
+    type Engine = Interpreter;
 
     fn open_console(&mut self, console: command_line::Console) {
         *self.console.borrow_mut() = Console::open(console);
@@ -41,8 +43,12 @@ impl Platform for Hermit {
         payload()
     }
 
-    fn embedded(&self) -> &'static [u8] {
+    fn embedded(&self) -> Option<&'static [u8]> {
         EMBEDDED
+    }
+
+    fn engine(&self) -> Self::Engine {
+        Interpreter
     }
 
     fn system(&self) -> Machine {

@@ -128,7 +128,7 @@ fn the_limit_leaves_much_of_the_stack() {
     let right = [[0x41, 1].repeat(depth), vec![0x6a; depth - 1], vec![END]].concat();
     for wasm in [left, right].iter().flat_map(|expression| places(expression)) {
         let run = move || {
-            let engine = Engine::new(&crate::engine::config());
+            let engine = Engine::new(&crate::engine::wasmi::config());
             let mut store = wasmi::Store::new(&engine, ());
             assert_eq!(refusal(&wasm.1), None);
             let module = Module::new(&engine, &wasm.1);
@@ -263,7 +263,7 @@ fn imported_functions_count_in_the_numbers() {
 fn what_is_malformed_is_left_to_the_interpreter() {
     let whole = function(1_000, 1_000, &[CALL, 0].repeat(500));
     assert_eq!(refusal(&whole), None);
-    let engine = Engine::new(&crate::engine::config());
+    let engine = Engine::new(&crate::engine::wasmi::config());
     for end in 0..whole.len() {
         let cut = whole.get(..end).unwrap();
         assert_eq!(refusal(cut), None, "{end}");

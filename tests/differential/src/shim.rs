@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Write as _};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
-use kernel_app::engine;
+use kernel_app::engine::Engine as _;
+use kernel_app::engine::wasmi::{Interpreter, config};
 use kernel_app::exit_status::Outcome;
 use wasi_shim::context::WasiCtxBuilder;
 use wasi_shim::fs::Permission;
@@ -42,7 +43,7 @@ pub fn run(wasm: &[u8], world: &World) -> Result<u32> {
         }
         builder = builder.preopen(MemFs::new(LIMITS, now), guest, Permission::ReadWrite)?;
     }
-    match engine::run(wasm, builder.build(machine)).0 {
+    match Interpreter.run(wasm, builder.build(machine)).0 {
         Outcome::Exit(code) => Ok(code),
         Outcome::Trap(text) => bail!("trap: {text}"),
         other => bail!("{other:?}"),
@@ -54,7 +55,7 @@ pub fn run(wasm: &[u8], world: &World) -> Result<u32> {
 /// # Errors
 /// If it cannot be run, or traps.
 pub fn fuel(wasm: &[u8]) -> Result<u64> {
-    let mut config = engine::config();
+    let mut config = config();
     config.consume_fuel(true);
     let engine = Engine::new(&config);
     let mut store = Store::new(&engine, ());

@@ -1,7 +1,7 @@
 //! The other side: `wasmi_wasi`, with the application's configuration of the interpreter.
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use kernel_app::engine;
+use kernel_app::engine::wasmi as engine;
 use wasmi::{Engine, Linker, Module, Store};
 use wasmi_wasi::{Dir, WasiCtx, WasiCtxBuilder, ambient_authority};
 

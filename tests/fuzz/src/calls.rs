@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
-use kernel_app::engine;
+use kernel_app::engine::wasmi as engine;
 use wasi_shim::{
     Errno, WasiCtxBuilder,
     fs::{

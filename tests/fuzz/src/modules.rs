@@ -4,7 +4,8 @@
 use std::thread;
 
 use arbitrary::{Arbitrary, Unstructured};
-use kernel_app::{engine, limits};
+use kernel_app::engine::wasmi as engine;
+use kernel_app::limits;
 use wasmi::{Engine, Instance, Module, Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::heap;

@@ -1,53 +1,63 @@
-//! Runs a module: the interpreter's configuration, instantiation, `_start`, and how it all may end.
+//! The interpreter: its configuration, instantiation, `_start`, and how it all may end.
 //!
-//! Layer: the only part of the application that names wasmi. Why each setting is as it is: `docs/rationale.md`.
+//! Layer: engine, and the only part of the application that names wasmi.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
-use boot_protocol::file_kind;
-use boot_protocol::shown::{self, Layout};
+use boot_protocol::file_kind::{self, FileKind};
 use wasi_shim::System;
 use wasi_shim::context::WasiCtx;
 use wasi_shim::linker::{self, Host, Stop};
 use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{CompilationMode, Config, Engine, Error, Extern, ExternType, Instance, Module, Store, TrapCode};
 
+use super::{MissingImports, Problem, Start, check_start, too_little_memory};
 use crate::exit_status::Outcome;
-use crate::{limits, origin, preflight};
+use crate::{limits, preflight};
 
 /// Most nested calls of a guest. wasmtime's default, 512 KiB of native stack, allows about a quarter of this.
 const MAX_CALL_DEPTH: usize = 1 << 16;
 /// Most bytes that a guest's calls may use for parameters and locals.
 const MAX_STACK_BYTES: usize = 16 << 20;
 
-/// Most missing imports that a message names.
-const MAX_NAMED_IMPORTS: usize = 20;
-/// Longest name of an import in a message, in bytes.
-const LONGEST_NAME: usize = 200;
+/// The interpreter, for WebAssembly modules.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interpreter;
 
-/// Runs `wasm` with the world that `ctx` describes until it ends.
-///
-/// Gives `ctx` back, so that its console can say how it ended.
+impl super::Engine for Interpreter {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn run<S: System + 'static>(&self, program: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
+        if let Some(text) = refusal(program) {
+            return (Outcome::Refused(text), ctx);
+        }
+        let engine = Engine::new(&config());
+        let module = match Module::new(&engine, program) {
+            Ok(module) => module,
+            Err(error) => return (refused_by_parser(&error), ctx),
+        };
+        let mut store = Store::new(&engine, Host::new(ctx));
+        store.limiter(|host| &mut host.growth);
+        let outcome = run_module(&mut store, &module).unwrap_or_else(|outcome| outcome);
+        let host = store.into_data();
+        (outcome.of_refused_memory(host.growth.failed), host.context)
+    }
+}
+
+/// Why the interpreter does not even look at a program.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-pub fn run<S: System + 'static>(wasm: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
-    if let Some(text) = file_kind::refusal(wasm) {
-        return (Outcome::Refused(format!("it {text}")), ctx);
+fn refusal(program: &[u8]) -> Option<String> {
+    match FileKind::of(program) {
+        FileKind::NativeCode => Some(
+            "it is native code, compiled from a module, and this is the image of the interpreter: boot the image \
+             hermit-wasm-native, or hand over the module itself"
+                .into(),
+        ),
+        _ => file_kind::refusal(program)
+            .map(|text| format!("it {text}"))
+            .or_else(|| limits::refusal(program)),
     }
-    if let Some(text) = limits::refusal(wasm) {
-        return (Outcome::Refused(text), ctx);
-    }
-    let engine = Engine::new(&config());
-    let module = match Module::new(&engine, wasm) {
-        Ok(module) => module,
-        Err(error) => return (refused_by_parser(&error), ctx),
-    };
-    let mut store = Store::new(&engine, Host::new(ctx));
-    store.limiter(|host| &mut host.growth);
-    let outcome = run_module(&mut store, &module).unwrap_or_else(|outcome| outcome);
-    let host = store.into_data();
-    (outcome.of_refused_memory(host.growth.failed), host.context)
 }
 
 /// The interpreter's configuration. Whoever runs modules as the image does uses it, and
@@ -71,9 +81,11 @@ pub fn config() -> Config {
 /// Instantiates the module and calls its `_start`. Both sides of the result are ends of the run.
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn run_module<S: System + 'static>(store: &mut Store<Host<S>>, module: &Module) -> Result<Outcome, Outcome> {
-    let imports = check_start(module)
+    let imports = check_start(&start(module))
         .and_then(|()| resolve_imports(store, module))
-        .map_err(|problem| refused_module(module, problem))?;
+        .map_err(|problem| {
+            problem.refusal(module.imports().map(|import| (import.module(), import.name())))
+        })?;
     let instance = Instance::new(&mut *store, module, &imports).map_err(|error| ended_by(&error))?;
     if let Some(memory) = instance.get_memory(&*store, "memory") {
         store.data_mut().attach_memory(memory);
@@ -87,54 +99,17 @@ fn run_module<S: System + 'static>(store: &mut Store<Host<S>>, module: &Module) 
     }
 }
 
-/// Why a module cannot run: the reason, and what to do unless its imports show something better.
-struct Problem {
-    reason: String,
-    advice: Option<&'static str>,
-}
-
-/// The refusal of a module with this `problem`.
+/// What the module exports as `_start`.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-fn refused_module(module: &Module, problem: Problem) -> Outcome {
-    let imports: Vec<_> = module
-        .imports()
-        .map(|import| (import.module(), import.name()))
-        .collect();
-    let Problem { reason, advice } = problem;
-    Outcome::Refused(match origin::advice(imports.iter().copied()).or(advice) {
-        Some(advice) => format!("{reason}; {advice}"),
-        None => reason,
-    })
-}
-
-/// Checks that the module is a command: that it exports a function `_start` without parameters and results.
-#[cfg_attr(target_os = "hermit", optimize(size))]
-fn check_start(module: &Module) -> Result<(), Problem> {
-    let (reason, advice) = match module.get_export("_start") {
-        Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => return Ok(()),
-        Some(ExternType::Func(_)) => (
-            "its `_start` takes parameters or returns results, which a command's does not",
-            None,
-        ),
-        Some(_) => ("its export `_start` is not a function", None),
-        None if module.get_export("_initialize").is_some() => (
-            "it exports `_initialize` and no `_start`, so it is a library (a reactor)",
-            Some("build it as a program with a `main`"),
-        ),
-        None => (
-            "it exports no function `_start`",
-            Some("build it as a program (a WASI command) with a `main`"),
-        ),
-    };
-    Err(Problem {
-        reason: reason.into(),
-        advice,
-    })
-}
-
-/// A module's name for something, as a message quotes it.
-fn quoted(name: &str) -> String {
-    shown::bounded(name.as_bytes(), Layout::Line, LONGEST_NAME)
+fn start(module: &Module) -> Start {
+    match module.get_export("_start") {
+        Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => Start::Command,
+        Some(ExternType::Func(_)) => Start::OtherType,
+        Some(_) => Start::NoFunction,
+        None => Start::Missing {
+            is_reactor: module.get_export("_initialize").is_some(),
+        },
+    }
 }
 
 /// Finds what the module imports, in its order; names everything that is missing at once.
@@ -144,46 +119,28 @@ fn resolve_imports<S: System + 'static>(
     module: &Module,
 ) -> Result<Vec<Extern>, Problem> {
     let mut found = Vec::new();
-    let mut problems = Vec::new();
-    let mut unnamed = 0usize;
+    let mut missing = MissingImports::default();
     for import in module.imports() {
         let (from, name) = (import.module(), import.name());
-        let (kind, mismatch) = match import.ty() {
+        let kind = match import.ty() {
             ExternType::Func(ty) => match linker::resolve(store, from, name, ty) {
                 Ok(Some(function)) => {
                     found.push(Extern::Func(function));
                     continue;
                 }
-                Ok(None) => ("", None),
-                Err(mismatch) => ("", Some(mismatch)),
+                Ok(None) => "",
+                Err(mismatch) => {
+                    missing.add_mismatch(&mismatch);
+                    continue;
+                }
             },
-            ExternType::Memory(_) => (" (a memory)", None),
-            ExternType::Table(_) => (" (a table)", None),
-            ExternType::Global(_) => (" (a global)", None),
+            ExternType::Memory(_) => " (a memory)",
+            ExternType::Table(_) => " (a table)",
+            ExternType::Global(_) => " (a global)",
         };
-        // The rest is only counted: a module can import a million things, by names of 100,000 bytes.
-        if problems.len() >= MAX_NAMED_IMPORTS {
-            unnamed = unnamed.saturating_add(1);
-            continue;
-        }
-        problems.push(match mismatch {
-            Some(mismatch) => mismatch.to_string(),
-            None => format!("{}::{}{kind}", quoted(from), quoted(name)),
-        });
+        missing.add(from, name, kind);
     }
-    if problems.is_empty() {
-        return Ok(found);
-    }
-    if unnamed > 0 {
-        problems.push(format!("and {unnamed} more"));
-    }
-    Err(Problem {
-        reason: format!(
-            "it imports what nothing here provides (only wasi_snapshot_preview1 and wasi_unstable are): {}",
-            problems.join(", ")
-        ),
-        advice: None,
-    })
+    missing.check().map(|()| found)
 }
 
 /// The end of a run that the parser refused to begin.
@@ -222,11 +179,6 @@ fn ended_by(error: &Error) -> Outcome {
         // Lazily translated code can still fail to translate, by an implementation limit.
         _ => Outcome::Refused(text),
     }
-}
-
-/// What to say where the machine is too small.
-fn too_little_memory(detail: &str) -> String {
-    format!("the virtual machine has too little memory ({detail}): raise it with --memory SIZE")
 }
 
 /// A trap's name, in wasmtime's words.

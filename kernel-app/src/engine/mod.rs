@@ -1,0 +1,156 @@
+//! Runs a program: what every engine does, and the messages that they share.
+//!
+//! Layer: above the calls of WASI, below the application's course. `wasmi` interprets modules, and is the only file that
+//! names its engine. Which engine a program is for shows in its first bytes. Why each setting is as it is:
+//! `docs/rationale.md`.
+
+#[cfg(feature = "interp")]
+pub mod wasmi;
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::fmt;
+
+use boot_protocol::shown::{self, Layout};
+use wasi_shim::System;
+use wasi_shim::context::WasiCtx;
+
+use crate::exit_status::Outcome;
+use crate::origin;
+
+/// What runs programs.
+pub trait Engine {
+    /// Runs `program` with the world that `ctx` describes until it ends.
+    ///
+    /// Gives `ctx` back, so that its console can say how it ended.
+    fn run<S: System + 'static>(&self, program: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>);
+}
+
+/// Most missing imports that a message names.
+const MAX_NAMED_IMPORTS: usize = 20;
+/// Longest name of an import in a message, in bytes.
+const LONGEST_NAME: usize = 200;
+
+/// Why a module cannot run: the reason, and what to do unless its imports show something better.
+struct Problem {
+    reason: String,
+    advice: Option<&'static str>,
+}
+
+impl Problem {
+    /// The refusal of a module with this problem that imports what `imports` names (module and name of each).
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn refusal<'a>(self, imports: impl Iterator<Item = (&'a str, &'a str)>) -> Outcome {
+        let imports: Vec<_> = imports.collect();
+        let Self { reason, advice } = self;
+        Outcome::Refused(match origin::advice(imports.iter().copied()).or(advice) {
+            Some(advice) => format!("{reason}; {advice}"),
+            None => reason,
+        })
+    }
+}
+
+/// What a module exports as `_start`.
+enum Start {
+    /// A function without parameters and results.
+    Command,
+    /// Another function.
+    OtherType,
+    /// No function.
+    NoFunction,
+    /// Nothing.
+    Missing {
+        /// Whether it exports `_initialize`.
+        is_reactor: bool,
+    },
+}
+
+/// Checks that a module is a command.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn check_start(start: &Start) -> Result<(), Problem> {
+    let (reason, advice) = match start {
+        Start::Command => return Ok(()),
+        Start::OtherType => (
+            "its `_start` takes parameters or returns results, which a command's does not",
+            None,
+        ),
+        Start::NoFunction => ("its export `_start` is not a function", None),
+        Start::Missing { is_reactor: true } => (
+            "it exports `_initialize` and no `_start`, so it is a library (a reactor)",
+            Some("build it as a program with a `main`"),
+        ),
+        Start::Missing { is_reactor: false } => (
+            "it exports no function `_start`",
+            Some("build it as a program (a WASI command) with a `main`"),
+        ),
+    };
+    Err(Problem {
+        reason: reason.into(),
+        advice,
+    })
+}
+
+/// The imports of a module that nothing here provides.
+#[derive(Default)]
+struct MissingImports {
+    named: Vec<String>,
+    unnamed: usize,
+}
+
+impl MissingImports {
+    /// Notes an import; `kind` says what it is, unless it is a function: " (a memory)".
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn add(&mut self, from: &str, name: &str, kind: &str) {
+        if self.has_room() {
+            self.named
+                .push(format!("{}::{}{kind}", quoted(from), quoted(name)));
+        }
+    }
+
+    /// Notes a function that is imported with another type than it has.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn add_mismatch(&mut self, mismatch: &dyn fmt::Display) {
+        if self.has_room() {
+            self.named.push(mismatch.to_string());
+        }
+    }
+
+    /// Whether one more may be named; the rest is only counted: a module can import a million things, by names of
+    /// 100,000 bytes.
+    fn has_room(&mut self) -> bool {
+        let has_room = self.named.len() < MAX_NAMED_IMPORTS;
+        if !has_room {
+            self.unnamed = self.unnamed.saturating_add(1);
+        }
+        has_room
+    }
+
+    /// The problem that they are together, if there are any.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn check(mut self) -> Result<(), Problem> {
+        if self.named.is_empty() {
+            return Ok(());
+        }
+        if self.unnamed > 0 {
+            self.named.push(format!("and {} more", self.unnamed));
+        }
+        Err(Problem {
+            reason: format!(
+                "it imports what nothing here provides (only wasi_snapshot_preview1 and wasi_unstable are): {}",
+                self.named.join(", ")
+            ),
+            advice: None,
+        })
+    }
+}
+
+/// A module's name for something, as a message quotes it.
+fn quoted(name: &str) -> String {
+    shown::bounded(name.as_bytes(), Layout::Line, LONGEST_NAME)
+}
+
+/// What to say where the machine is too small.
+fn too_little_memory(detail: &str) -> String {
+    format!("the virtual machine has too little memory ({detail}): raise it with --memory SIZE")
+}
