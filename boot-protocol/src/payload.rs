@@ -4,9 +4,14 @@
 //!
 //! ```text
 //! run.spec        what to run and with what: see [`crate::run_spec`]
-//! module.wasm     the module
+//! module.wasm     the module, for the interpreter
+//! padding         zeros, so that what follows is aligned
+//! module.cwasm    instead of the module: its native code, aligned to [`ALIGNMENT`]
 //! dir-N.tar       the content of the directory N, for a mount that copies it
 //! ```
+//!
+//! The machine finds the payload at the start of a page, so that native code which is aligned in the payload is made
+//! executable where it lies. Code that is not is copied.
 
 use alloc::format;
 use alloc::string::String;
@@ -16,6 +21,15 @@ pub const RUN_SPEC: &str = "run.spec";
 
 /// The member that is the module.
 pub const MODULE: &str = "module.wasm";
+
+/// The member that is native code.
+pub const CODE: &str = "module.cwasm";
+
+/// What the data of [`CODE`] is aligned to, from the start of the payload, by a member called [`PADDING`].
+pub const ALIGNMENT: u64 = 4096;
+
+/// The member that aligns the next one's data: zeros, for nobody to read.
+pub const PADDING: &str = "padding";
 
 /// The member that holds the content of the directory `index`, counted from 0.
 #[must_use]

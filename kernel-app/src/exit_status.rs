@@ -20,6 +20,9 @@ pub enum Outcome {
     Starved(Box<Outcome>),
     /// The module cannot be run; the text says why and what to do.
     Refused(String),
+    /// Native code cannot be loaded here, and nothing of it has run: the host can have the module interpreted. The text says
+    /// why.
+    CodeRefused(String),
     /// The module cannot be found or read; the text says why.
     Unreadable(String),
     /// The machine has too little memory for the guest; the text says for what.
@@ -98,6 +101,11 @@ impl Outcome {
                 Cause::Refused,
                 exit_code::MODULE_REFUSED,
                 Some(format!("cannot run `{name}`: {text}")),
+            ),
+            Self::CodeRefused(text) => (
+                Cause::CodeRefused,
+                exit_code::MODULE_REFUSED,
+                Some(format!("cannot load the native code of `{name}`: {text}")),
             ),
             Self::Unreadable(text) => (
                 Cause::Refused,
@@ -182,6 +190,7 @@ mod tests {
         let ends = [
             (Outcome::Trap(text()), Cause::Trap, 134),
             (Outcome::Refused(text()), Cause::Refused, 126),
+            (Outcome::CodeRefused(text()), Cause::CodeRefused, 126),
             (Outcome::Unreadable(text()), Cause::Refused, 127),
             (Outcome::MachineFailed(text()), Cause::Failed, 125),
         ];
@@ -207,6 +216,7 @@ mod tests {
         for outcome in [
             Outcome::Trap(evil.clone()),
             Outcome::Refused(evil.clone()),
+            Outcome::CodeRefused(evil.clone()),
             Outcome::Unreadable(evil.clone()),
             Outcome::MachineFailed(evil.clone()),
             Outcome::Usage(evil.clone()),

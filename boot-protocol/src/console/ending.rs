@@ -24,11 +24,20 @@ pub enum Cause {
     Refused = 2,
     /// The application, which could not go on.
     Failed = 3,
+    /// The application, which cannot load native code: it is of another version, or made for another processor. Nothing of
+    /// the guest has run, and the module itself can still be interpreted.
+    CodeRefused = 4,
 }
 
 impl Cause {
     /// All of them, by their bytes.
-    const ALL: [Self; 4] = [Self::Guest, Self::Trap, Self::Refused, Self::Failed];
+    const ALL: [Self; 5] = [
+        Self::Guest,
+        Self::Trap,
+        Self::Refused,
+        Self::Failed,
+        Self::CodeRefused,
+    ];
 
     const fn byte(self) -> u8 {
         // The discriminants are the wire values.
@@ -45,6 +54,7 @@ impl Cause {
                 exit_code::USAGE | exit_code::MODULE_REFUSED | exit_code::MODULE_NOT_FOUND
             ),
             Self::Failed => code == exit_code::VM_FAILED,
+            Self::CodeRefused => code == exit_code::MODULE_REFUSED,
         }
     }
 }
@@ -152,6 +162,7 @@ mod tests {
         }
         assert!(Cause::Trap.fits(134) && !Cause::Trap.fits(0));
         assert!(Cause::Refused.fits(126) && !Cause::Refused.fits(125));
+        assert!(Cause::CodeRefused.fits(126) && !Cause::CodeRefused.fits(127));
         assert!(Cause::Failed.fits(125) && !Cause::Failed.fits(126));
     }
 
