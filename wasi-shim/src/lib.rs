@@ -3,11 +3,11 @@
 //! `no_std`, safe Rust. From the bottom: [`abi`] is the wire format; [`memory`] checks the guest's pointers;
 //! [`system`] is what the machine has to provide, [`fs`] what a file system has to, with one in memory; `path`
 //! is the sandbox; [`context`] holds what one guest has; [`calls`] are the 46 functions, free of any engine;
-//! [`linker`] hands them to wasmi and is the only file that names it. docs/wasi.md of the repository says what
-//! each function does and why.
+//! [`linker`] hands them to wasmi (feature `wasmi`) or wasmtime (feature `wasmtime`). docs/wasi.md of the repository
+//! says what each function does and why.
 //!
 //! ```
-//! # use wasi_shim::{context::WasiCtxBuilder, linker::{Host, resolve}, testing::TestSystem};
+//! # use wasi_shim::{context::WasiCtxBuilder, linker::wasmi::{Host, resolve}, testing::TestSystem};
 //! # use wasi_shim::fs::{Permission, mem::{Limits, MemFs}};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let limits = Limits { bytes: 64 << 20, entries: 10_000 };

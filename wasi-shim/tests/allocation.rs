@@ -14,7 +14,7 @@ use wasi_shim::{
         Permission,
         mem::{Limits, MemFs},
     },
-    linker::{Host, resolve},
+    linker::wasmi::{Host, resolve},
 };
 use wasmi::{Engine, Extern, ExternType, Instance, Module, Store};
 

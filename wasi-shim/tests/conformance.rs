@@ -17,7 +17,10 @@ use wasi_shim::{
         mem::{Bytes, Limits, MemFs},
         tar,
     },
-    linker::{Host, Stop, resolve},
+    linker::{
+        Stop,
+        wasmi::{Host, resolve, stop},
+    },
     testing::TestSystem,
 };
 use wasmi::{Engine, Extern, ExternType, Instance, Module, Store};
@@ -200,7 +203,7 @@ fn execute(store: &mut Store<Host<TestSystem>>, wasm: &[u8]) -> Result<u32, AnyE
     let start = instance.get_typed_func::<(), ()>(&*store, "_start")?;
     match start.call(&mut *store, ()) {
         Ok(()) => Ok(0),
-        Err(error) => match Stop::of(&error) {
+        Err(error) => match stop(&error) {
             Some(Stop::Exit(code)) => Ok(*code),
             _ => Err(format!(
                 "trap: {error}; stderr: {}",

@@ -9,7 +9,10 @@ use alloc::vec::Vec;
 use boot_protocol::file_kind::{self, FileKind};
 use wasi_shim::System;
 use wasi_shim::context::WasiCtx;
-use wasi_shim::linker::{self, Host, Stop};
+use wasi_shim::linker::{
+    Stop,
+    wasmi::{Host, resolve, stop},
+};
 use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{CompilationMode, Config, Engine, Error, Extern, ExternType, Instance, Module, Store, TrapCode};
 
@@ -123,7 +126,7 @@ fn resolve_imports<S: System + 'static>(
     for import in module.imports() {
         let (from, name) = (import.module(), import.name());
         let kind = match import.ty() {
-            ExternType::Func(ty) => match linker::resolve(store, from, name, ty) {
+            ExternType::Func(ty) => match resolve(store, from, name, ty) {
                 Ok(Some(function)) => {
                     found.push(Extern::Func(function));
                     continue;
@@ -159,7 +162,7 @@ fn refused_by_parser(error: &Error) -> Outcome {
 /// The end of a run that began.
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn ended_by(error: &Error) -> Outcome {
-    match Stop::of(error) {
+    match stop(error) {
         Some(Stop::Exit(code)) => return Outcome::Exit(*code),
         Some(Stop::Trap(trap)) => return Outcome::Trap(trap.to_string()),
         None => {}

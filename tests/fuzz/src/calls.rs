@@ -11,7 +11,10 @@ use wasi_shim::{
         Access, FileSystem, Permission,
         mem::{Limits, MemFs},
     },
-    linker::{Host, Stop, resolve},
+    linker::{
+        Stop,
+        wasmi::{Host, resolve, stop},
+    },
     testing::{Stdin, TestSystem},
 };
 use wasmi::{Engine, Func, FuncType, Memory, MemoryType, Store, Val, ValType};
@@ -308,7 +311,7 @@ impl Guest {
                 }
                 _ => panic!("{name} returned {results:?}"),
             },
-            Err(error) => match Stop::of(&error) {
+            Err(error) => match stop(&error) {
                 Some(Stop::Trap(trap)) => Some(trap.to_string()),
                 Some(Stop::Exit(_)) => {
                     assert!(

@@ -1,100 +1,23 @@
-//! The linker with wasmi: every function links with its own type and no other, and survives any arguments.
-//!
-//! Layer: tests.
+//! Through wasmi, as a guest calls.
 
 use std::error::Error as StdError;
 
 use wasi_shim::{
-    Errno, Trap, WasiCtxBuilder,
-    fs::{
-        FileSystem, Permission,
-        mem::{Limits, MemFs},
+    Errno, Trap,
+    linker::{
+        SignatureMismatch, Stop,
+        wasmi::{Host, resolve, stop},
     },
-    linker::{Host, SignatureMismatch, Stop, resolve},
     testing::TestSystem,
 };
 use wasmi::{Engine, Extern, ExternType, FuncType, Instance, Module, Store, Val, ValType};
 
+use super::{FUNCTIONS, TestResult, check_mismatch, context, garbage};
+
 type TestStore = Store<Host<TestSystem>>;
-type TestResult = Result<(), Box<dyn StdError>>;
-
-/// The functions and their parameters, `i` for i32 and `I` for i64. All return i32, but for `proc_exit`.
-const FUNCTIONS: [(&str, &str); 46] = [
-    ("args_get", "ii"),
-    ("args_sizes_get", "ii"),
-    ("clock_res_get", "ii"),
-    ("clock_time_get", "iIi"),
-    ("environ_get", "ii"),
-    ("environ_sizes_get", "ii"),
-    ("fd_advise", "iIIi"),
-    ("fd_allocate", "iII"),
-    ("fd_close", "i"),
-    ("fd_datasync", "i"),
-    ("fd_fdstat_get", "ii"),
-    ("fd_fdstat_set_flags", "ii"),
-    ("fd_fdstat_set_rights", "iII"),
-    ("fd_filestat_get", "ii"),
-    ("fd_filestat_set_size", "iI"),
-    ("fd_filestat_set_times", "iIIi"),
-    ("fd_pread", "iiiIi"),
-    ("fd_prestat_dir_name", "iii"),
-    ("fd_prestat_get", "ii"),
-    ("fd_pwrite", "iiiIi"),
-    ("fd_read", "iiii"),
-    ("fd_readdir", "iiiIi"),
-    ("fd_renumber", "ii"),
-    ("fd_seek", "iIii"),
-    ("fd_sync", "i"),
-    ("fd_tell", "ii"),
-    ("fd_write", "iiii"),
-    ("path_create_directory", "iii"),
-    ("path_filestat_get", "iiiii"),
-    ("path_filestat_set_times", "iiiiIIi"),
-    ("path_link", "iiiiiii"),
-    ("path_open", "iiiiiIIii"),
-    ("path_readlink", "iiiiii"),
-    ("path_remove_directory", "iii"),
-    ("path_rename", "iiiiii"),
-    ("path_symlink", "iiiii"),
-    ("path_unlink_file", "iii"),
-    ("poll_oneoff", "iiii"),
-    ("proc_exit", "i"),
-    ("proc_raise", "i"),
-    ("random_get", "ii"),
-    ("sched_yield", ""),
-    ("sock_accept", "iii"),
-    ("sock_recv", "iiiiii"),
-    ("sock_send", "iiiii"),
-    ("sock_shutdown", "ii"),
-];
-
-/// A directory whose names are bytes that garbage has: a file, a directory and links.
-fn directory() -> MemFs {
-    let limits = Limits {
-        bytes: 1 << 20,
-        entries: 100,
-    };
-    let mut fs = MemFs::new(limits, 0);
-    let root = fs.root();
-    let now = &mut || 0;
-    let made = [
-        fs.create(root, b"\x01", now).map(|_| ()),
-        fs.create_dir(root, b"\x02", now),
-        fs.create_link(root, b"\x03", b"\x01", now),
-        fs.create_link(root, b"\x01\x01", b"\x02", now),
-        fs.create_link(root, b"\x02\x02", b"../\x01", now),
-    ];
-    assert_eq!(made, [Ok(()); 5]);
-    fs
-}
 
 fn store_on(system: TestSystem) -> Result<TestStore, Box<dyn StdError>> {
-    let context = WasiCtxBuilder::new()
-        .arg("program")?
-        .env("NAME", "value")?
-        .preopen(directory(), "/", Permission::ReadWrite)?
-        .build(system);
-    Ok(Store::new(&Engine::default(), Host::new(context)))
+    Ok(Store::new(&Engine::default(), Host::new(context(system)?)))
 }
 
 fn func_type(name: &str, params: &str) -> FuncType {
@@ -179,10 +102,7 @@ fn every_function_links_with_its_own_type_only() -> TestResult {
         ];
         for found in wrong {
             let mismatch = resolve(&mut store, "wasi_snapshot_preview1", name, &found).expect_err(name);
-            assert_eq!(
-                (mismatch.name, &mismatch.expected, &mismatch.found),
-                (name, &right, &found)
-            );
+            check_mismatch(&mismatch, name, params);
         }
     }
     Ok(())
@@ -283,7 +203,7 @@ fn a_program_reads_writes_and_exits() -> TestResult {
     let instance = instantiate(&mut store, wat)?;
     let start = instance.get_typed_func::<(), ()>(&store, "_start")?;
     let error = start.call(&mut store, ()).expect_err("it exits");
-    assert_eq!(Stop::of(&error), Some(&Stop::Exit(5)));
+    assert_eq!(stop(&error), Some(&Stop::Exit(5)));
     assert_eq!(store.data().context.system.stdout, b"hello");
     Ok(())
 }
@@ -294,7 +214,7 @@ fn all_bits_of_the_exit_code_arrive() -> TestResult {
         let mut store = store_on(TestSystem::default())?;
         let instance = instantiate(&mut store, &wrapper(&FUNCTIONS))?;
         let error = call(&mut store, instance, "proc_exit", &[Val::I32(code)]).expect_err("it exits");
-        assert_eq!(Stop::of(&error), Some(&Stop::Exit(code.cast_unsigned())));
+        assert_eq!(stop(&error), Some(&Stop::Exit(code.cast_unsigned())));
     }
     Ok(())
 }
@@ -359,7 +279,7 @@ fn without_a_memory_every_call_traps() -> TestResult {
             .get_typed_func::<(), ()>(&store, "go")?
             .call(&mut store, ())
             .expect_err("no memory");
-        assert_eq!(Stop::of(&error), Some(&Stop::Trap(Trap::NoMemory)));
+        assert_eq!(stop(&error), Some(&Stop::Trap(Trap::NoMemory)));
         assert_eq!(store.data().context.system.yields, 0);
     }
     Ok(())
@@ -404,42 +324,6 @@ fn memory_that_has_grown_is_within_bounds() -> TestResult {
     memory.grow(&mut store, 1)?;
     assert_eq!(call(&mut store, instance, "random_get", &args)?, 0);
     Ok(())
-}
-
-/// Numbers that are at an edge of something, and others.
-fn garbage(random: &mut u64) -> i64 {
-    const EDGES: [i64; 20] = [
-        0,
-        1,
-        2,
-        3,
-        4,
-        8,
-        16,
-        31,
-        99,
-        0xff,
-        0x100,
-        65528,
-        65532,
-        65535,
-        65536,
-        0x7fff_ffff,
-        -8,
-        -1,
-        i64::MIN,
-        i64::MAX,
-    ];
-    // xorshift64
-    *random ^= *random << 13;
-    *random ^= *random >> 7;
-    *random ^= *random << 17;
-    let choice = usize::try_from(*random >> 40).expect("24 bits");
-    if choice.is_multiple_of(4) {
-        random.cast_signed() >> 20
-    } else {
-        EDGES[choice % EDGES.len()]
-    }
 }
 
 /// Opens the file as 4 and the directory as 5, so that garbage meets descriptors of every kind.
@@ -487,7 +371,7 @@ fn call_with_garbage(
             assert!(known, "{name}");
             Some(false)
         }
-        Err(error) => match Stop::of(&error) {
+        Err(error) => match stop(&error) {
             Some(Stop::Trap(Trap::NoMemory)) | None => panic!("{name}{args:?}: {error}"),
             Some(Stop::Trap(_)) => None,
             Some(Stop::Exit(_)) => {
