@@ -1,5 +1,5 @@
-//! Provides the bootable images that the launcher carries, as OUT_DIR/hermit-wasm-<arch>.img, and the application alone,
-//! which uhyve loads itself, as OUT_DIR/hermit-wasm-x86_64.elf.
+//! Provides the bootable images that the launcher carries, and for x86_64 the applications alone, which uhyve loads itself:
+//! copies in OUT_DIR, and `images.rs` there, which has a constant for each ([`CARRIED`]), with its fingerprint.
 //!
 //! It builds none: checking or linting the workspace must not compile kernels. It takes those that are there, in the
 //! directory that the variable HERMIT_WASM_IMAGES names, or else in the checkout's `target/images`, where `scripts/run`
@@ -8,17 +8,30 @@
 
 use std::env;
 use std::error::Error;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 // Shared with what makes the images.
 #[path = "../xtask/src/inputs.rs"]
 mod inputs;
+// Read here once, so that no run of the launcher must: it takes milliseconds.
+#[path = "../boot-protocol/src/fingerprint.rs"]
+#[allow(unreachable_pub, reason = "the file is a module of the crate boot-protocol")]
+mod fingerprint;
 
 const IMAGES: &str = "HERMIT_WASM_IMAGES";
 
 /// The architectures.
 const ARCHES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
+
+/// What is taken of an architecture's directory, and the constant that it becomes.
+const CARRIED: [(&str, &str); 4] = [
+    ("hermit-wasm.img", "INTERP"),
+    ("hermit-wasm-native.img", "NATIVE"),
+    ("hermit-wasm", "INTERP_APPLICATION"),
+    ("hermit-wasm-native", "NATIVE_APPLICATION"),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed={IMAGES}");
@@ -48,9 +61,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         None
     };
     let mut taken = 0;
+    let mut constants = String::new();
     for arch in ARCHES {
-        taken += usize::from(take(arch, &images.join(arch), wanted.as_deref(), &out)?);
+        taken += usize::from(take(arch, &images.join(arch), wanted.as_deref(), &out, &mut constants)?);
     }
+    fs::write(out.join("images.rs"), constants)?;
     if taken == 0 {
         println!(
             "cargo::warning=hermit-wasm is built WITHOUT an image and will run nothing: none lies in {}. \
@@ -62,8 +77,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Takes the image of an architecture, and what else is of use, from the directory `from`; whether it could.
-fn take(arch: &str, from: &Path, wanted: Option<&str>, out: &Path) -> Result<bool, Box<dyn Error>> {
+/// Takes the images of an architecture, and what else is of use, from the directory `from`, and appends the constants for
+/// them; whether it could. A native image may be missing where an interpreter's is there.
+fn take(
+    arch: &str,
+    from: &Path,
+    wanted: Option<&str>,
+    out: &Path,
+    constants: &mut String,
+) -> Result<bool, Box<dyn Error>> {
     let there = from.join("hermit-wasm.img").is_file();
     let made_from = fs::read_to_string(from.join(inputs::MADE_FROM)).unwrap_or_default();
     let fresh = wanted.is_none_or(|wanted| wanted == made_from);
@@ -74,17 +96,24 @@ fn take(arch: &str, from: &Path, wanted: Option<&str>, out: &Path) -> Result<boo
             from.display()
         );
     }
-    let mut files = vec![("hermit-wasm.img", format!("hermit-wasm-{arch}.img"))];
-    if arch == "x86_64" {
-        files.push(("hermit-wasm", format!("hermit-wasm-{arch}.elf")));
-    }
-    for (file, kept) in files {
-        let (file, kept) = (from.join(file), out.join(kept));
-        if there && fresh {
-            fs::copy(&file, kept).map_err(|error| format!("{}: {error}", file.display()))?;
-        } else {
-            fs::write(kept, [])?;
+    for (file, name) in CARRIED {
+        if name.ends_with("APPLICATION") && arch != "x86_64" {
+            continue;
         }
+        let path = from.join(file);
+        let bytes = match there && fresh && path.is_file() {
+            true => fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?,
+            false => Vec::new(),
+        };
+        let kept = format!("{arch}-{file}");
+        fs::write(out.join(&kept), &bytes)?;
+        writeln!(
+            constants,
+            "const {}_{name}: Image = Image {{\n    bytes: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{kept}\")),\n    \
+             fingerprint: {:#x},\n}};",
+            arch.to_uppercase(),
+            fingerprint::fingerprint(&bytes)
+        )?;
     }
     Ok(there && fresh)
 }

@@ -62,6 +62,7 @@ pub use running::Running;
 pub use session::Diagnostics;
 pub use session::streams::{Input, Output};
 pub use spec::deadline::Deadline;
+pub use spec::engine::Engine;
 pub use spec::module::{Module, ModuleError, TextError};
 pub use spec::mounts::{Mount, MountError, MountSource};
 pub use spec::request::Request;

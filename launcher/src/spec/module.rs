@@ -359,11 +359,15 @@ impl WriteError {
     }
 }
 
+/// How much of a module is read at once.
+const PART: usize = 1 << 20;
+
 /// Copies `length` bytes from the start of `file`, wherever its position is: clones of a module share it.
 fn copy(file: &Arc<File>, length: u64, out: &mut impl Write, deadline: &Deadline) -> Result<(), WriteError> {
     let module = |error: io::Error| WriteError::Module(PathBuf::new(), error);
     let remote = is_remote(&**file);
-    let mut buffer = vec![0; 1 << 20];
+    // Of a small module no more than it needs: each page costs time.
+    let mut buffer = vec![0; usize::try_from(length).map_or(PART, |length| length.min(PART))];
     let mut done = 0u64;
     while done < length {
         deadline.check().map_err(WriteError::Over)?;

@@ -7,12 +7,13 @@ use boot_protocol::arch::Arch;
 use boot_protocol::run_spec::{self, LogLevel, ModuleSource, RunSpec, Terminals, unique_variables};
 
 use super::deadline::Deadline;
+use super::engine::Engine;
 use super::module::Module;
 use super::mounts::{Mount, MountSource, check_places};
 use super::payload::{self, Bounds};
 use super::run::Run;
 use crate::error::{Error, StartError};
-use crate::host::image;
+use crate::host::image::{self, Image};
 use crate::host::interrupt::Interrupt;
 use crate::host::tsc::Measurement;
 use crate::jail::{Confinement, Jail};
@@ -87,7 +88,12 @@ impl<'a> Request<'a> {
     /// # Errors
     /// This crate was built without an image for the architecture.
     pub fn image(&self) -> Result<&'static [u8], StartError> {
-        image::of(self.arch())
+        Ok(self.named_image()?.bytes)
+    }
+
+    /// The same with its fingerprint.
+    pub(crate) fn named_image(&self) -> Result<Image, StartError> {
+        image::of(self.arch(), Engine::Interp)
     }
 
     /// Writes the payload that the machine is handed into `file`, which is empty: `spec`, the module, and the directories

@@ -38,6 +38,7 @@ use crate::host::{program, shown};
 use crate::jail::{Confinement, Jail};
 use crate::session::streams::{self, Input, Output};
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
+use crate::spec::engine::Engine;
 use crate::spec::mounts::MountSource;
 use crate::spec::payload::{self as host_payload, Payload};
 use crate::spec::request::Request;
@@ -153,7 +154,7 @@ pub(crate) const CONFINED: [&str; 2] = ["-sandbox", config::SANDBOX];
 pub(crate) fn kvm() -> Known {
     let own = Arch::ALL.into_iter().find(|arch| arch.is_hosts());
     let cache = own.and_then(|arch| {
-        let image = image::fingerprint(image::of(arch).ok()?);
+        let image = image::of(arch, Engine::Interp).ok()?.fingerprint;
         Some(ProbeCache::new(
             &program(arch).ok()?,
             MachineKind::usual(arch).name(),
@@ -249,7 +250,7 @@ impl PreparedQemu<'_> {
         let cache = ProbeCache::new(
             &self.program,
             self.kind.name(),
-            image::fingerprint(self.request.image()?),
+            self.request.named_image()?.fingerprint,
         );
         match probe::decide(self.request.accelerator(), self.request.arch(), &cache)? {
             Probe::Decided(decision) => Ok(decision),

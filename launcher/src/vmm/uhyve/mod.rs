@@ -20,6 +20,7 @@ use crate::host::files::{self, HostFile};
 use crate::host::{image, program};
 use crate::jail::{Confinement, Jail};
 use crate::spec::deadline::Deadline;
+use crate::spec::engine::Engine;
 use crate::spec::module::Module;
 use crate::spec::mounts::{MountError, MountSource};
 use crate::spec::request::Request;
@@ -251,9 +252,10 @@ fn mappings(request: &Request<'_>) -> Result<(Vec<OsString>, RunSpec), Error> {
 
 /// The application as a file: kept for the next run, if there is a place for that.
 fn image_on_disk() -> Result<OnDisk, Error> {
-    let bytes = image::application(Arch::X86_64)?;
+    let image = image::application(Arch::X86_64, Engine::Interp)?;
+    let bytes = image.bytes;
     if let Some(directory) = files::cache_directory() {
-        let path = directory.join(format!("hermit-wasm-{:016x}.elf", image::fingerprint(bytes)));
+        let path = directory.join(format!("hermit-wasm-{:016x}.elf", image.fingerprint));
         if fs::read(&path).is_ok_and(|kept| kept == bytes) || files::write_whole(&path, bytes).is_ok() {
             return Ok(OnDisk::There(path));
         }
