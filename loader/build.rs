@@ -74,9 +74,13 @@ fn prelink(path: &Path, target: elf::Target) -> Result<PathBuf, String> {
     let file = fs::read(path).map_err(|error| error.to_string())?;
     let size = elf::memory_size(&file, target).map_err(|error| error.to_string())?;
     let mut memory = vec![0; size];
-    let len = elf::prelink(&file, &mut memory, target, application_base(&target))
-        .map_err(|error| error.to_string())?;
+    // What relocating uses up need not travel along: the rest lies where the image has it.
+    let dispensable = elf::dispensable(&file, target).map_err(|error| error.to_string())?;
+    let base = application_base(&target) - dispensable as u64;
+    let len = elf::prelink(&file, &mut memory, target, base).map_err(|error| error.to_string())?;
     memory.truncate(len);
+    elf::cut(&mut memory, dispensable).map_err(|error| error.to_string())?;
+    memory.drain(..dispensable);
     let out =
         PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo names no output folder")?).join("application");
     fs::write(&out, memory).map_err(|error| error.to_string())?;

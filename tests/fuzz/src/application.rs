@@ -1,7 +1,7 @@
 //! The loader on any application file: an image or an error; loading stays within the image, wherever it goes and
 //! whichever way it takes.
 
-use hermit_loader_core::elf::{Image, Source, Target, memory_size, prelink};
+use hermit_loader_core::elf::{Image, Source, Target, cut, dispensable, memory_size, prelink};
 
 /// Images larger than this are only parsed.
 const MOST: u64 = 1 << 20;
@@ -82,6 +82,23 @@ pub fn run(data: &[u8]) {
             [segment.memory.start, segment.memory.end].map(|at| usize::try_from(at).expect("within"));
         if from >= start + headers {
             assert_eq!(memory[from..to], loaded[from..to]);
+        }
+    }
+
+    // Cut short, it begins later, and the rest of it is the same.
+    let at = dispensable(file, target).expect("it was checked");
+    if at == 0 || cut(&mut laid_out[..len], at).is_err() {
+        return;
+    }
+    let Ok(short) = Image::parse(&laid_out[at..len], target) else {
+        return;
+    };
+    for (segment, whole) in short.segments().iter().zip(again.segments()).skip(1) {
+        assert_eq!(segment.memory.end + at as u64, whole.memory.end);
+        let start = usize::try_from(whole.memory.start).expect("within");
+        if start >= at + headers + 64 {
+            let bytes = usize::try_from(whole.file.len()).expect("within");
+            assert_eq!(laid_out[start..start + bytes], memory[start..start + bytes]);
         }
     }
 }

@@ -121,3 +121,58 @@ pub(super) fn application() -> Vec<u8> {
     file[0x520..0x580].fill(0xdd);
     file
 }
+
+/// The application with many relocations, and sections that tell them from what lies behind: everything behind them is
+/// `MANY` bytes further on.
+pub(super) fn with_many_relocations() -> Vec<u8> {
+    let mut file = application();
+    let end = RELOCATIONS + 4 * 24;
+    for at in [E_ENTRY, 40] {
+        shift(&mut file, at);
+    }
+    for index in 0..8 {
+        for field in [P_OFFSET, P_VADDR] {
+            let at = program_header(index, field);
+            if word(&file, at) > end as u64 {
+                shift(&mut file, at);
+            }
+        }
+    }
+    for field in [P_FILESZ, P_MEMSZ] {
+        shift(&mut file, program_header(0, field));
+    }
+    for index in 0..4 {
+        shift(&mut file, RELOCATIONS + 24 * index);
+    }
+    shift(&mut file, RELOCATIONS + 16);
+    shift(&mut file, SYMBOLS + 56);
+    // Its size, in the dynamic section.
+    shift(&mut file, DYNAMIC + 24);
+    let relocation = file[RELOCATIONS..RELOCATIONS + 24].to_vec();
+    file.splice(end..end, relocation.repeat(MANY / 24));
+
+    // Its section headers: for the note, the symbols, the relocations, the constants.
+    let headers = file.len();
+    put(&mut file, 40, &(headers as u64).to_le_bytes());
+    put(&mut file, E_SHNUM, &[4, 0]);
+    for (kind, at) in [(7_u32, NOTE), (11, SYMBOLS), (4, RELOCATIONS), (1, end + MANY)] {
+        let mut header = [0; 64];
+        put(&mut header, 4, &kind.to_le_bytes());
+        put(&mut header, 8, &2_u64.to_le_bytes());
+        put(&mut header, 16, &(at as u64).to_le_bytes());
+        file.extend(header);
+    }
+    file
+}
+
+/// How much longer the relocations are there.
+pub(super) const MANY: usize = 0x3000;
+
+fn word(file: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(file[at..at + 8].try_into().unwrap())
+}
+
+fn shift(file: &mut [u8], at: usize) {
+    let value = word(file, at) + MANY as u64;
+    put(file, at, &value.to_le_bytes());
+}

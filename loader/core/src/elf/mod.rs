@@ -5,6 +5,7 @@
 //! where an embedded application can stay where it lies, and needs section headers for symbols: only its boot
 //! information is used, here everything is checked. Nothing here panics, whatever the bytes.
 
+mod cut;
 mod error;
 mod load;
 mod note;
@@ -12,6 +13,7 @@ mod parse;
 mod prelink;
 mod read;
 
+pub use cut::{cut, dispensable};
 pub use error::ElfError;
 pub use load::Source;
 pub use parse::{Image, MAX_SEGMENTS, Segment, Tls};

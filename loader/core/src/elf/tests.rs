@@ -1,7 +1,7 @@
 //! What is refused, and that nothing panics.
 
 use super::fixture::*;
-use super::{ElfError, Image, Segment, Source, Target, Tls, memory_size, prelink};
+use super::{ElfError, Image, Segment, Source, Target, Tls, cut, dispensable, memory_size, prelink};
 use crate::ranges::Span;
 
 const BASE: u64 = 0x20_0000;
@@ -168,6 +168,62 @@ fn prelinking_refuses_what_it_would_lose() {
             assert_eq!(end.err(), lost.then_some(expected), "{segment:#x} {at:#x}");
         }
     }
+}
+
+#[test]
+fn relocations_are_cut_off_once_they_are_done() {
+    let file = with_many_relocations();
+    let before = parse(&file).unwrap();
+    let size = usize::try_from(before.size).unwrap();
+    let at = dispensable(&file, Target::X86_64).unwrap();
+    assert_eq!(at, MANY, "whole pages; the headers fit behind them");
+    let mut memory = vec![0; size];
+    let len = prelink(&file, &mut memory, Target::X86_64, BASE - at as u64).unwrap();
+    let whole = memory.clone();
+    memory.truncate(len);
+    cut(&mut memory, at).unwrap();
+    let short = &memory[at..];
+
+    let after = parse(short).unwrap();
+    assert_eq!(after.fixed, Some(BASE));
+    assert!(after.loads_in_place());
+    let at = at as u64;
+    assert_eq!((after.size, after.entry), (before.size - at, before.entry - at));
+    assert_eq!(
+        after.tls.map(|tls| tls.start + at),
+        before.tls.map(|tls| tls.start)
+    );
+    assert_eq!(
+        after.relro.map(|relro| relro.start + at),
+        before.relro.map(|relro| relro.start)
+    );
+    for (before, after) in before.segments().iter().zip(after.segments()) {
+        assert_eq!(after.memory.end + at, before.memory.end);
+        assert_eq!((before.write, before.execute), (after.write, after.execute));
+    }
+    // From the constants on, every byte is where it would be.
+    let constants = RELOCATIONS + 96 + MANY;
+    assert_eq!(memory[constants..], whole[constants..len]);
+    for len in 0..short.len() {
+        assert!(parse(&short[..len]).is_err(), "{len}");
+    }
+}
+
+#[test]
+fn only_what_is_known_to_be_used_up_is_cut_off() {
+    assert_eq!(dispensable(&application(), Target::X86_64), Ok(0));
+    let file = with_many_relocations();
+    let sections = file.len() - 4 * 64;
+    // No sections; constants among the relocations; a section that is not in memory at all.
+    let mut none = file.clone();
+    put(&mut none, E_SHNUM, &[0, 0]);
+    assert_eq!(dispensable(&none, Target::X86_64), Ok(0));
+    let mut among = file.clone();
+    put(&mut among, sections + 2 * 64 + 4, &[1]);
+    assert_eq!(dispensable(&among, Target::X86_64), Ok(0));
+    put(&mut among, sections + 2 * 64 + 8, &[0]);
+    assert_eq!(dispensable(&among, Target::X86_64), Ok(MANY));
+    assert!(cut(&mut [0; 100], 0x1000).is_err(), "damage does not panic");
 }
 
 #[test]
