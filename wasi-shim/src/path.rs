@@ -23,16 +23,16 @@ pub(crate) const LINKS_MAX: u32 = 40;
 
 /// What to do about a symbolic link at the end of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Last {
+pub(crate) enum FollowMode {
     /// Follow it.
     Follow,
     /// Follow it only if slashes come after it, which ask for a directory.
     FollowBeforeSlash,
     /// Never follow it.
-    Keep,
+    Never,
 }
 
-impl Last {
+impl FollowMode {
     pub(crate) const fn of(flags: Lookupflags) -> Self {
         if flags.contains(Lookupflags::SYMLINK_FOLLOW) {
             Self::Follow
@@ -71,7 +71,7 @@ impl Name {
     clippy::large_enum_variant,
     reason = "it lives on the stack for one call; a box would be an allocation"
 )]
-pub(crate) enum Place {
+pub(crate) enum Resolved {
     /// To a directory that the walk has been through, by `.` or `..`: it has no name there.
     Passed(Node),
     /// To a name in a directory.
@@ -87,7 +87,7 @@ pub(crate) enum Place {
     },
 }
 
-impl Place {
+impl Resolved {
     /// What is there. Slashes after what is no directory are NOTDIR.
     pub(crate) fn existing(&self) -> Result<Found, Errno> {
         match *self {
@@ -111,22 +111,47 @@ impl Place {
     }
 }
 
-/// Checks what a guest gives as a path, before anything is looked at: UTF-8 (else ILSEQ), no zero byte (INVAL),
-/// not empty (NOENT), not too long (NAMETOOLONG).
-pub(crate) fn check(path: &[u8]) -> Result<(), Errno> {
-    if core::str::from_utf8(path).is_err() {
-        return Err(Errno::ILSEQ);
+/// A path as a guest gives it, checked: UTF-8 without a zero byte, neither empty nor too long. Where it leads is not
+/// known yet; that is [`resolve`]'s to say, which takes no other path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GuestPath<'p>(&'p [u8]);
+
+impl<'p> GuestPath<'p> {
+    /// The path that `bytes` are; nothing is looked at for it.
+    ///
+    /// # Errors
+    /// [`Errno::ILSEQ`] if it is no UTF-8, [`Errno::INVAL`] if it has a zero byte, [`Errno::NOENT`] if it is empty,
+    /// [`Errno::NAMETOOLONG`].
+    pub(crate) fn new(bytes: &'p [u8]) -> Result<Self, Errno> {
+        if core::str::from_utf8(bytes).is_err() {
+            return Err(Errno::ILSEQ);
+        }
+        if bytes.contains(&0) {
+            return Err(Errno::INVAL);
+        }
+        if bytes.is_empty() {
+            return Err(Errno::NOENT);
+        }
+        if bytes.len() >= PATH_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+        Ok(Self(bytes))
     }
-    if path.contains(&0) {
-        return Err(Errno::INVAL);
+
+    /// The path's bytes.
+    pub(crate) const fn as_bytes(self) -> &'p [u8] {
+        self.0
     }
-    if path.is_empty() {
-        return Err(Errno::NOENT);
+
+    /// Whether it names a place from the top, which leads nowhere in the sandbox.
+    pub(crate) fn is_absolute(self) -> bool {
+        self.0.starts_with(b"/")
     }
-    if path.len() >= PATH_MAX {
-        return Err(Errno::NAMETOOLONG);
+
+    /// Whether slashes come after its last name, which ask for a directory.
+    pub(crate) fn ends_in_slash(self) -> bool {
+        self.0.ends_with(b"/")
     }
-    Ok(())
 }
 
 /// What is left of a path: the guest's own, or one that a symbolic link's target was put in front of.
@@ -200,16 +225,20 @@ impl Rest<'_> {
     }
 }
 
-/// Walks `path`, which [`check`] has accepted, from the directory `base`. All directories on the way exist;
-/// what the last component names need not.
+/// Walks `path` from the directory `base`. All directories on the way exist; what the last component names need not.
 ///
 /// Errors: PERM if the path or a link leads out of `base`; NOENT, NOTDIR if a directory on the way is not there
 /// or is none; LOOP; NAMETOOLONG.
-pub(crate) fn walk(fs: &mut dyn FileSystem, base: Node, path: &[u8], last: Last) -> Result<Place, Errno> {
-    if path.first() == Some(&b'/') {
+pub(crate) fn resolve(
+    fs: &mut dyn FileSystem,
+    base: Node,
+    path: GuestPath<'_>,
+    mode: FollowMode,
+) -> Result<Resolved, Errno> {
+    if path.is_absolute() {
         return Err(Errno::PERM);
     }
-    let mut rest = Rest::Path(path);
+    let mut rest = Rest::Path(path.as_bytes());
     // The directories between `base` and `here`.
     let mut passed: Vec<Node> = Vec::new();
     let mut here = base;
@@ -226,11 +255,11 @@ pub(crate) fn walk(fs: &mut dyn FileSystem, base: Node, path: &[u8], last: Last)
                     Err(errno) => return Err(errno),
                 };
                 let filetype = found.map(|found| found.filetype);
-                let follow = match last {
+                let follow = match mode {
                     _ if !component.last => true,
-                    Last::Follow => true,
-                    Last::FollowBeforeSlash => component.slash,
-                    Last::Keep => false,
+                    FollowMode::Follow => true,
+                    FollowMode::FollowBeforeSlash => component.slash,
+                    FollowMode::Never => false,
                 };
                 match found {
                     Some(found) if follow && filetype == Some(Filetype::SymbolicLink) => {
@@ -242,7 +271,7 @@ pub(crate) fn walk(fs: &mut dyn FileSystem, base: Node, path: &[u8], last: Last)
                         continue;
                     }
                     found if component.last => {
-                        return Ok(Place::Named {
+                        return Ok(Resolved::Named {
                             dir: here,
                             name: component.name,
                             found,
@@ -259,7 +288,7 @@ pub(crate) fn walk(fs: &mut dyn FileSystem, base: Node, path: &[u8], last: Last)
             }
         }
         if component.last {
-            return Ok(Place::Passed(here));
+            return Ok(Resolved::Passed(here));
         }
     }
 }

@@ -248,7 +248,7 @@ impl<H: Host> UhyveFs<H> {
 }
 
 impl<H: Host> FileSystem for UhyveFs<H> {
-    fn begin(&mut self) {
+    fn begin_call(&mut self) {
         for number in core::mem::take(&mut self.fresh) {
             if self.known.get(&number).is_some_and(|known| known.handles == 0) {
                 self.known.remove(&number);

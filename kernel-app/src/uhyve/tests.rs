@@ -513,14 +513,14 @@ fn nodes_are_forgotten_unless_open() {
     let file = fs.open(kept, Access::READ).unwrap();
     let again = fs.open(kept, Access::READ).unwrap();
     let lost = found(&mut fs, root, "b").unwrap().node;
-    fs.begin();
+    fs.begin_call();
     assert_eq!(fs.stat(kept).map(|stat: Stat| stat.size), Ok(1));
     assert_eq!(fs.stat(lost), Err(Errno::BADF));
     fs.close(again);
-    fs.begin();
+    fs.begin_call();
     assert_eq!(fs.stat(kept).map(|stat| stat.size), Ok(1));
     fs.close(file);
-    fs.begin();
+    fs.begin_call();
     assert_eq!(fs.stat(kept), Err(Errno::BADF));
     assert_eq!(fs.stat(root).map(|stat| stat.filetype), Ok(Filetype::Directory));
     assert_eq!(host.open_count(), 0);

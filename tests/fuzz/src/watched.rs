@@ -63,8 +63,8 @@ impl Watched {
 }
 
 impl FileSystem for Watched {
-    fn begin(&mut self) {
-        self.fs().begin();
+    fn begin_call(&mut self) {
+        self.fs().begin_call();
     }
     fn root(&mut self) -> Node {
         self.0.borrow().root

@@ -59,16 +59,16 @@ pub fn args_sizes_get<S>(
 mod tests {
     use super::*;
     use crate::{
-        calls::testbed::{Bed, SIZE, le32},
+        calls::testbed::{SIZE, TestBed, le32},
         context::WasiCtxBuilder,
         testing::TestSystem,
     };
 
-    fn bed() -> Bed {
+    fn bed() -> TestBed {
         let builder = WasiCtxBuilder::new()
             .args(["a", "", "xyz"])
             .expect("valid arguments");
-        Bed::of(builder.build(TestSystem::default()))
+        TestBed::of(builder.build(TestSystem::default()))
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn no_arguments_dereference_nothing() {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.ok(
             |ctx, mem| args_get(ctx, mem, Ptr::new(u32::MAX), Ptr::new(u32::MAX)),
             &[],

@@ -70,12 +70,12 @@ mod tests {
     use super::*;
     use crate::{
         abi::Errno,
-        calls::testbed::{Bed, SIZE},
+        calls::testbed::{SIZE, TestBed},
         testing::TestSystem,
     };
 
-    fn bed() -> Bed {
-        Bed::on(TestSystem {
+    fn bed() -> TestBed {
+        TestBed::on(TestSystem {
             realtime: 0x0102_0304_0506_0708,
             monotonic: 9,
             resolution: 100,
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn cpu_time_is_told_where_there_is_a_clock() {
-        let mut bed = Bed::on(TestSystem {
+        let mut bed = TestBed::on(TestSystem {
             cpu_time: Some(3),
             ..TestSystem::default()
         });

@@ -59,16 +59,16 @@ pub fn environ_sizes_get<S>(
 mod tests {
     use super::*;
     use crate::{
-        calls::testbed::{Bed, SIZE, le32},
+        calls::testbed::{SIZE, TestBed, le32},
         context::{BuildError, WasiCtxBuilder},
         testing::TestSystem,
     };
 
-    fn bed() -> Bed {
+    fn bed() -> TestBed {
         let builder = WasiCtxBuilder::new()
             .env("A", "1=2")
             .and_then(|builder| builder.env("B", ""));
-        Bed::of(builder.expect("valid variables").build(TestSystem::default()))
+        TestBed::of(builder.expect("valid variables").build(TestSystem::default()))
     }
 
     #[test]

@@ -80,13 +80,13 @@ pub fn proc_raise<S>(_ctx: &mut WasiCtx<S>, _mem: &mut GuestMemory<'_>, sig: Sig
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{abi::types::Param, calls::testbed::Bed};
+    use crate::{abi::types::Param, calls::testbed::TestBed};
 
     #[test]
     fn proc_exit_carries_all_bits() {
         for code in [0, 1, 125, 126, 255, 256, u32::MAX] {
             assert_eq!(
-                Bed::new().run(|ctx, mem| proc_exit(ctx, mem, code)),
+                TestBed::new().run(|ctx, mem| proc_exit(ctx, mem, code)),
                 Err(Error::Exit(code))
             );
         }
@@ -96,7 +96,7 @@ mod tests {
     fn proc_raise_does_what_the_signal_says() {
         for number in 0..=30 {
             let signal = Signal::from_raw(number).expect("a signal");
-            let end = Bed::new().run(|ctx, mem| proc_raise(ctx, mem, signal));
+            let end = TestBed::new().run(|ctx, mem| proc_raise(ctx, mem, signal));
             match number {
                 0 | 13 | 16 | 17 | 22 | 27 => assert_eq!(end, Ok(()), "{signal:?}"),
                 18..=21 => assert_eq!(end, Err(Errno::NOTSUP.into()), "{signal:?}"),

@@ -45,17 +45,17 @@ mod tests {
     use super::*;
     use crate::{
         abi::Errno,
-        calls::testbed::{Bed, SIZE},
+        calls::testbed::{SIZE, TestBed},
         testing::TestSystem,
     };
 
     #[test]
     fn random_get_fills_exactly_the_buffer() {
-        Bed::new().ok(
+        TestBed::new().ok(
             |ctx, mem| random_get(ctx, mem, Ptr::new(7), 3),
             &[(7, &[1, 2, 3])],
         );
-        Bed::new().ok(
+        TestBed::new().ok(
             |ctx, mem| random_get(ctx, mem, Ptr::new(SIZE - 1), 1),
             &[(SIZE - 1, &[1])],
         );
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn random_get_of_nothing_needs_neither_memory_nor_a_source() {
-        let mut bed = Bed::on(TestSystem {
+        let mut bed = TestBed::on(TestSystem {
             random: None,
             ..TestSystem::default()
         });
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn random_get_without_a_source_is_the_machines_errno() {
-        let mut bed = Bed::on(TestSystem {
+        let mut bed = TestBed::on(TestSystem {
             random: None,
             ..TestSystem::default()
         });
@@ -88,7 +88,7 @@ mod tests {
             (u32::MAX, u32::MAX),
             (4, u32::MAX),
         ] {
-            Bed::new().trap(|ctx, mem| random_get(ctx, mem, Ptr::new(buf), len));
+            TestBed::new().trap(|ctx, mem| random_get(ctx, mem, Ptr::new(buf), len));
         }
     }
 }

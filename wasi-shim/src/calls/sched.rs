@@ -21,11 +21,11 @@ pub fn sched_yield<S: System>(ctx: &mut WasiCtx<S>, _mem: &mut GuestMemory<'_>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calls::testbed::Bed;
+    use crate::calls::testbed::TestBed;
 
     #[test]
     fn sched_yield_yields() {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.ok(sched_yield, &[]);
         assert_eq!(bed.ctx.system.yields, 1);
     }

@@ -142,12 +142,12 @@ pub fn sock_shutdown<S>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calls::testbed::{Bed, FDS};
+    use crate::calls::testbed::{FDS, TestBed};
 
     #[test]
     fn sock_calls_on_what_is_not_a_socket() {
         for (fd, errno) in FDS.map(|fd| (fd, if fd < 3 { Errno::NOTSOCK } else { Errno::BADF })) {
-            let mut bed = Bed::new();
+            let mut bed = TestBed::new();
             bed.errno(
                 |ctx, mem| sock_accept(ctx, mem, fd, Fdflags::NONE, Ptr::new(8)),
                 errno,
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn pointers_are_not_followed_before_the_descriptor_is_known_to_be_a_socket() {
         let (far, odd) = (u32::MAX, 1);
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.errno(
             |ctx, mem| sock_accept(ctx, mem, 0, Fdflags::NONE, Ptr::new(far)),
             Errno::NOTSOCK,

@@ -135,12 +135,12 @@ fn dump_directory(fs: &mut dyn FileSystem, dir: Node, text: &mut String, depth: 
 }
 
 /// A context and a memory full of guard bytes.
-pub(super) struct Bed {
+pub(super) struct TestBed {
     pub(super) ctx: Ctx,
     pub(super) memory: Vec<u8>,
 }
 
-impl Bed {
+impl TestBed {
     pub(super) fn new() -> Self {
         Self::on(TestSystem::default())
     }

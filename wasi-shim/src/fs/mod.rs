@@ -19,7 +19,7 @@ use crate::abi::{
 /// Something in a file system: a file, a directory, a symbolic link. A number that only its file system
 /// understands.
 ///
-/// A node that a call hands out is good until [`FileSystem::begin`] is called next; while it is open, until it is
+/// A node that a call hands out is good until [`FileSystem::begin_call`] is called next; while it is open, until it is
 /// closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node(pub u64);
@@ -105,7 +105,7 @@ pub const NAME_MAX: usize = 255;
 /// [`Errno::NOSPC`], never a panic or an abort.
 pub trait FileSystem {
     /// A new call of the guest begins: nodes that were handed out and are not open need not be kept any longer.
-    fn begin(&mut self) {}
+    fn begin_call(&mut self) {}
 
     /// The directory at the top.
     fn root(&mut self) -> Node;

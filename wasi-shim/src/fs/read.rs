@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::{Access, FileSystem};
 use crate::{
     abi::{Errno, types::Filetype},
-    path::{self, Last},
+    path::{FollowMode, GuestPath, resolve},
 };
 
 /// Reads the regular file at `path`, which starts from the root of `fs` and is held to it as a guest's is. Symbolic
@@ -17,10 +17,10 @@ use crate::{
 /// What is wrong with the path, as for a guest; [`Errno::ISDIR`], and [`Errno::NOTSUP`] for what is neither file nor
 /// directory; [`Errno::NOMEM`] if its bytes do not fit into memory.
 pub fn read_file(fs: &mut dyn FileSystem, path: &[u8]) -> Result<Vec<u8>, Errno> {
-    path::check(path)?;
-    fs.begin();
+    let path = GuestPath::new(path)?;
+    fs.begin_call();
     let root = fs.root();
-    let found = path::walk(fs, root, path, Last::Follow)?.existing()?;
+    let found = resolve(fs, root, path, FollowMode::Follow)?.existing()?;
     match found.filetype {
         Filetype::RegularFile => {}
         Filetype::Directory => return Err(Errno::ISDIR),

@@ -10,6 +10,11 @@ use crate::fs::{
     mem::{Limits, MemFs},
 };
 
+/// Checks a path and walks it.
+fn walk(fs: &mut dyn FileSystem, base: Node, path: &[u8], mode: FollowMode) -> Result<Resolved, Errno> {
+    resolve(fs, base, GuestPath::new(path)?, mode)
+}
+
 /// A file system that notes every node that a walk touches.
 struct Watched {
     fs: MemFs,
@@ -278,7 +283,7 @@ fn nothing_outside_is_ever_touched() {
     };
     let (mut led_out, mut found) = (0, 0);
     for path in paths(&["a", "b", "c", "d", "e", "f", "..", ".", "secret"], 4) {
-        for (last, follow) in [(Last::Follow, true), (Last::FollowBeforeSlash, false)] {
+        for (last, follow) in [(FollowMode::Follow, true), (FollowMode::FollowBeforeSlash, false)] {
             watched.touched.clear();
             let place = walk(&mut watched, base, path.as_bytes(), last);
             for node in &watched.touched {
@@ -290,7 +295,7 @@ fn nothing_outside_is_ever_touched() {
                     assert_eq!(errno, expected, "{path} {last:?}");
                     led_out += u32::from(*errno == Errno::PERM);
                 }
-                (Ok(Place::Passed(node)), Ok(at)) => {
+                (Ok(Resolved::Passed(node)), Ok(at)) => {
                     assert_eq!(
                         *node,
                         self::node(&mut watched.fs, &alloc::format!("top/jail/{at}")),
@@ -298,7 +303,7 @@ fn nothing_outside_is_ever_touched() {
                     );
                 }
                 (
-                    Ok(Place::Named {
+                    Ok(Resolved::Named {
                         dir, name, found: it, ..
                     }),
                     Ok(at),
@@ -333,10 +338,10 @@ fn what_was_moved_away_is_still_beneath_the_directory_that_it_was_opened_as() {
     fs.rename(jail, b"d", out, b"d", &mut || 0)
         .expect("it can be moved");
     for path in ["..", "x/../..", "../../jail"] {
-        let place = walk(&mut fs, d, path.as_bytes(), Last::Follow);
+        let place = walk(&mut fs, d, path.as_bytes(), FollowMode::Follow);
         assert_eq!(place.map(|_| ()), Err(Errno::PERM), "{path}");
     }
-    assert!(walk(&mut fs, d, b"x/..", Last::Follow).is_ok());
+    assert!(walk(&mut fs, d, b"x/..", FollowMode::Follow).is_ok());
 }
 
 #[test]
@@ -354,16 +359,16 @@ fn forty_links_and_no_more() {
     }
     let root = fs.root();
     let mut end = |path: &str, last| walk(&mut fs, root, path.as_bytes(), last).map(|_| ()).err();
-    assert_eq!(end("l40", Last::Follow), None);
-    assert_eq!(end("l41", Last::Follow), Some(Errno::LOOP));
-    assert_eq!(end("l40/x", Last::Follow), None);
-    assert_eq!(end("l41/x", Last::Follow), Some(Errno::LOOP));
-    assert_eq!(end("l41", Last::FollowBeforeSlash), None);
-    assert_eq!(end("l41/", Last::FollowBeforeSlash), Some(Errno::LOOP));
-    assert_eq!(end("l41/", Last::Keep), None);
+    assert_eq!(end("l40", FollowMode::Follow), None);
+    assert_eq!(end("l41", FollowMode::Follow), Some(Errno::LOOP));
+    assert_eq!(end("l40/x", FollowMode::Follow), None);
+    assert_eq!(end("l41/x", FollowMode::Follow), Some(Errno::LOOP));
+    assert_eq!(end("l41", FollowMode::FollowBeforeSlash), None);
+    assert_eq!(end("l41/", FollowMode::FollowBeforeSlash), Some(Errno::LOOP));
+    assert_eq!(end("l41/", FollowMode::Never), None);
     // All of a path's links count.
-    assert_eq!(end("l20/../l20/x", Last::Follow), None);
-    assert_eq!(end("l20/../l21/x", Last::Follow), Some(Errno::LOOP));
+    assert_eq!(end("l20/../l20/x", FollowMode::Follow), None);
+    assert_eq!(end("l20/../l21/x", FollowMode::Follow), Some(Errno::LOOP));
 }
 
 #[test]
@@ -372,17 +377,17 @@ fn expansions_do_not_grow_without_end() {
     let root = fs.root();
     let long = "l/".repeat(2000);
     symlink(&mut fs, "", "l", &long);
-    let place = walk(&mut fs, root, b"l/l", Last::Follow);
+    let place = walk(&mut fs, root, b"l/l", FollowMode::Follow);
     assert_eq!(place.map(|_| ()), Err(Errno::NAMETOOLONG));
     // A target that no guest could have made.
     for (name, target, errno) in [("empty", "", Errno::NOENT), ("abs", "/", Errno::PERM)] {
         symlink(&mut fs, "", name, target);
-        let place = walk(&mut fs, root, name.as_bytes(), Last::Follow);
+        let place = walk(&mut fs, root, name.as_bytes(), FollowMode::Follow);
         assert_eq!(place.map(|_| ()), Err(errno));
     }
     let dir = fs.root();
     fs.create_link(dir, b"huge", "x".repeat(5000).as_bytes(), &mut || 0)
         .expect("there is room");
-    let place = walk(&mut fs, root, b"huge", Last::Follow);
+    let place = walk(&mut fs, root, b"huge", FollowMode::Follow);
     assert_eq!(place.map(|_| ()), Err(Errno::NAMETOOLONG));
 }

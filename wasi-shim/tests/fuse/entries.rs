@@ -130,7 +130,7 @@ fn what_is_deleted_is_forgotten_at_once() {
     write(&bed.dir.join("g"), "x");
     bed.find("f").expect("it is there");
     bed.fs.unlink(bed.root, b"f", &mut now).expect("it goes");
-    bed.fs.begin();
+    bed.fs.begin_call();
     assert_eq!(bed.client.server.borrow().held(), (0, 0));
     // One that a rename replaces, too.
     write(&bed.dir.join("h"), "x");
@@ -138,7 +138,7 @@ fn what_is_deleted_is_forgotten_at_once() {
     bed.fs
         .rename(bed.root, b"g", bed.root, b"h", &mut now)
         .expect("it is replaced");
-    bed.fs.begin();
+    bed.fs.begin_call();
     assert_eq!(bed.client.server.borrow().held(), (0, 0));
     bed.settled();
 }

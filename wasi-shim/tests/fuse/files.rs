@@ -138,7 +138,7 @@ fn unlinked() {
     let node = bed.fs.create(bed.root, b"f", &mut now).expect("a new file");
     let handle = bed.fs.open(node, BOTH).expect("it can be opened");
     bed.fs.unlink(bed.root, b"f", &mut now).expect("it has a name");
-    bed.fs.begin();
+    bed.fs.begin_call();
     assert_eq!(bed.fs.write(handle, 0, b"still", &mut now), Ok(5));
     assert_eq!(bed.fs.append(handle, b" here", &mut now), Ok((5, 10)));
     let mut buf = [0; 16];

@@ -231,7 +231,7 @@ fn noise() {
 fn exercise(bed: &mut Bed) {
     let root = bed.root;
     for round in 0..3 {
-        bed.fs.begin();
+        bed.fs.begin_call();
         for name in ["f", "d", "l", "new"] {
             let Ok(found) = bed.find(name) else { continue };
             let _ = bed.fs.stat(found.node);

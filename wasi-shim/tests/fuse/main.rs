@@ -177,13 +177,13 @@ fn nodes_are_kept_while_they_are_needed() {
     }
     let handle = bed.open("0", READ);
     for number in 0..200 {
-        bed.fs.begin();
+        bed.fs.begin_call();
         bed.find(&number.to_string()).expect("it is there");
         bed.find(&number.to_string()).expect("it is there");
         // The open one, that of this call, and not more than a batch waits to be given back.
         assert!(bed.client.server.borrow().held().0 <= 66);
     }
-    bed.fs.begin();
+    bed.fs.begin_call();
     std::fs::remove_file(bed.dir.join("0")).expect("the host can remove it");
     assert_eq!(bed.fs.read(handle, 0, &mut [0; 4], &mut now), Ok(0));
     bed.fs.close(handle);

@@ -12,7 +12,7 @@ use crate::{
     context::WasiCtx,
     error::Error,
     memory::{GuestMemory, Ptr},
-    path::{self, Last},
+    path::FollowMode,
     system::{System, realtime},
 };
 
@@ -60,9 +60,10 @@ pub(in crate::calls) fn filestat_get<S, const N: usize, F: Encode<N> + From<File
 ) -> Result<(), Error> {
     let base = Base::new(&ctx.fds, fd, Rights::PATH_FILESTAT_GET)?;
     mem.check(buf)?;
-    let path = super::bytes(mem, path, path_len)?;
-    path::check(path)?;
-    let found = base.walk(&mut ctx.mounts, path, Last::of(flags))?.existing()?;
+    let path = super::guest_path(mem, path, path_len)?;
+    let found = base
+        .walk(&mut ctx.mounts, path, FollowMode::of(flags))?
+        .existing()?;
     let value = filestat(&mut ctx.mounts, base.mount, found.node, found.stat)?;
     mem.write(buf, value.into())
 }
@@ -99,9 +100,10 @@ pub fn path_filestat_set_times<S: System>(
 ) -> Result<(), Error> {
     check_times(fst_flags)?;
     let base = Base::new(&ctx.fds, fd, Rights::PATH_FILESTAT_SET_TIMES)?;
-    let path = super::bytes(mem, path, path_len)?;
-    path::check(path)?;
-    let found = base.walk(&mut ctx.mounts, path, Last::of(flags))?.existing()?;
+    let path = super::guest_path(mem, path, path_len)?;
+    let found = base
+        .walk(&mut ctx.mounts, path, FollowMode::of(flags))?
+        .existing()?;
     let fs = ctx.mounts.writable(base.mount)?;
     let system = &mut ctx.system;
     let now = &mut || realtime(system);

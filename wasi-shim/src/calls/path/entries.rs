@@ -11,7 +11,7 @@ use crate::{
     context::WasiCtx,
     error::Error,
     memory::{GuestMemory, Ptr},
-    path::{self, Last, Place},
+    path::{FollowMode, GuestPath, Resolved},
     system::{System, realtime},
 };
 
@@ -40,10 +40,9 @@ pub fn path_create_directory<S: System>(
     path_len: Size,
 ) -> Result<(), Error> {
     let base = Base::new(&ctx.fds, fd, Rights::PATH_CREATE_DIRECTORY)?;
-    let path = super::bytes(mem, path, path_len)?;
-    path::check(path)?;
-    match base.walk(&mut ctx.mounts, path, Last::Keep)? {
-        Place::Named {
+    let path = super::guest_path(mem, path, path_len)?;
+    match base.walk(&mut ctx.mounts, path, FollowMode::Never)? {
+        Resolved::Named {
             dir,
             name,
             found: None,
@@ -53,7 +52,7 @@ pub fn path_create_directory<S: System>(
             let system = &mut ctx.system;
             Ok(fs.create_dir(dir, name.as_bytes(), &mut || realtime(system))?)
         }
-        Place::Passed(_) | Place::Named { .. } => Err(Errno::EXIST.into()),
+        Resolved::Passed(_) | Resolved::Named { .. } => Err(Errno::EXIST.into()),
     }
 }
 
@@ -84,10 +83,9 @@ pub fn path_remove_directory<S: System>(
     path_len: Size,
 ) -> Result<(), Error> {
     let base = Base::new(&ctx.fds, fd, Rights::PATH_REMOVE_DIRECTORY)?;
-    let path = super::bytes(mem, path, path_len)?;
-    path::check(path)?;
-    let place = base.walk(&mut ctx.mounts, path, Last::Keep)?;
-    let Place::Named { dir, name, .. } = &place else {
+    let path = super::guest_path(mem, path, path_len)?;
+    let place = base.walk(&mut ctx.mounts, path, FollowMode::Never)?;
+    let Resolved::Named { dir, name, .. } = &place else {
         return Err(Errno::INVAL.into());
     };
     if place.existing()?.filetype != Filetype::Directory {
@@ -122,10 +120,9 @@ pub fn path_unlink_file<S: System>(
     path_len: Size,
 ) -> Result<(), Error> {
     let base = Base::new(&ctx.fds, fd, Rights::PATH_UNLINK_FILE)?;
-    let path = super::bytes(mem, path, path_len)?;
-    path::check(path)?;
-    let place = base.walk(&mut ctx.mounts, path, Last::FollowBeforeSlash)?;
-    let Place::Named { dir, name, .. } = &place else {
+    let path = super::guest_path(mem, path, path_len)?;
+    let place = base.walk(&mut ctx.mounts, path, FollowMode::FollowBeforeSlash)?;
+    let Resolved::Named { dir, name, .. } = &place else {
         return Err(Errno::ISDIR.into());
     };
     if place.existing()?.filetype == Filetype::Directory {
@@ -176,17 +173,16 @@ pub fn path_rename<S: System>(
     let new = Base::new(&ctx.fds, new_fd, Rights::PATH_RENAME_TARGET)?;
     let old_path = super::bytes(mem, old_path, old_path_len)?;
     let new_path = super::bytes(mem, new_path, new_path_len)?;
-    path::check(old_path)?;
-    let from = old.walk(&mut ctx.mounts, old_path, Last::Keep)?;
-    path::check(new_path)?;
+    let from = old.walk(&mut ctx.mounts, GuestPath::new(old_path)?, FollowMode::Never)?;
+    let new_path = GuestPath::new(new_path)?;
     if old.mount != new.mount {
         return Err(Errno::XDEV.into());
     }
     let fs = ctx.mounts.get(new.mount)?;
-    let to = new.walk_further(fs, new_path, Last::Keep)?;
+    let to = new.walk_further(fs, new_path, FollowMode::Never)?;
     let (
-        Place::Named { dir, name, .. },
-        Place::Named {
+        Resolved::Named { dir, name, .. },
+        Resolved::Named {
             dir: new_dir,
             name: new_name,
             slash: new_slash,

@@ -11,7 +11,7 @@ use crate::{
     context::WasiCtx,
     error::Error,
     memory::{GuestMemory, Ptr},
-    path::{self, Last, PATH_MAX, Place},
+    path::{FollowMode, GuestPath, PATH_MAX, Resolved},
     system::{System, realtime},
 };
 
@@ -57,14 +57,17 @@ pub fn path_link<S: System>(
     let new = Base::new(&ctx.fds, new_fd, Rights::PATH_LINK_TARGET)?;
     let old_path = super::bytes(mem, old_path, old_path_len)?;
     let new_path = super::bytes(mem, new_path, new_path_len)?;
-    path::check(old_path)?;
-    let from = old.walk(&mut ctx.mounts, old_path, Last::FollowBeforeSlash)?;
-    path::check(new_path)?;
+    let from = old.walk(
+        &mut ctx.mounts,
+        GuestPath::new(old_path)?,
+        FollowMode::FollowBeforeSlash,
+    )?;
+    let new_path = GuestPath::new(new_path)?;
     if old.mount != new.mount {
         return Err(Errno::XDEV.into());
     }
     let fs = ctx.mounts.get(new.mount)?;
-    let to = new.walk_further(fs, new_path, Last::FollowBeforeSlash)?;
+    let to = new.walk_further(fs, new_path, FollowMode::FollowBeforeSlash)?;
     let found = from.existing()?;
     let (dir, name) = vacant(&to)?;
     if found.filetype == Filetype::Directory {
@@ -105,28 +108,28 @@ pub fn path_symlink<S: System>(
     let base = Base::new(&ctx.fds, fd, Rights::PATH_SYMLINK)?;
     let target = super::bytes(mem, old_path, old_path_len)?;
     let path = super::bytes(mem, new_path, new_path_len)?;
-    path::check(target)?;
-    path::check(path)?;
-    if target.first() == Some(&b'/') {
+    let target = GuestPath::new(target)?;
+    let path = GuestPath::new(path)?;
+    if target.is_absolute() {
         return Err(Errno::PERM.into());
     }
-    let place = base.walk(&mut ctx.mounts, path, Last::FollowBeforeSlash)?;
+    let place = base.walk(&mut ctx.mounts, path, FollowMode::FollowBeforeSlash)?;
     let (dir, name) = vacant(&place)?;
     let fs = ctx.mounts.writable(base.mount)?;
     let system = &mut ctx.system;
-    Ok(fs.create_link(dir, name, target, &mut || realtime(system))?)
+    Ok(fs.create_link(dir, name, target.as_bytes(), &mut || realtime(system))?)
 }
 
 /// A place for a new name that is no directory's: nothing is there, and no slashes ask for a directory.
-fn vacant(place: &Place) -> Result<(crate::fs::Node, &[u8]), Errno> {
+fn vacant(place: &Resolved) -> Result<(crate::fs::Node, &[u8]), Errno> {
     match place {
-        Place::Named {
+        Resolved::Named {
             dir,
             name,
             found: None,
             slash: false,
         } => Ok((*dir, name.as_bytes())),
-        Place::Named { found: None, .. } => Err(Errno::NOENT),
+        Resolved::Named { found: None, .. } => Err(Errno::NOENT),
         place => Err(place.existing().err().unwrap_or(Errno::EXIST)),
     }
 }
@@ -165,10 +168,9 @@ pub fn path_readlink<S>(
     let base = Base::new(&ctx.fds, fd, Rights::PATH_READLINK)?;
     mem.check(bufused)?;
     mem.bytes(buf, buf_len)?;
-    let path = super::bytes(mem, path, path_len)?;
-    path::check(path)?;
+    let path = super::guest_path(mem, path, path_len)?;
     let found = base
-        .walk(&mut ctx.mounts, path, Last::FollowBeforeSlash)?
+        .walk(&mut ctx.mounts, path, FollowMode::FollowBeforeSlash)?
         .existing()?;
     let mut target = [0; PATH_MAX];
     let len = ctx.mounts.get(base.mount)?.read_link(found.node, &mut target)?;

@@ -34,7 +34,7 @@ use crate::{
     fs::{FileSystem, Node},
     memory::{GuestMemory, Ptr},
     mounts::{MountId, Mounts},
-    path::{self, Last, Place},
+    path::{FollowMode, GuestPath, Resolved, resolve},
 };
 
 /// The directory that a path starts from.
@@ -59,21 +59,31 @@ impl Base {
     }
 
     /// Walks a path in a call that has one.
-    fn walk(self, mounts: &mut Mounts, path: &[u8], last: Last) -> Result<Place, Errno> {
+    fn walk(self, mounts: &mut Mounts, path: GuestPath<'_>, mode: FollowMode) -> Result<Resolved, Errno> {
         let fs = mounts.get(self.mount)?;
-        fs.begin();
-        self.walk_further(fs, path, last)
+        fs.begin_call();
+        self.walk_further(fs, path, mode)
     }
 
     /// Walks a second path in the same call.
-    fn walk_further(self, fs: &mut dyn FileSystem, path: &[u8], last: Last) -> Result<Place, Errno> {
-        path::walk(fs, self.node, path, last)
+    fn walk_further(
+        self,
+        fs: &mut dyn FileSystem,
+        path: GuestPath<'_>,
+        mode: FollowMode,
+    ) -> Result<Resolved, Errno> {
+        resolve(fs, self.node, path, mode)
     }
 }
 
-/// A path in guest memory: trap if it is out of bounds. It is to be checked with [`path::check`].
+/// The bytes of a path in guest memory; trap if they are out of bounds.
 fn bytes<'m>(mem: &'m GuestMemory<'_>, path: Ptr<u8>, len: Size) -> Result<&'m [u8], Error> {
     mem.bytes(path, len)
+}
+
+/// A path in guest memory.
+fn guest_path<'m>(mem: &'m GuestMemory<'_>, path: Ptr<u8>, len: Size) -> Result<GuestPath<'m>, Error> {
+    Ok(GuestPath::new(bytes(mem, path, len)?)?)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
     fs::{Access, Found, Node, Now},
     memory::{GuestMemory, Ptr},
     mounts::{MountId, Mounts},
-    path::{self, Last, Place},
+    path::{FollowMode, GuestPath, Resolved},
     system::{System, realtime},
 };
 
@@ -86,11 +86,10 @@ pub fn path_open<S: System>(
         return Err(Errno::NOTCAPABLE.into());
     }
     mem.check(opened_fd)?;
-    let path = super::bytes(mem, path, path_len)?;
-    path::check(path)?;
+    let path = super::guest_path(mem, path, path_len)?;
     let number = ctx.fds.vacancy()?;
 
-    let place = base.walk(&mut ctx.mounts, path, how.last(dirflags, path))?;
+    let place = base.walk(&mut ctx.mounts, path, how.follow(dirflags, path))?;
     let system = &mut ctx.system;
     let descriptor = how.open(&mut ctx.mounts, base.mount, &place, &mut || realtime(system))?;
     let flags = match descriptor {
@@ -141,10 +140,10 @@ impl How {
 
     /// What to do about a symbolic link at the end of `path`. What is to be created is not looked for behind one
     /// if it must not be there, nor if slashes follow, since that fails whatever is there.
-    fn last(&self, dirflags: Lookupflags, path: &[u8]) -> Last {
-        match Last::of(dirflags) {
-            _ if self.excl || (self.creat && path.ends_with(b"/")) => Last::Keep,
-            last => last,
+    fn follow(&self, dirflags: Lookupflags, path: GuestPath<'_>) -> FollowMode {
+        match FollowMode::of(dirflags) {
+            _ if self.excl || (self.creat && path.ends_in_slash()) => FollowMode::Never,
+            mode => mode,
         }
     }
 
@@ -152,12 +151,12 @@ impl How {
         &self,
         mounts: &mut Mounts,
         mount: MountId,
-        place: &Place,
+        place: &Resolved,
         now: Now<'_>,
     ) -> Result<Descriptor, Errno> {
         let found = match place {
-            Place::Named { slash: true, .. } if self.creat => return Err(Errno::ISDIR),
-            Place::Named {
+            Resolved::Named { slash: true, .. } if self.creat => return Err(Errno::ISDIR),
+            Resolved::Named {
                 found: None,
                 dir,
                 name,

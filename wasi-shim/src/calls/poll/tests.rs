@@ -7,7 +7,7 @@ use crate::{
     abi::types::{Fdflags, Oflags, Whence},
     calls::{
         fd::{fd_close, fd_fdstat_set_rights, fd_seek},
-        testbed::{Bed, SIZE, le32},
+        testbed::{SIZE, TestBed, le32},
     },
     testing::{Stdin, TestSystem},
 };
@@ -58,7 +58,7 @@ fn event(userdata: u64, errno: u16, r#type: u8, nbytes: u64, flags: u16) -> Vec<
     .concat()
 }
 
-fn poll(bed: &mut Bed, subscriptions: &[[u8; 48]], events: &[Vec<u8>]) {
+fn poll(bed: &mut TestBed, subscriptions: &[[u8; 48]], events: &[Vec<u8>]) {
     bed.put(IN, &subscriptions.concat());
     let n = u32::try_from(subscriptions.len()).expect("a short list");
     let count = u32::try_from(events.len()).expect("a short list");
@@ -69,7 +69,7 @@ fn poll(bed: &mut Bed, subscriptions: &[[u8; 48]], events: &[Vec<u8>]) {
     );
 }
 
-fn poll_errno(bed: &mut Bed, subscriptions: &[[u8; 48]], errno: Errno) {
+fn poll_errno(bed: &mut TestBed, subscriptions: &[[u8; 48]], errno: Errno) {
     bed.put(IN, &subscriptions.concat());
     let n = u32::try_from(subscriptions.len()).expect("a short list");
     bed.errno(
@@ -78,8 +78,8 @@ fn poll_errno(bed: &mut Bed, subscriptions: &[[u8; 48]], errno: Errno) {
     );
 }
 
-fn stdin(steps: &[Stdin]) -> Bed {
-    Bed::on(TestSystem {
+fn stdin(steps: &[Stdin]) -> TestBed {
+    TestBed::on(TestSystem {
         stdin: steps.to_vec().into(),
         ..TestSystem::default()
     })
@@ -87,7 +87,7 @@ fn stdin(steps: &[Stdin]) -> Bed {
 
 #[test]
 fn no_subscriptions_are_inval_whatever_the_pointers() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.errno(
         |c, m| poll_oneoff(c, m, Ptr::new(1), Ptr::new(SIZE), 0, Ptr::new(SIZE)),
         Errno::INVAL,
@@ -97,7 +97,7 @@ fn no_subscriptions_are_inval_whatever_the_pointers() {
 #[test]
 fn a_relative_time_passes_on_the_monotonic_clock() {
     for id in [REALTIME, MONOTONIC] {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         poll(&mut bed, &[clock(7, id, 50 * MS, 0)], &[event(7, 0, 0, 0, 0)]);
         assert_eq!(bed.ctx.system.sleeps, [50 * MS]);
     }
@@ -109,7 +109,7 @@ fn an_absolute_time_is_on_its_own_clock() {
         realtime, monotonic, ..
     } = TestSystem::default();
     for (id, now) in [(REALTIME, realtime), (MONOTONIC, monotonic)] {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         poll(
             &mut bed,
             &[clock(7, id, now + 20 * MS, ABSTIME)],
@@ -117,7 +117,7 @@ fn an_absolute_time_is_on_its_own_clock() {
         );
         assert_eq!(bed.ctx.system.sleeps, [20 * MS]);
         // A time that has passed happens at once.
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         poll(&mut bed, &[clock(7, id, now, ABSTIME)], &[event(7, 0, 0, 0, 0)]);
         poll(&mut bed, &[clock(7, id, 0, ABSTIME)], &[event(7, 0, 0, 0, 0)]);
         assert_eq!(bed.ctx.system.sleeps, []);
@@ -126,14 +126,14 @@ fn an_absolute_time_is_on_its_own_clock() {
 
 #[test]
 fn no_time_at_all_does_not_sleep() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     poll(&mut bed, &[clock(7, MONOTONIC, 0, 0)], &[event(7, 0, 0, 0, 0)]);
     assert_eq!(bed.ctx.system.sleeps, []);
 }
 
 #[test]
 fn a_machine_that_wakes_early_is_sent_to_sleep_again() {
-    let mut bed = Bed::on(TestSystem {
+    let mut bed = TestBed::on(TestSystem {
         sleep_short: 10,
         ..TestSystem::default()
     });
@@ -143,7 +143,7 @@ fn a_machine_that_wakes_early_is_sent_to_sleep_again() {
 
 #[test]
 fn only_what_has_happened_is_told_in_order() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let subscriptions = [
         clock(1, MONOTONIC, 30, 0),
         clock(2, REALTIME, 10, 0),
@@ -159,7 +159,7 @@ fn only_what_has_happened_is_told_in_order() {
 
 #[test]
 fn times_near_the_end_of_the_clock_do_not_wrap() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let subscriptions = [
         clock(1, MONOTONIC, u64::MAX, 0),
         clock(2, MONOTONIC, u64::MAX, ABSTIME),
@@ -229,7 +229,7 @@ fn a_failing_stdin_is_an_event() {
 
 #[test]
 fn output_is_writable_at_once() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let subscriptions = [clock(1, MONOTONIC, MS, 0), fd(2, 2, 1), fd(3, 2, 2)];
     poll(
         &mut bed,
@@ -241,7 +241,7 @@ fn output_is_writable_at_once() {
 
 #[test]
 fn wrong_descriptors_fail_the_call() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     for (tag, number) in [(1, 1), (1, 2), (2, 0), (1, 3), (2, u32::MAX)] {
         poll_errno(&mut bed, &[fd(5, tag, number)], Errno::BADF);
         // Whatever else could happen.
@@ -258,7 +258,7 @@ fn wrong_descriptors_fail_the_call() {
 
 #[test]
 fn the_first_fault_is_told() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     poll_errno(&mut bed, &[fd(5, 1, 9), subscription(1, 3)], Errno::BADF);
     poll_errno(&mut bed, &[subscription(1, 3), fd(5, 1, 9)], Errno::INVAL);
 }
@@ -267,7 +267,7 @@ fn the_first_fault_is_told() {
 fn files_are_always_ready() {
     let (read, write) = (Rights::FD_READ, Rights::FD_WRITE);
     for rights in [read, write, read.union(write)] {
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         let f = bed.open("f", Oflags::NONE, rights, Fdflags::NONE);
         let subscriptions = [fd(1, 1, f), clock(2, MONOTONIC, MS, 0), fd(3, 2, f)];
         poll(
@@ -291,7 +291,7 @@ fn files_are_always_ready() {
 
 #[test]
 fn a_file_keeps_stdin_from_waiting() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     bed.ctx.system.stdin = [Stdin::Pause(MS), Stdin::Bytes(b"a".to_vec())].into();
     let f = bed.open("f", Oflags::NONE, Rights::NONE, Fdflags::NONE);
     poll(&mut bed, &[fd(1, 1, 0), fd(2, 1, f)], &[event(2, 0, 1, 5, 0)]);
@@ -300,7 +300,7 @@ fn a_file_keeps_stdin_from_waiting() {
 
 #[test]
 fn directories_cannot_be_waited_for() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     poll_errno(&mut bed, &[fd(1, 1, 3)], Errno::BADF);
     poll_errno(&mut bed, &[fd(1, 2, 3)], Errno::BADF);
     let f = bed.open("f", Oflags::NONE, Rights::NONE, Fdflags::NONE);
@@ -314,7 +314,7 @@ fn directories_cannot_be_waited_for() {
 
 #[test]
 fn missing_rights_fail_the_call() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.ok(
         |c, m| fd_fdstat_set_rights(c, m, 0, Rights::FD_READ, Rights::NONE),
         &[],
@@ -329,7 +329,7 @@ fn missing_rights_fail_the_call() {
 
 #[test]
 fn clocks_that_cannot_be_waited_for_fail_the_call() {
-    let mut bed = Bed::on(TestSystem {
+    let mut bed = TestBed::on(TestSystem {
         cpu_time: Some(0),
         ..TestSystem::default()
     });
@@ -347,7 +347,7 @@ fn malformed_subscriptions_fail_the_call() {
         clock(1, MONOTONIC, 0, 2),
     ];
     for one in bad {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         poll_errno(&mut bed, &[one], Errno::INVAL);
         poll_errno(&mut bed, &[fd(2, 2, 1), one], Errno::INVAL);
         assert_eq!(bed.ctx.system, TestSystem::default());
@@ -372,7 +372,7 @@ fn bad_pointers_trap_before_any_time_passes() {
         (IN, u32::MAX - 7, 1, COUNT),
     ];
     for (r#in, out, n, count) in bad {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.put(
             IN,
             &[clock(1, MONOTONIC, MS, 0), clock(2, MONOTONIC, MS, 0)].concat(),
@@ -386,7 +386,7 @@ fn events_may_replace_their_subscriptions() {
     let subscriptions = [fd(1, 2, 1), fd(2, 2, 2), clock(3, MONOTONIC, 0, 0)].concat();
     let events = [event(1, 0, 2, 1, 0), event(2, 0, 2, 1, 0), event(3, 0, 0, 0, 0)].concat();
     for back in [0, 8, 40] {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.put(IN, &subscriptions);
         let changes: &[(u32, &[u8])] = &[(IN - back, &events), (COUNT, &le32(3))];
         bed.ok(
@@ -400,7 +400,7 @@ fn events_may_replace_their_subscriptions() {
 fn events_that_would_overwrite_later_subscriptions_are_inval() {
     let subscriptions = [fd(1, 2, 1), fd(2, 2, 2), fd(3, 2, 1)].concat();
     for forward in [8, 48, 136] {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.put(IN, &subscriptions);
         let (r#in, out) = (Ptr::new(IN), Ptr::new(IN + forward));
         bed.errno(
@@ -408,7 +408,7 @@ fn events_that_would_overwrite_later_subscriptions_are_inval() {
             Errno::INVAL,
         );
     }
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.put(IN, &subscriptions);
     let events = [event(1, 0, 2, 1, 0), event(2, 0, 2, 1, 0), event(3, 0, 2, 1, 0)].concat();
     let changes: &[(u32, &[u8])] = &[(IN + 144, &events), (COUNT, &le32(3))];

@@ -8,7 +8,7 @@ use crate::{
         Errno,
         types::{Fdflags, Oflags, Param, Rights},
     },
-    calls::testbed::{BIRTH, Bed, SIZE, le32},
+    calls::testbed::{BIRTH, SIZE, TestBed, le32},
     testing::TestSystem,
 };
 
@@ -25,7 +25,7 @@ fn filestat(ino: u64, filetype: u8, nlink: u32, size: u64) -> Vec<u8> {
 
 #[test]
 fn filestat_has_56_bytes() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let f = bed.open("f", Oflags::NONE, Rights::NONE, Fdflags::NONE);
     bed.ok(
         |c, m| fd_filestat_get(c, m, f, Ptr::new(SIZE - 56)),
@@ -47,7 +47,7 @@ fn filestat_has_56_bytes() {
 
 #[test]
 fn whence_is_in_another_order() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let f = bed.open("f", Oflags::NONE, Rights::NONE, Fdflags::NONE);
     for (raw, offset, position) in [(2, 3_i64, 3_u64), (0, -1, 2), (1, -1, 4)] {
         let whence = Whence::from_raw(raw).expect("known");
@@ -82,7 +82,7 @@ fn fd(userdata: u64, tag: u8, fd: u32) -> [u8; 56] {
 
 #[test]
 fn subscriptions_have_56_bytes() {
-    let mut bed = Bed::on(TestSystem::default());
+    let mut bed = TestBed::on(TestSystem::default());
     let (r#in, out, count) = (Ptr::new(512), Ptr::new(64), Ptr::new(8));
     bed.put(
         512,

@@ -30,7 +30,7 @@ const TARGET_MAX: usize = 4096;
 type Created = [u8; size_of::<fuse_entry_out>() + size_of::<fuse_open_out>()];
 
 impl<T: Transport> FileSystem for FuseFs<T> {
-    fn begin(&mut self) {
+    fn begin_call(&mut self) {
         self.drop_created();
         let Self { session, nodes, .. } = self;
         nodes.settle(&mut |nodes| session.forget(nodes));

@@ -118,7 +118,7 @@ impl<T: Transport> FuseFs<T> {
 
     /// Lets the server forget all nodes that are not open, now and not with others later.
     pub fn settle(&mut self) {
-        self.begin();
+        self.begin_call();
         let session = &mut self.session;
         self.nodes.flush(&mut |nodes| session.forget(nodes));
     }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::super::*;
 use crate::{
     abi::types::{Advice, Fdflags, Fstflags, Oflags, Rights},
-    calls::testbed::{BIRTH, Bed, SIZE, tree},
+    calls::testbed::{BIRTH, SIZE, TestBed, tree},
     fs::{Permission, mem::Limits},
     memory::Ptr,
     testing::TestSystem,
@@ -15,15 +15,15 @@ use crate::{
 const BOTH: Rights = Rights::FD_READ.union(Rights::FD_WRITE);
 
 /// With `f`, "hello", open as 4 and `sub` as 5.
-fn bed(rights: Rights) -> Bed {
-    let mut bed = Bed::with_tree();
+fn bed(rights: Rights) -> TestBed {
+    let mut bed = TestBed::with_tree();
     assert_eq!(bed.open("f", Oflags::NONE, rights, Fdflags::NONE), 4);
     assert_eq!(bed.open("sub", Oflags::NONE, Rights::NONE, Fdflags::NONE), 5);
     bed
 }
 
 #[track_caller]
-fn stat(bed: &mut Bed, fd: u32, fields: [u64; 8]) {
+fn stat(bed: &mut TestBed, fd: u32, fields: [u64; 8]) {
     let bytes: Vec<u8> = fields.iter().flat_map(|field| field.to_le_bytes()).collect();
     bed.ok(
         |c, m| fd_filestat_get(c, m, fd, Ptr::new(SIZE - 64)),
@@ -93,7 +93,7 @@ fn fd_filestat_set_times_on_files_and_directories() {
 fn times_follow_reading_and_writing() {
     let mut bed = bed(BOTH);
     bed.put_iovecs(64, &[(200, 1)]);
-    let read = |bed: &mut Bed| {
+    let read = |bed: &mut TestBed| {
         let end = bed.run(|c, m| fd_read(c, m, 4, Ptr::new(64), 1, Ptr::new(32)));
         assert_eq!(end, Ok(()));
     };
@@ -138,7 +138,7 @@ fn fd_allocate_without_room() {
         bytes: used + 100_000,
         entries: 100,
     };
-    let mut bed = Bed::with_fs(tree(limits), Permission::ReadWrite);
+    let mut bed = TestBed::with_fs(tree(limits), Permission::ReadWrite);
     assert_eq!(bed.open("f", Oflags::NONE, BOTH, Fdflags::NONE), 4);
     for len in [100_065, 200_000, 1 << 40] {
         bed.errno(|c, m| fd_allocate(c, m, 4, 0, len), Errno::NOSPC);
@@ -217,7 +217,7 @@ fn fd_fdstat_set_flags_of_files_and_directories() {
 
 #[test]
 fn what_is_read_only_keeps_its_times() {
-    let mut bed = Bed::with_fs(tree(Limits::NONE), Permission::ReadOnly);
+    let mut bed = TestBed::with_fs(tree(Limits::NONE), Permission::ReadOnly);
     assert_eq!(bed.open("f", Oflags::NONE, Rights::NONE, Fdflags::NONE), 4);
     for fd in [3, 4] {
         bed.errno(

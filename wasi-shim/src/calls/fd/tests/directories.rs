@@ -7,7 +7,7 @@ use crate::{
     abi::types::{Dircookie, Fdflags, Oflags, Rights},
     calls::{
         path::{path_create_directory, path_rename, path_unlink_file},
-        testbed::{Bed, SIZE, le32, tree},
+        testbed::{SIZE, TestBed, le32, tree},
     },
     context::WasiCtxBuilder,
     fs::{
@@ -34,7 +34,7 @@ fn entry(next: u64, ino: u64, filetype: u8, name: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn readdir(bed: &mut Bed, fd: u32, len: u32, cookie: Dircookie, expected: &[u8]) {
+fn readdir(bed: &mut TestBed, fd: u32, len: u32, cookie: Dircookie, expected: &[u8]) {
     let used = u32::try_from(expected.len()).expect("short");
     bed.ok(
         |c, m| fd_readdir(c, m, fd, Ptr::new(BUF), len, cookie, Ptr::new(USED)),
@@ -43,8 +43,8 @@ fn readdir(bed: &mut Bed, fd: u32, len: u32, cookie: Dircookie, expected: &[u8])
 }
 
 /// With `sub`, of which `g` is all, open as 4.
-fn bed() -> (Bed, [Vec<u8>; 3]) {
-    let mut bed = Bed::with_tree();
+fn bed() -> (TestBed, [Vec<u8>; 3]) {
+    let mut bed = TestBed::with_tree();
     assert_eq!(bed.open("sub", Oflags::NONE, Rights::NONE, Fdflags::NONE), 4);
     let entries = [entry(1, 3, 3, "."), entry(2, 3, 3, ".."), entry(3, 5, 4, "g")];
     (bed, entries)
@@ -92,7 +92,7 @@ fn the_buffer_may_end_with_memory() {
 }
 
 /// The names from `cookie` on, and the cookie after `count` of them.
-fn names(bed: &mut Bed, fd: u32, cookie: u64, count: usize) -> (Vec<String>, u64) {
+fn names(bed: &mut TestBed, fd: u32, cookie: u64, count: usize) -> (Vec<String>, u64) {
     let memory = bed.memory.clone();
     bed.memory.resize(65536, 0);
     let end = bed.run(|c, m| fd_readdir(c, m, fd, Ptr::new(BUF), 65000, cookie, Ptr::new(USED)));
@@ -112,8 +112,8 @@ fn names(bed: &mut Bed, fd: u32, cookie: u64, count: usize) -> (Vec<String>, u64
 
 #[test]
 fn cookies_survive_changes() {
-    let mut bed = Bed::with_fs(MemFs::new(Limits::NONE, 0), Permission::ReadWrite);
-    let make = |bed: &mut Bed, name: &str| {
+    let mut bed = TestBed::with_fs(MemFs::new(Limits::NONE, 0), Permission::ReadWrite);
+    let make = |bed: &mut TestBed, name: &str| {
         let (p, len) = bed.path(512, name);
         bed.ok(|c, m| path_create_directory(c, m, 3, p, len), &[]);
     };
@@ -151,7 +151,7 @@ fn cookies_survive_changes() {
 
 #[test]
 fn a_directory_that_is_gone_is_empty() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let fd = bed.open("empty", Oflags::NONE, Rights::NONE, Fdflags::NONE);
     let (p, len) = bed.path(512, "empty");
     bed.ok(
@@ -197,7 +197,7 @@ fn a_hundred_thousand_entries() {
         let name = alloc::format!("entry-{index}");
         fs.create(root, name.as_bytes(), now).expect("there is room");
     }
-    let mut bed = Bed::with_fs(fs, Permission::ReadWrite);
+    let mut bed = TestBed::with_fs(fs, Permission::ReadWrite);
     let (mut count, mut cookie) = (0, 0);
     loop {
         let (read, next) = names(&mut bed, 3, cookie, 1000);
@@ -220,7 +220,7 @@ fn preopens_have_names_in_order() {
         .preopen(tree(Limits::NONE), "/", Permission::ReadWrite)
         .and_then(|builder| builder.preopen(tree(Limits::NONE), "a/b", Permission::ReadOnly))
         .expect("good names");
-    let mut bed = Bed::of(builder.build(TestSystem::default()));
+    let mut bed = TestBed::of(builder.build(TestSystem::default()));
     for (fd, name) in [(3, &b"/"[..]), (4, b"a/b")] {
         let len = u32::try_from(name.len()).expect("short");
         let prestat = [le32(0), le32(len)].concat();

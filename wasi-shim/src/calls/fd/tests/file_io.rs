@@ -3,7 +3,7 @@
 use super::super::*;
 use crate::{
     abi::types::{Fdflags, Oflags, Rights, Whence},
-    calls::testbed::{Bed, SIZE, le32, tree},
+    calls::testbed::{SIZE, TestBed, le32, tree},
     fs::{
         Permission,
         mem::{Limits, MemFs},
@@ -19,19 +19,19 @@ const WRITE: Rights = Rights::FD_WRITE;
 const BOTH: Rights = READ.union(WRITE);
 
 /// With `f`, "hello", open as 4.
-fn bed(rights: Rights, flags: Fdflags) -> Bed {
-    let mut bed = Bed::with_tree();
+fn bed(rights: Rights, flags: Fdflags) -> TestBed {
+    let mut bed = TestBed::with_tree();
     assert_eq!(bed.open("f", Oflags::NONE, rights, flags), 4);
     bed
 }
 
-fn iovs(bed: &mut Bed, list: &[(u32, u32)]) -> u32 {
+fn iovs(bed: &mut TestBed, list: &[(u32, u32)]) -> u32 {
     bed.put_iovecs(IOVS, list);
     u32::try_from(list.len()).expect("short")
 }
 
 #[track_caller]
-fn read(bed: &mut Bed, list: &[(u32, u32)], data: &[(u32, &[u8])], count: u32) {
+fn read(bed: &mut TestBed, list: &[(u32, u32)], data: &[(u32, &[u8])], count: u32) {
     let len = iovs(bed, list);
     let mut changes = data.to_vec();
     let count = le32(count);
@@ -43,7 +43,7 @@ fn read(bed: &mut Bed, list: &[(u32, u32)], data: &[(u32, &[u8])], count: u32) {
 }
 
 #[track_caller]
-fn write(bed: &mut Bed, data: &[u8], count: u32) {
+fn write(bed: &mut TestBed, data: &[u8], count: u32) {
     bed.put(300, data);
     let len = u32::try_from(data.len()).expect("short");
     let iovs_len = iovs(bed, &[(300, len)]);
@@ -54,7 +54,7 @@ fn write(bed: &mut Bed, data: &[u8], count: u32) {
 }
 
 #[track_caller]
-fn seek(bed: &mut Bed, offset: i64, whence: Whence, position: u64) {
+fn seek(bed: &mut TestBed, offset: i64, whence: Whence, position: u64) {
     bed.ok(
         |c, m| fd_seek(c, m, 4, offset, whence, Ptr::new(POSITION)),
         &[(POSITION, &position.to_le_bytes())],
@@ -62,7 +62,7 @@ fn seek(bed: &mut Bed, offset: i64, whence: Whence, position: u64) {
 }
 
 #[track_caller]
-fn tell(bed: &mut Bed, position: u64) {
+fn tell(bed: &mut TestBed, position: u64) {
     bed.ok(
         |c, m| fd_tell(c, m, 4, Ptr::new(POSITION)),
         &[(POSITION, &position.to_le_bytes())],
@@ -71,7 +71,7 @@ fn tell(bed: &mut Bed, position: u64) {
 
 /// All of the file `f`, by another descriptor.
 #[track_caller]
-fn contents(bed: &mut Bed, expected: &[u8]) {
+fn contents(bed: &mut TestBed, expected: &[u8]) {
     let fd = bed.open("f", Oflags::NONE, READ, Fdflags::NONE);
     let memory = bed.memory.clone();
     let iovs_len = iovs(bed, &[(512, 512)]);
@@ -173,7 +173,7 @@ fn pread_and_pwrite_move_nothing() {
     let mut bed = bed(BOTH, Fdflags::NONE);
     seek(&mut bed, 2, Whence::Set, 2);
     let len = iovs(&mut bed, &[(200, 2), (300, 100)]);
-    let pread = |bed: &mut Bed, offset, changes: &[(u32, &[u8])]| {
+    let pread = |bed: &mut TestBed, offset, changes: &[(u32, &[u8])]| {
         bed.ok(
             |c, m| fd_pread(c, m, 4, Ptr::new(IOVS), len, offset, Ptr::new(COUNT)),
             changes,
@@ -331,7 +331,7 @@ fn a_full_file_system_takes_what_it_can() {
         bytes: used + 36,
         entries: 100,
     };
-    let mut bed = Bed::with_fs(tree(limits), Permission::ReadWrite);
+    let mut bed = TestBed::with_fs(tree(limits), Permission::ReadWrite);
     assert_eq!(bed.open("f", Oflags::NONE, BOTH, Fdflags::NONE), 4);
     write(&mut bed, &[b'x'; 200], 100);
     tell(&mut bed, 100);
@@ -356,7 +356,7 @@ fn a_full_file_system_takes_what_it_can() {
 
 #[test]
 fn what_is_read_only_cannot_be_opened_for_writing() {
-    let mut bed = Bed::with_fs(tree(Limits::NONE), Permission::ReadOnly);
+    let mut bed = TestBed::with_fs(tree(Limits::NONE), Permission::ReadOnly);
     let at = bed.open_at(3, "f", Oflags::NONE, WRITE, Fdflags::NONE);
     assert_eq!(at, Err(Errno::ROFS));
     assert_eq!(bed.open("f", Oflags::NONE, READ, Fdflags::NONE), 4);
@@ -365,7 +365,7 @@ fn what_is_read_only_cannot_be_opened_for_writing() {
 
 #[test]
 fn a_directory_has_no_bytes() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let (iovs, count, at) = (Ptr::new(SIZE), Ptr::new(1), Ptr::new(SIZE));
     bed.errno(|c, m| fd_read(c, m, 3, iovs, 1, count), Errno::BADF);
     bed.errno(|c, m| fd_write(c, m, 3, iovs, 1, count), Errno::BADF);
@@ -401,7 +401,7 @@ fn bad_pointers_trap_before_a_byte_moves() {
     // More than the result could tell.
     let len = iovs(&mut bed, &[(0, SIZE)]);
     assert_eq!(len, 1);
-    let mut bed = Bed::with_fs(MemFs::new(Limits::NONE, 0), Permission::ReadWrite);
+    let mut bed = TestBed::with_fs(MemFs::new(Limits::NONE, 0), Permission::ReadWrite);
     bed.open("f", Oflags::CREAT, BOTH, Fdflags::NONE);
     bed.trap(|c, m| fd_write(c, m, 4, Ptr::new(IOVS), u32::MAX, Ptr::new(COUNT)));
 }

@@ -10,7 +10,7 @@ use crate::{
     },
     calls::{
         fd::{fd_fdstat_set_flags, fd_fdstat_set_rights, fd_renumber},
-        testbed::{Bed, SIZE, le32},
+        testbed::{SIZE, TestBed, le32},
     },
     memory::Ptr,
     testing::{Stdin, TestSystem},
@@ -20,7 +20,7 @@ use crate::{
 const IOVS: u32 = 64;
 const COUNT: u32 = 32;
 
-fn read(bed: &mut Bed, iovecs: &[(u32, u32)], changes: &[(u32, &[u8])]) {
+fn read(bed: &mut TestBed, iovecs: &[(u32, u32)], changes: &[(u32, &[u8])]) {
     bed.put_iovecs(IOVS, iovecs);
     let len = u32::try_from(iovecs.len()).expect("a short list");
     bed.ok(
@@ -29,7 +29,7 @@ fn read(bed: &mut Bed, iovecs: &[(u32, u32)], changes: &[(u32, &[u8])]) {
     );
 }
 
-fn write(bed: &mut Bed, fd: u32, iovecs: &[(u32, u32)], count: u32) {
+fn write(bed: &mut TestBed, fd: u32, iovecs: &[(u32, u32)], count: u32) {
     bed.put_iovecs(IOVS, iovecs);
     let len = u32::try_from(iovecs.len()).expect("a short list");
     bed.ok(
@@ -40,7 +40,7 @@ fn write(bed: &mut Bed, fd: u32, iovecs: &[(u32, u32)], count: u32) {
 
 #[test]
 fn fd_read_one_buffer() {
-    let mut bed = Bed::on(TestSystem::with_stdin(b"hello"));
+    let mut bed = TestBed::on(TestSystem::with_stdin(b"hello"));
     read(&mut bed, &[(200, 3)], &[(200, b"hel"), (COUNT, &le32(3))]);
     read(&mut bed, &[(200, 9)], &[(200, b"lo"), (COUNT, &le32(2))]);
     read(&mut bed, &[(200, 9)], &[(COUNT, &le32(0))]);
@@ -53,7 +53,7 @@ fn fd_read_one_buffer() {
 
 #[test]
 fn fd_read_up_to_the_last_byte_of_memory() {
-    let mut bed = Bed::on(TestSystem::with_stdin(b"hello"));
+    let mut bed = TestBed::on(TestSystem::with_stdin(b"hello"));
     read(
         &mut bed,
         &[(SIZE - 5, 5)],
@@ -63,7 +63,7 @@ fn fd_read_up_to_the_last_byte_of_memory() {
 
 #[test]
 fn fd_read_scatters_what_is_there() {
-    let mut bed = Bed::on(TestSystem::with_stdin(b"hello world"));
+    let mut bed = TestBed::on(TestSystem::with_stdin(b"hello world"));
     let iovecs = [(200, 2), (u32::MAX, 0), (300, 3), (400, 100)];
     let changes: &[(u32, &[u8])] = &[(200, b"he"), (300, b"llo"), (400, b" world"), (COUNT, &le32(11))];
     read(&mut bed, &iovecs, changes);
@@ -76,7 +76,7 @@ fn fd_read_does_not_wait_for_further_buffers() {
         Stdin::Pause(9),
         Stdin::Bytes(b"cd".to_vec()),
     ];
-    let mut bed = Bed::on(TestSystem {
+    let mut bed = TestBed::on(TestSystem {
         stdin: stdin.into(),
         ..TestSystem::default()
     });
@@ -99,7 +99,7 @@ fn fd_read_does_not_wait_for_further_buffers() {
 #[test]
 fn fd_read_keeps_what_it_has_when_the_machine_fails_later() {
     let stdin = [Stdin::Bytes(b"ab".to_vec()), Stdin::Fail(Errno::IO)];
-    let mut bed = Bed::on(TestSystem {
+    let mut bed = TestBed::on(TestSystem {
         stdin: stdin.into(),
         ..TestSystem::default()
     });
@@ -112,7 +112,7 @@ fn fd_read_keeps_what_it_has_when_the_machine_fails_later() {
 
 #[test]
 fn fd_read_tells_a_failure_of_the_machine() {
-    let mut bed = Bed::on(TestSystem {
+    let mut bed = TestBed::on(TestSystem {
         stdin: [Stdin::Fail(Errno::IO)].into(),
         ..TestSystem::default()
     });
@@ -125,7 +125,7 @@ fn fd_read_tells_a_failure_of_the_machine() {
 
 #[test]
 fn fd_read_without_room_reads_nothing() {
-    let mut bed = Bed::on(TestSystem::with_stdin(b"hello"));
+    let mut bed = TestBed::on(TestSystem::with_stdin(b"hello"));
     read(&mut bed, &[(200, 0), (u32::MAX, 0)], &[(COUNT, &le32(0))]);
     bed.ok(
         |c, m| fd_read(c, m, 0, Ptr::new(u32::MAX), 0, Ptr::new(COUNT)),
@@ -138,14 +138,14 @@ fn fd_read_without_room_reads_nothing() {
 fn fd_read_stops_where_it_has_overwritten_its_own_list() {
     // The first buffer is the second element of the list.
     let data = [le32(900), le32(4)].concat();
-    let mut bed = Bed::on(TestSystem::with_stdin(&[&data[..], b"rest"].concat()));
+    let mut bed = TestBed::on(TestSystem::with_stdin(&[&data[..], b"rest"].concat()));
     read(
         &mut bed,
         &[(IOVS + 8, 8), (300, 4)],
         &[(IOVS + 8, &data), (COUNT, &le32(8))],
     );
     // Overwriting what is used up already is harmless.
-    let mut bed = Bed::on(TestSystem::with_stdin(b"abcdefghrest"));
+    let mut bed = TestBed::on(TestSystem::with_stdin(b"abcdefghrest"));
     read(
         &mut bed,
         &[(IOVS, 8), (300, 4)],
@@ -155,7 +155,7 @@ fn fd_read_stops_where_it_has_overwritten_its_own_list() {
 
 #[test]
 fn fd_read_into_overlapping_buffers_fills_them_in_order() {
-    let mut bed = Bed::on(TestSystem::with_stdin(b"abcdef"));
+    let mut bed = TestBed::on(TestSystem::with_stdin(b"abcdef"));
     read(
         &mut bed,
         &[(200, 4), (202, 2)],
@@ -166,7 +166,7 @@ fn fd_read_into_overlapping_buffers_fills_them_in_order() {
 #[test]
 fn fd_read_nonblocking() {
     let stdin = [Stdin::Pause(5), Stdin::Bytes(b"x".to_vec())];
-    let mut bed = Bed::on(TestSystem {
+    let mut bed = TestBed::on(TestSystem {
         stdin: stdin.into(),
         ..TestSystem::default()
     });
@@ -192,7 +192,7 @@ fn fd_read_traps_before_it_reads() {
         &[(0, SIZE + 1)],
     ];
     for iovecs in bad {
-        let mut bed = Bed::on(TestSystem::with_stdin(b"hello"));
+        let mut bed = TestBed::on(TestSystem::with_stdin(b"hello"));
         bed.put_iovecs(IOVS, iovecs);
         let len = u32::try_from(iovecs.len()).expect("a short list");
         bed.trap(|c, m| fd_read(c, m, 0, Ptr::new(IOVS), len, Ptr::new(COUNT)));
@@ -212,7 +212,7 @@ fn fd_read_and_fd_write_trap_on_bad_lists_and_results() {
         (IOVS, 1, COUNT + 1),
     ];
     for (iovs, len, count) in bad {
-        let mut bed = Bed::on(TestSystem::with_stdin(b"hello"));
+        let mut bed = TestBed::on(TestSystem::with_stdin(b"hello"));
         bed.memory.fill(0);
         bed.put_iovecs(IOVS, &[(200, 2)]);
         bed.trap(|c, m| fd_read(c, m, 0, Ptr::new(iovs), len, Ptr::new(count)));
@@ -224,12 +224,12 @@ fn fd_read_and_fd_write_trap_on_bad_lists_and_results() {
 fn fd_read_and_fd_write_check_the_descriptor_first() {
     let (iovs, count) = (Ptr::new(1), Ptr::new(SIZE));
     for fd in [1, 2, 3, u32::MAX] {
-        Bed::new().errno(|c, m| fd_read(c, m, fd, iovs, 1, count), Errno::BADF);
+        TestBed::new().errno(|c, m| fd_read(c, m, fd, iovs, 1, count), Errno::BADF);
     }
     for fd in [0, 3, u32::MAX] {
-        Bed::new().errno(|c, m| fd_write(c, m, fd, iovs, 1, count), Errno::BADF);
+        TestBed::new().errno(|c, m| fd_write(c, m, fd, iovs, 1, count), Errno::BADF);
     }
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     for fd in 0..3 {
         bed.ok(
             |c, m| fd_fdstat_set_rights(c, m, fd, Rights::NONE, Rights::NONE),
@@ -242,7 +242,7 @@ fn fd_read_and_fd_write_check_the_descriptor_first() {
 
 #[test]
 fn fd_write_goes_to_its_stream() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.put(200, b"out\0\xff");
     bed.put(300, b"err");
     write(&mut bed, 1, &[(200, 5)], 5);
@@ -263,7 +263,7 @@ fn fd_write_goes_to_its_stream() {
 
 #[test]
 fn fd_write_gathers() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.put(200, b"hello world");
     write(&mut bed, 1, &[(200, 6), (u32::MAX, 0), (206, 5), (200, 2)], 13);
     assert_eq!(bed.ctx.system.stdout, b"hello worldhe");
@@ -271,7 +271,7 @@ fn fd_write_gathers() {
 
 #[test]
 fn fd_write_gathers_a_long_list() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let iovecs: Vec<_> = (0..100).map(|index| (200 + index, 1)).collect();
     bed.memory.resize(1 << 16, 0);
     let bytes: Vec<u8> = (0..100).collect();
@@ -286,7 +286,7 @@ fn fd_write_gathers_a_long_list() {
 
 #[test]
 fn fd_write_tells_a_partial_write() {
-    let mut bed = Bed::on(TestSystem {
+    let mut bed = TestBed::on(TestSystem {
         write_room: 4,
         ..TestSystem::default()
     });
@@ -298,7 +298,7 @@ fn fd_write_tells_a_partial_write() {
         Errno::IO,
     );
     // The failure comes after a full buffer.
-    let mut bed = Bed::on(TestSystem {
+    let mut bed = TestBed::on(TestSystem {
         write_room: 3,
         ..TestSystem::default()
     });
@@ -308,7 +308,7 @@ fn fd_write_tells_a_partial_write() {
 
 #[test]
 fn fd_write_of_nothing_asks_nothing_of_the_machine() {
-    let mut bed = Bed::on(TestSystem {
+    let mut bed = TestBed::on(TestSystem {
         write_room: 0,
         ..TestSystem::default()
     });
@@ -327,7 +327,7 @@ fn fd_write_traps_before_it_writes() {
         &[(200, 4), (u32::MAX, 2)],
     ];
     for iovecs in bad {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.put_iovecs(IOVS, iovecs);
         let len = u32::try_from(iovecs.len()).expect("a short list");
         bed.trap(|c, m| fd_write(c, m, 1, Ptr::new(IOVS), len, Ptr::new(COUNT)));
@@ -338,7 +338,7 @@ fn fd_write_traps_before_it_writes() {
 /// bytes again and again.
 #[test]
 fn lengths_that_overflow_the_result_are_inval() {
-    let mut bed = Bed::on(TestSystem::with_stdin(b"hello"));
+    let mut bed = TestBed::on(TestSystem::with_stdin(b"hello"));
     let memory = 1 << 24;
     bed.memory = Vec::new();
     bed.memory.resize(memory, 0);

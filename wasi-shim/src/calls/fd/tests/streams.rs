@@ -7,7 +7,7 @@ use crate::{
         Errno,
         types::{Advice, Fd, Fdflags, Fstflags, Param, Rights, Whence},
     },
-    calls::testbed::{Bed, FDS, SIZE},
+    calls::testbed::{FDS, SIZE, TestBed},
     context::WasiCtxBuilder,
     fd_table::Terminals,
     memory::Ptr,
@@ -29,7 +29,7 @@ fn answers(errnos: [Errno; 3]) -> [(Fd, Errno); 5] {
 #[test]
 fn calls_that_need_a_file() {
     for (fd, errno) in answers([Errno::BADF; 3]) {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.errno(|c, m| fd_advise(c, m, fd, 0, 0, Advice::Normal), errno);
         bed.errno(|c, m| fd_allocate(c, m, fd, 0, 1), errno);
         bed.errno(|c, m| fd_datasync(c, m, fd), errno);
@@ -50,7 +50,7 @@ fn calls_that_need_a_file() {
 #[test]
 fn calls_that_need_a_position() {
     for (fd, errno) in answers([Errno::SPIPE; 3]) {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.errno(
             |c, m| fd_seek(c, m, fd, i64::MIN, Whence::Cur, Ptr::new(SIZE)),
             errno,
@@ -58,13 +58,13 @@ fn calls_that_need_a_position() {
         bed.errno(|c, m| fd_tell(c, m, fd, Ptr::new(1)), errno);
     }
     for (fd, errno) in answers([Errno::SPIPE, Errno::BADF, Errno::BADF]) {
-        Bed::new().errno(
+        TestBed::new().errno(
             |c, m| fd_pread(c, m, fd, Ptr::new(1), u32::MAX, 0, Ptr::new(SIZE)),
             errno,
         );
     }
     for (fd, errno) in answers([Errno::BADF, Errno::SPIPE, Errno::SPIPE]) {
-        Bed::new().errno(
+        TestBed::new().errno(
             |c, m| fd_pwrite(c, m, fd, Ptr::new(1), u32::MAX, u64::MAX, Ptr::new(SIZE)),
             errno,
         );
@@ -74,14 +74,14 @@ fn calls_that_need_a_position() {
 #[test]
 fn a_stream_is_no_preopen() {
     for (fd, errno) in answers([Errno::NOTDIR; 3]) {
-        Bed::new().errno(|c, m| fd_prestat_dir_name(c, m, fd, Ptr::new(0), SIZE + 1), errno);
+        TestBed::new().errno(|c, m| fd_prestat_dir_name(c, m, fd, Ptr::new(0), SIZE + 1), errno);
     }
 }
 
 #[test]
 fn times_that_contradict_themselves_are_inval_before_all_else() {
     let flags = Fstflags::ATIM.union(Fstflags::ATIM_NOW);
-    Bed::new().errno(|c, m| fd_filestat_set_times(c, m, 99, 0, 0, flags), Errno::INVAL);
+    TestBed::new().errno(|c, m| fd_filestat_set_times(c, m, 99, 0, 0, flags), Errno::INVAL);
 }
 
 /// `fs_filetype` 0 (unknown), `fs_flags`, the right and those of all streams, nothing to inherit.
@@ -117,12 +117,12 @@ fn fdstat(flags: u8, right: u8) -> [u8; 24] {
 #[test]
 fn fd_fdstat_get_of_the_standard_streams() {
     for (fd, right) in [(0, 0x02), (1, 0x40), (2, 0x40)] {
-        Bed::new().ok(
+        TestBed::new().ok(
             |c, m| fd_fdstat_get(c, m, fd, Ptr::new(8)),
             &[(8, &fdstat(0, right))],
         );
         let last = SIZE - 24;
-        Bed::new().ok(
+        TestBed::new().ok(
             |c, m| fd_fdstat_get(c, m, fd, Ptr::new(last)),
             &[(last, &fdstat(0, right))],
         );
@@ -132,17 +132,17 @@ fn fd_fdstat_get_of_the_standard_streams() {
 #[test]
 fn fd_fdstat_get_errors() {
     for fd in [3, u32::MAX] {
-        Bed::new().errno(|c, m| fd_fdstat_get(c, m, fd, Ptr::new(SIZE)), Errno::BADF);
+        TestBed::new().errno(|c, m| fd_fdstat_get(c, m, fd, Ptr::new(SIZE)), Errno::BADF);
     }
     for address in [SIZE - 16, SIZE, 4, u32::MAX - 7] {
-        Bed::new().trap(|c, m| fd_fdstat_get(c, m, 0, Ptr::new(address)));
+        TestBed::new().trap(|c, m| fd_fdstat_get(c, m, 0, Ptr::new(address)));
     }
 }
 
 #[test]
 fn fd_filestat_get_of_the_standard_streams() {
     for fd in 0..3 {
-        Bed::new().ok(
+        TestBed::new().ok(
             |c, m| fd_filestat_get(c, m, fd, Ptr::new(SIZE - 64)),
             &[(SIZE - 64, &[0; 64])],
         );
@@ -158,7 +158,7 @@ fn a_terminal_is_a_character_device() {
         Terminals { stderr: true, ..none },
     ];
     for (terminal, terminals) in (0..3).zip(choices) {
-        let mut bed = Bed::of(
+        let mut bed = TestBed::of(
             WasiCtxBuilder::new()
                 .terminals(terminals)
                 .build(TestSystem::default()),
@@ -177,11 +177,11 @@ fn a_terminal_is_a_character_device() {
 
 #[test]
 fn fd_filestat_get_errors() {
-    Bed::new().errno(|c, m| fd_filestat_get(c, m, 3, Ptr::new(SIZE)), Errno::BADF);
+    TestBed::new().errno(|c, m| fd_filestat_get(c, m, 3, Ptr::new(SIZE)), Errno::BADF);
     for address in [SIZE - 56, SIZE, 4] {
-        Bed::new().trap(|c, m| fd_filestat_get(c, m, 0, Ptr::new(address)));
+        TestBed::new().trap(|c, m| fd_filestat_get(c, m, 0, Ptr::new(address)));
     }
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.ok(
         |c, m| fd_fdstat_set_rights(c, m, 0, Rights::FD_READ, Rights::NONE),
         &[],
@@ -191,7 +191,7 @@ fn fd_filestat_get_errors() {
 
 #[test]
 fn fd_fdstat_set_flags_keeps_append_and_nonblock() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.ok(
         |c, m| fd_fdstat_set_flags(c, m, 1, Fdflags::APPEND.union(Fdflags::NONBLOCK)),
         &[],
@@ -210,12 +210,12 @@ fn fd_fdstat_set_flags_keeps_append_and_nonblock() {
 #[test]
 fn fd_fdstat_set_flags_errors() {
     for flags in [Fdflags::DSYNC, Fdflags::RSYNC, Fdflags::SYNC, Fdflags::ALL] {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         bed.errno(|c, m| fd_fdstat_set_flags(c, m, 0, flags), Errno::INVAL);
         bed.ok(|c, m| fd_fdstat_get(c, m, 0, Ptr::new(0)), &[(0, &fdstat(0, 2))]);
     }
-    Bed::new().errno(|c, m| fd_fdstat_set_flags(c, m, 3, Fdflags::NONE), Errno::BADF);
-    let mut bed = Bed::new();
+    TestBed::new().errno(|c, m| fd_fdstat_set_flags(c, m, 3, Fdflags::NONE), Errno::BADF);
+    let mut bed = TestBed::new();
     bed.ok(
         |c, m| fd_fdstat_set_rights(c, m, 0, Rights::FD_READ, Rights::NONE),
         &[],
@@ -228,7 +228,7 @@ fn fd_fdstat_set_flags_errors() {
 
 #[test]
 fn fd_fdstat_set_rights_only_takes_away() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let less = Rights::FD_READ.union(Rights::FD_FDSTAT_SET_FLAGS);
     bed.ok(|c, m| fd_fdstat_set_rights(c, m, 0, less, Rights::NONE), &[]);
     let mut expected = fdstat(0, 2);
@@ -252,7 +252,7 @@ fn fd_fdstat_set_rights_only_takes_away() {
 
 #[test]
 fn fd_close_frees_the_number() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.ok(|c, m| fd_close(c, m, 1), &[]);
     bed.errno(|c, m| fd_close(c, m, 1), Errno::BADF);
     bed.errno(|c, m| fd_fdstat_get(c, m, 1, Ptr::new(0)), Errno::BADF);
@@ -267,7 +267,7 @@ fn fd_close_frees_the_number() {
 
 #[test]
 fn fd_renumber_replaces() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.ok(|c, m| fd_fdstat_set_flags(c, m, 2, Fdflags::APPEND), &[]);
     bed.ok(|c, m| fd_renumber(c, m, 2, 0), &[]);
     bed.errno(|c, m| fd_fdstat_get(c, m, 2, Ptr::new(0)), Errno::BADF);
@@ -280,7 +280,7 @@ fn fd_renumber_replaces() {
 
 #[test]
 fn fd_renumber_to_itself_changes_nothing() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.ok(|c, m| fd_renumber(c, m, 1, 1), &[]);
     bed.ok(
         |c, m| fd_fdstat_get(c, m, 1, Ptr::new(0)),
@@ -290,7 +290,7 @@ fn fd_renumber_to_itself_changes_nothing() {
 
 #[test]
 fn fd_renumber_needs_both_to_be_open() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     for (fd, to) in [(0, 3), (3, 0), (3, 3), (0, u32::MAX), (u32::MAX, 0)] {
         bed.errno(|c, m| fd_renumber(c, m, fd, to), Errno::BADF);
     }

@@ -5,13 +5,13 @@ use crate::{
     abi::types::{Fdflags, Oflags, Rights},
     calls::{
         path::path_unlink_file,
-        testbed::{Bed, le32, tree},
+        testbed::{TestBed, le32, tree},
     },
     fs::{Permission, mem::Limits},
     memory::Ptr,
 };
 
-fn open(bed: &mut Bed, path: &str) -> u32 {
+fn open(bed: &mut TestBed, path: &str) -> u32 {
     bed.open(
         path,
         Oflags::NONE,
@@ -22,7 +22,7 @@ fn open(bed: &mut Bed, path: &str) -> u32 {
 
 /// What a read of up to 9 bytes gives.
 #[track_caller]
-fn read(bed: &mut Bed, fd: u32, expected: &[u8]) {
+fn read(bed: &mut TestBed, fd: u32, expected: &[u8]) {
     bed.put_iovecs(64, &[(200, 9)]);
     let count = u32::try_from(expected.len()).expect("short");
     bed.ok(
@@ -33,7 +33,7 @@ fn read(bed: &mut Bed, fd: u32, expected: &[u8]) {
 
 #[test]
 fn renumbering_moves_a_file_with_its_position_and_flags() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let (f, g) = (open(&mut bed, "f"), open(&mut bed, "sub/g"));
     bed.ok(|c, m| fd_fdstat_set_flags(c, m, f, Fdflags::APPEND), &[]);
     bed.put_iovecs(64, &[(200, 2)]);
@@ -51,7 +51,7 @@ fn renumbering_moves_a_file_with_its_position_and_flags() {
 
 #[test]
 fn renumbering_onto_streams_and_back() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let f = open(&mut bed, "f");
     bed.ok(|c, m| fd_renumber(c, m, f, 0), &[]);
     read(&mut bed, 0, b"hello");
@@ -72,7 +72,7 @@ fn renumbering_onto_streams_and_back() {
 
 #[test]
 fn a_preopen_stays_one_under_another_number() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let f = open(&mut bed, "f");
     bed.ok(|c, m| fd_renumber(c, m, 3, f), &[]);
     bed.errno(|c, m| fd_prestat_get(c, m, 3, Ptr::new(0)), Errno::BADF);
@@ -86,7 +86,7 @@ fn a_preopen_stays_one_under_another_number() {
 
 #[test]
 fn a_file_in_place_of_a_preopen_is_none() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let f = open(&mut bed, "f");
     bed.ok(|c, m| fd_renumber(c, m, f, 3), &[]);
     bed.errno(|c, m| fd_prestat_get(c, m, 3, Ptr::new(0)), Errno::BADF);
@@ -96,7 +96,7 @@ fn a_file_in_place_of_a_preopen_is_none() {
 
 #[test]
 fn a_closed_preopen_is_gone_and_what_was_opened_through_it_is_not() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let (f, sub) = (
         open(&mut bed, "f"),
         bed.open("sub", Oflags::NONE, Rights::NONE, Fdflags::NONE),
@@ -117,12 +117,12 @@ fn closing_and_renumbering_close_what_was_there() {
     };
     for close in [true, false] {
         // Room for one more name than the tree has. A file without a name keeps its share until it is closed.
-        let mut bed = Bed::with_fs(tree(limits), Permission::ReadWrite);
+        let mut bed = TestBed::with_fs(tree(limits), Permission::ReadWrite);
         let x = bed.open("x", Oflags::CREAT, Rights::NONE, Fdflags::NONE);
         let other = open(&mut bed, "f");
         let (p, len) = bed.path(512, "x");
         bed.ok(|c, m| path_unlink_file(c, m, 3, p, len), &[]);
-        let create = |bed: &mut Bed| bed.open_at(3, "y", Oflags::CREAT, Rights::NONE, Fdflags::NONE);
+        let create = |bed: &mut TestBed| bed.open_at(3, "y", Oflags::CREAT, Rights::NONE, Fdflags::NONE);
         assert_eq!(create(&mut bed), Err(Errno::NOSPC));
         if close {
             bed.ok(|c, m| fd_close(c, m, x), &[]);
@@ -135,7 +135,7 @@ fn closing_and_renumbering_close_what_was_there() {
 
 #[test]
 fn ten_thousand_descriptors() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     for expected in 4..10_004 {
         assert_eq!(open(&mut bed, "f"), expected);
     }

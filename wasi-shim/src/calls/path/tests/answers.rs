@@ -8,7 +8,7 @@ use crate::{
         Errno,
         types::{Fstflags, Lookupflags},
     },
-    calls::testbed::{Bed, SIZE},
+    calls::testbed::{SIZE, TestBed},
     context::WasiCtx,
     error::Error,
     memory::{GuestMemory, Ptr},
@@ -83,8 +83,8 @@ fn call(column: usize, c: &mut WasiCtx<TestSystem>, m: &mut GuestMemory<'_>, len
     }
 }
 
-fn bed(path: impl AsRef<[u8]>) -> (Bed, u32) {
-    let mut bed = Bed::with_tree();
+fn bed(path: impl AsRef<[u8]>) -> (TestBed, u32) {
+    let mut bed = TestBed::with_tree();
     bed.put(OTHER, b"sub/gnew");
     let (_, len) = bed.path(PATH, path);
     (bed, len)
@@ -133,7 +133,7 @@ fn paths_that_are_none() {
     ];
     for (path, errno) in cases {
         for column in 0..11 {
-            let mut bed = Bed::with_tree();
+            let mut bed = TestBed::with_tree();
             bed.put(OTHER, b"sub/gnew");
             bed.memory.resize(PATH as usize + 8192, 0);
             let (_, len) = bed.path(PATH, path);
@@ -159,7 +159,7 @@ fn paths_that_are_none() {
 
 #[test]
 fn names_and_paths_of_the_greatest_length() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     bed.memory.resize(16384, 0);
     let name = "x".repeat(255);
     let (p, len) = bed.path(4096, &name);
@@ -179,7 +179,7 @@ fn names_and_paths_of_the_greatest_length() {
 #[test]
 fn bad_pointers_trap() {
     for column in 0..11 {
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         bed.put(OTHER, b"sub/gnew");
         bed.put(PATH, b"f");
         // One byte past the end of memory.
@@ -187,7 +187,7 @@ fn bad_pointers_trap() {
         bed.trap(|c, m| call(column, c, m, u32::MAX));
     }
     let none = Lookupflags::NONE;
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let (p, len) = bed.path(PATH, "lf");
     for at in [SIZE - 63, SIZE - 56, SIZE, 4, u32::MAX] {
         bed.trap(|c, m| path_filestat_get(c, m, 3, none, p, len, Ptr::new(at)));

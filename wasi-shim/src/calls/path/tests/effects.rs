@@ -7,7 +7,7 @@ use crate::{
     abi::types::{Fdflags, Fstflags, Lookupflags, Oflags},
     calls::{
         fd::{fd_close, fd_filestat_get, fd_read},
-        testbed::{BIRTH, Bed, SIZE, le32},
+        testbed::{BIRTH, SIZE, TestBed, le32},
     },
 };
 
@@ -26,7 +26,7 @@ fn filestat(ino: u64, filetype: u64, nlink: u64, size: u64, times: [u64; 3]) -> 
 }
 
 #[track_caller]
-fn stat(bed: &mut Bed, flags: Lookupflags, path: &str, expected: &[u8]) {
+fn stat(bed: &mut TestBed, flags: Lookupflags, path: &str, expected: &[u8]) {
     let (p, len) = bed.path(PATH, path);
     bed.ok(
         |c, m| path_filestat_get(c, m, 3, flags, p, len, Ptr::new(SIZE - 64)),
@@ -36,7 +36,7 @@ fn stat(bed: &mut Bed, flags: Lookupflags, path: &str, expected: &[u8]) {
 
 #[test]
 fn path_filestat_get_of_each_kind() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let at_birth = [BIRTH; 3];
     stat(&mut bed, NONE, "f", &filestat(2, 4, 2, 5, at_birth));
     stat(&mut bed, NONE, "hard", &filestat(2, 4, 2, 5, at_birth));
@@ -63,7 +63,7 @@ fn path_filestat_set_times_sets_what_is_asked_for() {
     ];
     for (flags, [atim, mtim]) in cases {
         let flags = flags.iter().fold(Fstflags::NONE, |all, flag| all.union(*flag));
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         let (p, len) = bed.path(PATH, "lf");
         bed.ok(
             |c, mem| path_filestat_set_times(c, mem, 3, FOLLOW, p, len, a, m, flags),
@@ -72,7 +72,7 @@ fn path_filestat_set_times_sets_what_is_asked_for() {
         stat(&mut bed, FOLLOW, "lf", &filestat(2, 4, 2, 5, [atim, mtim, now]));
         stat(&mut bed, NONE, "lf", &filestat(6, 7, 1, 1, [BIRTH; 3]));
         // The link itself.
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         bed.path(PATH, "lf");
         bed.ok(
             |c, mem| path_filestat_set_times(c, mem, 3, NONE, p, len, a, m, flags),
@@ -92,7 +92,7 @@ fn path_readlink_cuts_off_what_does_not_fit() {
         (1, b"n"),
         (0, b""),
     ] {
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         let (p, p_len) = bed.path(PATH, "dang");
         let used = u32::try_from(expected.len()).expect("short");
         bed.ok(
@@ -101,7 +101,7 @@ fn path_readlink_cuts_off_what_does_not_fit() {
         );
     }
     // An empty range is valid at any address, and a buffer may end with memory.
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let (p, len) = bed.path(PATH, "dang");
     bed.ok(
         |c, m| path_readlink(c, m, 3, p, len, Ptr::new(u32::MAX), 0, Ptr::new(32)),
@@ -124,7 +124,7 @@ fn path_symlink_keeps_any_relative_target() {
         "./.",
         "\u{43f}\u{443}\u{442}\u{44c}",
     ] {
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         let (t, t_len) = bed.path(OTHER, target);
         let (p, len) = bed.path(PATH, "sub/new");
         bed.ok(|c, m| path_symlink(c, m, t, t_len, 3, p, len), &[]);
@@ -138,7 +138,7 @@ fn path_symlink_keeps_any_relative_target() {
 #[test]
 fn path_link_is_another_name_of_the_same() {
     let now = crate::testing::TestSystem::default().realtime;
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let (p, p_len) = bed.path(PATH, "sub/g");
     let (q, q_len) = bed.path(OTHER, "new");
     bed.ok(|c, m| path_link(c, m, 3, NONE, p, p_len, 3, q, q_len), &[]);
@@ -158,7 +158,7 @@ fn path_link_is_another_name_of_the_same() {
 #[test]
 fn directories_count_those_in_them() {
     let now = crate::testing::TestSystem::default().realtime;
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let (p, len) = bed.path(PATH, "sub/new/");
     bed.ok(|c, m| path_create_directory(c, m, 3, p, len), &[]);
     stat(&mut bed, NONE, "sub", &filestat(3, 3, 3, 0, [BIRTH, now, now]));
@@ -176,7 +176,7 @@ fn directories_count_those_in_them() {
 
 #[test]
 fn an_unlinked_file_lives_while_it_is_open() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let fd = bed.open("sub/g", Oflags::NONE, Rights::FD_READ, Fdflags::NONE);
     let (p, len) = bed.path(PATH, "sub/g");
     bed.ok(|c, m| path_unlink_file(c, m, 3, p, len), &[]);
@@ -200,7 +200,7 @@ fn an_unlinked_file_lives_while_it_is_open() {
 
 #[test]
 fn what_a_rename_replaces_lives_while_it_is_open() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let fd = bed.open("sub/g", Oflags::NONE, Rights::FD_READ, Fdflags::NONE);
     let (p, p_len) = bed.path(PATH, "f");
     let (q, q_len) = bed.path(OTHER, "sub/g");

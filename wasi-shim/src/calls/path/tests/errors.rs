@@ -5,7 +5,7 @@ use crate::{
     abi::types::{Fdflags, Fstflags, Lookupflags, Oflags},
     calls::{
         fd::fd_fdstat_set_rights,
-        testbed::{Bed, tree},
+        testbed::{TestBed, tree},
     },
     context::{WasiCtx, WasiCtxBuilder},
     fs::{
@@ -85,7 +85,7 @@ fn link() -> Ptr<u8> {
     Ptr::new(700)
 }
 
-fn with_paths(mut bed: Bed) -> Bed {
+fn with_paths(mut bed: TestBed) -> TestBed {
     bed.put(512, b"sub");
     bed.put(600, b"new");
     bed.put(700, b"lf");
@@ -96,13 +96,13 @@ fn with_paths(mut bed: Bed) -> Bed {
 #[test]
 fn each_call_needs_its_right() {
     for (right, _, call) in CALLS {
-        let mut bed = with_paths(Bed::with_tree());
+        let mut bed = with_paths(TestBed::with_tree());
         let entry = bed.ctx.fds.get(3).expect("open");
         let (base, inheriting) = (entry.rights_base().without(right), entry.rights_inheriting());
         bed.ok(|c, m| fd_fdstat_set_rights(c, m, 3, base, inheriting), &[]);
         bed.errno(|c, m| call(c, m, 3), Errno::NOTCAPABLE);
         // And no other.
-        let mut bed = with_paths(Bed::with_tree());
+        let mut bed = with_paths(TestBed::with_tree());
         let both = [Rights::PATH_LINK_SOURCE, Rights::PATH_LINK_TARGET];
         let renames = [Rights::PATH_RENAME_SOURCE, Rights::PATH_RENAME_TARGET];
         let base = [both, renames]
@@ -117,7 +117,7 @@ fn each_call_needs_its_right() {
 #[test]
 fn what_is_read_only_is_not_changed() {
     for (right, changes, call) in CALLS {
-        let mut bed = with_paths(Bed::with_fs(tree(Limits::NONE), Permission::ReadOnly));
+        let mut bed = with_paths(TestBed::with_fs(tree(Limits::NONE), Permission::ReadOnly));
         if changes {
             bed.errno(|c, m| call(c, m, 3), Errno::ROFS);
         } else {
@@ -132,7 +132,7 @@ fn a_full_file_system_takes_no_more_names() {
         bytes: u64::MAX,
         entries: 14,
     };
-    let mut bed = with_paths(Bed::with_fs(tree(limits), Permission::ReadWrite));
+    let mut bed = with_paths(TestBed::with_fs(tree(limits), Permission::ReadWrite));
     bed.errno(|c, m| path_create_directory(c, m, 3, q(), 3), Errno::NOSPC);
     bed.errno(|c, m| path_symlink(c, m, p(), 3, 3, q(), 3), Errno::NOSPC);
     bed.errno(
@@ -156,7 +156,7 @@ fn no_room_for_a_target() {
         bytes: used + 2,
         entries: 100,
     };
-    let mut bed = with_paths(Bed::with_fs(tree(limits), Permission::ReadWrite));
+    let mut bed = with_paths(TestBed::with_fs(tree(limits), Permission::ReadWrite));
     bed.errno(|c, m| path_symlink(c, m, p(), 3, 3, q(), 3), Errno::NOSPC);
     bed.ok(|c, m| path_symlink(c, m, p(), 2, 3, q(), 3), &[]);
 }
@@ -167,7 +167,7 @@ fn file_systems_are_apart() {
         .preopen(tree(Limits::NONE), "/", Permission::ReadWrite)
         .and_then(|builder| builder.preopen(MemFs::new(Limits::NONE, 0), "/tmp", Permission::ReadWrite))
         .expect("good names");
-    let mut bed = with_paths(Bed::of(builder.build(TestSystem::default())));
+    let mut bed = with_paths(TestBed::of(builder.build(TestSystem::default())));
     bed.errno(|c, m| path_rename(c, m, 3, p(), 3, 4, q(), 3), Errno::XDEV);
     bed.errno(|c, m| path_link(c, m, 3, NONE, link(), 2, 4, q(), 3), Errno::XDEV);
     bed.errno(
@@ -184,7 +184,7 @@ fn file_systems_are_apart() {
 
 #[test]
 fn in_a_directory_that_is_gone() {
-    let mut bed = with_paths(Bed::with_tree());
+    let mut bed = with_paths(TestBed::with_tree());
     let gone = bed.open("empty", Oflags::DIRECTORY, Rights::NONE, Fdflags::NONE);
     bed.ok(|c, m| path_remove_directory(c, m, 3, Ptr::new(800), 5), &[]);
     bed.errno(|c, m| path_create_directory(c, m, gone, q(), 3), Errno::NOENT);
@@ -207,7 +207,7 @@ fn in_a_directory_that_is_gone() {
 
 #[test]
 fn links_are_never_followed_by_path_link() {
-    let mut bed = with_paths(Bed::with_tree());
+    let mut bed = with_paths(TestBed::with_tree());
     let follow = Lookupflags::SYMLINK_FOLLOW;
     bed.errno(
         |c, m| path_link(c, m, 3, follow, link(), 2, 3, q(), 3),

@@ -11,7 +11,7 @@ use crate::{
     calls::{
         fd::{fd_close, fd_fdstat_get, fd_fdstat_set_rights},
         path::path_open,
-        testbed::{Bed, SIZE, le32, tree},
+        testbed::{SIZE, TestBed, le32, tree},
     },
     context::WasiCtxBuilder,
     fd_table::Descriptor,
@@ -90,7 +90,7 @@ fn answers() {
         for (index, expected) in expected.into_iter().enumerate() {
             let oflags = columns[index / 2];
             let follow = [Lookupflags::NONE, Lookupflags::SYMLINK_FOLLOW][index % 2];
-            let mut bed = Bed::with_tree();
+            let mut bed = TestBed::with_tree();
             let (p, len) = bed.path(PATH, path);
             let state = bed.state();
             let (read, none) = (Rights::FD_READ, Rights::NONE);
@@ -137,7 +137,7 @@ fn answers() {
 #[test]
 fn a_directory_is_never_opened_exclusively() {
     for (path, _) in ANSWERS {
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         let (p, len) = bed.path(PATH, path);
         let state = bed.state();
         let oflags = Oflags::DIRECTORY.union(Oflags::EXCL);
@@ -186,7 +186,7 @@ fn the_rights_asked_for_say_how_to_open() {
         (w, Oflags::CREAT, (false, true)),
     ];
     for (rights, oflags, (read, write)) in cases {
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         let fd = bed.open("f", oflags, rights, Fdflags::NONE);
         let entry = bed.ctx.fds.get(fd).expect("open");
         assert_eq!(entry.rights_base().contains(r), read, "{rights:?} {oflags:?}");
@@ -203,7 +203,7 @@ fn fdstat_of_files_and_directories() {
     let dir: [u8; 24] = [
         3, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe, 0xbf, 0x07, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x3f, 0, 0, 0, 0,
     ];
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let both = Fdflags::APPEND.union(Fdflags::NONBLOCK);
     let rw = Rights::FD_READ.union(Rights::FD_WRITE);
     assert_eq!(bed.open("f", Oflags::NONE, rw, both), 4);
@@ -221,7 +221,7 @@ fn fdstat_of_files_and_directories() {
 #[test]
 fn synchronized_descriptors_are_notsup() {
     for flag in [Fdflags::DSYNC, Fdflags::RSYNC, Fdflags::SYNC, Fdflags::ALL] {
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         let at = bed.open_at(3, "new", Oflags::CREAT, Rights::NONE, flag);
         assert_eq!(at, Err(Errno::NOTSUP));
     }
@@ -229,7 +229,7 @@ fn synchronized_descriptors_are_notsup() {
 
 #[test]
 fn a_file_is_no_directory_to_start_from() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let fd = bed.open("f", Oflags::NONE, Rights::NONE, Fdflags::NONE);
     for path in ["f", "", "/"] {
         let at = bed.open_at(fd, path, Oflags::NONE, Rights::NONE, Fdflags::NONE);
@@ -243,9 +243,9 @@ fn a_file_is_no_directory_to_start_from() {
 
 #[test]
 fn beneath_an_open_directory() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let dir = bed.open("ld", Oflags::NONE, Rights::NONE, Fdflags::NONE);
-    let open = |bed: &mut Bed, path| bed.open_at(dir, path, Oflags::NONE, Rights::NONE, Fdflags::NONE);
+    let open = |bed: &mut TestBed, path| bed.open_at(dir, path, Oflags::NONE, Rights::NONE, Fdflags::NONE);
     assert_eq!(open(&mut bed, "g"), Ok(5));
     assert_eq!(open(&mut bed, "."), Ok(6));
     // What is above it is not its own, though the guest could get there from elsewhere.
@@ -256,8 +256,8 @@ fn beneath_an_open_directory() {
 
 #[test]
 fn what_was_truncated_is_empty_and_what_was_not_is_not() {
-    let mut bed = Bed::with_tree();
-    let size = |bed: &mut Bed, path: &str| {
+    let mut bed = TestBed::with_tree();
+    let size = |bed: &mut TestBed, path: &str| {
         let fd = bed.open(path, Oflags::NONE, Rights::NONE, Fdflags::NONE);
         let Descriptor::File(file) = &bed.ctx.fds.get(fd).expect("open").descriptor else {
             panic!("a file");
@@ -274,12 +274,13 @@ fn what_was_truncated_is_empty_and_what_was_not_is_not() {
 
 #[test]
 fn rights_that_are_not_passed_on() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let (read, write) = (Rights::FD_READ, Rights::FD_WRITE);
     let entry = bed.ctx.fds.get(3).expect("open");
     let (base, inheriting) = (entry.rights_base(), entry.rights_inheriting().without(write));
     bed.ok(|c, m| fd_fdstat_set_rights(c, m, 3, base, inheriting), &[]);
-    let open = |bed: &mut Bed, fd, path, rights| bed.open_at(fd, path, Oflags::NONE, rights, Fdflags::NONE);
+    let open =
+        |bed: &mut TestBed, fd, path, rights| bed.open_at(fd, path, Oflags::NONE, rights, Fdflags::NONE);
     assert_eq!(open(&mut bed, 3, "f", write), Err(Errno::NOTCAPABLE));
     assert_eq!(open(&mut bed, 3, "f", read), Ok(4));
     // Nor does a directory beneath pass it on.
@@ -316,7 +317,7 @@ fn rights_that_are_missing() {
         (Rights::PATH_FILESTAT_SET_SIZE, Oflags::TRUNC),
     ];
     for (right, oflags) in cases {
-        let mut bed = Bed::with_tree();
+        let mut bed = TestBed::with_tree();
         let entry = bed.ctx.fds.get(3).expect("open");
         let (base, inheriting) = (entry.rights_base().without(right), entry.rights_inheriting());
         bed.ok(|c, m| fd_fdstat_set_rights(c, m, 3, base, inheriting), &[]);
@@ -329,7 +330,7 @@ fn rights_that_are_missing() {
 
 #[test]
 fn nothing_is_written_on_what_is_read_only() {
-    let mut bed = Bed::with_fs(tree(Limits::NONE), Permission::ReadOnly);
+    let mut bed = TestBed::with_fs(tree(Limits::NONE), Permission::ReadOnly);
     let mut open = |path, oflags, rights| bed.open_at(3, path, oflags, rights, Fdflags::NONE);
     assert_eq!(open("new", Oflags::CREAT, Rights::FD_READ), Err(Errno::ROFS));
     assert_eq!(open("f", Oflags::TRUNC, Rights::FD_READ), Err(Errno::ROFS));
@@ -348,8 +349,8 @@ fn descriptors_run_out() {
         .max_descriptors(6)
         .preopen(fs, "/", Permission::ReadWrite)
         .expect("a good name");
-    let mut bed = Bed::of(builder.build(TestSystem::default()));
-    let open = |bed: &mut Bed, path, oflags| bed.open_at(3, path, oflags, Rights::NONE, Fdflags::NONE);
+    let mut bed = TestBed::of(builder.build(TestSystem::default()));
+    let open = |bed: &mut TestBed, path, oflags| bed.open_at(3, path, oflags, Rights::NONE, Fdflags::NONE);
     assert_eq!(open(&mut bed, "f", Oflags::NONE), Ok(4));
     assert_eq!(open(&mut bed, "f", Oflags::NONE), Ok(5));
     let state = bed.state();
@@ -370,7 +371,7 @@ fn a_full_file_system_creates_nothing() {
         entries: 14,
     };
     // The tree has 14 names.
-    let mut bed = Bed::with_fs(tree(limits), Permission::ReadWrite);
+    let mut bed = TestBed::with_fs(tree(limits), Permission::ReadWrite);
     let state = bed.state();
     let at = bed.open_at(3, "new", Oflags::CREAT, Rights::NONE, Fdflags::NONE);
     assert_eq!((at, bed.state()), (Err(Errno::NOSPC), state));
@@ -382,7 +383,7 @@ fn a_full_file_system_creates_nothing() {
 
 #[test]
 fn bad_pointers_trap_before_anything_is_created() {
-    let mut bed = Bed::with_tree();
+    let mut bed = TestBed::with_tree();
     let (p, len) = bed.path(PATH, "new");
     let (none, rights, flags) = (Lookupflags::NONE, Rights::NONE, Fdflags::NONE);
     for out in [SIZE - 3, SIZE, 2, u32::MAX] {

@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use super::{super::path_rename, outcome};
-use crate::calls::testbed::Bed;
+use crate::calls::testbed::TestBed;
 
 /// The paths, `''` for the empty one.
 #[rustfmt::skip]
@@ -46,7 +46,7 @@ fn answers() {
         let answers = row.split_whitespace();
         for (new, expected) in NAMES.split(' ').zip(answers) {
             let new = if new == "''" { "" } else { new };
-            let mut bed = Bed::with_tree();
+            let mut bed = TestBed::with_tree();
             let (p, p_len) = bed.path(512, old);
             let (q, q_len) = bed.path(600, new);
             let state = bed.state();

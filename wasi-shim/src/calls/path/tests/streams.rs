@@ -5,7 +5,7 @@ use crate::abi::{
     Errno,
     types::{Fdflags, Fstflags, Lookupflags, Oflags},
 };
-use crate::calls::testbed::{Bed, FDS};
+use crate::calls::testbed::{FDS, TestBed};
 
 #[test]
 fn path_calls_on_what_is_not_a_directory() {
@@ -13,7 +13,7 @@ fn path_calls_on_what_is_not_a_directory() {
     let none = Rights::NONE;
     let errno = Errno::BADF;
     for fd in FDS {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         let (p, q) = (Ptr::new(8), Ptr::new(u32::MAX));
         bed.errno(|c, m| path_create_directory(c, m, fd, p, 1), errno);
         bed.errno(
@@ -59,11 +59,11 @@ fn calls_with_two_directories_need_both() {
     let p = Ptr::new(8);
     let errno = Errno::BADF;
     for (old, new) in [(0, 99), (99, 0), (0, 1)] {
-        Bed::new().errno(
+        TestBed::new().errno(
             |c, m| path_link(c, m, old, Lookupflags::NONE, p, 1, new, p, 1),
             errno,
         );
-        Bed::new().errno(|c, m| path_rename(c, m, old, p, 1, new, p, 1), errno);
+        TestBed::new().errno(|c, m| path_rename(c, m, old, p, 1, new, p, 1), errno);
     }
 }
 
@@ -74,7 +74,7 @@ fn times_that_contradict_themselves_are_inval_before_all_else() {
         Fstflags::MTIM.union(Fstflags::MTIM_NOW),
     ] {
         let p = Ptr::new(8);
-        Bed::new().errno(
+        TestBed::new().errno(
             |c, m| path_filestat_set_times(c, m, 99, Lookupflags::NONE, p, 1, 0, 0, flags),
             Errno::INVAL,
         );
