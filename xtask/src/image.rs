@@ -77,6 +77,27 @@ pub(crate) fn build_hostile() -> Result<PathBuf> {
     Ok(image)
 }
 
+/// Builds the application of the tests that makes the kernel's calls, as the image is built; returns its path.
+pub(crate) fn build_system_calls(arch: Arch) -> Result<PathBuf> {
+    let target_dir = root().join("target/system-calls");
+    let _lock = lock()?;
+    let object = kernel::build(arch)?;
+    compile(
+        &format!("the kernel's calls for {}", arch.name()),
+        cargo()
+            .current_dir(root().join("tests/system-calls"))
+            .args(["build", "--locked", "--release", "--target", arch.app_target()])
+            .args(BUILD_STD)
+            .env("CARGO_TARGET_DIR", &target_dir)
+            .env("RUSTFLAGS", arch.app_flags())
+            .env("HERMIT_WASM_KERNEL", object),
+    )?;
+    let app = target_dir.join(arch.app_target()).join("release/system-calls");
+    let image = target_dir.join(format!("{}.img", arch.name()));
+    copy_if_changed(&build_loader(arch, Some(&app))?, &image)?;
+    Ok(image)
+}
+
 /// Waits until no other process builds images or guests; none does until the result is dropped.
 pub(crate) fn lock() -> Result<fs::File> {
     let path = root().join("target/xtask.lock");

@@ -49,6 +49,12 @@ enum Step {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Build the tests' application that makes the kernel's calls, and print the path of its image.
+    SystemCalls {
+        /// The architecture to build for; default: all.
+        #[arg(long, value_parser = arch::parse)]
+        arch: Option<Arch>,
+    },
     /// Build the guest programs into target/guests.
     Guests,
     /// Build the launcher with images inside: target/release/hermit-wasm.
@@ -115,6 +121,11 @@ fn main() -> Result<()> {
             let out = out.unwrap_or_else(image::default_out);
             for arch in arches(arch) {
                 image::build(arch, &out)?;
+            }
+        }
+        Step::SystemCalls { arch } => {
+            for arch in arches(arch) {
+                println!("{}", image::build_system_calls(arch)?.display());
             }
         }
         Step::Launcher { mut arch } => {

@@ -8,16 +8,22 @@
 )]
 
 mod allocator;
+#[cfg(feature = "native")]
+mod code;
 mod console;
 mod device_tree;
 mod end;
 mod entropy;
 mod entry;
+#[cfg(feature = "native")]
+mod faults;
 mod fuse;
 mod log;
 mod machine;
 mod panic;
 mod platform;
+#[cfg(feature = "native")]
+mod ranges;
 mod raw;
 mod shared_buffer;
 mod syscalls;

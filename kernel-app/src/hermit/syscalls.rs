@@ -52,3 +52,28 @@ unsafe extern "C" {
     pub(crate) fn sys_fuse_wait(index: usize, timeout: u64) -> isize;
     pub(crate) fn sys_fuse_stop(index: usize);
 }
+
+#[cfg(feature = "native")]
+pub(crate) use native::*;
+
+#[cfg(feature = "native")]
+mod native {
+    //! What native code needs of the kernel. Added by `hermit-kernel/patches/` too.
+
+    /// A page fault. Other kinds of faults, of which [`sys_fault_handler`]'s is told, have other numbers.
+    pub(crate) const FAULT_ACCESS: u32 = 0;
+
+    /// Where the kernel goes on after a fault of published code: with its program counter, frame pointer, kind and address.
+    pub(crate) type FaultHandler = extern "C" fn(usize, usize, u32, usize);
+
+    unsafe extern "C" {
+        pub(crate) fn sys_reserve(len: usize, align: usize) -> *mut u8;
+        pub(crate) fn sys_commit(ptr: *mut u8, len: usize) -> i32;
+        pub(crate) fn sys_decommit(ptr: *mut u8, len: usize) -> i32;
+        pub(crate) fn sys_release(ptr: *mut u8, len: usize) -> i32;
+        pub(crate) fn sys_free_memory() -> usize;
+        pub(crate) fn sys_code_publish(ptr: *const u8, len: usize) -> i32;
+        pub(crate) fn sys_code_unpublish(ptr: *const u8, len: usize) -> i32;
+        pub(crate) fn sys_fault_handler(handler: Option<FaultHandler>);
+    }
+}
