@@ -28,8 +28,8 @@ pub struct Loader {
     pub text: Span,
     /// Its constants.
     pub constants: Span,
-    /// Pages that catch a stack's overflow.
-    pub guards: [Span; 2],
+    /// Pages that catch what leaves a stack.
+    pub guards: [Span; 3],
     /// The embedded application's file, if there is one.
     pub application: Option<Span>,
 }
@@ -44,6 +44,9 @@ pub struct Handover {
     /// What it is told.
     pub boot_info: RawBootInfo,
 }
+
+/// The page that a null pointer points into; nothing is mapped there.
+const NULL: Span = Span { start: 0, end: PAGE };
 
 /// Whether hypervisors have a device tree here; otherwise all that is for theirs need not be in the loader.
 const HAS_DEVICE_TREE: bool = !DEVICES.is_empty();
@@ -72,7 +75,8 @@ pub fn boot(
 
     let (image, place) = load(memory, &layout, embedded)?;
 
-    let table_bytes = AddressSpace::tables_needed(layout.ram.spans(), &[loader.whole, place]) * PAGE;
+    let fine = [NULL, loader.whole, place];
+    let table_bytes = AddressSpace::tables_needed(layout.ram.spans(), &fine) * PAGE;
     let arguments_len = usize::try_from(layout.command_line.len()).unwrap_or(usize::MAX);
     let tree_bytes = match &firmware.device_tree {
         Some(theirs) if HAS_DEVICE_TREE => fdt::extract_bound(&blob(memory, theirs)?, 1) as u64,
@@ -245,8 +249,8 @@ fn map(
     space.protect(Span::new(large.start, loader.text.start)?, Some(DATA))?;
     space.protect(Span::new(loader.text.end, large.end)?, Some(DATA))?;
     space.protect(loader.constants, Some(Rights::default()))?;
-    for guard in loader.guards {
-        space.protect(guard, None)?;
+    for nothing in loader.guards.into_iter().chain([NULL]) {
+        space.protect(nothing, None)?;
     }
     for segment in image.segments() {
         let rights = Rights {
@@ -276,9 +280,7 @@ fn kernel_range(firmware: &Firmware, place: Span, tables_end: u64) -> KernelRang
         Some(_) => place.end.max(tables_end),
         None => place.end,
     };
-    // The kernel demands that there be as much memory as lies between this and its image's end, and then some. It
-    // does not count that memory itself: start the range at the image's end so that the requirement is zero.
-    let first = align_up(image_end, LARGE_PAGE).unwrap_or(image_end);
+    let first = align_up(image_end, PAGE).unwrap_or(image_end);
     let last = match &firmware.device_tree {
         // All of it up to where it ends or something else begins.
         Some(theirs) => theirs.memory.spans().iter().find(|span| span.contains(place)),

@@ -1,8 +1,7 @@
 //! Page tables: memory mapped to its own address, what is not code not executable.
 //!
 //! Layer: pure, on table slices. Crate `hermit-page-tables` has the entries of each architecture. The kernel goes on
-//! with these tables and adds to them. Large pages are 2 MiB even where there are 1 GiB ones: kernel 0.11 maps 2 MiB pages
-//! of its memory to their own address on x86_64 and panics (`ParentEntryHugePage`) on larger ones that are there.
+//! with these tables and adds to them. Large pages are 2 MiB: not every processor has those of 1 GiB.
 
 use core::marker::PhantomData;
 use core::sync::atomic::{Ordering, compiler_fence};
@@ -225,13 +224,12 @@ impl<'a, F: Format> AddressSpace<'a, F> {
     }
 }
 
-/// The part of `span` above what is always mapped, in large pages, and one more: the kernel also maps the large page
-/// in which the end of its memory lies, executable if it has to do that itself.
+/// The part of `span` above what is always mapped, in large pages.
 fn above_low<F: Format>(span: Span) -> Option<Span> {
     if span.end <= LOW_END {
         return None;
     }
-    let end = span.end.checked_add(LARGE_PAGE)?.min(F::MAX_ADDRESS);
+    let end = span.end.min(F::MAX_ADDRESS);
     Span::new(span.start.max(LOW_END), end)?.grow_to(LARGE_PAGE)
 }
 

@@ -66,6 +66,7 @@ pub fn loader() -> Loader {
         guards: [
             page(address_of!(loader_stack_guard)),
             page(address_of!(kernel_stack_guard)),
+            page(address_of!(kernel_stack_top)),
         ],
         application: cfg!(embedded_application).then(|| span_between!(application_start, application_end)),
     }

@@ -65,8 +65,7 @@ pub(crate) fn run(info: &BootInfo, cpu: u32, stack: u64) -> Verdict {
             !any_table(&|table| start <= table && table < end),
             "memory with page tables in it",
         )?;
-        // What the kernel would map itself, executable.
-        for address in [start, end - 1, end] {
+        for address in [start, end - 1] {
             let page = find_page(address).ok_or("memory that is not mapped")?;
             require(
                 page.rights.write && !page.rights.execute,
@@ -170,6 +169,11 @@ fn page_rights(stack: u64) -> Verdict {
         "rights of the stack's end",
     )?;
     require(rights(stack - 1).is_none(), "no guard page below the stack")?;
+    require(
+        rights(stack + KERNEL_STACK_SIZE).is_none(),
+        "no guard page above the stack",
+    )?;
+    require(rights(0).is_none() && rights(4095).is_none(), "page 0 is mapped")?;
     require(
         rights(0xfee0_0000) == Some((true, false)),
         "the local APIC is not mapped",

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod fixture;
 pub mod gdb;
 pub mod manifest;
+pub mod pages;
 mod process;
 pub mod run;
 pub mod virtiofsd;
