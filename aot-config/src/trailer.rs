@@ -137,6 +137,15 @@ impl Trailer {
     /// [`TrailerError`], but never `NotOurs`.
     pub fn of(file: &[u8]) -> Result<(Self, &[u8]), TrailerError> {
         let (elf, trailer) = file.split_last_chunk::<SIZE>().ok_or(TrailerError::Missing)?;
+        let length = u64::try_from(file.len()).map_err(|_| TrailerError::Damaged)?;
+        Ok((Self::parse(trailer, length)?, elf))
+    }
+
+    /// What the last bytes of a file say that has `length` bytes in all. The keyed digest is not looked at.
+    ///
+    /// # Errors
+    /// [`TrailerError`], but never `NotOurs`.
+    pub fn parse(trailer: &[u8; SIZE], length: u64) -> Result<Self, TrailerError> {
         if !trailer.starts_with(&MAGIC) {
             return Err(TrailerError::Missing);
         }
@@ -144,7 +153,8 @@ impl Trailer {
         if u32::from_le_bytes(field(trailer, VERSION_AT)?) != VERSION {
             return Err(TrailerError::OtherVersion);
         }
-        if u64::from_le_bytes(field(trailer, LENGTH_AT)?) != u64::try_from(elf.len()).map_err(|_| damaged)? {
+        let elf = u64::from_le_bytes(field(trailer, LENGTH_AT)?);
+        if elf.checked_add(SIZE as u64) != Some(length) {
             return Err(damaged);
         }
         let wasmtime: [u8; SOURCE_AT - WASMTIME_AT] = field(trailer, WASMTIME_AT)?;
@@ -152,12 +162,11 @@ impl Trailer {
         if version != WASMTIME_VERSION.as_bytes() || rest.iter().any(|byte| *byte != 0) {
             return Err(TrailerError::OtherVersion);
         }
-        let trailer = Self {
+        Ok(Self {
             level: CpuLevel::from_bytes(field(trailer, CPU_AT)?).ok_or(damaged)?,
             options: Options::from_bits(u16::from_le_bytes(field(trailer, OPTIONS_AT)?)).ok_or(damaged)?,
             source: field(trailer, SOURCE_AT)?,
-        };
-        Ok((trailer, elf))
+        })
     }
 }
 
@@ -167,46 +176,43 @@ fn field<const N: usize>(trailer: &[u8; SIZE], at: usize) -> Result<[u8; N], Tra
     bytes.copied().ok_or(TrailerError::Damaged)
 }
 
-/// The digest of a module, as [`Trailer::source`] has it.
+/// The keyed digest of a file, which is read part by part.
 #[cfg(feature = "digest")]
-#[must_use]
-pub fn source_digest(module: &[u8]) -> [u8; DIGEST] {
-    *blake3::hash(module).as_bytes()
-}
+#[derive(Clone, Debug)]
+pub struct Sealer(blake3::Hasher);
 
-/// The whole trailer of the ELF file `elf`: append it. The key belongs to whoever will [`check`] the file.
 #[cfg(feature = "digest")]
-#[must_use]
-pub fn seal(elf: &[u8], trailer: &Trailer, key: &[u8; DIGEST]) -> [u8; SIZE] {
-    let mut bytes = trailer.to_bytes(u64::try_from(elf.len()).unwrap_or(u64::MAX));
-    if let Some((before, digest)) = bytes.split_last_chunk_mut::<DIGEST>() {
-        *digest = *keyed(key, elf, before).as_bytes();
+impl Sealer {
+    /// For whoever has the key.
+    #[must_use]
+    pub fn new(key: &[u8; DIGEST]) -> Self {
+        Self(blake3::Hasher::new_keyed(key))
     }
-    bytes
-}
 
-/// The trailer of `file`, and the ELF file before it, if whoever has `key` sealed exactly these bytes.
-///
-/// # Errors
-/// [`TrailerError`].
-#[cfg(feature = "digest")]
-pub fn check<'a>(file: &'a [u8], key: &[u8; DIGEST]) -> Result<(Trailer, &'a [u8]), TrailerError> {
-    let (trailer, elf) = Trailer::of(file)?;
-    let (before, digest) = file.split_last_chunk::<DIGEST>().ok_or(TrailerError::Missing)?;
-    let trailer_start = before.get(elf.len()..).ok_or(TrailerError::Damaged)?;
-    // In constant time, by `blake3`: nobody finds a digest byte by byte.
-    if keyed(key, elf, trailer_start) != *digest {
-        return Err(TrailerError::NotOurs);
+    /// The next bytes of the ELF file.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
-    Ok((trailer, elf))
-}
 
-/// The keyed digest of a file without its last bytes, which will hold it.
-#[cfg(feature = "digest")]
-fn keyed(key: &[u8; DIGEST], elf: &[u8], trailer: &[u8]) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new_keyed(key);
-    hasher.update(elf).update(trailer);
-    hasher.finalize()
+    /// The whole trailer of the ELF file, which has `length` bytes: append it.
+    #[must_use]
+    pub fn seal(mut self, trailer: &Trailer, length: u64) -> [u8; SIZE] {
+        let mut bytes = trailer.to_bytes(length);
+        if let Some((before, digest)) = bytes.split_last_chunk_mut::<DIGEST>() {
+            *digest = *self.0.update(before).finalize().as_bytes();
+        }
+        bytes
+    }
+
+    /// Whether the trailer was made by [`Self::seal`] for this file, with this key. In constant time, by `blake3`: nobody
+    /// finds a digest byte by byte.
+    #[must_use]
+    pub fn is_sealed(mut self, trailer: &[u8; SIZE]) -> bool {
+        let Some((before, digest)) = trailer.split_last_chunk::<DIGEST>() else {
+            return false;
+        };
+        self.0.update(before).finalize() == *digest
+    }
 }
 
 #[cfg(test)]
@@ -280,9 +286,20 @@ mod tests {
     #[cfg(feature = "digest")]
     #[test]
     fn every_byte_of_a_sealed_file_counts() {
+        fn check(file: &[u8], key: &[u8; DIGEST]) -> Result<Trailer, TrailerError> {
+            let (trailer, elf) = Trailer::of(file)?;
+            let mut sealer = Sealer::new(key);
+            sealer.update(elf);
+            let sealed = file.last_chunk().is_some_and(|last| sealer.is_sealed(last));
+            sealed.then_some(trailer).ok_or(TrailerError::NotOurs)
+        }
         let key = [1; DIGEST];
-        let sealed = [ELF, &seal(ELF, &TRAILER, &key)].concat();
-        assert_eq!(check(&sealed, &key), Ok((TRAILER, ELF)));
+        let mut sealer = Sealer::new(&key);
+        let (first, second) = ELF.split_at(5);
+        sealer.update(first);
+        sealer.update(second);
+        let sealed = [ELF, &sealer.seal(&TRAILER, 18)].concat();
+        assert_eq!(check(&sealed, &key), Ok(TRAILER));
         for at in 0..sealed.len() {
             for bit in 0..8 {
                 let mut bad = sealed.clone();
@@ -294,12 +311,5 @@ mod tests {
         assert_eq!(check(&sealed, &[2; DIGEST]), Err(TrailerError::NotOurs));
         let longer = [&sealed[..ELF.len()], b"x", &sealed[ELF.len()..]].concat();
         assert_eq!(check(&longer, &key), Err(TrailerError::Damaged));
-    }
-
-    #[cfg(feature = "digest")]
-    #[test]
-    fn modules_have_digests_that_differ() {
-        assert_eq!(source_digest(b"\0asm"), source_digest(b"\0asm"));
-        assert_ne!(source_digest(b"\0asm"), source_digest(b"\0asn"));
     }
 }

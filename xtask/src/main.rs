@@ -3,6 +3,7 @@
 mod arch;
 mod bench;
 mod ci;
+mod compiler;
 mod differential;
 mod fuzz;
 mod guests;
@@ -57,6 +58,8 @@ enum Step {
     },
     /// Build the guest programs into target/guests.
     Guests,
+    /// Build the program that compiles modules to native code into target/compiler, and print its path.
+    Compiler,
     /// Build the launcher with images inside: target/release/hermit-wasm.
     Launcher {
         /// Architectures to build images for first; default: this host's. Others that are up to date go in too.
@@ -128,6 +131,7 @@ fn main() -> Result<()> {
                 println!("{}", image::build_system_calls(arch)?.display());
             }
         }
+        Step::Compiler => println!("{}", compiler::build()?.display()),
         Step::Launcher { mut arch } => {
             if arch.is_empty() {
                 arch.push(Arch::host());

@@ -123,6 +123,7 @@ mod tests {
         let found = workspaces().unwrap();
         for workspace in [
             ".",
+            "compiler",
             "guests",
             "hermit-kernel",
             "loader",

@@ -125,6 +125,11 @@ const JOBS: &[Job] = &[
             ),
             Step::new("loader", "host tests of the loader", steps::loader),
             Step::new(
+                "compiler",
+                "the compiler of native code: every level, equal code for equal modules, errors with their places",
+                steps::compiler,
+            ),
+            Step::new(
                 "unit",
                 "unit, integration and documentation tests on the host",
                 steps::unit,

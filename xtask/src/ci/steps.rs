@@ -9,10 +9,14 @@ use super::harness::{Counts, check, harness};
 use crate::arch::{Arch, Target as _};
 use crate::differential::{self, Other};
 use crate::toolchain::{BUILD_STD, cargo, find, root};
-use crate::{fuzz as targets, guests, image, miri as interpreter, supply_chain, tail_calls as handlers};
+use crate::{
+    compiler as native, fuzz as targets, guests, image, miri as interpreter, supply_chain,
+    tail_calls as handlers,
+};
 
 /// The workspaces besides the main one that hold our own Rust for the host.
-const WORKSPACES: [&str; 5] = [
+const WORKSPACES: [&str; 6] = [
+    "compiler",
     "loader",
     "guests",
     "tests/differential",
@@ -64,6 +68,7 @@ pub(super) fn clippy(_: &[Arch]) -> Result<Counts> {
     for (workspace, what) in [
         (".", ["--workspace", "--all-targets"].as_slice()),
         ("loader", &["--lib", "--tests"]),
+        ("compiler", &["--release", "--all-targets"]),
         ("tests/differential", &["--release", "--all-targets"]),
         ("tests/fuzz", &["--all-targets", "--all-features"]),
     ] {
@@ -73,9 +78,11 @@ pub(super) fn clippy(_: &[Arch]) -> Result<Counts> {
             .args(["clippy", "--locked"])
             .args(what)
             .args(["--", "-Dwarnings"]);
-        if workspace == "tests/differential" {
-            command.env("CARGO_TARGET_DIR", differential::target());
-        }
+        match workspace {
+            "tests/differential" => command.env("CARGO_TARGET_DIR", differential::target()),
+            "compiler" => command.env("CARGO_TARGET_DIR", native::target()),
+            _ => &mut command,
+        };
         counts.add(&check(&mut command)?);
     }
     Ok(counts)
@@ -155,6 +162,17 @@ pub(super) fn loader(_: &[Arch]) -> Result<Counts> {
         // Those that boot a machine.
         "--include-ignored",
     ]))
+}
+
+/// The program, and its tests. Cranelift is compiled once, for both.
+pub(super) fn compiler(_: &[Arch]) -> Result<Counts> {
+    native::build()?;
+    harness(
+        cargo()
+            .current_dir(root().join("compiler"))
+            .args(["test", "--locked", "--release"])
+            .env("CARGO_TARGET_DIR", native::target()),
+    )
 }
 
 /// Compares with wasmi_wasi and wasmtime on this host, and with our own in the machines.

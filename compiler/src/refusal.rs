@@ -1,0 +1,48 @@
+//! Why a module cannot be compiled: it is not valid, or it needs a proposal that the machines do not have, or more than the
+//! compiler can do.
+
+use aot_config::protocol::Refusal;
+use aot_config::settings::MORE_PROPOSALS;
+use wasmparser::{Validator, WasmFeatures};
+
+/// What the error of a compilation means.
+pub(crate) fn of(error: &wasmtime::Error, module: &[u8]) -> Refusal {
+    let why = error.root_cause().to_string();
+    // Known from here on: what is wrong even if every proposal is there.
+    match check(module, WasmFeatures::all()) {
+        Err(error) => Refusal::Invalid {
+            offset: u64::try_from(error.offset()).unwrap_or(u64::MAX),
+            message: error.message().to_string(),
+        },
+        Ok(()) => {
+            let proposals = needed(module);
+            match proposals.is_empty() {
+                true => Refusal::Failed(why),
+                false => Refusal::Unsupported {
+                    proposals,
+                    message: why,
+                },
+            }
+        }
+    }
+}
+
+fn check(module: &[u8], features: WasmFeatures) -> Result<(), wasmparser::BinaryReaderError> {
+    Validator::new_with_features(features)
+        .validate_all(module)
+        .map(drop)
+}
+
+/// The proposals that the module needs and the machines do not have, by wasmparser's names for them. The machines have
+/// WebAssembly 3.0, and what the settings add.
+fn needed(module: &[u8]) -> Vec<String> {
+    let there = MORE_PROPOSALS
+        .into_iter()
+        .fold(WasmFeatures::WASM3, WasmFeatures::union);
+    let missing = WasmFeatures::all() - there;
+    missing
+        .iter_names()
+        .filter(|(_, proposal)| check(module, WasmFeatures::all() - *proposal).is_err())
+        .map(|(name, _)| name.to_lowercase().replace('_', "-"))
+        .collect()
+}
