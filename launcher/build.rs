@@ -60,6 +60,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         None
     };
+    // Where `cargo xtask compiler` leaves the program that compiles to native code, for launchers that run where they were
+    // built. It need not be there yet.
+    println!(
+        "cargo::rustc-env=HERMIT_WASM_COMPILER_BUILT={}",
+        root.join("target/compiler/release/hermit-wasm-compiler")
+            .display()
+    );
     let mut taken = 0;
     let mut constants = String::new();
     for arch in ARCHES {

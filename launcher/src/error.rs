@@ -10,6 +10,7 @@ use std::time::Duration;
 use boot_protocol::exit_code;
 use thiserror::Error;
 
+use crate::compile::{CompileError, ForeignError};
 use crate::host::interrupt::Stop;
 use crate::host::shown;
 use crate::host::units::{MIB, show_duration, show_size};
@@ -33,6 +34,12 @@ pub enum Error {
     /// The chosen hypervisor cannot do what the run needs.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+    /// The module cannot be compiled to native code.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Compiled code is not taken.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     /// The virtual machine cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -244,10 +251,16 @@ impl Error {
                 reason: TextError::NoTranslator(_),
                 ..
             }) => exit_code::VM_FAILED,
-            Self::Module(_) | Self::Mount(MountError::DoesNotFit { .. }) => exit_code::MODULE_REFUSED,
+            Self::Foreign(ForeignError::Unreadable { .. }) => exit_code::MODULE_NOT_FOUND,
+            Self::Compile(error) if error.refuses_the_module() => exit_code::MODULE_REFUSED,
+            Self::Module(_) | Self::Foreign(_) | Self::Mount(MountError::DoesNotFit { .. }) => {
+                exit_code::MODULE_REFUSED
+            }
             Self::Mount(MountError::Unreadable { .. } | MountError::Pack { .. }) => exit_code::VM_FAILED,
             Self::Mount(_) | Self::Invalid(_) | Self::Unsupported(_) => exit_code::USAGE,
-            Self::Start(_) | Self::Machine(_) | Self::Output { .. } => exit_code::VM_FAILED,
+            Self::Compile(_) | Self::Start(_) | Self::Machine(_) | Self::Output { .. } => {
+                exit_code::VM_FAILED
+            }
             Self::Timeout { .. } => exit_code::TIMEOUT,
             Self::Stopped(Stop::Asked) => exit_code::from_signal(SIGKILL),
             Self::Stopped(Stop::Signal(number)) => exit_code::from_signal(u8::try_from(*number).unwrap_or(0)),

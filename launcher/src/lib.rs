@@ -21,6 +21,7 @@
 //! - [`Interrupt`]: stopping runs from elsewhere.
 //! - [`Error`]: what can go wrong, with the table of exit codes.
 //! - [`check`]: what this host has for all that.
+//! - [`compile`]: modules as native code.
 //! - [`jail`]: what hypervisors and daemons can reach of this host.
 //! - [`vmm`]: the hypervisors, and the trait for another one.
 
@@ -30,6 +31,7 @@ compile_error!(
 );
 
 pub mod check;
+pub mod compile;
 mod error;
 // What `tests/fuzz` drives. No promise is made about it.
 #[cfg(feature = "fuzzing")]

@@ -139,9 +139,10 @@ impl End {
             Error::Stopped(_) => Self::Interrupted,
             Error::OutputClosed => Self::OutputClosed,
             Error::Machine(_) => Self::MachineFailed,
-            Error::Module(_) => Self::Refused,
+            Error::Compile(error) if error.refuses_the_module() => Self::Refused,
+            Error::Module(_) | Error::Foreign(_) => Self::Refused,
             Error::Mount(_) | Error::Invalid(_) | Error::Unsupported(_) => Self::UsageError,
-            Error::Start(_) | Error::Output { .. } => Self::LauncherError,
+            Error::Compile(_) | Error::Start(_) | Error::Output { .. } => Self::LauncherError,
         }
     }
 }

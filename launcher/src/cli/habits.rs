@@ -383,7 +383,7 @@ const TABLE: &[(&str, Advice)] = &[
 
 /// Commands of other programs, which no module is likely to be called.
 const COMMANDS: &str = "\
-    add bench build cache check clean compile completion config cp create deploy download exec explore \
+    add bench build cache check clean completion config cp create deploy download exec explore \
     images info init inspect install invoke kill list load login logs ls new objdump pack package \
     profile ps publish pull push rm self-update serve settings shell start stop test up update upgrade \
     validate version wast wit";
@@ -426,7 +426,6 @@ fn not_a_command(word: &str) -> String {
     let advice = match word {
         "version" => "; --version prints the version",
         "completion" => "; did you mean 'completions'?",
-        "compile" => "; modules run without being compiled first",
         _ => "; a module is named by its file, such as app.wasm",
     };
     format!(

@@ -1,5 +1,6 @@
 //! The command line: its commands, and what a first word means. clap's types stay in this folder.
 //!
+//! - [`compile`]: the command that makes native code.
 //! - [`check`]: the command that shows what this host has.
 //! - [`run`]: the flags of a run, and the run that they describe.
 //! - [`mounts`]: the flags that give the guest directories.
@@ -9,6 +10,7 @@
 //! - [`hypervisors`]: the command that shows what each hypervisor can do.
 
 mod check;
+mod compile;
 mod habits;
 mod hypervisors;
 mod mounts;
@@ -28,6 +30,7 @@ use hermit_wasm_vm::{Error, StartError};
 
 use crate::stderr;
 use check::Check;
+use compile::Compile;
 use habits::Refusal;
 use run::Run;
 
@@ -61,6 +64,9 @@ enum Command {
     /// Run a module
     #[command(after_help = EXAMPLES_AND_EXIT_CODES, override_usage = "hermit-wasm run [OPTIONS] MODULE [ARGS]...")]
     Run(Box<Run>),
+    /// Compile a module to native code
+    #[command(after_help = COMPILE, override_usage = "hermit-wasm compile [OPTIONS] MODULE")]
+    Compile(Compile),
     /// List the supported hypervisors and what each can do
     #[command(override_usage = "hermit-wasm hypervisors")]
     Hypervisors,
@@ -105,6 +111,7 @@ pub(crate) fn perform(words: impl IntoIterator<Item = OsString>, start: Instant)
     let words: Vec<OsString> = words.into_iter().collect();
     match habits::parse(&words) {
         Ok(Command::Run(run)) => run.perform(start),
+        Ok(Command::Compile(compile)) => compile.perform(start),
         Ok(Command::Hypervisors) => print(&hypervisors::table()),
         Ok(Command::Check(check)) => check.perform(),
         Ok(Command::Completions { shell }) => print_exactly(&completions(shell)),
@@ -156,6 +163,10 @@ fn completions(shell: Shell) -> String {
     clap_complete::generate(shell, &mut Cli::command(), name, &mut script);
     String::from_utf8_lossy(&script).replace(" hermit_wasm\n", " hermit-wasm\n")
 }
+
+const COMPILE: &str = "\
+The code is made for hermit-wasm's machines, and bears a digest with a key of yours: 'run' takes it on this host, as the
+same user, and elsewhere with --allow-precompiled. It is kept in the cache too, so that 'run MODULE' finds it.";
 
 const CHECK: &str = "\
 Nothing is booted or changed. The exit code is 0 if a module can be run here, and 125 if not.";

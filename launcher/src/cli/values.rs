@@ -1,6 +1,7 @@
 //! The words that flags take for values which the library defines.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use hermit_wasm_vm::compile::CpuLevel;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::MachineKind;
 use hermit_wasm_vm::{Arch, Jail, LogLevel};
@@ -13,6 +14,32 @@ pub(super) const ARCHITECTURES: &[Word<Arch>] = &[
     (Arch::X86_64.name(), Arch::X86_64, "x86-64"),
     (Arch::Aarch64.name(), Arch::Aarch64, "Arm, 64 bits"),
     (Arch::Riscv64.name(), Arch::Riscv64, "RISC-V, 64 bits"),
+];
+
+/// The processors that native code is made for.
+pub(super) const CPU_LEVELS: &[Word<CpuLevel>] = &[
+    (
+        CpuLevel::X86_64V1.name(),
+        CpuLevel::X86_64V1,
+        "x86-64 as it began",
+    ),
+    (
+        CpuLevel::X86_64V2.name(),
+        CpuLevel::X86_64V2,
+        "With SSE4.2 and POPCNT; x86_64's default",
+    ),
+    (
+        CpuLevel::X86_64V3.name(),
+        CpuLevel::X86_64V3,
+        "With AVX2, BMI, FMA and LZCNT besides",
+    ),
+    (CpuLevel::Armv8A.name(), CpuLevel::Armv8A, "aarch64's default"),
+    (
+        CpuLevel::Armv81A.name(),
+        CpuLevel::Armv81A,
+        "With atomic instructions besides",
+    ),
+    (CpuLevel::Rv64gc.name(), CpuLevel::Rv64gc, "riscv64's default"),
 ];
 
 /// The accelerators.

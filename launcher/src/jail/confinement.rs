@@ -58,6 +58,8 @@ pub struct Confinement {
     pub(crate) as_root: bool,
     /// Whether Landlock is all that walls it in.
     pub(crate) landlock_alone: bool,
+    /// Whether it needs no data of its own besides its libraries: neither QEMU's, nor what lies beside the program.
+    pub(crate) alone: bool,
     /// Where it starts; default: where the launcher is.
     pub(crate) directory: Option<PathBuf>,
     /// Filters of system calls on top of that of `calls`.
@@ -106,6 +108,13 @@ impl Confinement {
     #[must_use]
     pub fn device(mut self, path: impl Into<PathBuf>) -> Self {
         self.devices.push(path.into());
+        self
+    }
+
+    /// Shows the process its libraries and its program, and no data besides.
+    #[must_use]
+    pub(crate) fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 

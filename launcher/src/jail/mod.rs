@@ -70,7 +70,7 @@ pub use limits::Limits;
 use root::Root;
 use spawn::{Failure, Namespaces, Plan, Step, User, c_string};
 use sys::Strings;
-pub(crate) use sys::landlock_version;
+pub(crate) use sys::{keep_descriptors, landlock_version};
 use view::View;
 
 /// A program to start.

@@ -58,6 +58,18 @@ pub(super) fn duplicate(descriptor: RawFd, place: RawFd) -> Result<(), Errno> {
     }
 }
 
+/// From now on, programs that this process starts inherit no descriptor besides their streams.
+pub(crate) fn keep_descriptors() -> io::Result<()> {
+    let (first, last) = (c_long::from(3), c_long::from(c_int::MAX));
+    // Of linux/close_range.h: they stay open here, and are closed where a program begins.
+    const CLOSE_ON_EXEC: c_long = 1 << 2;
+    // SAFETY: numbers only, and no descriptor is closed.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, CLOSE_ON_EXEC) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Closes the descriptors from `first` to `last`.
 pub(super) fn close_range(first: RawFd, last: RawFd) -> Result<(), Errno> {
     if first > last {

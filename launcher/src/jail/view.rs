@@ -115,8 +115,13 @@ impl View {
         for device in DEVICES {
             this.add_if_there(Path::new(device), Access::Device);
         }
-        this.data(Path::new("/usr"));
-        this.prefix();
+        if confinement.alone {
+            let program = this.program.clone();
+            this.add(&program, Access::Read)?;
+        } else {
+            this.data(Path::new("/usr"));
+            this.prefix();
+        }
         for path in &confinement.reads {
             this.add(path, Access::Read)?;
         }
@@ -294,6 +299,20 @@ mod tests {
         for shared in ["/", "/opt", "/tmp"] {
             assert!(!is_of_one_program(Path::new(shared)), "{shared}");
         }
+    }
+
+    #[test]
+    fn a_program_that_needs_no_data_sees_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = directory.path().join("build");
+        fs::create_dir_all(own.join("beside")).unwrap();
+        let compiler = program(&own, "compiler", "");
+        let view = View::new(&compiler, &Confinement::default().alone()).unwrap();
+        let seen: Vec<_> = paths(&view)
+            .into_iter()
+            .filter(|path| path.starts_with(directory.path()) || path.starts_with("/usr/share"))
+            .collect();
+        assert_eq!(seen, [compiler.as_path()]);
     }
 
     #[test]

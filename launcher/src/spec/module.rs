@@ -305,6 +305,14 @@ impl Module {
         }
     }
 
+    /// The file that its bytes are in, from the start of it, and how many; none if they are in memory.
+    pub(crate) fn file(&self) -> Option<(&Arc<File>, u64)> {
+        match &self.content {
+            Content::File(file, length) => Some((file, *length)),
+            Content::Greeting | Content::Bytes(_) => None,
+        }
+    }
+
     /// The path of a file of the host's that holds exactly its bytes, if it came from one and nobody replaced it.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         use std::os::unix::fs::MetadataExt as _;

@@ -1,0 +1,553 @@
+//! What was compiled before: a directory of this user's alone.
+//!
+//! `<cache>/hermit-wasm/wasmtime-<version>/` has mode 0700, and its owner is checked; no link in it is followed. In it are
+//!
+//! - `key`: 32 random bytes, mode 0600: whoever has it can make code that is taken;
+//! - `NAME.cwasm`: code, whose trailer holds a keyed digest of the whole file. [`name`] is the module's digest, the target and
+//!   the number of the settings;
+//! - `NAME.lock`: held by whoever compiles it; its time of change is that of the last use;
+//! - `NAME.failed`: why it cannot be compiled; worth a day;
+//! - `*.digest`: digests that were taken of large files ([`index`]).
+//!
+//! What is not as it should be is removed, and compiled again.
+
+mod evict;
+mod index;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{DirBuilder, File, Metadata};
+use std::io::{self, Read as _, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use aot_config::WASMTIME_VERSION;
+use aot_config::compatibility::COMPATIBILITY;
+use aot_config::trailer::{DIGEST, SIZE, Sealer, Trailer, TrailerError};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::io::Errno;
+use rustix::rand::GetRandomFlags;
+
+use super::{Code, Target};
+use crate::error::{Error, StartError};
+use crate::host::files;
+use crate::host::nonblocking::is_remote;
+use crate::host::shown;
+use crate::spec::deadline::Deadline;
+use crate::spec::module::Module;
+
+/// A cache that is open.
+#[derive(Debug)]
+pub(super) struct Cache {
+    directory: OwnedFd,
+    path: PathBuf,
+    /// Of this compiler's settings: made of the file's.
+    key: [u8; DIGEST],
+}
+
+/// What is kept under a name.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Code, every byte of it as it was kept.
+    Code(Code),
+    /// Something that cannot be used, and was removed: why.
+    Refused(String),
+    Nothing,
+}
+
+/// The right to compile what has a name. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// How long a failure is believed.
+const FAILURE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A use is noted if the last one is longer ago than this.
+const USE: Duration = Duration::from_secs(60 * 60);
+
+/// Bytes of a failure that are read.
+const LONGEST_FAILURE: u64 = 4096;
+
+/// The name of a module's code.
+pub(super) fn name(digest: &[u8; DIGEST], target: Target) -> String {
+    let digest = blake3::Hash::from_bytes(*digest).to_hex();
+    let fuel = if target.options.fuel { "-fuel" } else { "" };
+    let deterministic = if target.options.deterministic {
+        "-deterministic"
+    } else {
+        ""
+    };
+    let (arch, level) = (target.level.arch().name(), target.level.name());
+    format!("{digest}-{arch}-{level}{fuel}{deterministic}-{COMPATIBILITY:016x}")
+}
+
+impl Cache {
+    /// This user's; why there is none.
+    pub(super) fn open() -> Result<Self, String> {
+        let path = files::cache_directory().ok_or("neither XDG_CACHE_HOME nor HOME names a directory")?;
+        Self::at(&path)
+    }
+
+    /// The one in the directory `path`, which is made with what lies above it.
+    pub(super) fn at(path: &Path) -> Result<Self, String> {
+        let text = |error: io::Error| format!("'{}': {error}", shown::path(path));
+        let above = path.parent().unwrap_or(Path::new("/"));
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(above)
+            .map_err(text)?;
+        // Links on the way to it are the user's own.
+        let above = rustix::fs::open(above, DIRECTORY, Mode::empty()).map_err(io::Error::from);
+        let above = is_ours(above.map_err(text)?, 0).map_err(text)?;
+        let name = path.file_name().unwrap_or_default();
+        let ours = is_ours(subdirectory(&above, Path::new(name)).map_err(text)?, 0o022).map_err(text)?;
+        let version = format!("wasmtime-{WASMTIME_VERSION}");
+        let directory = subdirectory(&ours, Path::new(&version)).map_err(text)?;
+        let directory = is_ours(directory, 0o077).map_err(text)?;
+        let mut this = Self {
+            directory,
+            path: path.join(version),
+            key: [0; DIGEST],
+        };
+        let file_key = this.file_key().map_err(text)?;
+        // Code that other settings made bears another digest.
+        this.key = *blake3::keyed_hash(&file_key, &COMPATIBILITY.to_le_bytes()).as_bytes();
+        Ok(this)
+    }
+
+    /// The key that code is sealed with.
+    pub(super) fn key(&self) -> &[u8; DIGEST] {
+        &self.key
+    }
+
+    /// Whether something can be kept; why not.
+    pub(super) fn is_writable(&self) -> Result<(), String> {
+        rustix::fs::accessat(
+            &self.directory,
+            ".",
+            rustix::fs::Access::WRITE_OK,
+            AtFlags::EACCESS,
+        )
+        .map_err(|error| format!("'{}' cannot be written: {error}", shown::path(&self.path)))
+    }
+
+    /// A file in it, if it is a file of this user's that nobody else may change.
+    fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&self.directory, name, flags, Mode::empty())?);
+        let metadata = file.metadata()?;
+        match metadata.is_file() && is_own(&metadata) && metadata.mode() & 0o022 == 0 {
+            true => Ok(file),
+            false => Err(io::Error::other(
+                "it is not a file that this user alone can change",
+            )),
+        }
+    }
+
+    /// A new file in it, in place of what had the name.
+    fn make_file(&self, name: &str) -> io::Result<File> {
+        self.remove(name);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(rustix::fs::openat(&self.directory, name, flags, mode)?.into())
+    }
+
+    fn remove(&self, name: &str) {
+        // What cannot be removed stays, and is refused again.
+        let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.directory, from, &self.directory, to)?)
+    }
+
+    /// The key, which is made if there is none.
+    fn file_key(&self) -> io::Result<[u8; DIGEST]> {
+        const NAME: &str = "key";
+        for _ in 0..3 {
+            match self.open_file(NAME) {
+                Ok(mut file) => {
+                    let mut key = [0; DIGEST];
+                    let whole =
+                        file.metadata()?.len() == DIGEST as u64 && file.metadata()?.mode() & 0o077 == 0;
+                    if whole && file.read_exact(&mut key).is_ok() {
+                        return Ok(key);
+                    }
+                    self.remove(NAME);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => self.remove(NAME),
+            }
+            let temporary = format!("key-{}-{:?}", std::process::id(), std::thread::current().id());
+            let mut file = self.make_file(&temporary)?;
+            let made = file.write_all(&random()?).and_then(|()| file.sync_all());
+            // If another process was faster, its key is the one.
+            let linked = made.map(|()| {
+                let _ = rustix::fs::linkat(
+                    &self.directory,
+                    &*temporary,
+                    &self.directory,
+                    NAME,
+                    AtFlags::empty(),
+                );
+            });
+            self.remove(&temporary);
+            linked?;
+        }
+        Err(io::Error::other("its key cannot be kept"))
+    }
+
+    /// The right to compile what has this name, as soon as nobody else has it. `None`: this file system has no locks.
+    pub(super) fn lock(&self, name: &str, deadline: &Deadline) -> Result<Option<Lock>, Error> {
+        /// How often it is asked for.
+        const MOMENT: Duration = Duration::from_millis(20);
+        loop {
+            match self.attempt(name) {
+                Ok(Some(lock)) => return Ok(Some(lock)),
+                Err(Errno::WOULDBLOCK) => {
+                    deadline.wait(None, Some(Instant::now() + MOMENT))?;
+                }
+                Ok(None) => deadline.check()?,
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// The same, if nobody else has it.
+    pub(super) fn try_lock(&self, name: &str) -> Option<Lock> {
+        self.attempt(name).ok().flatten()
+    }
+
+    /// `None`: somebody has removed the file meanwhile.
+    fn attempt(&self, name: &str) -> Result<Option<Lock>, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&self.directory, format!("{name}.lock"), flags, mode)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let there = rustix::fs::fstat(&file)?.st_nlink > 0;
+        Ok(there.then(|| Lock { _file: file.into() }))
+    }
+
+    /// The code of this name: of this module, for this target, sealed here.
+    pub(super) fn find(
+        &self,
+        name: &str,
+        source: &[u8; DIGEST],
+        target: Target,
+        deadline: &Deadline,
+    ) -> Result<Found, Error> {
+        let entry = format!("{name}.cwasm");
+        let reason = match self.open_file(&entry) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) => error.to_string(),
+            Ok(file) => match self.check(file, source, target, deadline)? {
+                Ok(code) => {
+                    self.note_use(name);
+                    return Ok(Found::Code(code));
+                }
+                Err(reason) => reason,
+            },
+        };
+        self.remove(&entry);
+        Ok(Found::Refused(format!(
+            "the code that was kept is refused: {reason}"
+        )))
+    }
+
+    fn check(
+        &self,
+        file: File,
+        source: &[u8; DIGEST],
+        target: Target,
+        deadline: &Deadline,
+    ) -> Result<Result<Code, String>, Error> {
+        let read = file.metadata().and_then(|metadata| {
+            let length = metadata.len();
+            Ok((super::tail(&file, length)?, length))
+        });
+        let (tail, length) = match read {
+            Ok(read) => read,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let trailer = match Trailer::parse(&tail, length) {
+            Ok(trailer) => trailer,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let found = Target {
+            level: trailer.level,
+            options: trailer.options,
+        };
+        if (&trailer.source, found) != (source, target) {
+            return Ok(Err(
+                "it was compiled from another module, or for another processor".to_string(),
+            ));
+        }
+        Ok(match self.is_sealed(&file, length, deadline)? {
+            Ok(true) => Ok(Code {
+                file: file.into(),
+                length,
+                trailer,
+            }),
+            Ok(false) => Err(TrailerError::NotOurs.to_string()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    /// Whether a file of that length bears this cache's keyed digest.
+    pub(super) fn is_sealed(
+        &self,
+        file: &File,
+        length: u64,
+        deadline: &Deadline,
+    ) -> Result<io::Result<bool>, Error> {
+        let before = self.index().stamp(file, length);
+        if let Some(known) = before
+            .as_ref()
+            .and_then(|stamp| self.index().find(stamp, index::Kind::Sealed))
+        {
+            // What was found to be sealed, and has not changed: its last bytes are still those.
+            return Ok(super::tail(file, length).map(|tail| tail.last_chunk() == Some(&known)));
+        }
+        let mut sealer = Sealer::new(&self.key);
+        let elf = length.saturating_sub(SIZE as u64);
+        if let Err(error) = read(file, elf, deadline, |bytes| sealer.update(bytes))? {
+            return Ok(Err(error));
+        }
+        let tail = match super::tail(file, length) {
+            Ok(tail) => tail,
+            Err(error) => return Ok(Err(error)),
+        };
+        let sealed = sealer.is_sealed(&tail);
+        if let (true, Some(stamp), Some(digest)) = (sealed, before, tail.last_chunk()) {
+            self.index().note(file, &stamp, index::Kind::Sealed, digest);
+        }
+        Ok(Ok(sealed))
+    }
+
+    /// The digest of a module.
+    pub(super) fn digest(&self, module: &Module, deadline: &Deadline) -> Result<[u8; DIGEST], Error> {
+        // Clocks of other machines say nothing here.
+        let known = module.file().filter(|(file, _)| !is_remote(&**file));
+        let stamp = known.and_then(|(file, length)| self.index().stamp(file, length));
+        if let Some(digest) = stamp
+            .as_ref()
+            .and_then(|stamp| self.index().find(stamp, index::Kind::Module))
+        {
+            return Ok(digest);
+        }
+        let digest = digest(module, deadline)?;
+        if let (Some((file, _)), Some(stamp)) = (known, stamp) {
+            self.index().note(file, &stamp, index::Kind::Module, &digest);
+        }
+        Ok(digest)
+    }
+
+    fn index(&self) -> index::Index<'_> {
+        index::Index(self)
+    }
+
+    /// Keeps code under this name, for whoever has its lock; the file in which it is then.
+    pub(super) fn keep(&self, name: &str, code: &Code) -> io::Result<File> {
+        let (new, entry) = (format!("{name}.new"), format!("{name}.cwasm"));
+        self.make_room(name, code.length);
+        let mut file = self.make_file(&new)?;
+        let kept = code
+            .write_to(&mut file)
+            .and_then(|()| self.rename(&new, &entry))
+            .and_then(|()| self.open_file(&entry));
+        if kept.is_err() {
+            self.remove(&new);
+        }
+        self.remove(&format!("{name}.failed"));
+        self.note_use(name);
+        kept
+    }
+
+    /// Notes that what has this name was used: the time of its lock's file.
+    fn note_use(&self, name: &str) {
+        let lock = format!("{name}.lock");
+        let long_ago = |status: rustix::fs::Stat| {
+            let used =
+                SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(status.st_mtime).unwrap_or(0));
+            SystemTime::now()
+                .duration_since(used)
+                .map_or(true, |ago| ago > USE)
+        };
+        match rustix::fs::statat(&self.directory, &*lock, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(status) if !long_ago(status) => {}
+            Ok(_) => {
+                let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+                let times = Timestamps {
+                    last_access: time(UTIME_OMIT),
+                    last_modification: time(UTIME_NOW),
+                };
+                let flags = AtFlags::SYMLINK_NOFOLLOW;
+                let _ = rustix::fs::utimensat(&self.directory, &*lock, &times, flags);
+            }
+            // It is made.
+            Err(_) => drop(self.try_lock(name)),
+        }
+    }
+
+    /// Why what has this name could not be compiled, if it was tried not long ago.
+    pub(super) fn failure(&self, name: &str, now: SystemTime) -> Option<String> {
+        let file = self.open_file(&format!("{name}.failed")).ok()?;
+        let tried = file.metadata().ok()?.modified().ok()?;
+        // A clock that was put back makes it worthless too.
+        if now.duration_since(tried).ok()? > FAILURE {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        file.take(LONGEST_FAILURE).read_to_end(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Notes why what has this name cannot be compiled.
+    pub(super) fn note_failure(&self, name: &str, reason: &str) {
+        // Without it, it is tried again.
+        let _ = self
+            .make_file(&format!("{name}.failed"))
+            .and_then(|mut file| file.write_all(reason.as_bytes()));
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A directory in another one, which is made if it is not there. No link is followed.
+fn subdirectory(above: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
+    let flags = DIRECTORY | OFlags::NOFOLLOW;
+    match rustix::fs::openat(above, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => {}
+        opened => return Ok(opened?),
+    }
+    match rustix::fs::mkdirat(above, name, Mode::RWXU) {
+        // Another process was faster.
+        Ok(()) | Err(Errno::EXIST) => Ok(rustix::fs::openat(above, name, flags, Mode::empty())?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A directory, if it is this user's and others have none of these rights.
+fn is_ours(directory: OwnedFd, others: u32) -> io::Result<OwnedFd> {
+    let file = File::from(directory);
+    let metadata = file.metadata()?;
+    if !is_own(&metadata) {
+        return Err(io::Error::other(
+            "it, or the directory above it, belongs to another user",
+        ));
+    }
+    match metadata.mode() & others {
+        0 => Ok(file.into()),
+        _ => Err(io::Error::other("other users have rights in it")),
+    }
+}
+
+fn is_own(metadata: &Metadata) -> bool {
+    metadata.uid() == rustix::process::geteuid().as_raw()
+}
+
+/// A file that somebody names, for reading: nobody waits for a pipe's writer.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a file")),
+    }
+}
+
+/// Bytes that nobody can guess.
+fn random() -> io::Result<[u8; DIGEST]> {
+    let mut key = [0; DIGEST];
+    let count = rustix::rand::getrandom(&mut key, GetRandomFlags::empty())?;
+    match count == key.len() {
+        true => Ok(key),
+        false => Err(io::Error::other("the system has no random bytes")),
+    }
+}
+
+/// A key that is used once.
+pub(super) fn new_key() -> Result<[u8; DIGEST], Error> {
+    random().map_err(StartError::file("get random bytes"))
+}
+
+/// The digest of a module, which is read.
+pub(super) fn digest(module: &Module, deadline: &Deadline) -> Result<[u8; DIGEST], Error> {
+    let mut digest = Digest::default();
+    let written = module.write_to(&mut digest, deadline);
+    written.map_err(|error| error.into_error("read the module"))?;
+    Ok(digest.finish())
+}
+
+/// The digest of what is written to it.
+#[derive(Default)]
+pub(super) struct Digest(blake3::Hasher);
+
+impl Digest {
+    pub(super) fn finish(&self) -> [u8; DIGEST] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+impl Write for Digest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Appends the trailer to the ELF file in `file`; the whole length.
+pub(super) fn seal(
+    file: &File,
+    trailer: &Trailer,
+    key: &[u8; DIGEST],
+    deadline: &Deadline,
+) -> Result<io::Result<u64>, Error> {
+    let length = match file.metadata() {
+        Ok(metadata) => metadata.len(),
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut sealer = Sealer::new(key);
+    let read = read(file, length, deadline, |bytes| sealer.update(bytes))?;
+    Ok(read.and_then(|()| {
+        file.write_all_at(&sealer.seal(trailer, length), length)?;
+        Ok(length.saturating_add(SIZE as u64))
+    }))
+}
+
+/// Reads a file's first `length` bytes.
+fn read(
+    file: &File,
+    length: u64,
+    deadline: &Deadline,
+    mut each: impl FnMut(&[u8]),
+) -> Result<io::Result<()>, Error> {
+    // What fits into a processor's own memory.
+    let mut buffer = vec![0; 1 << 17];
+    let mut done = 0u64;
+    while done < length {
+        deadline.check()?;
+        let most = usize::try_from(length.saturating_sub(done))
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let part = buffer.get_mut(..most).unwrap_or_default();
+        let count = match file.read_at(part, done) {
+            Ok(0) => return Ok(Err(io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Ok(Err(error)),
+        };
+        each(part.get(..count).unwrap_or_default());
+        done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+    Ok(Ok(()))
+}

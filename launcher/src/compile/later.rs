@@ -1,0 +1,110 @@
+//! Compiling for the next time: a process that goes on when the launcher has ended.
+//!
+//! It is `hermit-wasm compile --for-next-time`, with the module as its standard input, in a session of its own, and with no
+//! other descriptor: nobody who waits for the launcher's pipes, its terminal or its group waits for it. One at a time runs
+//! for a user; whoever comes second leaves it to a later run.
+
+use std::env;
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::Pid;
+
+use super::cache::Cache;
+use super::{Compilation, Target};
+use crate::error::Error;
+use crate::host::files::HostFile;
+use crate::jail::{self, Jail};
+use crate::spec::deadline::Deadline;
+use crate::spec::module::Module;
+
+/// The environment that it needs: where the cache and the compiler are.
+const VARIABLES: [&str; 4] = ["XDG_CACHE_HOME", "HOME", "PATH", "HERMIT_WASM_COMPILER"];
+
+/// The flag of `hermit-wasm compile` by which it knows what it is.
+pub(super) const FLAG: &str = "--for-next-time";
+
+/// Starts it; why not, if not.
+pub(super) fn start(
+    program: &Path,
+    module: &Module,
+    target: Target,
+    jail: Jail,
+    cache: &Cache,
+    deadline: &Deadline,
+) -> Result<(), String> {
+    if rustix::process::getpid() == Pid::INIT {
+        return Err("this is the first process, whose end is that of all others".to_string());
+    }
+    cache.is_writable()?;
+    super::compiler::find().map_err(|error| error.to_string())?;
+    // Its own lock, which it takes again; here it tells whether it would.
+    if cache.try_lock(ONE_AT_A_TIME).is_none() {
+        return Err("another compilation for later is under way".to_string());
+    }
+    let text = |error: std::io::Error| error.to_string();
+    let mut copy = None;
+    let stdin: File = match module.file() {
+        Some((file, _)) => file.try_clone().map_err(text)?,
+        None => {
+            let file = HostFile::empty("module.wasm").map_err(text)?;
+            let written = module.write_to(&mut file.file(), deadline);
+            written.map_err(|error| format!("{:?}", error))?;
+            let descriptor = file.file().as_fd().try_clone_to_owned().map_err(text)?;
+            copy = Some(file);
+            descriptor.into()
+        }
+    };
+    let mut command = Command::new(program);
+    command
+        .args([
+            "compile",
+            FLAG,
+            "--jail",
+            jail.name(),
+            "--cpu",
+            target.level.name(),
+        ])
+        .args(target.options.fuel.then_some("--fuel"))
+        .args(target.options.deterministic.then_some("--deterministic"))
+        .arg("/dev/stdin")
+        .current_dir("/")
+        .env_clear()
+        .envs(
+            VARIABLES
+                .iter()
+                .filter_map(|name| Some((name, env::var_os(name)?))),
+        )
+        .stdin(stdin)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    jail::keep_descriptors().map_err(text)?;
+    let started = command.spawn();
+    drop(copy);
+    // Nobody waits for it: it becomes the system's when this process ends.
+    started.map(drop).map_err(text)
+}
+
+/// The name of the lock that whoever compiles for later holds.
+pub(super) const ONE_AT_A_TIME: &str = "later";
+
+/// What that process does: it leaves the launcher's session, runs when nothing else wants to, and compiles what its
+/// standard input holds, if no other compiles for later.
+///
+/// # Errors
+/// Nobody reads them, but for whoever starts it by hand.
+pub fn perform(target: Target, jail: Jail, deadline: &Deadline) -> Result<(), Error> {
+    // Fails only for whoever leads a group already, as a shell's command.
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::nice(19);
+    let cache = Cache::open().map_err(Error::Invalid)?;
+    let Some(_lock) = cache.try_lock(ONE_AT_A_TIME) else {
+        return Ok(());
+    };
+    let module = Module::open_until("/dev/stdin", u64::MAX, deadline)?;
+    let compilation = Compilation::new(&module, target, deadline)?;
+    compilation.compile(&compilation.budget(), jail, deadline, &mut |_| {})??;
+    Ok(())
+}
