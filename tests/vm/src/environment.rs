@@ -89,14 +89,11 @@ impl Engine {
     }
 }
 
-/// The engine. Another runtime to hold the rows against compiles, so it is held against the native engine's.
+/// The engine.
 ///
 /// # Errors
 /// If the variable names none.
 pub fn engine() -> Result<Engine> {
-    if get(REFERENCE).is_some() {
-        return Ok(Engine::Native);
-    }
     let Some(name) = get(ENGINE) else {
         return Ok(Engine::Interp);
     };

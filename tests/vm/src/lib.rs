@@ -10,8 +10,8 @@ pub mod environment;
 pub mod fixture;
 pub mod gdb;
 pub mod manifest;
-pub mod pages;
 mod process;
+pub mod program;
 pub mod run;
 pub mod virtiofsd;
 

@@ -18,9 +18,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use hermit_page_tables::{ENTRIES, Format, Mapping, aarch64, riscv64, walk, x86_64};
 use libtest_mimic::{Arguments, Failed, Trial};
 use test_qemu::{Arch, Qemu};
-use vm_tests::environment;
 use vm_tests::gdb::Debugger;
-use vm_tests::pages::{PAGE, check_heap, check_null, check_rights, check_stack, find};
+use vm_tests::{environment, program};
 
 /// As in `boot.rs`: each run keeps a core busy.
 const THREADS: usize = 2;
@@ -214,14 +213,16 @@ struct Running {
 impl Machine {
     /// Starts the usual machine with a module. `stays`: at its end it is stopped, and QEMU with all of its state stays.
     fn start(arch: Arch, name: &str, module: &str, stays: bool) -> Result<Self> {
+        let engine = environment::engine()?;
         let image = environment::needed(environment::IMAGES)?
             .join(arch.name())
-            .join("hermit-wasm.img");
+            .join(program::image_name(engine, "hermit-wasm.img"));
         let id = std::process::id();
         let directory = std::env::temp_dir().join(format!("hermit-wasm-inside-{id}-{}-{name}", arch.name()));
         fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
         let (file, socket) = (directory.join("module.wasm"), directory.join("gdb"));
         fs::write(&file, wat::parse_str(module)?)?;
+        let file = program::of(&file, arch, engine, &directory)?;
         let qemu = Qemu {
             kernel: Some(&image),
             initrd: Some(&file),
@@ -378,8 +379,6 @@ impl Machine {
     fn check_pages(&mut self, code: u64) -> Result<()> {
         let pages = self.pages()?;
         check_rights(&pages)?;
-        check_null(&pages)?;
-        check_heap(&pages)?;
         let code = find(&pages, code).with_context(|| format!("no page at {code:#x}, which is executed"))?;
         ensure!(
             code.rights.execute,
@@ -389,47 +388,11 @@ impl Machine {
         let stack = self.debugger.register(stack)?;
         // rustc does not probe stacks on riscv64, so a page would be too little there.
         let guard = if self.arch == Arch::Riscv64 {
-            16 * PAGE
+            64 << 10
         } else {
-            PAGE
+            4 << 10
         };
-        check_stack(&pages, stack, guard)?;
-        let mut stacks = vec![first_stack(&pages, self.arch)?];
-        for pointer in self.other_stacks()? {
-            stacks.push(check_stack(&pages, pointer, PAGE).context("a stack for interrupts and faults")?);
-        }
-        stacks.sort_by_key(|stack| stack.start);
-        stacks.dedup();
-        let expected = match self.arch {
-            // Of the idle task, and for interrupts, double faults, NMIs and machine checks. The first is a task's own.
-            Arch::X86_64 => 5,
-            // The idle task's, on which faults are reported, and the one of the task's system calls and interrupts.
-            Arch::Aarch64 => 2,
-            Arch::Riscv64 => 1,
-        };
-        ensure!(
-            stacks.len() == expected,
-            "{expected} stacks expected: {stacks:x?}"
-        );
-        Ok(())
-    }
-
-    /// Where the stacks begin to which the processor changes by itself.
-    fn other_stacks(&mut self) -> Result<Vec<u64>> {
-        match self.arch {
-            // Intel SDM volume 3, 8.7: seven of them in the task-state segment. The kernel uses four.
-            Arch::X86_64 => {
-                let registers = self.debugger.monitor("info registers")?;
-                let segment = registers.split_once("TR =").context("no task register")?.1;
-                let base = segment.split_whitespace().nth(1).unwrap_or_default();
-                let base = u64::from_str_radix(base, 16).with_context(|| base.to_owned())?;
-                let table = self.debugger.memory(base + 36, 4 * 8)?;
-                let pointers = table.as_chunks::<8>().0.iter().copied().map(u64::from_le_bytes);
-                Ok(pointers.collect())
-            }
-            Arch::Aarch64 => Ok(vec![self.debugger.register("SP_EL1")?]),
-            Arch::Riscv64 => Ok(Vec::new()),
-        }
+        check_guard(&pages, stack, guard)
     }
 }
 
@@ -471,24 +434,52 @@ fn pages<F: Format>(debugger: &mut Debugger, root: u64) -> Result<Vec<Mapping>> 
     }
 }
 
-/// The stack that the kernel is started on, which the idle task keeps: in the loader, the larger of the two that its guards
-/// set apart.
-fn first_stack(pages: &[Mapping], arch: Arch) -> Result<Range<u64>> {
-    const SIZE: u64 = 32 << 10;
+fn find(pages: &[Mapping], address: u64) -> Option<&Mapping> {
+    pages
+        .iter()
+        .find(|page| page.address <= address && address - page.address < page.size)
+}
 
-    let loader = match arch {
-        Arch::X86_64 => 0x10_0000,
-        Arch::Aarch64 => 0x4018_0000,
-        Arch::Riscv64 => 0x8020_0000,
-    };
-    let guards: Vec<u64> = (loader..loader + 0x8_0000)
+/// No page is both writable and executable, and nothing that is executable is writable by another address.
+fn check_rights(pages: &[Mapping]) -> Result<()> {
+    let executable: Vec<_> = pages.iter().filter(|page| page.rights.execute).collect();
+    ensure!(
+        !executable.is_empty(),
+        "nothing is executable among {} pages",
+        pages.len()
+    );
+    for page in pages.iter().filter(|page| page.rights.write) {
+        let overlaps =
+            |code: &&&Mapping| code.target < page.target + page.size && page.target < code.target + code.size;
+        if let Some(code) = executable.iter().find(overlaps) {
+            bail!("writable by {page:x?} and executable by {code:x?}");
+        }
+    }
+    Ok(())
+}
+
+/// The pages around a stack pointer are a stack: data, of a bounded size, and below them nothing.
+fn check_guard(pages: &[Mapping], stack: u64, guard: u64) -> Result<()> {
+    /// The largest stack is 1 MiB.
+    const LARGEST: u64 = 1 << 20;
+
+    let mut lowest =
+        find(pages, stack).with_context(|| format!("no page at the stack pointer {stack:#x}"))?;
+    while let Some(below) = lowest.address.checked_sub(1).and_then(|below| find(pages, below)) {
+        ensure!(
+            stack - below.address <= LARGEST,
+            "nothing ends the stack below {stack:#x}"
+        );
+        lowest = below;
+    }
+    let end = lowest.address;
+    ensure!(lowest.rights.write, "a stack that is not writable: {lowest:x?}");
+    let first = (end - guard..end)
         .step_by(4096)
-        .filter(|&page| find(pages, page).is_none())
-        .collect();
-    let [_, below, above] = guards[..] else {
-        bail!("three guards expected in the loader: {guards:x?}");
-    };
-    let stack = below + PAGE..above;
-    ensure!(stack.end - stack.start == SIZE, "the first stack is {stack:x?}");
-    check_stack(pages, stack.end, PAGE)
+        .find(|&page| find(pages, page).is_some());
+    ensure!(
+        first.is_none(),
+        "{guard:#x} bytes below the stack at {end:#x} should not be mapped, but {first:x?} is"
+    );
+    Ok(())
 }

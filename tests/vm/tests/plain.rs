@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use test_qemu::{Arch, Qemu, status_of};
-use vm_tests::{environment, virtiofsd};
+use vm_tests::environment::Engine;
+use vm_tests::{environment, program, virtiofsd};
 
 /// As in `boot.rs`: each run keeps a core busy.
 const THREADS: usize = 2;
@@ -74,7 +75,7 @@ fn image_and_module(machine: &Machine) -> Result<()> {
     let output = machine.run(
         &[],
         "hermit-wasm.img",
-        Some(&machine.guest("args")),
+        Some(&machine.guest("args")?),
         "-- --env A=1 -- one two",
     )?;
     machine.check(
@@ -103,7 +104,7 @@ fn loader_and_application(machine: &Machine) -> Result<()> {
 
 /// QEMU's status says what it can of the guest's exit code; on aarch64 all of it with semihosting.
 fn status(machine: &Machine) -> Result<()> {
-    let exit = machine.guest("exit");
+    let exit = machine.guest("exit")?;
     for code in [0, 1, 42, 255] {
         let run =
             |flags: &[&str]| machine.run(flags, "hermit-wasm.img", Some(&exit), &format!("-- -- {code}"));
@@ -113,7 +114,7 @@ fn status(machine: &Machine) -> Result<()> {
             machine.check(&run(&["-semihosting-config", "enable=on"])?, &said, code.into())?;
         }
     }
-    let trap = machine.guest("trap-unreachable");
+    let trap = machine.guest("trap-unreachable")?;
     let output = machine.run(&[], "hermit-wasm.img", Some(&trap), "")?;
     ensure!(
         output.status.code() == Some(machine.status_of(134)),
@@ -128,9 +129,10 @@ fn archive(machine: &Machine) -> Result<()> {
     let work = Work::new(machine, "archive")?;
     fs::create_dir(work.path("project"))?;
     fs::write(work.path("project/a.txt"), "text of a")?;
-    fs::copy(machine.guest("files"), work.path("module.wasm"))?;
+    let module = format!("module.{}", program::extension(machine.engine));
+    fs::copy(machine.guest("files")?, work.path(&module))?;
     work.tar(&["-C", "project", "-cf", "project.tar", "."])?;
-    work.tar(&["-cf", "boot.tar", "module.wasm", "project.tar"])?;
+    work.tar(&["-cf", "boot.tar", &module, "project.tar"])?;
     let output = machine.run(
         &[],
         "hermit-wasm.img",
@@ -146,7 +148,8 @@ fn module_on_a_share(machine: &Machine) -> Result<()> {
     let work = Work::new(machine, "share")?;
     fs::create_dir(work.path("project"))?;
     fs::write(work.path("project/a.txt"), "text of a")?;
-    fs::copy(machine.guest("files"), work.path("project/module.wasm"))?;
+    let module = format!("module.{}", program::extension(machine.engine));
+    fs::copy(machine.guest("files")?, work.path("project").join(&module))?;
     let socket = work.path("fs.sock");
     let _daemon = Daemon::start(&socket, &work.path("project"))?;
     let mut flags = vec![
@@ -167,7 +170,9 @@ fn module_on_a_share(machine: &Machine) -> Result<()> {
     let qemu = Qemu {
         machine: &format!("{},memory-backend=ram", usual.machine),
         memory: "256M",
-        append: Some("-- -f /root/module.wasm --share root::/ -- cat /a.txt , put /b text"),
+        append: Some(&format!(
+            "-- -f /root/{module} --share root::/ -- cat /a.txt , put /b text"
+        )),
         ..usual
     };
     let output = finish(qemu.limited(LIMIT).args(&flags))?;
@@ -181,7 +186,7 @@ fn module_on_a_share(machine: &Machine) -> Result<()> {
 /// The least memory that the launcher allows is the least that the loader does, and a small module runs with it.
 fn least_memory(machine: &Machine) -> Result<()> {
     let least = boot_protocol::memory::least(machine.arch) >> 20;
-    let hello = machine.guest("hello-wat");
+    let hello = machine.guest("hello-wat")?;
     let image = machine.image("hermit-wasm.img");
     let run = |mib: u64| {
         let qemu = Qemu {
@@ -205,7 +210,7 @@ fn least_memory(machine: &Machine) -> Result<()> {
 /// does; only a machine that has neither ends by a triple fault.
 fn end_without_exit_device(machine: &Machine) -> Result<()> {
     let work = Work::new(machine, "end")?;
-    let (image, exit) = (machine.image("hermit-wasm.img"), machine.guest("exit"));
+    let (image, exit) = (machine.image("hermit-wasm.img"), machine.guest("exit")?);
     let log = work.path("log");
     for (kind, no_reboot, triple_fault) in [
         ("microvm,acpi=on", false, false),
@@ -234,7 +239,7 @@ fn end_without_exit_device(machine: &Machine) -> Result<()> {
 
 /// Without isa-debug-exit QEMU's status is 0 for any exit code: a line says so.
 fn lost_exit_code(machine: &Machine) -> Result<()> {
-    let (image, exit) = (machine.image("hermit-wasm.img"), machine.guest("exit"));
+    let (image, exit) = (machine.image("hermit-wasm.img"), machine.guest("exit")?);
     let qemu = Qemu {
         machine: "q35",
         no_reboot: false,
@@ -274,6 +279,7 @@ fn finish(qemu: &mut Command) -> Result<Output> {
 #[derive(Clone, Debug)]
 struct Machine {
     arch: Arch,
+    engine: Engine,
     images: PathBuf,
     guests: PathBuf,
 }
@@ -284,16 +290,22 @@ impl Machine {
         Ok(Self {
             images: environment::needed(environment::IMAGES)?.join(arch.name()),
             guests: environment::needed(environment::GUESTS)?,
+            engine: environment::engine()?,
             arch,
         })
     }
 
     fn image(&self, name: &str) -> PathBuf {
-        self.images.join(name)
+        self.images.join(program::image_name(self.engine, name))
     }
 
-    fn guest(&self, name: &str) -> PathBuf {
-        self.guests.join(format!("{name}.wasm"))
+    /// A guest as the engine takes it.
+    fn guest(&self, name: &str) -> Result<PathBuf> {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("native")
+            .join(self.arch.name());
+        let module = self.guests.join(format!("{name}.wasm"));
+        program::of(&module, self.arch, self.engine, &directory)
     }
 
     /// The usual machine with one of the images.
