@@ -70,7 +70,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut taken = 0;
     let mut constants = String::new();
     for arch in ARCHES {
-        taken += usize::from(take(arch, &images.join(arch), wanted.as_deref(), &out, &mut constants)?);
+        taken += usize::from(take(
+            arch,
+            &images.join(arch),
+            wanted.as_deref(),
+            &out,
+            &mut constants,
+        )?);
     }
     fs::write(out.join("images.rs"), constants)?;
     if taken == 0 {

@@ -11,11 +11,11 @@ use boot_protocol::command_line::Console;
 use boot_protocol::command_line::words::{self, Words};
 use boot_protocol::payload::{MODULE, RUN_SPEC};
 use boot_protocol::run_spec::{LogLevel, ModuleSource, MountSource, RunSpec};
-use wasi_shim::context::{BuildError, WasiCtxBuilder};
-use wasi_shim::fs::FileSystem;
-use wasi_shim::fs::fuse::Transport;
-use wasi_shim::system::Clock;
-use wasi_shim::{Errno, System, Terminals};
+use wasi_core::context::{BuildError, WasiCtxBuilder};
+use wasi_core::fs::FileSystem;
+use wasi_core::fs::fuse::Transport;
+use wasi_core::system::Clock;
+use wasi_core::{Errno, System, Terminals};
 
 use crate::engine::Engine;
 use crate::exit_status::{ExitStatus, Outcome};

@@ -1,6 +1,6 @@
 //! The parts of the unikernel application that do not touch the machine: they are tested on the host.
 //!
-//! Layer: between the boot (`main.rs`, `hermit/`: the only unsafe code) and `wasi-shim`.
+//! Layer: between the boot (`main.rs`, `hermit/`: the only unsafe code) and `wasi-shim/`.
 //! Order of a run: [`command_line`] splits the kernel command line; [`app`] finds out what is to run, from the
 //! [`payload`], from a file that [`uhyve`] maps, or from the kernel command line; [`mounts`] gives the guest its
 //! directories, those of [`virtio_fs`] devices among them; [`engine`] runs it, and [`origin`] says in words why it

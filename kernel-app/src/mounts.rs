@@ -1,17 +1,17 @@
 //! The guest's directories: each mount of a run becomes a file system and a preopen.
 //!
-//! Layer: pure; between `app` and `wasi-shim`.
+//! Layer: pure; between `app` and `wasi-core`.
 
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
 use boot_protocol::run_spec::{Access, Mount, MountSource};
-use wasi_shim::Errno;
-use wasi_shim::context::{BuildError, WasiCtxBuilder};
-use wasi_shim::fs::mem::{Budget, Bytes, Limits, MemFs};
-use wasi_shim::fs::tar::{self, TarErrorKind};
-use wasi_shim::fs::{FileSystem, Permission};
+use wasi_core::Errno;
+use wasi_core::context::{BuildError, WasiCtxBuilder};
+use wasi_core::fs::mem::{Budget, Bytes, Limits, MemFs};
+use wasi_core::fs::tar::{self, TarErrorKind};
+use wasi_core::fs::{FileSystem, Permission};
 
 use crate::exit_status::Outcome;
 use crate::payload::Payload;

@@ -3,7 +3,7 @@
 //! Layer: pure. The archive's members: `boot_protocol::payload`.
 
 use boot_protocol::payload;
-use wasi_shim::fs::tar::{self, TarError};
+use wasi_core::fs::tar::{self, TarError};
 
 /// The payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

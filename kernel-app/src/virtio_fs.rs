@@ -7,9 +7,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use wasi_shim::Errno;
-use wasi_shim::fs::fuse::{FuseFs, Transport};
-use wasi_shim::fs::read_file;
+use wasi_core::Errno;
+use wasi_core::fs::fuse::{FuseFs, Transport};
+use wasi_core::fs::read_file;
 
 /// Permissions that what the guest creates does not get: those that most hosts withhold too. The host's own mask
 /// does not come through to here.

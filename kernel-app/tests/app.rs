@@ -1,8 +1,8 @@
 //! The application's course on a machine of this process: what runs, by whom it is described, and what is refused.
 
-#[path = "../../wasi-shim/tests/support/directory.rs"]
+#[path = "../../wasi-shim/core/tests/support/directory.rs"]
 mod directory;
-#[path = "../../wasi-shim/tests/support/passthrough.rs"]
+#[path = "../../wasi-shim/core/tests/support/passthrough.rs"]
 mod passthrough;
 
 use std::cell::{Cell, RefCell};
@@ -17,9 +17,9 @@ use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::ExitStatus;
 use kernel_app::uhyve::{Host, Seek};
 use uhyve_interface::v2::parameters::FileAttr;
-use wasi_shim::system::{Clock, StdinState, Stream};
-use wasi_shim::testing::TestSystem;
-use wasi_shim::{Errno, System};
+use wasi_core::system::{Clock, Stream, Wait};
+use wasi_core::testing::TestSystem;
+use wasi_core::{Errno, System};
 
 use self::directory::Directory;
 use self::passthrough::{Client, Config};
@@ -44,11 +44,8 @@ impl System for Shared {
     fn console_read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
         self.0.borrow_mut().console_read(buf)
     }
-    fn poll_stdin(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
-        self.0.borrow_mut().poll_stdin(timeout)
-    }
-    fn sleep(&mut self, nanoseconds: u64) {
-        self.0.borrow_mut().sleep(nanoseconds);
+    fn wait(&mut self, on: &mut [Wait], timeout: Option<u64>) {
+        self.0.borrow_mut().wait(on, timeout);
     }
     fn yield_now(&mut self) {
         self.0.borrow_mut().yield_now();

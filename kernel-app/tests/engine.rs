@@ -3,8 +3,8 @@
 use kernel_app::engine::Engine as _;
 use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::Outcome;
-use wasi_shim::context::WasiCtxBuilder;
-use wasi_shim::testing::TestSystem;
+use wasi_core::context::WasiCtxBuilder;
+use wasi_core::testing::TestSystem;
 
 /// Runs a module given as text; returns how it ended and what it printed.
 fn run(wat: &str) -> (Outcome, Vec<u8>) {

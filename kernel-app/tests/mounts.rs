@@ -6,10 +6,10 @@ use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::Outcome;
 use kernel_app::mounts::{MountSources, limits, mount_all};
 use kernel_app::payload::Payload;
-use wasi_shim::context::WasiCtxBuilder;
-use wasi_shim::fs::FileSystem;
-use wasi_shim::fs::mem::{Budget, Limits, MemFs};
-use wasi_shim::testing::TestSystem;
+use wasi_core::context::WasiCtxBuilder;
+use wasi_core::fs::FileSystem;
+use wasi_core::fs::mem::{Budget, Limits, MemFs};
+use wasi_core::testing::TestSystem;
 
 /// A tar archive of these files.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {

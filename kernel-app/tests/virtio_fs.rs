@@ -1,8 +1,8 @@
 //! Virtio-fs devices by name, as a run names them: a server of this process stands for each.
 
-#[path = "../../wasi-shim/tests/support/directory.rs"]
+#[path = "../../wasi-shim/core/tests/support/directory.rs"]
 mod directory;
-#[path = "../../wasi-shim/tests/support/passthrough.rs"]
+#[path = "../../wasi-shim/core/tests/support/passthrough.rs"]
 mod passthrough;
 
 use std::fs;

@@ -13,8 +13,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use boot_protocol::shown::{self, Layout};
-use wasi_shim::System;
-use wasi_shim::context::WasiCtx;
+use wasi_core::System;
+use wasi_core::context::WasiCtx;
 
 use crate::exit_status::Outcome;
 use crate::origin;

@@ -7,9 +7,9 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use boot_protocol::file_kind::{self, FileKind};
-use wasi_shim::System;
-use wasi_shim::context::WasiCtx;
-use wasi_shim::linker::{
+use wasi_core::System;
+use wasi_core::context::WasiCtx;
+use wasi_p1::linker::{
     Stop,
     wasmi::{Host, resolve, stop},
 };
@@ -44,7 +44,7 @@ impl super::Engine for Interpreter {
         store.limiter(|host| &mut host.growth);
         let outcome = run_module(&mut store, &module).unwrap_or_else(|outcome| outcome);
         let host = store.into_data();
-        (outcome.of_refused_memory(host.growth.failed), host.context)
+        (outcome.of_refused_memory(host.growth.failed), host.context.core)
     }
 }
 

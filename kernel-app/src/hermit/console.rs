@@ -8,9 +8,9 @@ use alloc::format;
 use boot_protocol::command_line;
 use boot_protocol::console::client::{Client, Input, Line, Output, Received, send};
 use boot_protocol::console::{AnswerError, Ending, FrameKind, VERSION, VERSION_SHARED};
-use wasi_shim::Stream;
-use wasi_shim::abi::Errno;
-use wasi_shim::system::StdinState;
+use wasi_core::Errno;
+use wasi_core::Stream;
+use wasi_core::system::Readiness;
 
 use super::machine::monotonic;
 use super::raw::Raw;
@@ -79,12 +79,12 @@ impl Console {
     }
 
     /// Waits until standard input is readable or `timeout` nanoseconds have passed.
-    pub(super) fn poll(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
+    pub(super) fn poll(&mut self, timeout: Option<u64>) -> Result<Readiness, Errno> {
         match &mut self.0 {
             Kind::Raw(raw) => raw.poll(timeout),
             Kind::Framed(client) => match client.poll(timeout) {
-                Ok(Input::NotReady) => Ok(StdinState::NotReady),
-                Ok(Input::Ready { bytes, hangup }) => Ok(StdinState::Ready { bytes, hangup }),
+                Ok(Input::NotReady) => Ok(Readiness::NotReady),
+                Ok(Input::Ready { bytes, hangup }) => Ok(Readiness::Ready { bytes, hangup }),
                 Err(_) => Err(Errno::IO),
             },
         }

@@ -5,8 +5,8 @@
 use alloc::rc::Rc;
 use core::cell::RefCell;
 
-use wasi_shim::abi::Errno;
-use wasi_shim::fs::fuse::Transport;
+use wasi_core::Errno;
+use wasi_core::fs::fuse::Transport;
 
 use super::console::Console;
 use super::syscalls::{

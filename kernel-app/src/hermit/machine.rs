@@ -1,11 +1,11 @@
-//! The machine as `wasi-shim` wants to see it: [`System`] on Hermit.
+//! The machine as `wasi-core` wants to see it: [`System`] on Hermit.
 
 use alloc::format;
 use alloc::rc::Rc;
 use core::cell::RefCell;
 
-use wasi_shim::abi::Errno;
-use wasi_shim::system::{Clock, StdinState, Stream, System};
+use wasi_core::Errno;
+use wasi_core::system::{Clock, Source, Stream, System, Wait};
 
 use super::console::Console;
 use super::entropy::{self, Entropy};
@@ -61,6 +61,22 @@ impl Machine {
         };
         offset.saturating_add(monotonic())
     }
+
+    /// Lets at least so many nanoseconds pass.
+    fn sleep(&mut self, nanoseconds: u64) {
+        let start = monotonic();
+        let deadline = start.saturating_add(nanoseconds);
+        loop {
+            let now = monotonic();
+            let left = deadline.saturating_sub(now);
+            if left == 0 {
+                self.slept = self.slept.saturating_add(now.saturating_sub(start));
+                return;
+            }
+            // SAFETY: takes no pointers.
+            unsafe { sys_usleep(left.div_ceil(1000)) };
+        }
+    }
 }
 
 impl System for Machine {
@@ -98,22 +114,14 @@ impl System for Machine {
         self.console.borrow_mut().read(buf)
     }
 
-    fn poll_stdin(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
-        self.console.borrow_mut().poll(timeout)
-    }
-
-    fn sleep(&mut self, nanoseconds: u64) {
-        let start = monotonic();
-        let deadline = start.saturating_add(nanoseconds);
-        loop {
-            let now = monotonic();
-            let left = deadline.saturating_sub(now);
-            if left == 0 {
-                self.slept = self.slept.saturating_add(now.saturating_sub(start));
-                return;
-            }
-            // SAFETY: takes no pointers.
-            unsafe { sys_usleep(left.div_ceil(1000)) };
+    fn wait(&mut self, on: &mut [Wait], timeout: Option<u64>) {
+        match (on.first_mut(), timeout) {
+            (Some(wait), timeout) => match wait.source {
+                Source::Stdin => wait.answer = self.console.borrow_mut().poll(timeout),
+            },
+            (None, Some(nanoseconds)) => self.sleep(nanoseconds),
+            // Nothing to wait for, for ever: no caller wants that.
+            (None, None) => {}
         }
     }
 

@@ -6,8 +6,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use boot_protocol::console::client::{Line as _, Received};
-use wasi_shim::abi::Errno;
-use wasi_shim::system::StdinState;
+use wasi_core::Errno;
+use wasi_core::system::Readiness;
 
 use super::console::Serial;
 
@@ -63,7 +63,7 @@ impl Raw {
 
     /// Waits until there is a byte or the end, or until `timeout` nanoseconds have passed. uhyve has no way to look at
     /// its input without waiting for it: there, a time-out is NOTSUP.
-    pub(super) fn poll(&mut self, timeout: Option<u64>) -> Result<StdinState, Errno> {
+    pub(super) fn poll(&mut self, timeout: Option<u64>) -> Result<Readiness, Errno> {
         if self.unread().is_empty() && !self.ended {
             self.taken.clear();
             self.used = 0;
@@ -83,13 +83,13 @@ impl Raw {
                         Received::Bytes(_) if byte == [b'\r'] => self.taken.push(b'\n'),
                         Received::Bytes(_) if byte == [END_OF_TRANSMISSION] => self.ended = true,
                         Received::Bytes(_) => self.taken.extend(byte),
-                        Received::Nothing => return Ok(StdinState::NotReady),
+                        Received::Nothing => return Ok(Readiness::NotReady),
                         Received::NoInput => self.ended = true,
                     }
                 }
             }
         }
-        Ok(StdinState::Ready {
+        Ok(Readiness::Ready {
             bytes: u64::try_from(self.unread().len()).unwrap_or(u64::MAX),
             hangup: self.ended,
         })

@@ -15,7 +15,7 @@ use uhyve_interface::v2::parameters::{
     CloseParams, FileAttr, FstatParams, GetdentParams, GetdentResult, LseekParams, MkdirParams, MkdirResult,
     OpenParams, ReadParams, SEEK_END, SEEK_SET, StatKind, StatParams, StatResult, UnlinkParams, WriteParams,
 };
-use wasi_shim::Errno;
+use wasi_core::Errno;
 
 use super::device_tree;
 use super::syscalls::sys_physical_address;

@@ -3,7 +3,7 @@
 //! Layer: pure. A record is, without gaps: inode (8 bytes), the position behind it (8), the record's length (2), the
 //! type (1), the name with a zero byte, and up to the next multiple of 8 anything.
 
-use wasi_shim::abi::types::Filetype;
+use wasi_core::types::Filetype;
 
 /// Bytes before the name.
 const NAME: usize = 19;

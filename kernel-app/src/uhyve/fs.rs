@@ -1,6 +1,6 @@
 //! [`UhyveFs`]: a directory of the host that uhyve maps into the machine.
 //!
-//! Layer: pure; a `FileSystem` of `wasi-shim` over [`Host`]. uhyve knows paths and descriptors, no nodes: a node here is
+//! Layer: pure; a `FileSystem` of `wasi-core` over [`Host`]. uhyve knows paths and descriptors, no nodes: a node here is
 //! a path. What uhyve cannot do is NOTSUP: renaming, links (symbolic ones are seen, and neither read nor followed),
 //! removing directories, setting times, shrinking a file to anything but nothing, syncing, reserving space.
 //!
@@ -16,9 +16,9 @@ use boot_protocol::fingerprint::fingerprint;
 use uhyve_interface::v2::parameters::{
     FileAttr, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, Timespec,
 };
-use wasi_shim::Errno;
-use wasi_shim::abi::types::{Filesize, Filetype, Timestamp};
-use wasi_shim::fs::{Access, DirEntry, FileSystem, Found, Handle, Node, Now, Stat};
+use wasi_core::Errno;
+use wasi_core::fs::{Access, DirEntry, FileSystem, Found, Handle, Node, Now, Stat};
+use wasi_core::types::{Filesize, Filetype, Timestamp};
 
 use super::{Host, Seek, dirents};
 

@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 use uhyve_interface::v2::parameters::{
     EBADF, EEXIST, EFAULT, EINVAL, EIO, EISDIR, ENOENT, EOVERFLOW, EPERM, EROFS, FileAttr, O_RDONLY,
 };
-use wasi_shim::Errno;
-use wasi_shim::abi::types::Filetype;
+use wasi_core::Errno;
+use wasi_core::types::Filetype;
 
 pub use fs::UhyveFs;
 

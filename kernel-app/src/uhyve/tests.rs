@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use uhyve_interface::v2::parameters::{
     FileAttr, O_CREAT, O_DIRECTORY, O_EXCL, O_RDWR, O_TRUNC, O_WRONLY, Timespec,
 };
-use wasi_shim::Errno;
-use wasi_shim::abi::types::Filetype;
-use wasi_shim::fs::{Access, DirEntry, FileSystem as _, Found, Handle, Node, Stat};
+use wasi_core::Errno;
+use wasi_core::fs::{Access, DirEntry, FileSystem as _, Found, Handle, Node, Stat};
+use wasi_core::types::Filetype;
 
 use super::{Host, Seek, UhyveFs, errno, read_file};
 

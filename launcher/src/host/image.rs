@@ -76,7 +76,11 @@ mod tests {
             for engine in Engine::ALL {
                 let images = [of(arch, engine), application(arch, engine)];
                 for image in images.into_iter().flatten() {
-                    assert_eq!(image.fingerprint, fingerprint(image.bytes), "{arch:?}, {engine:?}");
+                    assert_eq!(
+                        image.fingerprint,
+                        fingerprint(image.bytes),
+                        "{arch:?}, {engine:?}"
+                    );
                 }
             }
         }

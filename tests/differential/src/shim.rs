@@ -1,4 +1,4 @@
-//! Our side: the application's way of running a module, with `wasi-shim` on a machine that is the host.
+//! Our side: the application's way of running a module, with `wasi-p1` on a machine that is the host.
 
 use std::io::{ErrorKind, Write as _};
 use std::time::{Duration, Instant, SystemTime};
@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, bail};
 use kernel_app::engine::Engine as _;
 use kernel_app::engine::wasmi::{Interpreter, config};
 use kernel_app::exit_status::Outcome;
-use wasi_shim::context::WasiCtxBuilder;
-use wasi_shim::fs::Permission;
-use wasi_shim::fs::mem::{Limits, MemFs};
-use wasi_shim::{Clock, Errno, StdinState, Stream, System};
+use wasi_core::context::WasiCtxBuilder;
+use wasi_core::fs::Permission;
+use wasi_core::fs::mem::{Limits, MemFs};
+use wasi_core::{Clock, Errno, Readiness, Source, Stream, System, Wait};
 use wasmi::{Engine, Instance, Module, Store};
 
 use crate::World;
@@ -111,15 +111,20 @@ impl System for Machine {
         Ok(0)
     }
 
-    fn poll_stdin(&mut self, _timeout: Option<u64>) -> Result<StdinState, Errno> {
-        Ok(StdinState::Ready {
-            bytes: 0,
-            hangup: true,
-        })
-    }
-
-    fn sleep(&mut self, nanoseconds: u64) {
-        std::thread::sleep(Duration::from_nanos(nanoseconds));
+    fn wait(&mut self, on: &mut [Wait], timeout: Option<u64>) {
+        for wait in &mut *on {
+            match wait.source {
+                Source::Stdin => {
+                    wait.answer = Ok(Readiness::Ready {
+                        bytes: 0,
+                        hangup: true,
+                    });
+                }
+            }
+        }
+        if let (true, Some(nanoseconds)) = (on.is_empty(), timeout) {
+            std::thread::sleep(Duration::from_nanos(nanoseconds));
+        }
     }
 
     fn yield_now(&mut self) {

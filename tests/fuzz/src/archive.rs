@@ -4,14 +4,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arbitrary::{Arbitrary, Unstructured};
-use wasi_shim::{
-    abi::types::Filetype,
-    fs::{
+use wasi_core::{types::Filetype, fs::{
         Access, DirEntry, FileSystem, Node,
         mem::{Bytes, Limits, MemFs},
         tar,
-    },
-};
+    }};
 
 use crate::heap;
 

@@ -5,18 +5,14 @@ use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
 use kernel_app::engine::wasmi as engine;
-use wasi_shim::{
-    Errno, WasiCtxBuilder,
-    fs::{
+use wasi_core::{Errno, WasiCtxBuilder, fs::{
         Access, FileSystem, Permission,
         mem::{Limits, MemFs},
-    },
-    linker::{
+    }, testing::{Stdin, TestSystem}};
+use wasi_p1::linker::{
         Stop,
         wasmi::{Host, resolve, stop},
-    },
-    testing::{Stdin, TestSystem},
-};
+    };
 use wasmi::{Engine, Func, FuncType, Memory, MemoryType, Store, Val, ValType};
 
 use crate::{
@@ -287,7 +283,7 @@ impl Guest {
 
     fn call(&mut self, name: &str, old: bool, func: Func, args: &[u64], values: &[Val]) {
         let before = self.memory.data(&self.store).to_vec();
-        let system = self.store.data().context.system.clone();
+        let system = self.store.data().context.core.system.clone();
 
         let mut results = [Val::I32(0)];
         let results = if name == "proc_exit" {
@@ -329,7 +325,7 @@ impl Guest {
                 files == self.dumped,
                 "{name}{args:?}: {how}, but files have changed"
             );
-            let now = &self.store.data().context.system;
+            let now = &self.store.data().context.core.system;
             assert_eq!(
                 (&system.stdout, &system.stderr, &system.sleeps, system.random),
                 (&now.stdout, &now.stderr, &now.sleeps, now.random),
@@ -352,7 +348,7 @@ impl Guest {
         }
         self.dumped = files;
         // What piles up would make later calls slow.
-        let system = &mut self.store.data_mut().context.system;
+        let system = &mut self.store.data_mut().context.core.system;
         system.stdout.clear();
         system.stderr.clear();
         system.sleeps.clear();

@@ -7,11 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use wasi_shim::{
-    Errno,
-    abi::types::Filetype,
-    fs::{Access, DirEntry, FileSystem, Found, Handle, Node, Now, Stat, mem::MemFs},
-};
+use wasi_core::{Errno, types::Filetype, fs::{Access, DirEntry, FileSystem, Found, Handle, Node, Now, Stat, mem::MemFs}};
 
 /// One [`MemFs`], of which a guest sees the directory `root` and what is beneath.
 #[derive(Clone)]

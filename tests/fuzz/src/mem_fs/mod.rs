@@ -11,14 +11,10 @@ use std::{
 };
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use wasi_shim::{
-    Errno,
-    abi::types::Filetype,
-    fs::{
+use wasi_core::{Errno, types::Filetype, fs::{
         Access, FileSystem, Handle, Node, Stat,
         mem::{Bytes, Limits, MemFs},
-    },
-};
+    }};
 
 use self::model::{Data, Inode, Kind};
 use crate::watched::entries;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wasi_shim::Errno;
+use wasi_core::Errno;
 
 use super::Bench;
 

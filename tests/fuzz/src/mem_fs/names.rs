@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
-use wasi_shim::{
-    Errno,
-    abi::types::Filetype,
-    fs::{Access, DirEntry, FileSystem as _, Node},
-};
+use wasi_core::{Errno, types::Filetype, fs::{Access, DirEntry, FileSystem as _, Node}};
 
 use super::{Bench, Listing, Open, model::Kind};
 

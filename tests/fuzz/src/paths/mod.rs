@@ -9,20 +9,14 @@ mod reference;
 use std::collections::BTreeSet;
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
-use wasi_shim::{
-    Errno, Error, GuestMemory, WasiCtx, WasiCtxBuilder,
-    abi::{
-        layout::Filestat,
-        types::{Fd, Fdflags, Filetype, Fstflags, Lookupflags, Oflags, Param, Rights, Size},
-    },
-    calls::path::*,
-    fs::{
+use wasi_core::{Errno, WasiCtx, WasiCtxBuilder, fs::{
         FileSystem, Node, Permission,
         mem::{Limits, MemFs},
-    },
-    memory::Ptr,
-    testing::TestSystem,
-};
+    }, testing::TestSystem};
+use wasi_p1::{Error, GuestMemory, abi::{
+        layout::Filestat,
+        types::{Fd, Fdflags, Filetype, Fstflags, Lookupflags, Oflags, Param, Rights, Size},
+    }, calls::path::*, memory::Ptr};
 
 use self::reference::{Kind, Last, Place, Tree, existing, learn, walk};
 use crate::watched::{Watched, dump, entries};
@@ -347,7 +341,7 @@ impl Jail {
                 }
                 None => {
                     let closed =
-                        wasi_shim::calls::fd::fd_close(&mut self.context, &mut GuestMemory::new(&mut []), fd);
+                        wasi_p1::calls::fd::fd_close(&mut self.context, &mut GuestMemory::new(&mut []), fd);
                     assert_eq!(errno(closed), Ok(()));
                 }
             }

@@ -2,11 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wasi_shim::{
-    Errno,
-    abi::types::Filetype,
-    fs::{FileSystem as _, Node, mem::MemFs},
-};
+use wasi_core::{Errno, types::Filetype, fs::{FileSystem as _, Node, mem::MemFs}};
 
 use super::{Answer, LONGEST};
 use crate::watched::entries;

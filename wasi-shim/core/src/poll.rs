@@ -1,0 +1,90 @@
+//! Waiting: for times and for whatever a machine can be waited for, in one wait.
+//!
+//! Layer: core. An interface goes through what its guest waits for and adds each to a [`WaitSet`]; waits once; and goes
+//! through it again to tell what has happened. The set holds each source once, so it needs no memory for a long list.
+
+use crate::{
+    Errno,
+    context::WasiCtx,
+    system::{Clock, Readiness, Source, System, Wait},
+    types::Timestamp,
+};
+
+/// When a guest wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// The clock.
+    pub clock: Clock,
+    /// The time on it, or after the start of the wait, in nanoseconds.
+    pub timeout: Timestamp,
+    /// Whether `timeout` is a time on the clock.
+    pub absolute: bool,
+}
+
+/// What to wait for at once.
+#[derive(Clone, Debug, Default)]
+pub struct WaitSet {
+    /// Nanoseconds until the first alarm; 0 if something can be told at once; `None`: no such end.
+    timeout: Option<u64>,
+    stdin: Option<Wait>,
+}
+
+impl WaitSet {
+    /// Adds something that happens in `nanoseconds`; 0: it has happened.
+    pub fn add_time(&mut self, nanoseconds: u64) {
+        self.timeout = Some(self.timeout.map_or(nanoseconds, |least| least.min(nanoseconds)));
+    }
+
+    /// Adds something that the machine can be waited for.
+    pub fn add_source(&mut self, source: Source) {
+        match source {
+            Source::Stdin => self.stdin = Some(Wait::new(source)),
+        }
+    }
+
+    /// How a source stood after the wait.
+    ///
+    /// # Errors
+    /// Why it cannot be waited for.
+    pub fn readiness(&self, source: Source) -> Result<Readiness, Errno> {
+        match source {
+            Source::Stdin => self.stdin.map_or(Ok(Readiness::NotReady), |wait| wait.answer),
+        }
+    }
+}
+
+impl<S: System> WasiCtx<S> {
+    /// Time of the monotonic clock: the start of a wait.
+    ///
+    /// # Errors
+    /// [`Errno::INVAL`] if there is no such clock.
+    pub fn now(&mut self) -> Result<Timestamp, Errno> {
+        self.system.clock_time(Clock::Monotonic)
+    }
+
+    /// Nanoseconds until an alarm goes off, in a wait that began at `start`. Relative times pass on the monotonic clock
+    /// whatever clock they name.
+    ///
+    /// # Errors
+    /// [`Errno::INVAL`] if there is no such clock, or it is one of CPU time.
+    pub fn until(&mut self, alarm: Alarm, start: Result<Timestamp, Errno>) -> Result<u64, Errno> {
+        let (clock, deadline) = match alarm.clock {
+            Clock::Realtime | Clock::Monotonic if alarm.absolute => (alarm.clock, alarm.timeout),
+            // That the wall clock is set does not change how long a second is.
+            Clock::Realtime | Clock::Monotonic => (Clock::Monotonic, start?.saturating_add(alarm.timeout)),
+            // A waiting guest uses no CPU time, so these would never happen.
+            Clock::ProcessCpuTime | Clock::ThreadCpuTime => return Err(Errno::INVAL),
+        };
+        Ok(deadline.saturating_sub(self.system.clock_time(clock)?))
+    }
+
+    /// Waits for what is in the set, or less; the caller looks what has happened, and waits again if nothing has.
+    pub fn wait(&mut self, set: &mut WaitSet) {
+        match (&mut set.stdin, set.timeout) {
+            (Some(wait), timeout) => self.system.wait(core::slice::from_mut(wait), timeout),
+            // Without a timeout not reached: what is waited for is a time, a source, or told at once.
+            (None, None | Some(0)) => {}
+            (None, timeout) => self.system.wait(&mut [], timeout),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What one guest of preview1 has.
+//!
+//! Layer: core. Built once before the guest starts; the calls get it mutably.
+
+use wasi_core::WasiCtx;
+
+use crate::fd_table::FdTable;
+
+/// All state of WASI for one guest of preview1.
+#[derive(Debug)]
+pub struct WasiP1Ctx<S> {
+    /// What every interface of WASI works on.
+    pub core: WasiCtx<S>,
+    pub(crate) fds: FdTable,
+}
+
+impl<S> WasiP1Ctx<S> {
+    /// The state of a guest that begins: its descriptors are numbered, the standard streams 0, 1 and 2, then the
+    /// preopens.
+    pub fn new(mut core: WasiCtx<S>) -> Self {
+        let fds = FdTable::new(core.take_descriptors(), core.max_descriptors());
+        Self { core, fds }
+    }
+}

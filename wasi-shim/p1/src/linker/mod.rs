@@ -1,0 +1,130 @@
+//! Hands the calls to an engine: names, signatures, and how a call's end becomes the engine's.
+//!
+//! Layer: linker. `table` knows the functions and no engine; `wasmi` and `wasmtime` bind them, each the only
+//! file that names its engine. Names are resolved by `match` rather than through an engine's `Linker`: an embedder
+//! resolves a module's imports in order and passes them to the instance, without building a map of 46 names at
+//! every start.
+
+mod table;
+#[cfg(feature = "wasmi")]
+pub mod wasmi;
+#[cfg(feature = "wasmtime")]
+pub mod wasmtime;
+
+/// The binders' macro for the table's rows: the function `bind`. The engine's `Store`, `Func` and `Caller` and the
+/// binder's `Host` and `call` have to be in scope.
+#[cfg(any(feature = "wasmi", feature = "wasmtime"))]
+macro_rules! bind {
+    ($($snapshot:ident {
+        $($variant:ident: $family:ident :: $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:tt;)+
+    })+) => {
+        /// A row of the table as a function of `store`.
+        fn bind<S: System + 'static>(store: &mut Store<Host<S>>, function: Function) -> Func {
+            match function {
+                $($(Function::$variant => Func::wrap(
+                    store,
+                    |caller: Caller<'_, Host<S>>, $($arg: <$ty as Param>::Raw),*| {
+                        let end = call(caller, |ctx, mem| {
+                            calls::$family::$name(ctx, mem, $(<$ty>::from_raw($arg)?),*)
+                        });
+                        bind!(@return $ret end)
+                    },
+                ),)+)+
+            }
+        }
+    };
+    (@return errno $end:ident) => { $end };
+    (@return ! $end:ident) => { $end.map(|_errno| ()) };
+}
+
+#[cfg(any(feature = "wasmi", feature = "wasmtime"))]
+use bind;
+
+use core::fmt;
+
+use wasi_core::WasiCtx;
+
+pub use table::{Signature, SignatureMismatch, ValueType};
+
+use crate::{
+    abi::Errno,
+    context::WasiP1Ctx,
+    error::{Error, Trap},
+};
+
+/// What a store holds for a guest, `M` being the engine's handle of a memory: see `Host` of the engine's binder.
+#[derive(Debug)]
+pub struct Host<S, M> {
+    /// The guest's WASI state.
+    pub context: WasiP1Ctx<S>,
+    /// Whether the guest was refused memory. The engine's `Store::limiter` takes it.
+    pub growth: Growth,
+    // Looking an export up costs more than many a call, so the handle is kept.
+    memory: Option<M>,
+}
+
+impl<S, M> Host<S, M> {
+    /// A host whose guest's memory is not known yet.
+    pub fn new(context: WasiCtx<S>) -> Self {
+        Self {
+            context: WasiP1Ctx::new(context),
+            growth: Growth::default(),
+            memory: None,
+        }
+    }
+
+    /// Tells which memory the guest's pointers point into: the instance's export `memory`. Without it the first
+    /// call looks the export up; this matters only to an embedder who links several modules.
+    pub fn attach_memory(&mut self, memory: M) {
+        self.memory = Some(memory);
+    }
+}
+
+/// Watches how the guest's memories grow, as the engine's resource limiter. It limits nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Growth {
+    /// Whether the system has lacked memory for a `memory.grow`.
+    pub failed: bool,
+}
+
+/// Whether a memory or table may grow: to all that its own type allows.
+fn may_grow(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_none_or(|maximum| desired <= maximum)
+}
+
+/// Why a call left the guest for good. It travels in the engine's error out of the guest's entry function; the
+/// engine's binder finds it there (`stop`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The guest called `proc_exit`, or raised a signal that ends it.
+    Exit(u32),
+    /// The guest broke the rules of the interface; the message says how.
+    Trap(Trap),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exit with code {code}"),
+            Self::Trap(trap) => fmt::Display::fmt(trap, f),
+        }
+    }
+}
+
+impl core::error::Error for Stop {}
+
+/// How a call's end leaves the host: as a wire value for the guest, or not to the guest at all. The one place
+/// where an [`Error`] becomes either.
+#[inline]
+fn leave(end: Result<(), Error>) -> Result<u32, Stop> {
+    match end {
+        Ok(()) => Ok(0),
+        Err(Error::Errno(errno)) => Ok(wire(errno)),
+        Err(Error::Exit(code)) => Err(Stop::Exit(code)),
+        Err(Error::Trap(trap)) => Err(Stop::Trap(trap)),
+    }
+}
+
+fn wire(errno: Errno) -> u32 {
+    u32::from(errno.raw())
+}

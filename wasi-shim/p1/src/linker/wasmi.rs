@@ -1,0 +1,140 @@
+//! The binder for wasmi.
+//!
+//! Layer: linker, and the only file that names wasmi.
+
+use core::fmt;
+
+use wasi_core::System;
+use wasmi::errors::{HostError, MemoryError};
+use wasmi::{AsContextMut, Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, ValType};
+use wasmi_core::LimiterError;
+
+use super::{
+    Growth, SignatureMismatch, Stop, ValueType, bind, leave, may_grow,
+    table::{self, Function, scope::*},
+};
+use crate::{
+    context::WasiP1Ctx,
+    error::{Error, Trap},
+    memory::GuestMemory,
+};
+
+/// What a store holds for a guest: put it into `wasmi::Store::new`.
+pub type Host<S> = super::Host<S, Memory>;
+
+impl HostError for Stop {}
+
+/// Why a WASI call ended the run, if one did; else the error is the engine's own (a Wasm trap, out of fuel, …).
+pub fn stop(error: &wasmi::Error) -> Option<&Stop> {
+    error.downcast_ref()
+}
+
+impl ResourceLimiter for Growth {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        Ok(may_grow(desired, maximum))
+    }
+
+    fn memory_grow_failed(&mut self, error: &MemoryError) -> Result<(), LimiterError> {
+        self.failed |= matches!(error, MemoryError::OutOfSystemMemory);
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        Ok(may_grow(desired, maximum))
+    }
+
+    fn instances(&self) -> usize {
+        usize::MAX
+    }
+
+    fn tables(&self) -> usize {
+        usize::MAX
+    }
+
+    fn memories(&self) -> usize {
+        usize::MAX
+    }
+}
+
+/// The WASI function that an import names, as a function of `store`; `None` if WASI has none of that name.
+///
+/// # Errors
+/// [`SignatureMismatch`] if the import wants another type.
+pub fn resolve<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    module: &str,
+    name: &str,
+    ty: &FuncType,
+) -> Result<Option<Func>, SignatureMismatch> {
+    let types = || {
+        let [params, results] = [ty.params(), ty.results()];
+        (params.iter().map(value_type), results.iter().map(value_type))
+    };
+    let found = table::find(module, name, types)?;
+    Ok(found.map(|function| bind(store, function)))
+}
+
+/// A type of wasmi's: ours, if it is one of them, and its name.
+fn value_type(ty: &ValType) -> (Option<ValueType>, ValTypeName) {
+    let ours = match ty {
+        ValType::I32 => Some(ValueType::I32),
+        ValType::I64 => Some(ValueType::I64),
+        _ => None,
+    };
+    (ours, ValTypeName(*ty))
+}
+
+/// Prints a value type as WAT writes it.
+struct ValTypeName(ValType);
+
+impl fmt::Display for ValTypeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            ValType::I32 => "i32",
+            ValType::I64 => "i64",
+            ValType::F32 => "f32",
+            ValType::F64 => "f64",
+            ValType::V128 => "v128",
+            ValType::FuncRef => "funcref",
+            ValType::ExternRef => "externref",
+        })
+    }
+}
+
+table::functions!(bind);
+
+/// Runs a call on the guest's context and memory.
+#[inline]
+fn call<S>(
+    mut caller: Caller<'_, Host<S>>,
+    body: impl FnOnce(&mut WasiP1Ctx<S>, &mut GuestMemory<'_>) -> Result<(), Error>,
+) -> Result<u32, wasmi::Error> {
+    let memory = match caller.data().memory {
+        Some(memory) => memory,
+        None => find_memory(&mut caller)?,
+    };
+    let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
+    leave(body(&mut host.context, &mut GuestMemory::new(bytes))).map_err(wasmi::Error::host)
+}
+
+/// The first call: a start function may come before the embedder could attach the memory.
+#[cold]
+fn find_memory<S>(caller: &mut Caller<'_, Host<S>>) -> Result<Memory, wasmi::Error> {
+    match caller.get_export("memory") {
+        Some(Extern::Memory(memory)) => {
+            caller.data_mut().attach_memory(memory);
+            Ok(memory)
+        }
+        _ => Err(wasmi::Error::host(Stop::Trap(Trap::NoMemory))),
+    }
+}

@@ -1,0 +1,106 @@
+//! The binder for wasmtime.
+//!
+//! Layer: linker, and the only file that names wasmtime.
+
+use wasi_core::System;
+use wasmtime::{Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, ValType};
+
+use super::{
+    Growth, SignatureMismatch, Stop, ValueType, bind, leave, may_grow,
+    table::{self, Function, scope::*},
+};
+use crate::{
+    context::WasiP1Ctx,
+    error::{Error, Trap},
+    memory::GuestMemory,
+};
+
+/// What a store holds for a guest: put it into `wasmtime::Store::new`.
+pub type Host<S> = super::Host<S, Memory>;
+
+/// Why a WASI call ended the run, if one did; else the error is the engine's own (a Wasm trap, out of fuel, …).
+pub fn stop(error: &wasmtime::Error) -> Option<&Stop> {
+    error.downcast_ref()
+}
+
+impl ResourceLimiter for Growth {
+    fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(may_grow(desired, maximum))
+    }
+
+    /// What the type forbids is refused before the system is asked, so this is the system's refusal. (One more case
+    /// comes here: a memory with pages of one byte that would reach 4 GiB.)
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.failed = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(may_grow(desired, maximum))
+    }
+
+    fn instances(&self) -> usize {
+        usize::MAX
+    }
+
+    fn tables(&self) -> usize {
+        usize::MAX
+    }
+
+    fn memories(&self) -> usize {
+        usize::MAX
+    }
+}
+
+/// The WASI function that an import names, as a function of `store`; `None` if WASI has none of that name.
+///
+/// # Errors
+/// [`SignatureMismatch`] if the import wants another type.
+pub fn resolve<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    module: &str,
+    name: &str,
+    ty: &FuncType,
+) -> Result<Option<Func>, SignatureMismatch> {
+    let types = || (ty.params().map(value_type), ty.results().map(value_type));
+    let found = table::find(module, name, types)?;
+    Ok(found.map(|function| bind(store, function)))
+}
+
+/// A type of wasmtime's: ours, if it is one of them, and the type itself, which prints as WAT writes it.
+fn value_type(ty: ValType) -> (Option<ValueType>, ValType) {
+    let ours = match ty {
+        ValType::I32 => Some(ValueType::I32),
+        ValType::I64 => Some(ValueType::I64),
+        _ => None,
+    };
+    (ours, ty)
+}
+
+table::functions!(bind);
+
+/// Runs a call on the guest's context and memory.
+#[inline]
+fn call<S>(
+    mut caller: Caller<'_, Host<S>>,
+    body: impl FnOnce(&mut WasiP1Ctx<S>, &mut GuestMemory<'_>) -> Result<(), Error>,
+) -> wasmtime::Result<u32> {
+    let memory = match caller.data().memory {
+        Some(memory) => memory,
+        None => find_memory(&mut caller)?,
+    };
+    let (bytes, host) = memory.data_and_store_mut(&mut caller);
+    leave(body(&mut host.context, &mut GuestMemory::new(bytes))).map_err(wasmtime::Error::new)
+}
+
+/// The first call: a start function may come before the embedder could attach the memory.
+#[cold]
+fn find_memory<S>(caller: &mut Caller<'_, Host<S>>) -> wasmtime::Result<Memory> {
+    match caller.get_export("memory") {
+        Some(Extern::Memory(memory)) => {
+            caller.data_mut().attach_memory(memory);
+            Ok(memory)
+        }
+        _ => Err(wasmtime::Error::new(Stop::Trap(Trap::NoMemory))),
+    }
+}

@@ -1,0 +1,240 @@
+//! Through wasmtime, called by the host: the runtime alone has no compiler, so no guest can call here. Guests do in
+//! the VM, where every one of them runs on the native image.
+
+use std::error::Error as StdError;
+
+use wasi_core::{Errno, testing::TestSystem};
+use wasi_p1::{
+    Trap,
+    linker::{
+        Stop,
+        wasmtime::{Host, resolve, stop},
+    },
+};
+use wasmtime::{Engine, FuncType, Memory, MemoryType, Store, Val, ValType};
+
+use super::{FUNCTIONS, TestResult, check_mismatch, context, garbage};
+
+type TestStore = Store<Host<TestSystem>>;
+
+/// A store whose guest has no memory.
+fn bare_store(system: TestSystem) -> Result<TestStore, Box<dyn StdError>> {
+    let mut store = Store::new(&Engine::default(), Host::new(context(system)?));
+    store.limiter(|host| &mut host.growth);
+    Ok(store)
+}
+
+/// A store with a memory of one page, that may have two.
+fn store_on(system: TestSystem) -> Result<(TestStore, Memory), Box<dyn StdError>> {
+    let mut store = bare_store(system)?;
+    let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
+    store.data_mut().attach_memory(memory);
+    Ok((store, memory))
+}
+
+fn func_type(engine: &Engine, name: &str, params: &str) -> FuncType {
+    let params = params
+        .chars()
+        .map(|c| if c == 'I' { ValType::I64 } else { ValType::I32 });
+    let result = (name != "proc_exit").then_some(ValType::I32);
+    FuncType::new(engine, params, result)
+}
+
+/// Calls a function of preview1; the errno, or why the guest was stopped.
+fn call(store: &mut TestStore, name: &str, args: &[Val]) -> wasmtime::Result<i32> {
+    let (_, params) = FUNCTIONS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("a function");
+    let ty = func_type(store.engine(), name, params);
+    let func = resolve(store, "wasi_snapshot_preview1", name, &ty)
+        .expect("its own type")
+        .expect("a function");
+    let mut results = [Val::I32(0)];
+    let count = ty.results().len();
+    func.call(&mut *store, args, &mut results[..count])?;
+    Ok(results[0].unwrap_i32())
+}
+
+#[test]
+fn every_function_links_with_its_own_type_only() -> TestResult {
+    let mut store = bare_store(TestSystem::default())?;
+    let engine = store.engine().clone();
+    for (name, params) in FUNCTIONS {
+        let right = func_type(&engine, name, params);
+        let func = resolve(&mut store, "wasi_snapshot_preview1", name, &right)?.ok_or(name)?;
+        assert!(FuncType::eq(&func.ty(&store), &right), "{name}");
+
+        let wrong = [
+            FuncType::new(&engine, right.params().chain([ValType::I32]), right.results()),
+            FuncType::new(&engine, right.params(), [ValType::I64]),
+            FuncType::new(&engine, vec![ValType::F32; params.len().max(1)], right.results()),
+        ];
+        for found in wrong {
+            let mismatch = resolve(&mut store, "wasi_snapshot_preview1", name, &found).expect_err(name);
+            check_mismatch(&mismatch, name, params);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn snapshot_0_has_the_same_functions_but_one() -> TestResult {
+    let mut store = bare_store(TestSystem::default())?;
+    let engine = store.engine().clone();
+    for (name, params) in FUNCTIONS {
+        let ty = func_type(&engine, name, params);
+        let func = resolve(&mut store, "wasi_unstable", name, &ty)?;
+        assert_eq!(func.is_some(), name != "sock_accept", "{name}");
+        for (module, name) in [("env", name), ("wasi_snapshot_preview1", &name[1..])] {
+            assert!(
+                resolve(&mut store, module, name, &ty)?.is_none(),
+                "{module} {name}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_mismatch_says_what_is_wrong() -> TestResult {
+    let mut store = bare_store(TestSystem::default())?;
+    let found = FuncType::new(store.engine(), [ValType::I32, ValType::F64], []);
+    let mismatch =
+        resolve(&mut store, "wasi_snapshot_preview1", "fd_seek", &found).expect_err("another type");
+    assert_eq!(
+        mismatch.to_string(),
+        "import `wasi_snapshot_preview1.fd_seek` has the type (i32, f64) -> (), \
+         but WASI defines (i32, i64, i32, i32) -> (i32)"
+    );
+    Ok(())
+}
+
+#[test]
+fn results_lie_in_the_attached_memory() -> TestResult {
+    let (mut store, memory) = store_on(TestSystem::with_stdin(b"hello"))?;
+    memory.data_mut(&mut store)[..8].copy_from_slice(&[16, 0, 0, 0, 8, 0, 0, 0]);
+    let args = [0, 0, 1, 4].map(Val::I32);
+    assert_eq!(call(&mut store, "fd_read", &args)?, 0);
+    assert_eq!(memory.data(&store)[4], 5);
+    assert_eq!(memory.data(&store)[16..21], *b"hello");
+    Ok(())
+}
+
+#[test]
+fn an_errno_goes_on() -> TestResult {
+    let (mut store, _) = store_on(TestSystem::default())?;
+    for (name, args, errno) in [
+        ("fd_close", &[9][..], Errno::BADF),
+        ("clock_res_get", &[4, 0], Errno::INVAL),
+        ("sock_send", &[0, 0, 0, 1, 0], Errno::INVAL),
+    ] {
+        let args: Vec<_> = args.iter().copied().map(Val::I32).collect();
+        assert_eq!(call(&mut store, name, &args)?, i32::from(errno.raw()), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn all_bits_of_the_exit_code_arrive() -> TestResult {
+    for code in [0, 1, 255, 256, -1, i32::MIN] {
+        let (mut store, _) = store_on(TestSystem::default())?;
+        let error = call(&mut store, "proc_exit", &[Val::I32(code)]).expect_err("it exits");
+        assert_eq!(stop(&error), Some(&Stop::Exit(code.cast_unsigned())));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_trap_carries_its_message() -> TestResult {
+    let (mut store, _) = store_on(TestSystem::default())?;
+    let error = call(&mut store, "random_get", &[65535, 2].map(Val::I32)).expect_err("it traps");
+    let expected = Trap::OutOfBounds {
+        start: 65535,
+        len: 2,
+        memory: 65536,
+    };
+    assert_eq!(stop(&error), Some(&Stop::Trap(expected)));
+    assert_eq!(
+        error.to_string(),
+        "pointer out of bounds: 2 bytes at 0xffff in a memory of 65536 bytes"
+    );
+    Ok(())
+}
+
+#[test]
+fn without_a_memory_every_call_traps() -> TestResult {
+    let mut store = bare_store(TestSystem::default())?;
+    let error = call(&mut store, "sched_yield", &[]).expect_err("no memory");
+    assert_eq!(stop(&error), Some(&Stop::Trap(Trap::NoMemory)));
+    assert_eq!(store.data().context.core.system.yields, 0);
+    Ok(())
+}
+
+#[test]
+fn memory_that_has_grown_is_within_bounds() -> TestResult {
+    let (mut store, memory) = store_on(TestSystem::default())?;
+    let args = [65536, 1].map(Val::I32);
+    assert!(call(&mut store, "random_get", &args).is_err());
+    memory.grow(&mut store, 1)?;
+    assert_eq!(call(&mut store, "random_get", &args)?, 0);
+    Ok(())
+}
+
+#[test]
+fn only_what_the_system_refuses_counts_as_refused() -> TestResult {
+    let (mut store, memory) = store_on(TestSystem::default())?;
+    assert!(memory.grow(&mut store, 2).is_err(), "its type allows two pages");
+    assert!(!store.data().growth.failed);
+    // More than any machine maps.
+    let large = Memory::new(&mut store, MemoryType::new64(1, None))?;
+    assert!(large.grow(&mut store, 1 << 40).is_err());
+    assert!(store.data().growth.failed);
+    Ok(())
+}
+
+#[test]
+fn no_arguments_make_a_function_panic() -> TestResult {
+    const ROUNDS: usize = 500;
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let (mut succeeded, mut trapped) = (0, 0);
+    for (name, params) in FUNCTIONS {
+        let (mut store, memory) = store_on(TestSystem::with_stdin(&[1; 100]))?;
+        for _ in 0..ROUNDS {
+            for byte in &mut memory.data_mut(&mut store)[..512] {
+                *byte = u8::try_from(garbage(&mut random).unsigned_abs() % 4)?;
+            }
+            let args: Vec<_> = params
+                .chars()
+                .map(|c| match (c, garbage(&mut random)) {
+                    ('I', value) => Val::I64(value),
+                    (_, value) => Val::I32(i32::from_le_bytes(
+                        value.to_le_bytes()[..4].try_into().expect("4 bytes"),
+                    )),
+                })
+                .collect();
+            match call(&mut store, name, &args) {
+                Ok(0) => succeeded += 1,
+                Ok(errno) => assert!(
+                    Errno::ALL
+                        .iter()
+                        .any(|(known, _)| i32::from(known.raw()) == errno),
+                    "{name}"
+                ),
+                Err(error) => match stop(&error) {
+                    Some(Stop::Trap(Trap::NoMemory)) | None => panic!("{name}{args:?}: {error}"),
+                    Some(Stop::Trap(_)) => trapped += 1,
+                    Some(Stop::Exit(_)) => assert!(["proc_exit", "proc_raise"].contains(&name), "{name}"),
+                },
+            }
+            let system = &mut store.data_mut().context.core.system;
+            system.stdout.clear();
+            system.stderr.clear();
+        }
+    }
+    assert!(
+        succeeded > 500 && trapped > 500,
+        "the garbage is too dull: {succeeded} succeeded, {trapped} trapped"
+    );
+    Ok(())
+}
