@@ -49,7 +49,7 @@ fn call(code: usize, routine: Routine, argument: usize) -> Result<usize, (u32, u
         return Ok(result);
     }
     assert_eq!(result, usize::MAX);
-    assert!((start..start + 16).contains(&pc), "{pc:#x} is not in {start:#x}");
+    assert!((start..start + 32).contains(&pc), "{pc:#x} is not in {start:#x}");
     let stack_pointer = SAVED.load(Ordering::Relaxed);
     assert_eq!(frame_pointer, stack_pointer, "frame pointer");
     assert_eq!(after, before, "the processor's flags");

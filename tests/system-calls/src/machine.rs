@@ -142,7 +142,9 @@ global_asm!(
     "store: sd a0, 0(a0); ret",
     "illegal: unimp",
     // The instruction does not fault: compilers check.
+    ".option push; .option arch, +m",
     "divide: beqz a0, 2f; li a1, 6; divu a0, a1, a0; ret",
+    ".option pop",
     "2: unimp",
     "overflow: unimp",
     "routines_end:",
