@@ -10,6 +10,7 @@ use crate::error::{Error, MachineError, MachineFailure};
 use crate::host::interrupt::Stop;
 use crate::host::json::{or_null, string};
 use crate::result::{ExitStatus, RunResult};
+use crate::spec::engine::Engine;
 use crate::vmm::capabilities::Accelerator;
 
 /// The schema's version. It changes where a program that reads the old one would be wrong; new members do not change it.
@@ -36,8 +37,10 @@ pub struct Figures {
     pub quota_met: bool,
     /// The hypervisor, once it was started.
     pub hypervisor: Option<&'static str>,
-    /// What executed the guest.
+    /// What executed the machine's instructions.
     pub accelerator: Option<Accelerator>,
+    /// What executed the guest's code in it.
+    pub engine: Option<Engine>,
 }
 
 impl Figures {
@@ -61,6 +64,7 @@ impl Figures {
             quota_met: false,
             hypervisor: None,
             accelerator: None,
+            engine: None,
         }
     }
 
@@ -284,6 +288,10 @@ impl Report {
             (
                 "accelerator",
                 or_null(figures.accelerator.map(|accelerator| string(accelerator.name()))),
+            ),
+            (
+                "engine",
+                or_null(figures.engine.map(|engine| string(engine.name()))),
             ),
             ("message", or_null(self.message.as_deref().map(string))),
         ];

@@ -12,6 +12,7 @@ fn figures() -> Figures {
         hypervisor_memory: Some(50 << 20),
         hypervisor: Some("QEMU"),
         accelerator: Some(Accelerator::Tcg),
+        engine: Some(Engine::Native),
         ..Figures::begin()
     }
 }
@@ -46,6 +47,7 @@ fn the_whole_of_it() {
   "hypervisor_memory_bytes": 52428800,
   "hypervisor": "QEMU",
   "accelerator": "tcg",
+  "engine": "native",
   "message": "\"a\\b\""
 }
 "#
@@ -160,6 +162,7 @@ fn what_is_not_known_is_null() {
         "hypervisor_memory_bytes",
         "hypervisor",
         "accelerator",
+        "engine",
         "message",
         "signal",
     ] {

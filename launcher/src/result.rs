@@ -96,6 +96,8 @@ pub(crate) fn conclude(
     figures: &mut Figures,
 ) -> Result<RunResult, Error> {
     let status = machine.process.ended().ok().flatten();
+    // What is left of it goes with the process that had it.
+    machine.memory = None;
     // Whatever it still does, nobody waits for it.
     machine.process.kill();
     log::info!("the run is over: {:?}", report.reason);

@@ -1,6 +1,6 @@
 //! What this host has for running machines: what is there, what that means for a run, and how to get what is not.
 //!
-//! Nothing is booted and nothing is changed: files are looked at, programs are asked for their versions, and one process is
+//! Nothing is booted, and nothing is changed, but that the cache for native code is made: files are looked at, programs are asked for their versions, and one process is
 //! started in a jail to see of what it is made.
 
 mod system;
@@ -11,6 +11,7 @@ use std::path::Path;
 use boot_protocol::arch::Arch;
 use boot_protocol::shown::piece;
 
+use crate::compile;
 use crate::host::{shown, version, virtiofsd};
 use crate::spec::deadline::Deadline;
 use crate::vmm::qemu::{self, Known};
@@ -93,6 +94,7 @@ impl Host {
         let mut findings = vec![kvm(&known), processes];
         findings.extend([system::landlock(), system::seccomp(), system::cgroup()]);
         findings.extend(Arch::ALL.into_iter().map(emulator));
+        findings.extend([compiler(), cache()]);
         findings.extend([shares(), alternative(&known)]);
         let obstacle = match jailed {
             Err(reason) => Some(format!(
@@ -211,6 +213,44 @@ fn seen(program: &Path, answer: &str) -> String {
     )
 }
 
+/// What makes native code.
+fn compiler() -> Finding {
+    const NAME: &str = "compiler";
+    match compile::compiler() {
+        Ok(program) => Finding::new(
+            NAME,
+            State::Ok,
+            shown::path(&program),
+            "modules can be compiled to native code",
+        ),
+        Err(error) => Finding::new(
+            NAME,
+            State::Missing,
+            error.to_string(),
+            "modules are interpreted, unless they were compiled before",
+        ),
+    }
+}
+
+/// Where native code is kept.
+fn cache() -> Finding {
+    const NAME: &str = "code cache";
+    match compile::cache() {
+        Ok(path) => Finding::new(
+            NAME,
+            State::Ok,
+            shown::path(&path),
+            "what is compiled once runs natively from then on",
+        ),
+        Err(reason) => Finding::new(
+            NAME,
+            State::Missing,
+            reason,
+            "modules are interpreted; --engine native compiles them anew for each run",
+        ),
+    }
+}
+
 /// What serves `--dir`.
 fn shares() -> Finding {
     const NAME: &str = "virtiofsd";
@@ -301,6 +341,8 @@ mod tests {
                 "QEMU x86_64",
                 "QEMU aarch64",
                 "QEMU riscv64",
+                "compiler",
+                "code cache",
                 "virtiofsd",
                 "uhyve"
             ]

@@ -266,7 +266,9 @@ fn without_options(value: &str) -> (&str, bool) {
 const NO_NETWORK: Advice = Advice::Say(
     "the guest has no network; it has its standard streams and the directories of --dir, --copy-dir and --tmpfs",
 );
-const NO_COMPILER: Advice = Advice::Leave("the module is interpreted, and the interpreter has no options");
+const NO_COMPILER: Advice = Advice::Leave(
+    "--engine chooses the interpreter or native code, which is always optimised and kept for the next run",
+);
 const NO_FEATURES: Advice = Advice::Leave(
     "every WebAssembly feature that the interpreter supports is enabled; --memory and --timeout limit a run",
 );
@@ -365,7 +367,7 @@ const TABLE: &[(&str, Advice)] = &[
         "-O -C --optimize --codegen --cranelift --llvm --singlepass -interpreter",
         NO_COMPILER,
     ),
-    ("--allow-precompiled --cache -cachedir --backend", NO_COMPILER),
+    ("--cache -cachedir --backend", NO_COMPILER),
     (
         "-D --debug --log-level --profile",
         Advice::Say("write --log debug for the log of kernel and application, -v for what the launcher does"),

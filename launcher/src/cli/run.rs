@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
+use hermit_wasm_vm::compile::CpuLevel;
 use hermit_wasm_vm::host::units::{self, MIB};
 use hermit_wasm_vm::vmm::Vmm;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
-    self as vm, Access, Arch, Deadline, Diagnostics, Error, Figures, Interrupt, Jail, LogLevel, Module,
-    MountSource, Report, RunResult, StartError,
+    self as vm, Access, Arch, Deadline, Diagnostics, Engine, Error, Figures, Interrupt, Jail, LogLevel,
+    Module, MountSource, Report, RunResult, StartError,
 };
 
 use super::mounts::MountFlags;
 use super::status::Status;
-use super::values::{ACCELERATORS, ARCHITECTURES, JAILS, LOG_LEVELS, MACHINES, one_of};
+use super::values::{ACCELERATORS, ARCHITECTURES, CPU_LEVELS, ENGINES, JAILS, LOG_LEVELS, MACHINES, one_of};
 use crate::{stderr, watchdog};
 
 /// Below this not even the image fits, whatever the module: a unit was forgotten, most likely. With a little more it
@@ -63,6 +64,27 @@ pub(super) struct Run {
     /// an hour.
     #[arg(long, value_name = "ACCEL", value_parser = one_of(ACCELERATORS), default_value = "auto")]
     pub(super) accel: AcceleratorChoice,
+
+    /// What executes the guest's code inside of the machine
+    ///
+    /// auto makes nobody wait longer than for the interpreter. Native code is made by the program hermit-wasm-compiler, in a
+    /// jail, and kept in ~/.cache/hermit-wasm for the next run; 'hermit-wasm compile' does that ahead of time
+    /// (docs/engines.md).
+    #[arg(long, value_parser = one_of(ENGINES), default_value = "auto")]
+    pub(super) engine: EngineChoice,
+
+    /// Processors that native code is made for; all that can run the machine by default
+    ///
+    /// Code of a higher level is faster and runs on fewer processors. Where one cannot run it, the module is interpreted.
+    #[arg(long, value_name = "LEVEL", value_parser = one_of(CPU_LEVELS))]
+    pub(super) cpu: Option<CpuLevel>,
+
+    /// Run a .cwasm file that this user's hermit-wasm has not compiled
+    ///
+    /// Native code is trusted as no module is: it owns the virtual machine from the start, and the jail around the hypervisor
+    /// is all that holds it.
+    #[arg(long)]
+    pub(super) allow_precompiled: bool,
 
     /// Architecture of the virtual machine; this host's by default
     ///
@@ -136,13 +158,16 @@ pub(super) struct Run {
     #[arg(short, long, action = ArgAction::Count)]
     pub(super) verbose: u8,
 
-    /// Module (.wasm or .wat) and its arguments; flags after the module go to the guest
+    /// Module (.wasm, .wat or .cwasm) and its arguments; flags after the module go to the guest
     #[arg(value_name = "MODULE [ARGS]", trailing_var_arg = true, value_hint = ValueHint::FilePath)]
     pub(super) module_and_args: Vec<OsString>,
 }
 
 /// An accelerator, or the best that works. clap would take a plain `Option` for a flag that may be left out.
 pub(super) type AcceleratorChoice = Option<Accelerator>;
+
+/// An engine, or the best for whoever waits.
+pub(super) type EngineChoice = Option<Engine>;
 
 /// The hypervisors that a flag can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -258,7 +283,17 @@ impl Run {
             .jail(self.jail)
             .deadline(deadline)
             .diagnostics(Diagnostics::Stderr)
-            .show_machine(self.verbose > 0);
+            .show_machine(self.verbose > 0)
+            .allow_precompiled(self.allow_precompiled);
+        if let Some(engine) = self.engine {
+            run = run.engine(engine);
+        }
+        if let Some(level) = self.cpu {
+            run = run.cpu_level(level);
+        }
+        if let Ok(this) = std::env::current_exe() {
+            run = run.compile_later(this);
+        }
         for (name, value) in self.environment(|key| std::env::var_os(key))? {
             run = run.env(name, value);
         }

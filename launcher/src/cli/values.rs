@@ -4,7 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use hermit_wasm_vm::compile::CpuLevel;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::MachineKind;
-use hermit_wasm_vm::{Arch, Jail, LogLevel};
+use hermit_wasm_vm::{Arch, Engine, Jail, LogLevel};
 
 /// A word, what it means, and what help says of it.
 type Word<T> = (&'static str, T, &'static str);
@@ -54,6 +54,25 @@ pub(super) const ACCELERATORS: &[Word<Option<Accelerator>>] = &[
         Accelerator::Tcg.name(),
         Some(Accelerator::Tcg),
         "QEMU's emulation: slower, works on every host",
+    ),
+];
+
+/// The engines.
+pub(super) const ENGINES: &[Word<Option<Engine>>] = &[
+    (
+        "auto",
+        None,
+        "Native code that is there, or is compiled in no time; otherwise the interpreter, and compiled for the next run",
+    ),
+    (
+        Engine::Native.name(),
+        Some(Engine::Native),
+        "Native code: compiled first, if it is not there",
+    ),
+    (
+        Engine::Interp.name(),
+        Some(Engine::Interp),
+        "The interpreter: nothing is compiled",
     ),
 ];
 

@@ -20,7 +20,7 @@ mod later;
 use std::fs::File;
 use std::io::{self, Seek as _, Write};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -202,6 +202,17 @@ pub enum Lookup {
     NoCache(String),
 }
 
+/// The compiler that is used, for `check`.
+pub(crate) fn compiler() -> Result<PathBuf, CompileError> {
+    compiler::find()
+}
+
+/// Where code is kept, for `check`; or why none is.
+pub(crate) fn cache() -> Result<PathBuf, String> {
+    let cache = Cache::open()?;
+    cache.is_writable().map(|()| cache.path().to_path_buf())
+}
+
 /// One module for one target.
 #[derive(Debug)]
 pub struct Compilation<'a> {
@@ -309,6 +320,13 @@ impl<'a> Compilation<'a> {
     pub fn later(&self, program: &Path, jail: Jail, deadline: &Deadline) -> Result<(), String> {
         let cache = self.cache.as_ref().map_err(Clone::clone)?;
         later::start(program, self.module, self.target, jail, cache, deadline)
+    }
+
+    /// Notes that a machine could not load the code that is kept: for a day the module counts as one that cannot be compiled.
+    pub(crate) fn refused(&self, reason: &str) {
+        if let Ok(cache) = &self.cache {
+            cache.note_refusal(&self.name(), reason);
+        }
     }
 
     /// The code, sealed by `key`.

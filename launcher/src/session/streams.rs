@@ -142,6 +142,15 @@ fn memory_file(label: &str) -> io::Result<File> {
 }
 
 impl Streams {
+    /// The same once more.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            stdin: self.stdin.try_clone()?,
+            stdout: self.stdout.try_clone()?,
+            stderr: self.stderr.try_clone()?,
+        })
+    }
+
     /// Which of them are terminals.
     pub(crate) fn terminals(&self) -> Terminals {
         Terminals {
@@ -153,6 +162,15 @@ impl Streams {
 }
 
 impl Captured {
+    /// The same files once more.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        let copy = |file: &Option<File>| file.as_ref().map(File::try_clone).transpose();
+        Ok(Self {
+            stdout: copy(&self.stdout)?,
+            stderr: copy(&self.stderr)?,
+        })
+    }
+
     /// The bytes, once the session is over.
     pub(crate) fn take(self) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let read = |file: Option<File>| {

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use boot_protocol::arch::Arch;
+
+use crate::host::image;
+
 /// What executes the guest's code inside of the machine. Each has an image of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -14,6 +18,12 @@ pub enum Engine {
 impl Engine {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Interp, Self::Native];
+
+    /// Whether this build carries an image for the architecture with this engine.
+    #[must_use]
+    pub fn is_carried(self, arch: Arch) -> bool {
+        image::of(arch, self).is_ok()
+    }
 
     /// Its name, as `--engine` and the status file have it.
     #[must_use]

@@ -1,19 +1,27 @@
 //! What to run: the description that every producer fills and every hypervisor takes.
 //!
 //! - [`run`]: the builder.
+//! - [`choice`]: which engine a run gets.
+//! - [`course`]: the way of a run to its result.
 //! - [`engine`]: what executes the guest's code.
 //! - [`deadline`]: when a run must be over.
+//! - [`program`]: what the machine is given to run.
 //! - [`request`]: a run as its hypervisor sees it.
 //! - [`module`]: the module on the host.
 //! - [`mounts`]: the guest's directories.
 //! - [`text`]: the text format's translation.
+//! - [`outline`]: a module from outside.
 //! - [`payload`]: all of it in the one file that the machine is handed.
 
+pub(crate) mod choice;
+mod course;
 pub(crate) mod deadline;
 pub(crate) mod engine;
 pub(crate) mod module;
 pub(crate) mod mounts;
+mod outline;
 pub(crate) mod payload;
+pub(crate) mod program;
 pub(crate) mod request;
 pub(crate) mod run;
 mod text;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
+use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ enum Content {
     /// A file in binary form, and its length in bytes.
     File(Arc<File>, u64),
     Bytes(Arc<[u8]>),
+    /// A file that is native code already, and its length in bytes.
+    Precompiled(u64),
 }
 
 impl fmt::Debug for Content {
@@ -48,6 +51,7 @@ impl fmt::Debug for Content {
             Self::Greeting => f.write_str("Greeting"),
             Self::File(_, length) => write!(f, "File({length} bytes)"),
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::Precompiled(length) => write!(f, "Precompiled({length} bytes)"),
         }
     }
 }
@@ -225,6 +229,9 @@ impl Module {
                 content: Content::File(file, metadata.len()),
             });
         }
+        if kind == FileKind::NativeCode {
+            return Self::native(path, &bytes, metadata.is_file(), metadata.len()).map_err(Error::from);
+        }
         // Text has to be translated. A pipe (`<(…)`, /dev/stdin) can be read only once.
         let most = match kind {
             FileKind::Module => memory.min(LONGEST),
@@ -254,6 +261,29 @@ impl Module {
         .into())
     }
 
+    /// A file of native code, which begins with `start`. Whether it may run is for the run to say.
+    fn native(path: &Path, start: &[u8], is_file: bool, length: u64) -> Result<Self, ModuleError> {
+        let reason = match start.get(ELF_FLAGS) {
+            _ if !is_file => "is native code, which must be a file",
+            Some(&ELF_MODULE) => {
+                return Ok(Self {
+                    name: path.into(),
+                    content: Content::Precompiled(length),
+                });
+            }
+            Some(&ELF_COMPONENT) => {
+                "is the native code of a WebAssembly component, and components are not supported; compile a module"
+            }
+            _ => {
+                "is compiled for wasmtime's own interpreter, or cut off; compile the module with `hermit-wasm compile`"
+            }
+        };
+        Err(ModuleError::NotAModule {
+            path: path.into(),
+            reason: reason.to_string(),
+        })
+    }
+
     /// The module in `bytes`, in binary or in text form. Messages and `argv[0]` call it `name`.
     ///
     /// # Errors
@@ -273,6 +303,13 @@ impl Module {
     fn translated(name: PathBuf, bytes: Vec<u8>, memory: u64, deadline: &Deadline) -> Result<Self, Error> {
         let bytes = match check(&name, &bytes)? {
             FileKind::Module => bytes,
+            FileKind::NativeCode => {
+                return Err(ModuleError::NotAModule {
+                    path: name,
+                    reason: "is native code, which must be a file".to_string(),
+                }
+                .into());
+            }
             // What it says may be a component.
             _ => {
                 let binary = text::translate(&name, &bytes, memory, deadline)?;
@@ -291,6 +328,11 @@ impl Module {
         matches!(self.content, Content::Greeting)
     }
 
+    /// Whether it is native code already.
+    pub(crate) const fn is_precompiled(&self) -> bool {
+        matches!(self.content, Content::Precompiled(_))
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &Path {
         &self.name
@@ -300,7 +342,7 @@ impl Module {
     pub(crate) fn length(&self) -> u64 {
         match &self.content {
             Content::Greeting => 0,
-            Content::File(_, length) => *length,
+            Content::File(_, length) | Content::Precompiled(length) => *length,
             Content::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         }
     }
@@ -309,7 +351,7 @@ impl Module {
     pub(crate) fn file(&self) -> Option<(&Arc<File>, u64)> {
         match &self.content {
             Content::File(file, length) => Some((file, *length)),
-            Content::Greeting | Content::Bytes(_) => None,
+            Content::Greeting | Content::Bytes(_) | Content::Precompiled(_) => None,
         }
     }
 
@@ -327,13 +369,43 @@ impl Module {
     /// Writes its bytes: of a file, as many as it had when it was opened. One that became shorter since is an error.
     pub(crate) fn write_to(&self, out: &mut impl Write, deadline: &Deadline) -> Result<(), WriteError> {
         match &self.content {
-            Content::Greeting => Ok(()),
+            // The former is the image's, the latter a `compile::Code`'s to write.
+            Content::Greeting | Content::Precompiled(_) => Ok(()),
             Content::Bytes(bytes) => out.write_all(bytes).map_err(WriteError::Out),
-            Content::File(file, length) => copy(file, *length, out, deadline).map_err(|error| match error {
-                WriteError::Module(_, error) => WriteError::Module(self.name.clone(), error),
-                out => out,
-            }),
+            Content::File(file, length) => self.copy(file, 0..*length, out, deadline),
         }
+    }
+
+    /// The bytes of `range`, which is inside of it.
+    pub(crate) fn part(&self, range: Range<u64>, deadline: &Deadline) -> Result<Vec<u8>, WriteError> {
+        let mut part = Vec::new();
+        match &self.content {
+            Content::Greeting | Content::Precompiled(_) => {}
+            Content::Bytes(bytes) => {
+                let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+                part.extend(
+                    bytes
+                        .get(place(range.start)..place(range.end))
+                        .unwrap_or_default(),
+                );
+            }
+            Content::File(file, _) => self.copy(file, range, &mut part, deadline)?,
+        }
+        Ok(part)
+    }
+
+    /// Copies a range of the file that it is in.
+    fn copy(
+        &self,
+        file: &Arc<File>,
+        range: Range<u64>,
+        out: &mut impl Write,
+        deadline: &Deadline,
+    ) -> Result<(), WriteError> {
+        copy(file, range, out, deadline).map_err(|error| match error {
+            WriteError::Module(_, error) => WriteError::Module(self.name.clone(), error),
+            out => out,
+        })
     }
 }
 
@@ -367,19 +439,30 @@ impl WriteError {
     }
 }
 
+/// Where an ELF file of native code says what it was made of (the lowest byte of `e_flags`), and what it says there.
+const ELF_FLAGS: usize = 48;
+const ELF_MODULE: u8 = 1;
+const ELF_COMPONENT: u8 = 2;
+
 /// How much of a module is read at once.
 const PART: usize = 1 << 20;
 
-/// Copies `length` bytes from the start of `file`, wherever its position is: clones of a module share it.
-fn copy(file: &Arc<File>, length: u64, out: &mut impl Write, deadline: &Deadline) -> Result<(), WriteError> {
+/// Copies a range of `file`, wherever its position is: clones of a module share it.
+fn copy(
+    file: &Arc<File>,
+    range: Range<u64>,
+    out: &mut impl Write,
+    deadline: &Deadline,
+) -> Result<(), WriteError> {
     let module = |error: io::Error| WriteError::Module(PathBuf::new(), error);
     let remote = is_remote(&**file);
-    // Of a small module no more than it needs: each page costs time.
+    // Of a small one no more than it needs: each page costs time.
+    let length = range.end.saturating_sub(range.start);
     let mut buffer = vec![0; usize::try_from(length).map_or(PART, |length| length.min(PART))];
-    let mut done = 0u64;
-    while done < length {
+    let mut done = range.start;
+    while done < range.end {
         deadline.check().map_err(WriteError::Over)?;
-        let rest = usize::try_from(length.saturating_sub(done)).unwrap_or(usize::MAX);
+        let rest = usize::try_from(range.end.saturating_sub(done)).unwrap_or(usize::MAX);
         let most = rest.min(buffer.len());
         let result = match remote {
             false => file.read_at(buffer.get_mut(..most).unwrap_or_default(), done),
@@ -468,7 +551,7 @@ fn check(path: &Path, start: &[u8]) -> Result<FileKind, ModuleError> {
         kind => kind,
     };
     match kind {
-        FileKind::Module | FileKind::WasmText => Ok(kind),
+        FileKind::Module | FileKind::WasmText | FileKind::NativeCode => Ok(kind),
         _ => Err(ModuleError::NotAModule {
             path: path.into(),
             reason: file_kind::refusal(start).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The payload: the description of the run, the module and copies of directories in one tar archive.
+//! The payload: the description of the run, the program and copies of directories in one tar archive.
 //!
 //! Its form: `boot_protocol::payload`. A directory is read once, before the machine starts, and never written to.
 //! Others may change it meanwhile: what is copied lies beneath it in any case ([`Beneath`]), and is a file, a directory
@@ -16,8 +16,8 @@ use boot_protocol::run_spec::RunSpec;
 use tar::{Builder, EntryType, Header};
 
 use super::deadline::Deadline;
-use super::module::Module;
 use super::mounts::MountError;
+use super::program::Program;
 use crate::error::{Error, StartError};
 use crate::host::beneath::{self, Beneath};
 use crate::host::files::HostFile;
@@ -50,15 +50,15 @@ pub(crate) struct Payload {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Puts the description, the module and a copy of each of `directories` into one file, which has no name.
+/// Puts the description, the program and a copy of each of `directories` into one file, which has no name.
 pub(crate) fn build(
     spec: &RunSpec,
-    module: &Module,
+    program: Program<'_>,
     directories: &[&Path],
     bounds: Bounds<'_>,
 ) -> Result<Payload, Error> {
     let file = HostFile::empty("payload.tar").map_err(StartError::file(KEEP))?;
-    let (length, warnings) = write(file.file(), Some(spec), module, directories, bounds)?;
+    let (length, warnings) = write(file.file(), Some(spec), program, directories, bounds)?;
     file.finish().map_err(StartError::file(KEEP))?;
     Ok(Payload {
         file,
@@ -74,25 +74,25 @@ const KEEP: &str = "keep the payload in memory for the hypervisor";
 pub(crate) fn write(
     file: &File,
     spec: Option<&RunSpec>,
-    module: &Module,
+    program: Program<'_>,
     directories: &[&Path],
     bounds: Bounds<'_>,
 ) -> Result<(u64, Vec<String>), Error> {
     let mut warnings = Vec::new();
     let cannot = |error: io::Error| StartError::file(KEEP)(error);
     if let Some(spec) = spec {
-        member(file, names::RUN_SPEC, |out| {
+        member(file, names::RUN_SPEC, 1, |out| {
             out.write_all(&spec.encode()).map_err(cannot)
         })?;
     }
-    if !module.is_greeting() {
-        member(file, names::MODULE, |out| {
-            let written = module.write_to(out, bounds.deadline);
+    if let Some((name, alignment)) = program.member() {
+        member(file, name, alignment, |out| {
+            let written = program.write_to(out, bounds.deadline);
             written.map_err(|error| error.into_error(KEEP))
         })?;
     }
     for (index, host) in directories.iter().enumerate() {
-        member(file, &names::directory(index), |out| {
+        member(file, &names::directory(index), 1, |out| {
             let mut copy = Copy {
                 host,
                 tree: open(host)?,
@@ -113,31 +113,42 @@ pub(crate) fn write(
     Ok((end.stream_position().map_err(cannot)?, warnings))
 }
 
-/// Appends a member whose size is known only when `write` has written it.
+/// Appends a member whose size is known only when `write` has written it. Its data starts at a multiple of `alignment`,
+/// behind a member of padding if need be.
 fn member(
     mut file: &File,
     name: &str,
+    alignment: u64,
     write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let cannot = |error: io::Error| StartError::file(KEEP)(error);
-    let start = file.stream_position().map_err(cannot)?;
-    let data = start.saturating_add(BLOCK);
+    let mut start = file.stream_position().map_err(cannot)?;
+    let data = start.saturating_add(BLOCK).next_multiple_of(alignment.max(BLOCK));
+    if let Some(zeros) = data.saturating_sub(start).checked_sub(2 * BLOCK) {
+        put_header(file, names::PADDING, zeros).map_err(cannot)?;
+        start = data.saturating_sub(BLOCK);
+    }
     file.seek(SeekFrom::Start(data)).map_err(cannot)?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     write(&mut out)?;
     out.flush().map_err(cannot)?;
     drop(out);
     let end = file.stream_position().map_err(cannot)?;
-    let mut header = Header::new_ustar();
-    header.set_path(name).map_err(cannot)?;
-    header.set_mode(0o644);
-    header.set_size(end.saturating_sub(data));
-    header.set_cksum();
     file.seek(SeekFrom::Start(start)).map_err(cannot)?;
-    file.write_all(header.as_bytes()).map_err(cannot)?;
+    put_header(file, name, end.saturating_sub(data)).map_err(cannot)?;
     file.seek(SeekFrom::Start(end.next_multiple_of(BLOCK)))
         .map_err(cannot)?;
     Ok(())
+}
+
+/// Writes the header of a member of so many bytes.
+fn put_header(mut file: &File, name: &str, size: u64) -> io::Result<()> {
+    let mut header = Header::new_ustar();
+    header.set_path(name)?;
+    header.set_mode(0o644);
+    header.set_size(size);
+    header.set_cksum();
+    file.write_all(header.as_bytes())
 }
 
 /// Opens a directory that is to be copied.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::host::interrupt::{Interrupt, Stop};
+use crate::spec::module::Module;
 
 /// A payload of `module` and `directories`, for a machine with so much memory.
 fn payload_of(module: &Module, directories: &[&Path], bytes: u64) -> Result<Payload, Error> {
@@ -18,7 +19,7 @@ fn payload_of(module: &Module, directories: &[&Path], bytes: u64) -> Result<Payl
     let deadline = &deadline;
     build(
         &RunSpec::default(),
-        module,
+        Program::Module(module),
         directories,
         Bounds { bytes, deadline },
     )
@@ -180,7 +181,12 @@ fn what_is_no_directory_or_does_not_fit_is_refused() {
         bytes: u64::MAX,
         deadline: &deadline,
     };
-    let late = build(&RunSpec::default(), &Module::greeting(), &[&scratch.0], late);
+    let late = build(
+        &RunSpec::default(),
+        Program::Module(&Module::greeting()),
+        &[&scratch.0],
+        late,
+    );
     assert!(matches!(late, Err(Error::Timeout { .. })));
 
     let interrupt = Interrupt::new().unwrap();
@@ -189,7 +195,14 @@ fn what_is_no_directory_or_does_not_fit_is_refused() {
         bytes: u64::MAX,
         deadline: &deadline,
     };
-    let make = || build(&RunSpec::default(), &Module::greeting(), &[&scratch.0], bounds);
+    let make = || {
+        build(
+            &RunSpec::default(),
+            Program::Module(&Module::greeting()),
+            &[&scratch.0],
+            bounds,
+        )
+    };
     assert!(make().is_ok());
     interrupt.stop();
     assert!(matches!(make(), Err(Error::Stopped(Stop::Asked))));

@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::module::Module;
 use super::mounts::{Mount, MountSource, check_places};
 use super::payload::{self, Bounds};
+use super::program::Program;
 use super::run::Run;
 use crate::error::{Error, StartError};
 use crate::host::image::{self, Image};
@@ -24,6 +25,7 @@ use crate::vmm::qemu::MachineKind;
 #[derive(Debug)]
 pub struct Request<'a> {
     run: &'a Run,
+    program: Program<'a>,
     spec: RunSpec,
     deadline: Deadline,
     tsc: Measurement,
@@ -31,7 +33,12 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// Checks what does not depend on the hypervisor, and fills in what the builder leaves open.
-    pub(super) fn new(run: &'a Run, terminals: Terminals, deadline: Deadline) -> Result<Self, Error> {
+    pub(super) fn new(
+        run: &'a Run,
+        program: Program<'a>,
+        terminals: Terminals,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
         // What the launcher does anyway until the machine starts is part of the time that this takes.
         let tsc = Measurement::begin();
         check_places(&run.mounts)?;
@@ -50,12 +57,13 @@ impl<'a> Request<'a> {
                 .map(|(name, value)| (name.as_str(), value.as_str())),
         );
         spec.terminals = terminals;
-        spec.module = match run.module.is_greeting() {
-            true => ModuleSource::Embedded,
-            false => ModuleSource::Payload,
+        spec.module = match program.member() {
+            None => ModuleSource::Embedded,
+            Some(_) => ModuleSource::Payload,
         };
         Ok(Self {
             run,
+            program,
             spec,
             deadline,
             tsc,
@@ -83,7 +91,7 @@ impl<'a> Request<'a> {
         Ok(spec)
     }
 
-    /// The image that the machine boots.
+    /// The image that the machine boots: the one with the run's [engine](Self::engine).
     ///
     /// # Errors
     /// This crate was built without an image for the architecture.
@@ -93,17 +101,17 @@ impl<'a> Request<'a> {
 
     /// The same with its fingerprint.
     pub(crate) fn named_image(&self) -> Result<Image, StartError> {
-        image::of(self.arch(), Engine::Interp)
+        image::of(self.arch(), self.engine())
     }
 
-    /// Writes the payload that the machine is handed into `file`, which is empty: `spec`, the module, and the directories
-    /// to copy, the first as [`payload::directory`](boot_protocol::payload::directory)`(0)`. Returns its length.
+    /// Writes the payload that the machine is handed into `file`, which is empty: `spec`, the module or its native code,
+    /// whichever the image's engine takes, and the directories to copy, the first as [`payload::directory`](boot_protocol::payload::directory)`(0)`. Returns its length.
     ///
     /// # Errors
     /// Something cannot be read or written, or is larger than the machine's memory.
     pub fn write_payload(&self, spec: &RunSpec, file: &File) -> Result<u64, Error> {
         let (length, warnings) =
-            payload::write(file, Some(spec), self.module(), &self.copies(), self.bounds())?;
+            payload::write(file, Some(spec), self.program(), &self.copies(), self.bounds())?;
         for warning in warnings {
             log::warn!("{warning}");
         }
@@ -127,6 +135,17 @@ impl<'a> Request<'a> {
             bytes: self.memory(),
             deadline: self.deadline(),
         }
+    }
+
+    /// What executes the guest's code.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.program.engine()
+    }
+
+    /// What the machine is given to run.
+    pub(crate) fn program(&self) -> Program<'a> {
+        self.program
     }
 
     /// The module.
@@ -206,7 +225,8 @@ impl<'a> Request<'a> {
     /// A request of `run`, for unit tests of hypervisors.
     #[cfg(test)]
     pub(crate) fn for_tests(run: &'a Run) -> Self {
-        Self::new(run, Terminals::NONE, run.deadline_from_now()).unwrap()
+        let program = Program::Module(&run.module);
+        Self::new(run, program, Terminals::NONE, run.deadline_from_now()).unwrap()
     }
 }
 

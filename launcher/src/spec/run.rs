@@ -1,4 +1,4 @@
-//! The builder of a run, and the way of a run from there to its result.
+//! The builder of a run. The way of a run from there to its result: `course`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,21 +8,22 @@ use std::time::{Duration, Instant};
 use boot_protocol::arch::Arch;
 use boot_protocol::run_spec::{Access, LogLevel, RunSpec, Terminals};
 
+use super::choice::{self, Chosen, Engines};
 use super::deadline::Deadline;
+use super::engine::Engine;
 use super::module::Module;
 use super::mounts::{Mount, MountSource};
 use super::request::Request;
+use crate::compile::CpuLevel;
 use crate::error::{Error, StartError};
 use crate::host::interrupt::Interrupt;
-use crate::host::memory::GuestMemory;
 use crate::host::units::MIB;
-use crate::host::virtiofsd::Daemon;
 use crate::jail::Jail;
 use crate::report::Figures;
-use crate::result::{self, RunResult};
+use crate::result::RunResult;
 use crate::running::Running;
+use crate::session::Diagnostics;
 use crate::session::streams::{self, Input, OtherEnds, Output, Streams};
-use crate::session::{self, Diagnostics, SessionConfig};
 use crate::vmm::capabilities::{self, Accelerator, Feature};
 use crate::vmm::qemu::MachineKind;
 use crate::vmm::{self, Vmm};
@@ -54,7 +55,8 @@ pub struct Run {
     pub(super) module: Module,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) machine: MachineOptions,
-    vmms: Vec<Arc<dyn Vmm>>,
+    pub(super) vmms: Vec<Arc<dyn Vmm>>,
+    pub(super) engines: Engines,
     pub(super) jail: Jail,
     timeout: Option<Duration>,
     deadline: Deadline,
@@ -63,8 +65,8 @@ pub struct Run {
     stderr: Output,
     /// What stops it: the user's, and that of its [`Running`].
     interrupts: Vec<Interrupt>,
-    diagnostics: Diagnostics,
-    show_machine: bool,
+    pub(super) diagnostics: Diagnostics,
+    pub(super) show_machine: bool,
 }
 
 /// What the machine is to be.
@@ -95,6 +97,7 @@ impl Run {
                 kind: None,
             },
             vmms: vmm::all().into(),
+            engines: Engines::default(),
             jail: Jail::default(),
             timeout: None,
             deadline: Deadline::never(),
@@ -200,6 +203,37 @@ impl Run {
     #[must_use]
     pub fn machine(mut self, kind: MachineKind) -> Self {
         self.machine.kind = Some(kind);
+        self
+    }
+
+    /// Demands an engine; default: native code if the module was compiled before, or is compiled in no time, or if only native
+    /// code has what it needs; otherwise the interpreter. `docs/engines.md` has more.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engines.demanded = Some(engine);
+        self
+    }
+
+    /// Sets the processors that native code is made for; default: all that machines of the architecture have.
+    #[must_use]
+    pub fn cpu_level(mut self, level: CpuLevel) -> Self {
+        self.engines.level = Some(level);
+        self
+    }
+
+    /// Allows a module that is native code already although this user's launcher has not compiled it. The whole machine is in
+    /// its hands from the start; the hypervisor in its jail is all that holds it.
+    #[must_use]
+    pub fn allow_precompiled(mut self, allow: bool) -> Self {
+        self.engines.precompiled = allow;
+        self
+    }
+
+    /// Names the program `hermit-wasm`, which compiles a module for its next run while the interpreter runs it, and goes on
+    /// when this process has ended. Default: no module is compiled so.
+    #[must_use]
+    pub fn compile_later(mut self, program: impl Into<PathBuf>) -> Self {
+        self.engines.program = Some(program.into());
         self
     }
 
@@ -344,7 +378,12 @@ impl Run {
         let mut demands = capabilities::demands(&self);
         demands.push(Feature::Command);
         let vmm = self.choose(&demands)?;
-        let request = Request::new(&self, Terminals::NONE, deadline)?;
+        // By itself a command carries the module: native code is of this build alone.
+        let chosen = match self.engines.demanded {
+            None if !self.module.is_precompiled() => Chosen::Module,
+            _ => choice::choose(&self, &deadline)?,
+        };
+        let request = Request::new(&self, chosen.program(&self.module), Terminals::NONE, deadline)?;
         vmm.command(&request, directory)
     }
 
@@ -364,64 +403,6 @@ impl Run {
             std::mem::take(&mut self.stderr),
         )
         .map_err(|error| StartError::file("open the guest's standard streams")(error))
-    }
-
-    /// The whole way of a run.
-    fn execute(
-        self,
-        streams: Streams,
-        ends: OtherEnds,
-        deadline: Deadline,
-        figures: &mut Figures,
-    ) -> Result<RunResult, Error> {
-        figures.memory = Some(self.machine.memory);
-        if self.jail == Jail::Off {
-            log::warn!(
-                "--jail off: a machine that is taken over has all rights of this user, on the whole host"
-            );
-        }
-        let vmm = self.choose(&capabilities::demands(&self))?;
-        let request = Request::new(&self, streams.terminals(), deadline)?;
-        let prepared = vmm.prepare(&request)?;
-        request.deadline().check()?;
-        let mut machine = prepared.spawn()?;
-        (figures.hypervisor, figures.accelerator) = (Some(machine.hypervisor), Some(machine.accelerator));
-        let config = SessionConfig {
-            deadline: request.deadline().at(),
-            boot_deadline: Instant::now() + machine.boot_limit,
-            only_boot: false,
-            show_text: self.show_machine || self.spec.log.is_some(),
-            show_hypervisor: self.show_machine,
-            diagnostics: self.diagnostics,
-        };
-        let report = session::run(&mut machine, request.interrupts(), &config, streams);
-        figures.started(report.hello);
-        figures.hypervisor_memory = report.hypervisor_memory;
-        figures.machine_memory = machine.memory.as_ref().and_then(GuestMemory::touched);
-        figures.quota_met = machine.daemons.iter().any(Daemon::quota_met);
-        figures.finish();
-        for daemon in &mut machine.daemons {
-            for complaint in daemon.complaints() {
-                log::warn!("{complaint}");
-            }
-        }
-        result::conclude(report, &request, machine, ends.captured, figures)
-    }
-
-    /// The first hypervisor that meets the demands and is installed. Where none is, the first one's reason counts. One whose
-    /// program was named is wanted: where that is not there, no other takes its place.
-    fn choose(&self, demands: &[Feature]) -> Result<Arc<dyn Vmm>, Error> {
-        let known = vmm::all();
-        let mut reason = None;
-        for vmm in &self.vmms {
-            let able = capabilities::refuse(&**vmm, demands, &known).map_err(Error::from);
-            match able.and_then(|()| Ok(vmm.program(self.machine.arch)?)) {
-                Ok(_) => return Ok(Arc::clone(vmm)),
-                Err(error @ Error::Start(StartError::NoProgram { .. })) => return Err(error),
-                Err(error) => reason = reason.or(Some(error)),
-            }
-        }
-        Err(reason.unwrap_or_else(|| Error::Invalid("the run was given no hypervisor".to_string())))
     }
 
     /// The guest's `argv[0]`, which for the image's own module is the application's to choose.

@@ -15,6 +15,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("check::what_is_missing_is_said_with_what_to_do", missing),
         test("check::a_qemu_without_seccomp_is_limited", unconfined),
         test("check::json_says_the_same", json),
+        test("check::what_native_code_needs", native),
     ]
 }
 
@@ -24,6 +25,11 @@ const UNCONFINED: &str = "#!/bin/sh\ncase \"$1\" in -sandbox) echo 'no sandbox i
                           echo 'QEMU emulator version 9.9'\n";
 
 fn check(programs: &[(&str, &str)], flags: &[&str]) -> Done {
+    check_with(programs, flags, &[])
+}
+
+/// The same with these variables.
+fn check_with(programs: &[(&str, &str)], flags: &[&str], variables: &[(&str, &str)]) -> Done {
     let scratch = Scratch::new();
     for (name, script) in programs {
         let path = scratch.file(name, script.as_bytes());
@@ -35,6 +41,8 @@ fn check(programs: &[(&str, &str)], flags: &[&str]) -> Done {
         .args(flags)
         .env("PATH", scratch.path())
         .env("XDG_CACHE_HOME", scratch.path())
+        .env("HERMIT_WASM_COMPILER", "/nonexistent/compiler")
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -61,6 +69,28 @@ fn expect(paragraph: &str, parts: &[&str]) {
 
 const VIRTIOFSD: &str = "#!/bin/sh\necho 'virtiofsd 1.99.0'\n";
 const UHYVE: &str = "#!/bin/sh\necho 'uhyve 0.99'\n";
+
+fn native() {
+    let done = check(&[], &[]);
+    expect(
+        &paragraph(&done, "compiler"),
+        &["missing", "/nonexistent/compiler", "→ modules are interpreted"],
+    );
+    expect(
+        &paragraph(&done, "code cache"),
+        &[" ok ", "/hermit-wasm", "runs natively from then on"],
+    );
+    let variables = [
+        ("HERMIT_WASM_COMPILER", "/bin/sh"),
+        ("XDG_CACHE_HOME", "/proc/nowhere"),
+    ];
+    let done = check_with(&[], &[], &variables);
+    expect(&paragraph(&done, "compiler"), &[" ok ", "/bin/sh"]);
+    expect(
+        &paragraph(&done, "code cache"),
+        &["missing", "/proc/nowhere", "--engine native"],
+    );
+}
 
 fn installed() {
     let programs = [

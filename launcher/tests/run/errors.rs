@@ -300,7 +300,7 @@ fn bash_completes_flags_and_values(script: &[u8]) {
         (["hermit-wasm", "run", "--mem"].as_slice(), "--memory\n"),
         (&["hermit-wasm", "--copy"], "--copy-dir\n"),
         (&["hermit-wasm", "run", "--accel", "k"], "kvm\n"),
-        (&["hermit-wasm", "comp"], "completions\n"),
+        (&["hermit-wasm", "compl"], "completions\n"),
     ] {
         let mut bash = Command::new("bash");
         bash.args(["-c", program, "bash"])

@@ -106,6 +106,8 @@ fn without_module(scratch: &Scratch, scenario: &str) -> Command {
         .env(SCENARIO, scenario)
         .env(JOURNAL, scratch.path().join("journal"))
         .env("XDG_CACHE_HOME", scratch.path().join("cache"))
+        // None, unless a test has one: nothing is compiled.
+        .env("HERMIT_WASM_COMPILER", "/nonexistent/compiler")
         .current_dir(scratch.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -8,7 +8,9 @@ mod accel;
 mod check;
 mod deadline;
 mod ends;
+mod engines;
 mod errors;
+mod fake_compiler;
 mod fake_qemu;
 mod harness;
 mod jail;
@@ -29,6 +31,7 @@ use libtest_mimic::{Arguments, Trial};
 use rustix::process::Signal;
 
 fn main() {
+    fake_compiler::play();
     let mut words = std::env::args().skip(1);
     if words.next().as_deref() == Some(fake_qemu::PLAY) {
         fake_qemu::play(&words.next().unwrap_or_default());
@@ -45,6 +48,7 @@ fn main() {
         ends::tests,
         errors::tests,
         accel::tests,
+        engines::tests,
         library::tests,
         shares::tests,
         check::tests,

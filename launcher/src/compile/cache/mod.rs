@@ -407,6 +407,17 @@ impl Cache {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Removes the code of this name, which machines do not take, and notes why.
+    pub(super) fn note_refusal(&self, name: &str, reason: &str) {
+        self.remove(&format!("{name}.cwasm"));
+        self.note_failure(name, reason);
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Notes why what has this name cannot be compiled.
     pub(super) fn note_failure(&self, name: &str, reason: &str) {
         // Without it, it is tried again.

@@ -8,7 +8,7 @@ use crate::spec::request::Request;
 
 /// Refuses a module that is too large.
 pub(super) fn check_module(request: &Request<'_>) -> Result<(), Error> {
-    let length = request.module().length();
+    let length = request.program().length();
     check(request, length, |memory, least| {
         ModuleError::DoesNotFit {
             path: request.module().name().into(),

@@ -107,7 +107,7 @@ impl Vmm for Qemu {
         let image = request.image()?;
         let spec = lower(request)?;
         fit::check_module(request)?;
-        let payload = host_payload::build(&spec, request.module(), &request.copies(), request.bounds())?;
+        let payload = host_payload::build(&spec, request.program(), &request.copies(), request.bounds())?;
         fit::check_payload(request, payload.length)?;
         for warning in &payload.warnings {
             log::warn!("{warning}");
@@ -444,7 +444,8 @@ impl Prepared for PreparedQemu<'_> {
         machine.memory = memory;
         machine.payload = Some(payload.file);
         machine.daemons = daemons;
-        Ok(machine.keeping([image]))
+        // In memory it is QEMU's alone from here on, and goes with QEMU.
+        Ok(machine.keeping(Some(image).filter(|image| image.path().is_some())))
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Qemu, kind, lower, tag, usual_program};
 use crate::error::{Error, StartError};
 use crate::host::files::HostFile;
 use crate::jail::Jail;
+use crate::spec::engine::Engine;
 use crate::spec::mounts::MountSource;
 use crate::spec::payload;
 use crate::spec::request::Request;
@@ -113,7 +114,10 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
 
 /// The image: written into `directory`, or else as the build calls it.
 fn image_file(request: &Request<'_>, directory: Option<&Path>) -> Result<PathBuf, Error> {
-    let name = format!("hermit-wasm-{}.img", request.arch().name());
+    let name = match request.engine() {
+        Engine::Interp => format!("hermit-wasm-{}.img", request.arch().name()),
+        Engine::Native => format!("hermit-wasm-native-{}.img", request.arch().name()),
+    };
     match directory {
         None => Ok(name.into()),
         Some(directory) => {
@@ -138,7 +142,7 @@ fn payload_file(
         return Ok(None);
     }
     if copies.is_empty()
-        && let Some(path) = request.module().path()
+        && let Some(path) = request.program().path()
     {
         // As the user wrote it, so that the command can be moved with the file.
         let given = request.module().name();
@@ -150,14 +154,14 @@ fn payload_file(
     }
     let Some(directory) = directory else {
         return Err(Error::Invalid(
-            "--print-command: this run needs a file besides the module (a translated module, or what --copy-dir takes \
-             along); say where to write it: --print-command=DIRECTORY"
+            "--print-command: this run needs a file besides the module (a translated module, native code, or what \
+             --copy-dir takes along); say where to write it: --print-command=DIRECTORY"
                 .to_string(),
         ));
     };
     // For this user alone, whatever the umask: what is copied may be.
     let file = HostFile::temporary(directory, "payload.tar").map_err(StartError::file(WRITE))?;
-    let (_, warnings) = payload::write(file.file(), None, request.module(), &copies, request.bounds())?;
+    let (_, warnings) = payload::write(file.file(), None, request.program(), &copies, request.bounds())?;
     let path = directory.join("payload.tar");
     file.rename(&path).map_err(StartError::file(WRITE))?;
     for warning in warnings {

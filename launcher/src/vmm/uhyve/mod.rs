@@ -21,8 +21,8 @@ use crate::host::{image, program};
 use crate::jail::{Confinement, Jail};
 use crate::spec::deadline::Deadline;
 use crate::spec::engine::Engine;
-use crate::spec::module::Module;
 use crate::spec::mounts::{MountError, MountSource};
+use crate::spec::program::Program;
 use crate::spec::request::Request;
 
 /// uhyve.
@@ -101,8 +101,8 @@ impl Vmm for Uhyve {
 
     fn prepare<'a>(&'a self, request: &'a Request<'a>) -> Result<Box<dyn Prepared + 'a>, Error> {
         let program = self.program(request.arch())?;
-        let image = image_on_disk()?;
-        let module = module_on_disk(request.module(), request.deadline())?;
+        let image = image_on_disk(request.engine())?;
+        let module = program_on_disk(request.program(), request.deadline())?;
         let (mut mappings, mut spec) = mappings(request)?;
         if let Some(module) = &module {
             spec.module = ModuleSource::Path(MODULE.to_string());
@@ -251,8 +251,8 @@ fn mappings(request: &Request<'_>) -> Result<(Vec<OsString>, RunSpec), Error> {
 }
 
 /// The application as a file: kept for the next run, if there is a place for that.
-fn image_on_disk() -> Result<OnDisk, Error> {
-    let image = image::application(Arch::X86_64, Engine::Interp)?;
+fn image_on_disk(engine: Engine) -> Result<OnDisk, Error> {
+    let image = image::application(Arch::X86_64, engine)?;
     let bytes = image.bytes;
     if let Some(directory) = files::cache_directory() {
         let path = directory.join(format!("hermit-wasm-{:016x}.elf", image.fingerprint));
@@ -263,20 +263,20 @@ fn image_on_disk() -> Result<OnDisk, Error> {
     temporary("hermit-wasm.elf", |out| out.write_all(bytes))
 }
 
-/// The module as a file: its own, or a copy if it was translated, came from a pipe, or has a name that uhyve cannot take.
-/// `None`: the image's own.
-fn module_on_disk(module: &Module, deadline: &Deadline) -> Result<Option<OnDisk>, Error> {
-    if module.is_greeting() {
+/// The program as a file: its own, or a copy if it was translated or compiled, came from a pipe, or has a name that uhyve
+/// cannot take. `None`: the image's own.
+fn program_on_disk(program: Program<'_>, deadline: &Deadline) -> Result<Option<OnDisk>, Error> {
+    if program.member().is_none() {
         return Ok(None);
     }
-    if let Some(path) = module.path()
+    if let Some(path) = program.path()
         && mapping(&path, MODULE).is_ok()
     {
         return Ok(Some(OnDisk::There(path)));
     }
     let file = temporary_file("module.wasm")?;
     let mut out = file.file();
-    module
+    program
         .write_to(&mut out, deadline)
         .map_err(|error| error.into_error(KEEP))?;
     Ok(Some(OnDisk::Temporary(file)))
@@ -302,6 +302,7 @@ const KEEP: &str = "keep a file for uhyve";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::module::Module;
     use crate::spec::run::Run;
 
     #[test]

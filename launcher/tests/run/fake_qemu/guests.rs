@@ -27,6 +27,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     }),
     ("exit", || leave(guest(), argument().parse().unwrap())),
     ("arguments", arguments),
+    ("given", || given(false)),
+    ("refuse code", || given(true)),
     ("trap", || {
         say_and_leave(b"error: it trapped\n", Ending::new(Cause::Trap, 134))
     }),
@@ -186,6 +188,35 @@ fn arguments() -> ! {
         value("-append").unwrap(),
         run.unwrap_or_default(),
     );
+    let mut guest = guest();
+    guest.write(Output::Stdout, text.as_bytes());
+    leave(guest, 0)
+}
+
+/// Prints what the machine was given to run; or refuses it, if it is native code and `refuse` says so.
+fn given(refuse: bool) -> ! {
+    let payload = fs::read(value("-initrd").unwrap()).unwrap();
+    let mut archive = tar::Archive::new(payload.as_slice());
+    let members: BTreeMap<String, u64> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.path().unwrap().to_str().unwrap().to_string();
+            (name, entry.raw_file_position())
+        })
+        .collect();
+    let text = match (members.get(payload::MODULE), members.get(payload::CODE)) {
+        (Some(_), None) => "module\n".to_string(),
+        (None, Some(_)) if refuse => {
+            let ending = Ending::new(Cause::CodeRefused, 126);
+            say_and_leave(b"hermit-wasm: cannot load the code\n", ending)
+        }
+        (None, Some(at)) if at % payload::ALIGNMENT == 0 => {
+            format!("code at a multiple of {}\n", payload::ALIGNMENT)
+        }
+        other => format!("{other:?}\n"),
+    };
     let mut guest = guest();
     guest.write(Output::Stdout, text.as_bytes());
     leave(guest, 0)

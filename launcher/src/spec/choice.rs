@@ -1,0 +1,227 @@
+//! Which engine a run gets. Without a demand (`--engine auto`) nobody waits longer than for the interpreter: code that was
+//! compiled before runs natively, and so does what is compiled in no time; anything else is interpreted at once, and compiled
+//! meanwhile for the next run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::deadline::Deadline;
+use super::engine::Engine;
+use super::module::Module;
+use super::outline::Outline;
+use super::program::Program;
+use super::run::Run;
+use crate::compile::{Code, Compilation, CpuLevel, Lookup, Options, Progress, Target};
+use crate::error::Error;
+use crate::host::image;
+use crate::host::units::{show_duration, show_size};
+
+/// What is compiled before it runs, in bytes of code: some 15 ms of a processor's time, a fifth of the shortest run's. A
+/// compiler makes about a megabyte a second, and needs 5 ms to start.
+pub(crate) const SMALL: u64 = 12 * 1024;
+
+/// From here on somebody wonders what goes on.
+const LONG: Duration = Duration::from_secs(2);
+
+/// What the user says about engines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Engines {
+    /// The engine that is demanded.
+    pub(crate) demanded: Option<Engine>,
+    /// The processors that code is made for; `None`: all that machines of the architecture have.
+    pub(crate) level: Option<CpuLevel>,
+    /// Whether native code runs that somebody else has compiled.
+    pub(crate) precompiled: bool,
+    /// The program `hermit-wasm`, which can compile when this process has ended.
+    pub(crate) program: Option<PathBuf>,
+}
+
+/// What the machine is given.
+#[derive(Debug)]
+pub(crate) enum Chosen {
+    /// The module.
+    Module,
+    /// Native code.
+    Code(Code),
+}
+
+impl Chosen {
+    /// The same of `module`.
+    pub(crate) fn program<'a>(&'a self, module: &'a Module) -> Program<'a> {
+        match self {
+            Self::Module => Program::Module(module),
+            Self::Code(code) => Program::Code(code),
+        }
+    }
+}
+
+/// Chooses, and compiles where that comes first.
+///
+/// # Errors
+/// What is demanded cannot be had; the run is over.
+pub(super) fn choose(run: &Run, deadline: &Deadline) -> Result<Chosen, Error> {
+    let target = target(run)?;
+    if run.module.is_precompiled() {
+        return precompiled(run, target, deadline);
+    }
+    let (chosen, reason) = match run.engines.demanded {
+        Some(Engine::Interp) => (Chosen::Module, "it is demanded".to_string()),
+        Some(Engine::Native) => (
+            Chosen::Code(demanded(run, target, deadline)?),
+            "it is demanded".to_string(),
+        ),
+        None => auto(run, target, deadline)?,
+    };
+    log::info!("the engine is {}: {reason}", chosen.program(&run.module).engine());
+    Ok(chosen)
+}
+
+/// Sees to it that code which the machine has refused is not tried again soon.
+pub(super) fn refused(run: &Run, deadline: &Deadline) -> Result<(), Error> {
+    let compilation = Compilation::new(&run.module, target(run)?, deadline)?;
+    compilation.refused("a machine could not load its code");
+    Ok(())
+}
+
+/// What code is made for.
+fn target(run: &Run) -> Result<Target, Error> {
+    let arch = run.machine.arch;
+    let own = aot_config::Arch::from_name(arch.name());
+    let level = match (run.engines.level, own) {
+        (Some(level), Some(own)) if level.arch() == own => level,
+        (None, Some(own)) => own.default_level(),
+        (level, _) => {
+            return Err(Error::Invalid(format!(
+                "--cpu {}: no processor of --arch {} has this level",
+                level.map_or("", CpuLevel::name),
+                arch.name()
+            )));
+        }
+    };
+    Ok(Target {
+        level,
+        options: Options::default(),
+    })
+}
+
+/// A file that is native code already.
+fn precompiled(run: &Run, target: Target, deadline: &Deadline) -> Result<Chosen, Error> {
+    let module = &run.module;
+    if run.engines.demanded == Some(Engine::Interp) {
+        return Err(Error::Invalid(format!(
+            "--engine interp: {module} is native code, which only --engine native runs"
+        )));
+    }
+    let code = Code::open(module.name(), run.engines.precompiled, deadline)??;
+    let arch = code.target().level.arch();
+    if arch != target.level.arch() {
+        return Err(Error::Invalid(format!(
+            "{module} is native code for --arch {}, not for --arch {}",
+            arch.name(),
+            run.machine.arch.name()
+        )));
+    }
+    log::info!("the engine is native: {module} is native code");
+    Ok(Chosen::Code(code))
+}
+
+/// Native code at any price.
+fn demanded(run: &Run, target: Target, deadline: &Deadline) -> Result<Code, Error> {
+    if run.module.is_greeting() {
+        return Err(Error::Invalid(
+            "--engine native: the built-in greeting is interpreted; name a module".to_string(),
+        ));
+    }
+    image::of(run.machine.arch, Engine::Native)?;
+    let compilation = Compilation::new(&run.module, target, deadline)?;
+    match compilation.lookup(deadline)? {
+        Lookup::Found(code) => Ok(code),
+        why => {
+            explain(&why);
+            Ok(compile(run, &compilation, deadline)??)
+        }
+    }
+}
+
+/// The engine that is best for whoever waits, and why.
+fn auto(run: &Run, target: Target, deadline: &Deadline) -> Result<(Chosen, String), Error> {
+    let module = &run.module;
+    let interpreted = |reason: String| Ok((Chosen::Module, reason));
+    if module.is_greeting() {
+        return interpreted("the image carries the module".to_string());
+    }
+    if image::of(run.machine.arch, Engine::Native).is_err() {
+        return interpreted("this hermit-wasm was built without a native image".to_string());
+    }
+    let compilation = Compilation::new(module, target, deadline)?;
+    let kept = match compilation.lookup(deadline)? {
+        Lookup::Found(code) => return Ok((Chosen::Code(code), "the module was compiled before".to_string())),
+        Lookup::Failed(reason) => return interpreted(format!("the module cannot be compiled: {reason}")),
+        why => {
+            explain(&why);
+            !matches!(why, Lookup::NoCache(_))
+        }
+    };
+    let outline = Outline::of(module, deadline).map_err(|error| error.into_error("look at the module"))?;
+    let first = match outline.native_only {
+        Some(proposal) => Some(format!("the module needs {proposal}")),
+        // What is not kept would have to be compiled each time.
+        None if kept && outline.code <= SMALL => Some(format!("only {} of code", show_size(outline.code))),
+        None => None,
+    };
+    if let Some(reason) = first {
+        return match compile(run, &compilation, deadline)? {
+            Ok(code) => Ok((Chosen::Code(code), reason)),
+            Err(error) => {
+                if let Some(proposal) = outline.native_only {
+                    log::warn!("{module} needs {proposal}, which only native code has: {error}");
+                }
+                interpreted(error.to_string())
+            }
+        };
+    }
+    match later(run, &compilation, deadline) {
+        Ok(()) => interpreted("the module is compiled meanwhile, for the next run".to_string()),
+        Err(reason) => interpreted(format!("the module is not compiled: {reason}")),
+    }
+}
+
+/// Says what is wrong with the cache, if something is.
+fn explain(why: &Lookup) {
+    match why {
+        Lookup::Missing(Some(reason)) => log::warn!("code that was compiled before is not used: {reason}"),
+        Lookup::NoCache(reason) => log::info!("compiled code is not kept: {reason}"),
+        Lookup::Found(_) | Lookup::Missing(None) | Lookup::Failed(_) => {}
+    }
+}
+
+/// Compiles now; whoever waits is told.
+fn compile(
+    run: &Run,
+    compilation: &Compilation<'_>,
+    deadline: &Deadline,
+) -> Result<Result<Code, crate::compile::CompileError>, Error> {
+    let mut next = LONG;
+    let mut progress = |progress: Progress| {
+        if progress.elapsed >= next {
+            next = progress.elapsed.saturating_add(LONG);
+            log::warn!(
+                "compiling {}: {} of {} functions after {}",
+                run.module,
+                progress.done,
+                progress.all,
+                show_duration(Duration::from_secs(progress.elapsed.as_secs()))
+            );
+        }
+    };
+    log::info!("compiling {}", run.module);
+    compilation.compile(&compilation.budget(), run.jail, deadline, &mut progress)
+}
+
+/// Has it compiled by a process that goes on when this one has ended; why not.
+fn later(run: &Run, compilation: &Compilation<'_>, deadline: &Deadline) -> Result<(), String> {
+    let Some(program) = &run.engines.program else {
+        return Err("nobody has named the program that does it".to_string());
+    };
+    compilation.later(program, run.jail, deadline)
+}
