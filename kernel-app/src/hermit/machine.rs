@@ -8,6 +8,7 @@ use wasi_core::Errno;
 use wasi_core::system::{Clock, Source, Stream, System, Wait};
 
 use super::console::Console;
+use super::counter::Counter;
 use super::entropy::{self, Entropy};
 use super::syscalls::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec, sys_clock_gettime, sys_usleep, sys_yield};
 
@@ -17,6 +18,7 @@ const RESOLUTION: u64 = 1_000;
 /// The machine.
 pub(crate) struct Machine {
     console: Rc<RefCell<Console>>,
+    counter: Counter,
     /// What to add to the monotonic clock for the wall clock; asked for when it is first needed.
     wall_clock_offset: Option<u64>,
     /// For how long the guest has slept, in nanoseconds.
@@ -31,6 +33,7 @@ impl Machine {
     pub(crate) fn new(console: Rc<RefCell<Console>>) -> Self {
         Self {
             console,
+            counter: Counter::new(),
             wall_clock_offset: None,
             slept: 0,
             entropy: Entropy::default(),
@@ -42,7 +45,7 @@ impl Machine {
     /// quick, less what the guest waited for time to pass or for input.
     fn cpu_time(&mut self) -> u64 {
         let waited = self.console.borrow_mut().waited().saturating_add(self.slept);
-        monotonic().saturating_sub(waited)
+        self.counter.now().saturating_sub(waited)
     }
 
     /// Nanoseconds since 1970: by the host's clock, to which a launcher has the better view, else by the real-time
@@ -56,10 +59,10 @@ impl Machine {
                     .borrow_mut()
                     .host_time()
                     .unwrap_or_else(|| clock(CLOCK_REALTIME));
-                *self.wall_clock_offset.insert(now.saturating_sub(monotonic()))
+                *self.wall_clock_offset.insert(now.saturating_sub(self.counter.now()))
             }
         };
-        offset.saturating_add(monotonic())
+        offset.saturating_add(self.counter.now())
     }
 
     /// Lets at least so many nanoseconds pass.
@@ -83,7 +86,7 @@ impl System for Machine {
     fn clock_time(&mut self, clock: Clock) -> Result<u64, Errno> {
         match clock {
             Clock::Realtime => Ok(self.wall_clock()),
-            Clock::Monotonic => Ok(monotonic()),
+            Clock::Monotonic => Ok(self.counter.now()),
             Clock::ProcessCpuTime | Clock::ThreadCpuTime => Ok(self.cpu_time()),
         }
     }

@@ -11,6 +11,7 @@ mod allocator;
 #[cfg(feature = "native")]
 mod code;
 mod console;
+mod counter;
 mod device_tree;
 mod end;
 mod entropy;

@@ -32,6 +32,8 @@ unsafe extern "C" {
     pub(crate) fn sys_exit(status: i32) -> !;
     pub(crate) fn sys_yield();
     pub(crate) fn sys_usleep(microseconds: u64);
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn sys_get_processor_frequency() -> u16;
     pub(crate) fn sys_clock_gettime(clock: i32, time: *mut Timespec) -> i32;
 
     // Added by `hermit-kernel/patches/`.
