@@ -1,5 +1,5 @@
-//! The least memory of a virtual machine, by architecture: with less the loader refuses to boot, with as much a small
-//! module runs. A large one needs more: its file, what it is translated to, and its own memory.
+//! The least memory of a virtual machine, by architecture: with less the loader refuses to boot, or QEMU to load it, with
+//! as much a small module runs. A large one needs more: its file, what it is translated to, and its own memory.
 //!
 //! Measured; `plain/least-memory` in `tests/vm` fails when the image has grown out of it.
 
@@ -18,8 +18,8 @@ pub const fn least(arch: Arch) -> u64 {
 }
 
 /// Bytes that a machine of x86_64 has at least.
-pub const X86_64: u64 = 13 * MIB;
+pub const X86_64: u64 = 6 * MIB;
 /// Bytes that a machine of aarch64 has at least; the first of them is the hypervisor's device tree's.
-pub const AARCH64: u64 = 15 * MIB;
+pub const AARCH64: u64 = 7 * MIB;
 /// Bytes that a machine of riscv64 has at least; the first 2 MiB are the firmware's.
-pub const RISCV64: u64 = 17 * MIB;
+pub const RISCV64: u64 = 9 * MIB;

@@ -71,11 +71,16 @@ impl<'a, F: Format> AddressSpace<'a, F> {
     pub fn new(low: Tables<'a>, loader: u64) -> Self {
         let mut address = 0;
         for table in low.tables.iter_mut().skip(Self::GIB_TABLE + 1) {
-            for entry in &mut table.0 {
-                let execute = address == loader & !(LARGE_PAGE - 1);
-                *entry = F::page(address, Rights { execute, ..DATA }, true);
-                address += LARGE_PAGE;
+            set_pages::<F>(&mut table.0, address, DATA, true);
+            let here = loader / GIB == address / GIB;
+            if here && let Some(entry) = table.0.get_mut(index_of(loader, LARGE_PAGE)) {
+                let code = Rights {
+                    execute: true,
+                    ..DATA
+                };
+                *entry = F::page(loader & !(LARGE_PAGE - 1), code, true);
             }
+            address += GIB;
         }
         for index in 0..low.tables.len().saturating_sub(1) {
             // A root above the table for GiB has one entry, for that; that has four.
@@ -135,12 +140,9 @@ impl<'a, F: Format> AddressSpace<'a, F> {
         while address < high.end {
             let end = (address + 1).next_multiple_of(GIB).min(high.end);
             let entries = index_of(address, LARGE_PAGE)..=index_of(end - 1, LARGE_PAGE);
-            for entry in self.third_level(address)?.0.get_mut(entries)? {
-                if *entry == 0 {
-                    *entry = F::page(address, DATA, true);
-                }
-                address += LARGE_PAGE;
-            }
+            let entries = self.third_level(address)?.0.get_mut(entries)?;
+            set_pages::<F>(entries, address, DATA, true);
+            address = end;
         }
         Some(())
     }
@@ -156,10 +158,12 @@ impl<'a, F: Format> AddressSpace<'a, F> {
             let end = (address + 1).next_multiple_of(LARGE_PAGE).min(pages.end);
             let first = index_of(address, PAGE);
             let last = index_of(end - 1, PAGE);
-            for entry in self.page_table(address)?.0.get_mut(first..=last)? {
-                *entry = rights.map_or(0, |rights| F::page(address, rights, false));
-                address += PAGE;
+            let entries = self.page_table(address)?.0.get_mut(first..=last)?;
+            match rights {
+                Some(rights) => set_pages::<F>(entries, address, rights, false),
+                None => entries.fill(0),
             }
+            address = end;
         }
         Some(())
     }
@@ -172,12 +176,8 @@ impl<'a, F: Format> AddressSpace<'a, F> {
             return None;
         }
         if let Some(rights) = F::page_rights(old, 1) {
-            let mut page = address & !(LARGE_PAGE - 1);
             let (new, table) = self.allocate()?;
-            for entry in &mut table.0 {
-                *entry = F::page(page, rights, false);
-                page += PAGE;
-            }
+            set_pages::<F>(&mut table.0, address & !(LARGE_PAGE - 1), rights, false);
             at = new;
             // The new table is complete before the CPU can see it.
             compiler_fence(Ordering::SeqCst);
@@ -231,6 +231,19 @@ fn above_low<F: Format>(span: Span) -> Option<Span> {
     }
     let end = span.end.min(F::MAX_ADDRESS);
     Span::new(span.start.max(LOW_END), end)?.grow_to(LARGE_PAGE)
+}
+
+/// Sets the entries of one table, or some of them, for the pages from `address` on: in few instructions, as there are
+/// thousands.
+fn set_pages<F: Format>(entries: &mut [u64], address: u64, rights: Rights, large: bool) {
+    let size = if large { LARGE_PAGE } else { PAGE };
+    let mut page = F::page(address, rights, large);
+    // The pages of one table differ in their addresses only.
+    let step = F::page(address + size, rights, large).wrapping_sub(page);
+    for entry in entries {
+        *entry = page;
+        page = page.wrapping_add(step);
+    }
 }
 
 /// Index into a table whose entries map `size` bytes each.

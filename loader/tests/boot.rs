@@ -355,9 +355,8 @@ fn truncated_applications() {
 fn too_little_memory() {
     let module = file("large-module", &vec![7; 20_000_000]);
     for (memory, module, reason) in [
-        ("4M", None, "too little memory"),
-        ("8M", None, "too little memory"),
-        ("24M", Some(module.as_path()), "too little memory"),
+        ("3M", None, "too little memory"),
+        ("22M", Some(module.as_path()), "too little memory"),
     ] {
         for machine in ["pc", "microvm"] {
             let line = Qemu {
