@@ -133,7 +133,14 @@ fn kinds(code: usize) {
     let start = guard.start().addr().get();
     for routine in [Routine::Load, Routine::Store] {
         assert!(call(code, routine, start + PAGE - 8).is_ok());
-        for address in [start + PAGE, start + (3 << 30), start + (4 << 30) - 8] {
+        for address in [
+            start + PAGE,
+            start + (3 << 30),
+            start + (4 << 30) - 8,
+            0,
+            8,
+            PAGE - 8,
+        ] {
             assert_eq!(call(code, routine, address), Err((FAULT_ACCESS, address)));
         }
     }
@@ -228,18 +235,6 @@ pub(crate) fn publish_and_wait(module: &mut [u8]) {
     say!("begun");
     // SAFETY: one byte is valid for writing.
     unsafe { sys_console_read(&raw mut *module.as_mut_ptr(), 1, u64::MAX) };
-}
-
-/// Faults at the null pointer, on which compiled checks rely.
-pub(crate) fn check_null(module: &mut [u8]) {
-    set_handler(handler);
-    let code = publish(page_of(module));
-    for address in [0, 8, PAGE - 8] {
-        for routine in [Routine::Load, Routine::Store] {
-            assert_eq!(call(code, routine, address), Err((FAULT_ACCESS, address)));
-        }
-    }
-    say!("the null pointer");
 }
 
 /// A fault of published code whose handler returns.

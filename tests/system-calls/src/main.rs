@@ -61,7 +61,6 @@ extern "C" fn main(_: i32, _: *const *const u8, _: *const *const u8) -> i32 {
         b"memory" => memory::check(),
         b"tables" => faults::publish_and_wait(module),
         b"faults" => faults::check(module),
-        b"null" => faults::check_null(module),
         b"unhandled" => faults::fault_and_return(module),
         b"elsewhere" => faults::fault_elsewhere(module),
         _ => panic!("the boot module begins with no order"),

@@ -19,6 +19,9 @@ pub const GUESTS: &str = "HERMIT_WASM_GUESTS";
 /// The directory with a directory of images for each architecture.
 pub const IMAGES: &str = "HERMIT_WASM_IMAGES";
 
+/// The directory with the image of each architecture that makes the kernel's calls.
+pub const CALLS: &str = "HERMIT_WASM_CALLS";
+
 /// The image of the hostile kernel.
 pub const HOSTILE: &str = "HERMIT_WASM_HOSTILE";
 

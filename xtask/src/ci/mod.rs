@@ -75,6 +75,11 @@ const JOBS: &[Job] = &[
                 steps::owned,
             ),
             Step::new(
+                "calls",
+                "the kernel's calls for memory, code and faults keep what they promise",
+                steps::calls,
+            ),
+            Step::new(
                 "differential",
                 "random WASI calls answer as on wasmtime and on wasmi_wasi",
                 steps::differential,

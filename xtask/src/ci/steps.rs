@@ -15,13 +15,14 @@ use crate::{
 };
 
 /// The workspaces besides the main one that hold our own Rust for the host.
-const WORKSPACES: [&str; 6] = [
+const WORKSPACES: [&str; 7] = [
     "compiler",
     "loader",
     "guests",
     "tests/differential",
     "tests/fuzz",
     "tests/hostile",
+    "tests/system-calls",
 ];
 
 pub(super) fn fmt(_: &[Arch]) -> Result<Counts> {
@@ -88,7 +89,7 @@ pub(super) fn clippy(_: &[Arch]) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The application and the loader, for all architectures at once, and the hostile kernel; flags for code generation make no
+/// What is built for machines, for all architectures at once, and the hostile kernel; flags for code generation make no
 /// difference here.
 pub(super) fn clippy_vm(_: &[Arch]) -> Result<Counts> {
     let mut application = cargo();
@@ -122,12 +123,18 @@ pub(super) fn clippy_vm(_: &[Arch]) -> Result<Counts> {
         "--target",
         Arch::X86_64.kernel_target(),
     ]);
+    let mut calls = cargo();
+    calls
+        .current_dir(root().join("tests/system-calls"))
+        .args(["clippy", "--locked", "--release"])
+        .args(Arch::ALL.iter().flat_map(|arch| ["--target", arch.app_target()]));
     let mut counts = Counts::default();
     // One for each architecture of each.
     for (command, targets) in [
         (&mut application, Arch::ALL.len()),
         (&mut loader, Arch::ALL.len()),
         (&mut hostile, 1),
+        (&mut calls, Arch::ALL.len()),
     ] {
         command
             .args(BUILD_STD)
@@ -396,6 +403,26 @@ pub(super) fn owned(arches: &[Arch]) -> Result<Counts> {
         &["--test", "owned"],
         &[(environment::HOSTILE, &hostile.display().to_string())],
     )
+}
+
+/// Boots the application that makes the kernel's calls for memory, code and faults.
+pub(super) fn calls(arches: &[Arch]) -> Result<Counts> {
+    let mut total = Counts::default();
+    for arch in arches {
+        println!("\n--- {}", arch.name());
+        let image = image::build_system_calls(*arch)?;
+        let images = image.parent().unwrap_or(&image);
+        let counts = harness(
+            cargo()
+                .args(["test", "--locked", "--package", "vm-tests", "--test", "calls"])
+                .env(environment::CALLS, images)
+                .env(environment::ARCH, arch.name()),
+        )?;
+        total.add(&counts);
+        total.note(*arch, [counts.passed, counts.failed, counts.skipped]);
+    }
+    total.print_by_arch();
+    Ok(total)
 }
 
 /// Runs test programs of `tests/vm`, on each architecture, with the guests and the launcher that they need.

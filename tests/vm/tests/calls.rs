@@ -1,0 +1,175 @@
+//! The kernel's calls for memory, code and faults, by an application that does nothing else: `tests/system-calls`.
+//!
+//! What a debugger finds in the page tables after code has been published is looked at from outside.
+//! Environment: `CALLS` and `ARCH` of `environment.rs`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use hermit_page_tables::{Mapping, Rights};
+use libtest_mimic::{Arguments, Failed, Trial};
+use test_qemu::Arch;
+use vm_tests::environment;
+use vm_tests::machine::{Boot, Machine};
+use vm_tests::pages;
+
+/// As in `boot.rs`: each run keeps a core busy.
+const THREADS: usize = 2;
+
+/// A test: its name and what it does.
+type Test = (&'static str, fn(Arch) -> Result<()>);
+
+const TESTS: &[Test] = &[
+    ("calls/memory", memory),
+    ("calls/tables", tables),
+    ("calls/faults", faults),
+    ("calls/unhandled", unhandled),
+    ("calls/elsewhere", elsewhere),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let arch = match environment::arch() {
+        Ok(arch) => arch,
+        Err(error) => {
+            eprintln!("error: the tests of the kernel's calls cannot begin: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = TESTS.iter().map(|&(name, test)| {
+        Trial::test(name, move || {
+            test(arch).map_err(|error| Failed::from(format!("{error:#}")))
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// The application with an order: what its source says of it.
+fn start(arch: Arch, order: &str) -> Result<Machine> {
+    let image = environment::needed(environment::CALLS)?.join(format!("{}.img", arch.name()));
+    let boot = Boot {
+        arch,
+        name: &format!("calls-{order}"),
+        image: &image,
+        stays: false,
+    };
+    boot.start(|directory| {
+        let file = directory.join("order");
+        // The order, and pages for code.
+        let mut bytes = format!("{order}\n").into_bytes();
+        bytes.resize(4 * 4096, 0);
+        std::fs::write(&file, bytes)?;
+        Ok(file)
+    })
+}
+
+/// All lines are there, and the last of them.
+fn expect(arch: Arch, order: &str, lines: &[&str]) -> Result<()> {
+    let (text, status) = start(arch, order)?.end()?;
+    for line in lines.iter().chain(&["done"]) {
+        ensure!(
+            text.lines().any(|printed| printed.trim_end() == *line),
+            "no line '{line}' in {text:?}, {status}"
+        );
+    }
+    Ok(())
+}
+
+fn memory(arch: Arch) -> Result<()> {
+    let lines = [
+        "what is refused",
+        "what is backed is clear",
+        "parts of large pages",
+        "nothing is lost",
+    ];
+    expect(arch, "memory", &lines)
+}
+
+fn faults(arch: Arch) -> Result<()> {
+    let lines = ["kinds of faults", "neighbours", "what is refused", "unpublished"];
+    expect(arch, "faults", &lines)
+}
+
+/// Pages of a range and of the boot module, and large ones, have been published.
+fn tables(arch: Arch) -> Result<()> {
+    let mut machine = start(arch, "tables")?;
+    let text = machine.wait_for_begin()?;
+    machine.debugger.stop()?;
+    let pages = machine.pages()?;
+    pages::check_rights(&pages)?;
+    let mut published = 0;
+    for line in text.lines().filter_map(|line| line.strip_prefix("published ")) {
+        let (start, len) = line.trim().split_once(' ').context("a range")?;
+        let start = u64::from_str_radix(start, 16)?;
+        check_published(&pages, start, start + u64::from_str_radix(len, 16)?)?;
+        published += 1;
+    }
+    ensure!(published == 3, "not three ranges in {text:?}");
+    Ok(())
+}
+
+/// What lies between two addresses is code, what lies around it is not, and by no other address it is written to.
+fn check_published(pages: &[Mapping], start: u64, end: u64) -> Result<()> {
+    let code = Rights {
+        write: false,
+        execute: true,
+    };
+    let mut address = start;
+    while address < end {
+        let page = pages::find(pages, address).with_context(|| format!("no page at {address:#x}"))?;
+        ensure!(page.rights == code, "published, but {page:x?}");
+        let frame = page.target + (address - page.address);
+        let others = pages.iter().filter(|other| {
+            other.address != page.address && other.target <= frame && frame < other.target + other.size
+        });
+        for other in others {
+            ensure!(
+                !other.rights.write && !other.rights.execute,
+                "{frame:#x} is published, and {other:x?}"
+            );
+        }
+        address += 4096;
+    }
+    for beside in [start - 1, end] {
+        let page = pages::find(pages, beside).with_context(|| format!("no page at {beside:#x}"))?;
+        ensure!(
+            page.rights.write && !page.rights.execute,
+            "not published, but {page:x?}"
+        );
+    }
+    Ok(())
+}
+
+/// A handler that returns leaves the fault to the kernel.
+fn unhandled(arch: Arch) -> Result<()> {
+    let text = fault(arch, "unhandled")?;
+    ensure!(
+        text.starts_with("not mine") || text.contains("\nnot mine"),
+        "{text:?}"
+    );
+    Ok(())
+}
+
+/// A fault of code that was not published is the kernel's, whatever handler there is.
+fn elsewhere(arch: Arch) -> Result<()> {
+    fault(arch, "elsewhere").map(|_| ())
+}
+
+/// The machine ends with the kernel's message.
+fn fault(arch: Arch, order: &str) -> Result<String> {
+    let (text, status) = start(arch, order)?.end()?;
+    let message = match arch {
+        Arch::X86_64 => "Page fault (#PF)!",
+        Arch::Aarch64 => "Unable to handle page fault at ",
+        Arch::Riscv64 => "Interrupt: Exception(LoadPageFault)",
+    };
+    ensure!(
+        text.matches(message).count() == 1,
+        "no '{message}' in {text:?}, {status}"
+    );
+    for wrong in ["done", "FAILED", "Another fault"] {
+        ensure!(!text.contains(wrong), "{text:?}");
+    }
+    Ok(text)
+}
