@@ -200,7 +200,7 @@ fn program<P: Platform>(
         }
         .map(Cow::Owned)
         .map_err(Outcome::Unreadable),
-        ModuleSource::Payload => match payload.map(|payload| payload.module) {
+        ModuleSource::Payload => match payload.map(|payload| payload.program) {
             Some(Some(module)) => Ok(module.into()),
             None => Err(Outcome::Unreadable(
                 "the machine was given no payload (QEMU: -initrd FILE)".into(),

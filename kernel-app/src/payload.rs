@@ -1,4 +1,4 @@
-//! What the hypervisor handed over: a module alone, or an archive of a run's description, a module and directories.
+//! What the hypervisor handed over: a program alone, or an archive of a run's description, a program and directories.
 //!
 //! Layer: pure. The archive's members: `boot_protocol::payload`.
 
@@ -10,14 +10,14 @@ use wasi_core::fs::tar::{self, TarError};
 pub struct Payload {
     /// All of it, if it is a tar archive.
     archive: Option<&'static [u8]>,
-    /// The module in it; if it is no archive, all of it.
-    pub module: Option<&'static [u8]>,
+    /// The program in it, a module or its native code; if it is no archive, all of it.
+    pub program: Option<&'static [u8]>,
     /// The run's description in it.
     pub run_spec: Option<&'static [u8]>,
 }
 
 impl Payload {
-    /// Looks at what `bytes` are. What is no archive is a module, or will be refused as one.
+    /// Looks at what `bytes` are. What is no archive is a program, or will be refused as one.
     ///
     /// # Errors
     /// [`TarError`] if the archive is damaged.
@@ -25,19 +25,20 @@ impl Payload {
         if !tar::is_archive(bytes) {
             return Ok(Self {
                 archive: None,
-                module: Some(bytes),
+                program: Some(bytes),
                 run_spec: None,
             });
         }
-        let [module, run_spec] = tar::find_files(bytes, [payload::MODULE, payload::RUN_SPEC])?;
+        let [module, code, run_spec] =
+            tar::find_files(bytes, [payload::MODULE, payload::CODE, payload::RUN_SPEC])?;
         Ok(Self {
             archive: Some(bytes),
-            module,
+            program: code.or(module),
             run_spec,
         })
     }
 
-    /// A file of an archive; `None` if it is a module alone.
+    /// A file of an archive; `None` if it is a program alone.
     #[must_use]
     pub fn member(self, name: &str) -> Option<Result<Option<&'static [u8]>, TarError>> {
         self.archive.map(|archive| tar::find_file(archive, name))

@@ -1,4 +1,4 @@
-//! Builds what a virtual machine boots: the application (kernel and interpreter linked), the loader, the image.
+//! Builds what a virtual machine boots: the applications (kernel and engine linked), the loader, the images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,62 @@ use crate::{guests, inputs, kernel, rust_src};
 /// The profile of cargo's that the application is built with.
 pub(crate) const PROFILE: &str = "image";
 
-/// Builds everything for `arch` into `out`/<arch>/: `hermit-wasm` (the application), `hermit-loader`, and
-/// `hermit-wasm.img` (both in one file); and `made-from`, the fingerprint of what they were made of. Does nothing if that
-/// says that they are of the present sources.
+/// What runs programs in an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// The interpreter, for modules.
+    Interp,
+    /// The runtime of native code, for what the compiler made of modules.
+    Native,
+}
+
+impl Engine {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Interp, Self::Native];
+
+    /// The application's file; the image has `.img` behind that.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Interp => "hermit-wasm",
+            Self::Native => "hermit-wasm-native",
+        }
+    }
+
+    /// The feature of the application's package.
+    pub(crate) fn feature(self) -> &'static str {
+        match self {
+            Self::Interp => "interp",
+            Self::Native => "native",
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Interp => "kernel and interpreter in one",
+            Self::Native => "kernel and runtime of native code in one",
+        }
+    }
+}
+
+/// Builds everything for `arch` into `out`/<arch>/: `hermit-loader`; for each engine the application, `hermit-wasm` and
+/// `hermit-wasm-native`, and the image, which is both in one file (`.img`); and `made-from`, the fingerprint of what they
+/// were made of. Does nothing if that says that they are of the present sources.
 pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
     let directory = out.join(arch.name());
     let made_from = directory.join(inputs::MADE_FROM);
     // Taken first: what changes while this builds must be built again.
     let present = inputs::fingerprint(&root()).context("cannot read the image's sources")?;
-    let app = directory.join("hermit-wasm");
     let loader = directory.join("hermit-loader");
-    let image = directory.join("hermit-wasm.img");
+    let files = Engine::ALL.map(|engine| {
+        let app = directory.join(engine.file());
+        let image = app.with_extension("img");
+        (engine, app, image)
+    });
     let _lock = lock()?;
-    let there = [&app, &loader, &image].iter().all(|file| file.is_file());
-    if there && fs::read_to_string(&made_from).is_ok_and(|made| made == present) {
+    let there = files
+        .iter()
+        .all(|(_, app, image)| app.is_file() && image.is_file());
+    if there && loader.is_file() && fs::read_to_string(&made_from).is_ok_and(|made| made == present) {
         return Ok(());
     }
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
@@ -34,9 +76,11 @@ pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
     rust_src::check()?;
     let embedded = guests::build_embedded(&root())?;
     let object = kernel::build(arch)?;
-    copy_if_changed(&strip(&build_app(arch, &object, &embedded)?)?, &app)?;
     copy_if_changed(&build_loader(arch, None)?, &loader)?;
-    copy_if_changed(&build_loader(arch, Some(&app))?, &image)?;
+    for (engine, app, image) in &files {
+        copy_if_changed(&strip(&build_app(arch, *engine, &object, &embedded)?)?, app)?;
+        copy_if_changed(&build_loader(arch, Some(app))?, image)?;
+    }
     fs::write(&made_from, present).with_context(|| format!("cannot write {}", made_from.display()))
 }
 
@@ -137,13 +181,14 @@ pub(crate) fn default_out() -> PathBuf {
     root().join("target/images")
 }
 
-/// The application of `arch` with the names of its functions, as it was built last.
-pub(crate) fn app_with_symbols(arch: Arch) -> PathBuf {
-    root()
-        .join("target/app")
-        .join(arch.app_target())
-        .join(PROFILE)
-        .join("kernel-app")
+/// The application of `arch` with this engine and with the names of its functions, as it was built last.
+pub(crate) fn app_with_symbols(arch: Arch, engine: Engine) -> PathBuf {
+    products(arch).join(format!("{}.symbols", engine.file()))
+}
+
+/// Where cargo leaves the application of `arch`.
+fn products(arch: Arch) -> PathBuf {
+    root().join("target/app").join(arch.app_target()).join(PROFILE)
 }
 
 /// Makes a copy of the application without symbols.
@@ -155,11 +200,11 @@ fn strip(app: &Path) -> Result<PathBuf> {
     Ok(stripped)
 }
 
-/// Builds the application with the kernel `object` and the module `embedded` inside.
-fn build_app(arch: Arch, object: &Path, embedded: &Path) -> Result<PathBuf> {
+/// Builds the application with an engine and the kernel `object` inside, and with the interpreter the module `embedded`.
+fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path) -> Result<PathBuf> {
     let target_dir = root().join("target/app");
     compile(
-        &format!("kernel and interpreter in one for {}", arch.name()),
+        &format!("{} for {}", engine.what(), arch.name()),
         cargo()
             .args([
                 "build",
@@ -171,6 +216,7 @@ fn build_app(arch: Arch, object: &Path, embedded: &Path) -> Result<PathBuf> {
                 "--bin",
                 "kernel-app",
             ])
+            .args(["--no-default-features", "--features", engine.feature()])
             .args(["--target", arch.app_target()])
             .args(BUILD_STD)
             .env("CARGO_TARGET_DIR", &target_dir)
@@ -180,7 +226,10 @@ fn build_app(arch: Arch, object: &Path, embedded: &Path) -> Result<PathBuf> {
             .env("HERMIT_WASM_KERNEL", object)
             .env("HERMIT_WASM_EMBEDDED", embedded),
     )?;
-    Ok(app_with_symbols(arch))
+    // The next engine's application takes this one's place.
+    let app = app_with_symbols(arch, engine);
+    copy_if_changed(&products(arch).join("kernel-app"), &app)?;
+    Ok(app)
 }
 
 /// Builds the loader; with `app`, one that carries the application.

@@ -14,6 +14,7 @@ pub(crate) const SOURCES: &[&str] = &[
     ".cargo/config.toml",
     "Cargo.lock",
     "Cargo.toml",
+    "aot-config",
     "boot-protocol",
     "firmware-tables",
     "guests/Cargo.lock",

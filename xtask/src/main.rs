@@ -41,7 +41,7 @@ enum Step {
         #[arg(long, value_parser = arch::parse)]
         arch: Option<Arch>,
     },
-    /// Build application, loader and image: OUT/<arch>/{hermit-wasm,hermit-loader,hermit-wasm.img}.
+    /// Build loader, applications and images: OUT/<arch>/{hermit-loader,hermit-wasm[-native][.img]}.
     Image {
         /// The architecture to build for; default: all.
         #[arg(long, value_parser = arch::parse)]

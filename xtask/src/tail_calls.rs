@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 
 use crate::arch::Arch;
-use crate::image::app_with_symbols;
+use crate::image::{Engine, app_with_symbols};
 use crate::toolchain::{output, tool};
 
 /// Where wasmi has its handlers.
@@ -94,7 +94,7 @@ struct Findings {
 
 /// Checks the application of `arch` as it was built last.
 pub(crate) fn check(arch: Arch) -> Result<()> {
-    let text = disassemble(&app_with_symbols(arch))?;
+    let text = disassemble(&app_with_symbols(arch, Engine::Interp))?;
     let handlers = find(arch, &text);
     ensure!(
         handlers.len() >= LEAST_HANDLERS,

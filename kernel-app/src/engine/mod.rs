@@ -1,11 +1,14 @@
 //! Runs a program: what every engine does, and the messages that they share.
 //!
-//! Layer: above the calls of WASI, below the application's course. `wasmi` interprets modules, and is the only file that
-//! names its engine. Which engine a program is for shows in its first bytes. Why each setting is as it is:
-//! `docs/rationale.md`.
+//! Layer: above the calls of WASI, below the application's course. `wasmi` interprets modules, `wasmtime` runs what was
+//! compiled before; an image has one of them, by a feature of this crate. Each is the only file that names its engine.
+//! Which engine a program is for shows in its first bytes. Why each setting is as it is: `docs/rationale.md`,
+//! `docs/engines.md`.
 
 #[cfg(feature = "interp")]
 pub mod wasmi;
+#[cfg(feature = "native")]
+pub mod wasmtime;
 
 use alloc::format;
 use alloc::string::{String, ToString as _};

@@ -21,6 +21,8 @@ mod faults;
 mod fuse;
 mod log;
 mod machine;
+#[cfg(feature = "native")]
+mod native;
 mod panic;
 mod platform;
 #[cfg(feature = "native")]

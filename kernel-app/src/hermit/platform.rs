@@ -9,15 +9,25 @@ use core::cell::RefCell;
 use boot_protocol::command_line;
 use boot_protocol::run_spec::LogLevel;
 use kernel_app::app::{self, Platform};
-use kernel_app::engine::wasmi::Interpreter;
 
 use super::console::Console;
 use super::machine::Machine;
 use super::uhyve::Uhyve;
 use super::{allocator, exit, fuse, log, payload};
 
+/// The engine of this image.
+#[cfg(not(feature = "native"))]
+use kernel_app::engine::wasmi::Interpreter as Engine;
+#[cfg(feature = "native")]
+type Engine = kernel_app::engine::wasmtime::Native<super::native::Pages>;
+
 /// The module that runs when no other is given: it greets and shows what it was given.
+#[cfg(not(feature = "native"))]
 static EMBEDDED: Option<&[u8]> = Some(include_bytes!(concat!(env!("OUT_DIR"), "/embedded.wasm")));
+
+/// An image without an interpreter runs no module.
+#[cfg(feature = "native")]
+static EMBEDDED: Option<&[u8]> = None;
 
 /// This machine.
 struct Hermit {
@@ -29,7 +39,7 @@ impl Platform for Hermit {
     type System = Machine;
     type Device = fuse::Share;
     type Files = Uhyve;
-    type Engine = Interpreter;
+    type Engine = Engine;
 
     fn open_console(&mut self, console: command_line::Console) {
         *self.console.borrow_mut() = Console::open(console);
@@ -48,7 +58,7 @@ impl Platform for Hermit {
     }
 
     fn engine(&self) -> Self::Engine {
-        Interpreter
+        Engine::default()
     }
 
     fn system(&self) -> Machine {

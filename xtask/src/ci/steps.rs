@@ -63,11 +63,17 @@ pub(super) fn scripts(_: &[Arch]) -> Result<Counts> {
     check(&mut command)
 }
 
+/// The application's library with the engine that it has not by default, too.
+const BOTH_ENGINES: &str = "kernel-app/native";
+
 /// Workspaces by their folders, with what there is to look at in each.
 pub(super) fn clippy(_: &[Arch]) -> Result<Counts> {
     let mut counts = Counts::default();
     for (workspace, what) in [
-        (".", ["--workspace", "--all-targets"].as_slice()),
+        (
+            ".",
+            ["--workspace", "--all-targets", "--features", BOTH_ENGINES].as_slice(),
+        ),
         ("loader", &["--lib", "--tests"]),
         ("compiler", &["--release", "--all-targets"]),
         ("tests/differential", &["--release", "--all-targets"]),
@@ -92,20 +98,18 @@ pub(super) fn clippy(_: &[Arch]) -> Result<Counts> {
 /// What is built for machines, for all architectures at once, and the hostile kernel; flags for code generation make no
 /// difference here.
 pub(super) fn clippy_vm(_: &[Arch]) -> Result<Counts> {
-    let mut application = cargo();
-    application
-        .args([
-            "clippy",
-            "--locked",
-            "--profile",
-            image::PROFILE,
-            "--package",
-            "kernel-app",
-        ])
-        .args(Arch::ALL.iter().flat_map(|arch| ["--target", arch.app_target()]))
-        // Nothing is linked, and nothing run: any file will do.
-        .env("HERMIT_WASM_KERNEL", root().join("deny.toml"))
-        .env("HERMIT_WASM_EMBEDDED", root().join("deny.toml"));
+    let [mut interp, mut native] = image::Engine::ALL.map(|engine| {
+        let mut application = cargo();
+        application
+            .args(["clippy", "--locked", "--profile", image::PROFILE])
+            .args(["--package", "kernel-app"])
+            .args(["--no-default-features", "--features", engine.feature()])
+            .args(Arch::ALL.iter().flat_map(|arch| ["--target", arch.app_target()]))
+            // Nothing is linked, and nothing run: any file will do.
+            .env("HERMIT_WASM_KERNEL", root().join("deny.toml"))
+            .env("HERMIT_WASM_EMBEDDED", root().join("deny.toml"));
+        application
+    });
     let mut loader = cargo();
     loader
         .current_dir(root().join("loader"))
@@ -131,7 +135,8 @@ pub(super) fn clippy_vm(_: &[Arch]) -> Result<Counts> {
     let mut counts = Counts::default();
     // One for each architecture of each.
     for (command, targets) in [
-        (&mut application, Arch::ALL.len()),
+        (&mut interp, Arch::ALL.len()),
+        (&mut native, Arch::ALL.len()),
         (&mut loader, Arch::ALL.len()),
         (&mut hostile, 1),
         (&mut calls, Arch::ALL.len()),
@@ -156,6 +161,8 @@ pub(super) fn unit(_: &[Arch]) -> Result<Counts> {
         "--workspace",
         "--exclude",
         "vm-tests",
+        "--features",
+        BOTH_ENGINES,
         "--no-fail-fast",
     ]))
 }

@@ -1,0 +1,249 @@
+//! Native code: wasmtime's runtime, for what its compiler made of a module before.
+//!
+//! Layer: engine, and the only part of the application that names wasmtime. What touches the machine is behind
+//! [`Machine`]. Settings and the trailer of a program: `aot-config`.
+//!
+//! Native code is trusted: nothing here could tell whether it keeps to what WebAssembly allows. What is checked is
+//! whether it was made for this runtime and this processor. Whoever hands it over answers for where it is from.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use aot_config::trailer::TrailerError;
+use aot_config::{Arch, Options, Trailer, settings};
+use boot_protocol::file_kind::{self, FileKind};
+use wasi_core::System;
+use wasi_core::context::WasiCtx;
+use wasi_p1::linker::Stop;
+use wasi_p1::linker::wasmtime::{Host, resolve, stop};
+use wasmtime::{
+    Config, Engine, Error, Extern, ExternType, GcHeapOutOfMemory, Instance, Module, OutOfMemory, Store, Trap,
+    WasmBacktrace,
+};
+
+use super::{MissingImports, Problem, Start, check_start, quoted, too_little_memory};
+use crate::exit_status::Outcome;
+
+/// What a [`Machine`] says where it has too little memory.
+pub const NO_MEMORY: &str = "no memory is left for a linear memory or for code";
+
+/// What to do about code that cannot be loaded.
+const COMPILE_AGAIN: &str =
+    "compile the module again with this version of hermit-wasm, for this architecture and processor";
+
+/// What running native code takes of a machine.
+pub trait Machine {
+    /// Tells wasmtime where memories and code lie, and what the processor can do.
+    fn configure(&self, config: &mut Config);
+
+    /// Loads native code: where it lies, if it can be made executable there, else a copy.
+    ///
+    /// # Errors
+    /// wasmtime's, where it refuses the code, and [`NO_MEMORY`].
+    fn load(&self, engine: &Engine, code: &[u8]) -> wasmtime::Result<Module>;
+}
+
+/// The engine for native code, on a machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Native<M>(pub M);
+
+impl<M: Machine> super::Engine for Native<M> {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn run<S: System + 'static>(&self, program: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
+        let (engine, module, options) = match load(&self.0, program) {
+            Ok(loaded) => loaded,
+            Err(outcome) => return (outcome, ctx),
+        };
+        let mut store = Store::new(&engine, Host::new(ctx));
+        store.limiter(|host| &mut host.growth);
+        let outcome = run_module(&mut store, &module, options).unwrap_or_else(|outcome| outcome);
+        let host = store.into_data();
+        (outcome.of_refused_memory(host.growth.failed), host.context)
+    }
+}
+
+/// Loads a program, if it is native code for this machine.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn load(machine: &impl Machine, program: &[u8]) -> Result<(Engine, Module, Options), Outcome> {
+    let (options, code) = inspect(program)?;
+    let mut config = Config::new();
+    settings::configure(&mut config, options);
+    machine.configure(&mut config);
+    let engine = Engine::new(&config).map_err(|error| not_loaded(&error))?;
+    let module = machine.load(&engine, code).map_err(|error| not_loaded(&error))?;
+    Ok((engine, module, options))
+}
+
+/// What the compiler was asked for, and the code alone.
+///
+/// Code without a trailer is another program's, which whoever started the machine trusts.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn inspect(program: &[u8]) -> Result<(Options, &[u8]), Outcome> {
+    match FileKind::of(program) {
+        FileKind::NativeCode => {}
+        FileKind::Module => {
+            return Err(Outcome::Refused(
+                "it is a WebAssembly module, and this is the image for native code: boot the image hermit-wasm, or \
+                 compile the module first (hermit-wasm compile)"
+                    .into(),
+            ));
+        }
+        _ => {
+            let text = file_kind::refusal(program).unwrap_or_default();
+            return Err(Outcome::Refused(format!("it {text}")));
+        }
+    }
+    match Trailer::of(program) {
+        Ok((trailer, code)) if Arch::CURRENT == Some(trailer.level.arch()) => Ok((trailer.options, code)),
+        Ok((trailer, _)) => Err(Outcome::CodeRefused(format!(
+            "it was compiled for {}, and this machine is {}; {COMPILE_AGAIN}",
+            trailer.level.arch().name(),
+            Arch::CURRENT.map_or("another", Arch::name),
+        ))),
+        Err(TrailerError::Missing) => Ok((Options::default(), program)),
+        Err(error) => Err(Outcome::CodeRefused(format!("{error}; {COMPILE_AGAIN}"))),
+    }
+}
+
+/// The end of a run whose code wasmtime refuses.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn not_loaded(error: &Error) -> Outcome {
+    if is_lack_of_memory(error) {
+        return Outcome::Refused(too_little_memory("there is no room for its code"));
+    }
+    // The chain of causes, outermost first.
+    Outcome::CodeRefused(format!("{error:#}; {COMPILE_AGAIN}"))
+}
+
+/// Instantiates the module and calls its `_start`. Both sides of the result are ends of the run.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn run_module<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    module: &Module,
+    options: Options,
+) -> Result<Outcome, Outcome> {
+    let imports = check_start(&start(module))
+        .and_then(|()| resolve_imports(store, module))
+        .map_err(|problem| {
+            problem.refusal(module.imports().map(|import| (import.module(), import.name())))
+        })?;
+    if options.fuel {
+        store.set_fuel(u64::MAX).map_err(|error| ended_by(&error))?;
+    }
+    let instance = Instance::new(&mut *store, module, &imports).map_err(|error| {
+        if is_lack_of_memory(&error) {
+            // The module's declared memories and tables: it could not even begin.
+            return Outcome::Refused(too_little_memory("its memories and tables do not fit"));
+        }
+        ended_by(&error)
+    })?;
+    if let Some(memory) = instance.get_memory(&mut *store, "memory") {
+        store.data_mut().attach_memory(memory);
+    }
+    let start = instance
+        .get_typed_func::<(), ()>(&mut *store, "_start")
+        .map_err(|error| Outcome::Refused(error.to_string()))?;
+    match start.call(&mut *store, ()) {
+        Ok(()) => Ok(Outcome::Exit(0)),
+        Err(error) => Err(ended_by(&error)),
+    }
+}
+
+/// What the module exports as `_start`.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn start(module: &Module) -> Start {
+    match module.get_export("_start") {
+        Some(ExternType::Func(ty)) if ty.params().len() == 0 && ty.results().len() == 0 => Start::Command,
+        Some(ExternType::Func(_)) => Start::OtherType,
+        Some(_) => Start::NoFunction,
+        None => Start::Missing {
+            is_reactor: module.get_export("_initialize").is_some(),
+        },
+    }
+}
+
+/// Finds what the module imports, in its order; names everything that is missing at once.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn resolve_imports<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    module: &Module,
+) -> Result<Vec<Extern>, Problem> {
+    let mut found = Vec::new();
+    let mut missing = MissingImports::default();
+    for import in module.imports() {
+        let (from, name) = (import.module(), import.name());
+        let kind = match import.ty() {
+            ExternType::Func(ty) => match resolve(store, from, name, &ty) {
+                Ok(Some(function)) => {
+                    found.push(Extern::Func(function));
+                    continue;
+                }
+                Ok(None) => "",
+                Err(mismatch) => {
+                    missing.add_mismatch(&mismatch);
+                    continue;
+                }
+            },
+            ExternType::Memory(_) => " (a memory)",
+            ExternType::Table(_) => " (a table)",
+            ExternType::Global(_) => " (a global)",
+            ExternType::Tag(_) => " (a tag)",
+        };
+        missing.add(from, name, kind);
+    }
+    missing.check().map(|()| found)
+}
+
+/// The end of a run that began.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn ended_by(error: &Error) -> Outcome {
+    let text = match stop(error) {
+        Some(Stop::Exit(code)) => return Outcome::Exit(*code),
+        Some(Stop::Trap(trap)) => trap.to_string(),
+        None if is_lack_of_memory(error) => {
+            return Outcome::MachineFailed(too_little_memory(&error.root_cause().to_string()));
+        }
+        None => match error.downcast_ref::<Trap>() {
+            Some(trap) => {
+                let text = trap.to_string();
+                text.strip_prefix("wasm trap: ")
+                    .map_or(text.clone(), String::from)
+            }
+            // An exception that nobody caught.
+            None => error.root_cause().to_string(),
+        },
+    };
+    Outcome::Trap(match error.downcast_ref::<WasmBacktrace>() {
+        Some(backtrace) => text + &frames(backtrace),
+        None => text,
+    })
+}
+
+/// Where the guest was, innermost first, as wasmtime prints it.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn frames(backtrace: &WasmBacktrace) -> String {
+    let mut text = String::from("\nwasm backtrace:");
+    for (number, frame) in backtrace.frames().iter().enumerate() {
+        let module = quoted(frame.module().name().unwrap_or("<unknown>"));
+        let function = match frame.func_name() {
+            Some(name) => quoted(name),
+            None => format!("<wasm function {}>", frame.func_index()),
+        };
+        // Writing to a string never fails.
+        let _ = match frame.module_offset() {
+            Some(offset) => write!(text, "\n  {number:>3}: {offset:#8x} - {module}!{function}"),
+            None => write!(text, "\n  {number:>3}: {module}!{function}"),
+        };
+    }
+    text
+}
+
+/// Whether the machine lacked memory.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn is_lack_of_memory(error: &Error) -> bool {
+    error.is::<OutOfMemory>()
+        || error.is::<GcHeapOutOfMemory<()>>()
+        || error.root_cause().to_string() == NO_MEMORY
+}
