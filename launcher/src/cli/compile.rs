@@ -126,10 +126,7 @@ impl Compile {
         let code = compilation.compile(&budget, self.jail, deadline, &mut |progress| bar.show(progress));
         bar.end();
         let code = code??;
-        write(&code, &output).map_err(|source| Error::Output {
-            stream: "the file that -o names",
-            source,
-        })
+        write(&code, &output).map_err(|source| file_error("write the code to the file that -o names", source))
     }
 }
 
@@ -180,7 +177,10 @@ impl Bar {
         }
         self.shown = Some(Instant::now());
         let Progress { done, all, elapsed } = progress;
-        let text = format!("compiled {done} of {all} functions in {} s", elapsed.as_secs());
+        let text = match all {
+            0 => "another process compiles the same module; waiting for it".to_string(),
+            _ => format!("compiled {done} of {all} functions in {} s", elapsed.as_secs()),
+        };
         match terminal {
             true => stderr::show(&format!("\rhermit-wasm: {text}")),
             false => stderr::say(&text),

@@ -216,8 +216,9 @@ impl Run<'_> {
     fn crashed(&self, status: ExitStatus, words: &str) -> CompileError {
         let module = self.name.clone();
         match status.signal() {
-            // Rust's words for an allocation that fails; the system kills who takes memory that it does not have.
-            Some(libc::SIGABRT) if words.contains("memory allocation of") => CompileError::Memory {
+            // Rust's words for an allocation that fails. The signal that follows depends on the namespace: its first process
+            // cannot end itself by SIGABRT. The system kills who takes memory that it does not have.
+            _ if words.contains("memory allocation of") => CompileError::Memory {
                 module,
                 limit: self.budget.memory,
             },
@@ -301,3 +302,7 @@ impl Said {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "compiler_tests.rs"]
+mod tests;

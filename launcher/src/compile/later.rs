@@ -108,3 +108,64 @@ pub fn perform(target: Target, jail: Jail, deadline: &Deadline) -> Result<(), Er
     compilation.compile(&compilation.budget(), jail, deadline, &mut |_| {})??;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::thread;
+    use std::time::Duration;
+
+    use aot_config::Arch;
+
+    use super::*;
+
+    /// What the process is: its words, the module, its session, its descriptors, its environment.
+    const SCRIPT: &str = "#!/bin/sh
+cd \"$(dirname \"$0\")\"
+{ echo \"$@\"; cat /dev/stdin; echo; readlink /proc/$$/fd/*; env | sed 's/=.*//'; pwd; } >saw
+mv saw done
+";
+
+    #[test]
+    fn a_process_is_started_that_has_the_module_and_nothing_else() {
+        if super::super::compiler::find().is_err() {
+            println!("SKIP: the compiler is not built here; `cargo xtask compiler` builds it");
+            return;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let cache = Cache::at(&scratch.path().join("cache")).unwrap();
+        let program = scratch.path().join("program");
+        fs::write(&program, SCRIPT).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let module = Module::from_bytes("m.wasm", b"\0asm\x01\0\0\0".to_vec()).unwrap();
+        let target = Target::new(Arch::X86_64);
+        let begin = |cache: &Cache| start(&program, &module, target, Jail::Auto, cache, &Deadline::never());
+        // One that is inherited unless something is done about it.
+        let open = File::create(scratch.path().join("open")).unwrap();
+        rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).unwrap();
+        begin(&cache).unwrap();
+        let done = scratch.path().join("done");
+        while !done.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let saw = fs::read(done).unwrap();
+        let saw = String::from_utf8_lossy(&saw);
+        let mut lines = saw.lines();
+        let words = format!("compile {FLAG} --jail auto --cpu x86-64-v2 /dev/stdin");
+        assert_eq!(lines.next(), Some(words.as_str()), "{saw}");
+        assert_eq!(lines.next(), Some("\0asm\x01\0\0\0"), "{saw}");
+        for line in lines {
+            // Variables of the shell's own too. What it has open are the module, the null device, and two files here.
+            let variable = VARIABLES.contains(&line) || ["PWD", "OLDPWD", "SHLVL", "_"].contains(&line);
+            let module = line.contains("module.wasm");
+            let here = ["", "saw", "program"].map(|name| scratch.path().join(name));
+            let file = here.contains(&line.into()) || line == "/dev/null";
+            assert!(variable || module || file, "{line}: {saw}");
+        }
+        // While one runs, and where nothing can be kept.
+        let held = cache.try_lock(ONE_AT_A_TIME).unwrap();
+        assert!(begin(&cache).unwrap_err().contains("under way"));
+        drop(held);
+    }
+}

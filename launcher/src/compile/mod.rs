@@ -22,7 +22,7 @@ use std::io::{self, Seek as _, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use aot_config::trailer::{DIGEST, SIZE, Trailer, TrailerError};
 
@@ -68,17 +68,19 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// What is enough for a module of `length` bytes, by far: Cranelift takes some forty times that.
+    /// What is enough for a module of `length` bytes, by far: Cranelift takes some fifteen times that.
     #[must_use]
     pub fn of(length: u64) -> Self {
         Self {
             time: Duration::from_secs(600),
-            memory: (512 * MIB).saturating_add(length.saturating_mul(96)),
+            memory: (512 * MIB)
+                .saturating_add(length.saturating_mul(48))
+                .min(8192 * MIB),
         }
     }
 }
 
-/// How far a compilation is.
+/// How far a compilation is; no functions at all while another process compiles the same module, and is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Functions that are compiled.
@@ -288,7 +290,15 @@ impl<'a> Compilation<'a> {
         };
         let name = self.name();
         // Without a lock, it may be compiled twice.
-        let _lock = cache.lock(&name, deadline)?;
+        let begun = Instant::now();
+        let mut waiting = || {
+            progress(Progress {
+                done: 0,
+                all: 0,
+                elapsed: begun.elapsed(),
+            });
+        };
+        let _lock = cache.lock(&name, deadline, &mut waiting)?;
         if let Found::Code(code) = cache.find(&name, &self.digest, self.target, deadline)? {
             return Ok(Ok(code));
         }

@@ -6,6 +6,7 @@
 
 mod accel;
 mod check;
+mod compile;
 mod deadline;
 mod ends;
 mod engines;
@@ -52,6 +53,7 @@ fn main() {
         library::tests,
         shares::tests,
         check::tests,
+        compile::tests,
         jail::tests,
         shown::tests,
         secrets::tests,

@@ -37,9 +37,9 @@ pub(super) struct Stamp([i128; 7]);
 /// A note: stamp, digest, and a keyed digest of both.
 const NOTE: usize = 7 * 16 + DIGEST + DIGEST;
 
-/// The notes of a cache.
+/// The notes of a cache, at this time.
 #[derive(Debug)]
-pub(super) struct Index<'a>(pub(super) &'a Cache);
+pub(super) struct Index<'a>(pub(super) &'a Cache, pub(super) SystemTime);
 
 impl Index<'_> {
     /// The state of a file that is worth a note, if it is still of that length.
@@ -75,7 +75,7 @@ impl Index<'_> {
 
     /// Notes the digest that was taken of `file` since it was in this state.
     pub(super) fn note(&self, file: &File, before: &Stamp, kind: Kind, digest: &[u8; DIGEST]) {
-        if Stamp::of(file).as_ref() != Some(before) || !before.is_quiet(SystemTime::now()) {
+        if Stamp::of(file).as_ref() != Some(before) || !before.is_quiet(self.1) {
             return;
         }
         let mut note = before.bytes();

@@ -203,13 +203,20 @@ impl Cache {
     }
 
     /// The right to compile what has this name, as soon as nobody else has it. `None`: this file system has no locks.
-    pub(super) fn lock(&self, name: &str, deadline: &Deadline) -> Result<Option<Lock>, Error> {
+    /// `waiting` is told now and then that somebody has it.
+    pub(super) fn lock(
+        &self,
+        name: &str,
+        deadline: &Deadline,
+        waiting: &mut dyn FnMut(),
+    ) -> Result<Option<Lock>, Error> {
         /// How often it is asked for.
         const MOMENT: Duration = Duration::from_millis(20);
         loop {
             match self.attempt(name) {
                 Ok(Some(lock)) => return Ok(Some(lock)),
                 Err(Errno::WOULDBLOCK) => {
+                    waiting();
                     deadline.wait(None, Some(Instant::now() + MOMENT))?;
                 }
                 Ok(None) => deadline.check()?,
@@ -244,6 +251,10 @@ impl Cache {
         let entry = format!("{name}.cwasm");
         let reason = match self.open_file(&entry) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            // Nothing is wrong with it.
+            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
+                return Ok(Found::Nothing);
+            }
             Err(error) => error.to_string(),
             Ok(file) => match self.check(file, source, target, deadline)? {
                 Ok(code) => {
@@ -348,7 +359,7 @@ impl Cache {
     }
 
     fn index(&self) -> index::Index<'_> {
-        index::Index(self)
+        index::Index(self, SystemTime::now())
     }
 
     /// Keeps code under this name, for whoever has its lock; the file in which it is then.

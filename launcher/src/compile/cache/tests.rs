@@ -1,1 +1,396 @@
+//! What a cache takes, and what it does not.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use aot_config::{Arch, CpuLevel, Options};
+
+use super::index::{Index, Kind};
+use super::*;
+
+const SOURCE: [u8; DIGEST] = [5; DIGEST];
+
+fn target() -> Target {
+    Target::new(Arch::X86_64)
+}
+
+fn never() -> Deadline {
+    Deadline::never()
+}
+
+/// A directory, and the cache in it.
+fn scratch() -> (tempfile::TempDir, Cache) {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::at(&directory.path().join("hermit-wasm")).unwrap();
+    (directory, cache)
+}
+
+/// Code of `length` bytes, sealed for a cache.
+fn code(cache: &Cache, length: usize, target: Target, source: [u8; DIGEST]) -> Code {
+    let mut file = tempfile::tempfile().unwrap();
+    let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+    file.write_all(&bytes).unwrap();
+    let trailer = Trailer {
+        level: target.level,
+        options: target.options,
+        source,
+    };
+    let length = seal(&file, &trailer, cache.key(), &never()).unwrap().unwrap();
+    Code {
+        file: file.into(),
+        length,
+        trailer,
+    }
+}
+
+/// Keeps code; the path that it has then.
+fn kept(cache: &Cache, length: usize) -> (String, PathBuf) {
+    let name = name(&SOURCE, target());
+    cache.keep(&name, &code(cache, length, target(), SOURCE)).unwrap();
+    let path = cache.path.join(format!("{name}.cwasm"));
+    (name, path)
+}
+
+fn find(cache: &Cache, name: &str) -> Found {
+    cache.find(name, &SOURCE, target(), &never()).unwrap()
+}
+
+/// Refused, and gone; why.
+#[track_caller]
+fn refused(cache: &Cache, name: &str) -> String {
+    let Found::Refused(reason) = find(cache, name) else {
+        panic!("it is taken")
+    };
+    assert!(matches!(find(cache, name), Found::Nothing));
+    reason
+}
+
+#[test]
+fn a_cache_is_its_users_alone() {
+    let (directory, cache) = scratch();
+    let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
+    assert_eq!(mode(&cache.path), 0o700);
+    assert_eq!(mode(&cache.path.join("key")), 0o600);
+    assert_eq!(cache.is_writable(), Ok(()));
+    // The same key again, and another one elsewhere.
+    let path = directory.path().join("hermit-wasm");
+    assert_eq!(Cache::at(&path).unwrap().key, cache.key);
+    assert_ne!(scratch().1.key, cache.key);
+    // Anybody's rights in it, or in the directory above.
+    for (place, mode) in [(&cache.path, 0o750), (&cache.path, 0o701), (&path, 0o777)] {
+        let before = place.metadata().unwrap().permissions();
+        fs::set_permissions(place, Permissions::from_mode(mode)).unwrap();
+        let error = Cache::at(&path).unwrap_err();
+        assert!(error.contains("other users"), "{error}");
+        fs::set_permissions(place, before).unwrap();
+    }
+    Cache::at(&path).unwrap();
+}
+
+#[test]
+fn no_link_leads_to_a_cache_or_to_a_key() {
+    let (directory, cache) = scratch();
+    let path = directory.path().join("hermit-wasm");
+    let other = directory.path().join("other");
+    fs::rename(&cache.path, &other).unwrap();
+    symlink(&other, &cache.path).unwrap();
+    Cache::at(&path).unwrap_err();
+    fs::remove_file(&cache.path).unwrap();
+    fs::rename(&path, directory.path().join("moved")).unwrap();
+    symlink(directory.path().join("moved"), &path).unwrap();
+    Cache::at(&path).unwrap_err();
+    // A key that is a link, too short, or that others read is made anew.
+    fs::remove_file(&path).unwrap();
+    let known = directory.path().join("known");
+    fs::write(&known, [0; DIGEST]).unwrap();
+    let first = Cache::at(&path).unwrap();
+    let key = first.path.join("key");
+    let spoil: [&dyn Fn(); 3] = [
+        &|| symlink(&known, &key).unwrap(),
+        &|| fs::write(&key, [1; DIGEST - 1]).unwrap(),
+        &|| {
+            let mut file = File::options();
+            let mut file = file.write(true).create_new(true).mode(0o644).open(&key).unwrap();
+            file.write_all(&[1; DIGEST]).unwrap();
+        },
+    ];
+    let mut keys = vec![first.key];
+    for spoil in spoil {
+        fs::remove_file(&key).unwrap();
+        spoil();
+        let cache = Cache::at(&path).unwrap();
+        assert!(!keys.contains(&cache.key));
+        keys.push(cache.key);
+        assert_eq!(Cache::at(&path).unwrap().key, cache.key);
+    }
+}
+
+#[test]
+fn another_users_directory_is_not_taken() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIP: a directory of another user can be made by root alone");
+        return;
+    }
+    let (directory, cache) = scratch();
+    let path = directory.path().join("hermit-wasm");
+    for place in [&cache.path, &path, &directory.path().to_path_buf()] {
+        std::os::unix::fs::chown(place, Some(12345), None).unwrap();
+        let error = Cache::at(&path).unwrap_err();
+        assert!(error.contains("another user"), "{error}");
+        std::os::unix::fs::chown(place, Some(0), None).unwrap();
+    }
+    // Its files neither.
+    let (name, entry) = kept(&cache, 1000);
+    std::os::unix::fs::chown(&entry, Some(12345), None).unwrap();
+    refused(&cache, &name);
+}
+
+#[test]
+fn what_is_kept_is_found_byte_by_byte() {
+    let (_directory, cache) = scratch();
+    let (name, _) = kept(&cache, 3000);
+    let Found::Code(found) = find(&cache, &name) else {
+        panic!("it is lost")
+    };
+    let mut bytes = Vec::new();
+    found.write_to(&mut bytes).unwrap();
+    assert_eq!(bytes.len(), 3000 + SIZE);
+    assert_eq!(bytes[..251], (0..=250).collect::<Vec<u8>>());
+    assert_eq!(found.target(), target());
+    assert!(matches!(find(&cache, "other"), Found::Nothing));
+}
+
+#[test]
+fn every_damaged_byte_is_noticed() {
+    let (_directory, cache) = scratch();
+    let (name, path) = kept(&cache, 300);
+    let good = fs::read(&path).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        fs::write(&path, &bad).unwrap();
+        refused(&cache, &name);
+        let mut file = File::options();
+        let mut file = file.write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        file.write_all(&good).unwrap();
+    }
+    assert!(matches!(find(&cache, &name), Found::Code(_)));
+    for length in [0, 1, SIZE, good.len() - 1] {
+        fs::write(&path, &good[..length]).unwrap();
+        refused(&cache, &name);
+    }
+    fs::write(&path, [&good[..], b"x"].concat()).unwrap();
+    refused(&cache, &name);
+}
+
+#[test]
+fn code_for_something_else_is_refused() {
+    let (_directory, cache) = scratch();
+    let name = name(&SOURCE, target());
+    let v3 = Target {
+        level: CpuLevel::X86_64V3,
+        ..target()
+    };
+    let arm = Target::new(Arch::Aarch64);
+    let fuel = Target {
+        options: Options {
+            fuel: true,
+            deterministic: false,
+        },
+        ..target()
+    };
+    for code in [
+        code(&cache, 100, v3, SOURCE),
+        code(&cache, 100, arm, SOURCE),
+        code(&cache, 100, fuel, SOURCE),
+        code(&cache, 100, target(), [6; DIGEST]),
+    ] {
+        cache.keep(&name, &code).unwrap();
+        assert!(refused(&cache, &name).contains("another module, or for another processor"));
+    }
+    // Of another cache, and so of another key: another user's, or another version's settings.
+    let (_other, other) = scratch();
+    cache.keep(&name, &code(&other, 100, target(), SOURCE)).unwrap();
+    assert!(refused(&cache, &name).contains("keyed digest"));
+    let names = [target(), v3, arm, fuel].map(|target| super::name(&SOURCE, target));
+    for (at, name) in names.iter().enumerate() {
+        assert!(!names[..at].contains(name));
+    }
+}
+
+#[test]
+fn an_entry_that_is_no_file_of_this_users_is_refused() {
+    let (directory, cache) = scratch();
+    let (name, path) = kept(&cache, 100);
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    refused(&cache, &name);
+    let (_, path) = kept(&cache, 100);
+    fs::set_permissions(&path, Permissions::from_mode(0o620)).unwrap();
+    assert!(refused(&cache, &name).contains("alone"));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+    refused(&cache, &name);
+}
+
+/// Large files are read once, and again as soon as anything about them differs.
+#[test]
+fn a_digest_is_believed_as_long_as_the_file_is_the_same() {
+    let (_directory, cache) = scratch();
+    let (_, path) = kept(&cache, 2 << 20);
+    let file = File::open(&path).unwrap();
+    let length = file.metadata().unwrap().len();
+    let later = SystemTime::now() + Duration::from_secs(10);
+    let (now, then) = (Index(&cache, SystemTime::now()), Index(&cache, later));
+    let stamp = now.stamp(&file, length).unwrap();
+    assert_eq!(now.stamp(&file, length - 1), None);
+    // Just written: another change might leave no trace.
+    now.note(&file, &stamp, Kind::Sealed, &[1; DIGEST]);
+    assert_eq!(now.find(&stamp, Kind::Sealed), None);
+    then.note(&file, &stamp, Kind::Sealed, &[1; DIGEST]);
+    assert_eq!(then.find(&stamp, Kind::Sealed), Some([1; DIGEST]));
+    assert_eq!(then.find(&stamp, Kind::Module), None);
+    // One byte, with the time of its change put back.
+    let modified = file.metadata().unwrap().modified().unwrap();
+    thread::sleep(Duration::from_millis(20));
+    let writer = File::options().write(true).open(&path).unwrap();
+    writer.write_all_at(b"x", 1000).unwrap();
+    writer.set_modified(modified).unwrap();
+    let changed = then.stamp(&file, length).unwrap();
+    assert_ne!(changed, stamp);
+    assert_eq!(then.find(&changed, Kind::Sealed), None);
+    // A change while it was read.
+    then.note(&file, &stamp, Kind::Sealed, &[2; DIGEST]);
+    assert_eq!(then.find(&changed, Kind::Sealed), None);
+    // A note that is damaged, or of another cache.
+    then.note(&file, &changed, Kind::Sealed, &[3; DIGEST]);
+    assert_eq!(then.find(&changed, Kind::Sealed), Some([3; DIGEST]));
+    let note = fs::read_dir(&cache.path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "digest"))
+        .unwrap();
+    let good = fs::read(&note).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x80;
+        fs::write(&note, bad).unwrap();
+        assert_eq!(then.find(&changed, Kind::Sealed), None, "byte {at}");
+    }
+    fs::write(&note, &good).unwrap();
+    assert_eq!(then.find(&changed, Kind::Sealed), Some([3; DIGEST]));
+    let (_other, other) = scratch();
+    fs::copy(&note, other.path.join(note.file_name().unwrap())).unwrap();
+    assert_eq!(Index(&other, later).find(&changed, Kind::Sealed), None);
+}
+
+#[test]
+fn a_large_entry_is_checked_whole_when_it_changed() {
+    let (_directory, cache) = scratch();
+    let (name, path) = kept(&cache, 3 << 20);
+    assert!(matches!(find(&cache, &name), Found::Code(_)));
+    // As if it had been found long after it was written.
+    let file = File::open(&path).unwrap();
+    let length = file.metadata().unwrap().len();
+    let index = Index(&cache, SystemTime::now() + Duration::from_secs(10));
+    let tail = super::super::tail(&file, length).unwrap();
+    index.note(
+        &file,
+        &index.stamp(&file, length).unwrap(),
+        Kind::Sealed,
+        tail.last_chunk().unwrap(),
+    );
+    assert!(matches!(find(&cache, &name), Found::Code(_)));
+    let writer = File::options().write(true).open(&path).unwrap();
+    thread::sleep(Duration::from_millis(20));
+    writer.write_all_at(b"x", 2 << 20).unwrap();
+    assert!(refused(&cache, &name).contains("keyed digest"));
+}
+
+#[test]
+fn only_one_at_a_time_has_the_lock() {
+    let (_directory, cache) = scratch();
+    let inside = AtomicU32::new(0);
+    let most = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let lock = cache.lock("name", &never(), &mut || {}).unwrap().unwrap();
+                    most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    // Whoever removes what was used long ago removes the file of the lock, too.
+                    cache.remove("name.lock");
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(lock);
+                }
+            });
+        }
+    });
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    let _lock = cache.try_lock("name").unwrap();
+    assert!(cache.try_lock("name").is_none());
+    assert!(cache.try_lock("other").is_some());
+    let mut told = 0;
+    let soon = Deadline::since(Instant::now(), Duration::from_millis(50));
+    assert!(cache.lock("name", &soon, &mut || told += 1).is_err());
+    assert!(told > 0);
+}
+
+#[test]
+fn what_was_used_longest_ago_makes_room() {
+    let (_directory, cache) = scratch();
+    let name = |number: usize| format!("code{number}");
+    let there = |number| cache.path.join(format!("{}.cwasm", name(number))).exists();
+    for number in 0..5 {
+        cache
+            .keep(&name(number), &code(&cache, 1000, target(), SOURCE))
+            .unwrap();
+        let lock = File::options()
+            .write(true)
+            .open(cache.path.join(format!("{}.lock", name(number))))
+            .unwrap();
+        // The first one was used last.
+        let ago = if number == 0 {
+            1
+        } else {
+            100 - u64::try_from(number).unwrap()
+        };
+        lock.set_modified(SystemTime::now() - Duration::from_secs(ago * 60))
+            .unwrap();
+    }
+    let held = cache.try_lock(&name(2)).unwrap();
+    // Room for three of some 1,100 bytes, one of which comes.
+    cache.make_room_within("new", 1104, 3500, 10, SystemTime::now());
+    assert_eq!([0, 1, 2, 3, 4].map(there), [true, false, true, false, false]);
+    drop(held);
+    cache.make_room_within("new", 1104, 1104, 10, SystemTime::now());
+    assert_eq!([0, 2].map(there), [false, false]);
+    // What belongs to nothing goes after a day.
+    cache.note_failure("failed", "why");
+    drop(cache.try_lock("orphan"));
+    cache.make_room_within("new", 1, 1000, 10, SystemTime::now());
+    assert!(cache.path.join("orphan.lock").exists() && cache.path.join("failed.failed").exists());
+    let later = SystemTime::now() + Duration::from_secs(2 * 24 * 60 * 60);
+    cache.make_room_within("new", 1, 1000, 10, later);
+    assert!(!cache.path.join("orphan.lock").exists() && !cache.path.join("failed.failed").exists());
+    assert!(cache.path.join("key").exists());
+}
+
+#[test]
+fn a_failure_is_believed_for_a_day() {
+    let (_directory, cache) = scratch();
+    let now = SystemTime::now();
+    assert_eq!(cache.failure("name", now), None);
+    cache.note_failure("name", "it is too large");
+    let hour = Duration::from_secs(3600);
+    assert_eq!(
+        cache.failure("name", now + hour),
+        Some("it is too large".to_string())
+    );
+    assert_eq!(cache.failure("name", now + hour * 25), None);
+    assert_eq!(cache.failure("name", now - hour), None);
+    cache.keep("name", &code(&cache, 10, target(), SOURCE)).unwrap();
+    assert_eq!(cache.failure("name", now + hour), None);
+}

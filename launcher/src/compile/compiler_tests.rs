@@ -1,0 +1,225 @@
+//! The compiler as a program that does as it likes, and the real one with modules that do.
+
+use std::fs;
+use std::io::{Seek as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+
+use aot_config::Arch;
+
+use super::*;
+
+/// Runs a program with this module, and returns what has come of it.
+fn run(
+    program: &Path,
+    module: &[u8],
+    budget: Budget,
+    deadline: &Deadline,
+) -> Result<(Vec<u8>, u32), CompileError> {
+    let mut input = tempfile::tempfile().unwrap();
+    input.write_all(module).unwrap();
+    input.rewind().unwrap();
+    let mut out = tempfile::tempfile().unwrap();
+    let run = Run {
+        module: &input,
+        name: "'m.wasm'".to_string(),
+        out: &out,
+        target: Target::new(Arch::X86_64),
+        budget: &budget,
+        jail: Jail::Auto,
+    };
+    let mut told = 0;
+    run.run_program(program, deadline, &mut |progress| told = progress.done)
+        .unwrap()?;
+    let mut code = Vec::new();
+    out.rewind().unwrap();
+    out.read_to_end(&mut code).unwrap();
+    Ok((code, told))
+}
+
+/// The same with a script.
+fn script(text: &str, time: Duration) -> Result<(Vec<u8>, u32), CompileError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("compiler");
+    fs::write(
+        &path,
+        format!("#!/bin/sh\nid() {{ echo '{}' >&2; }}\n{text}\n", identity()),
+    )
+    .unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let budget = Budget {
+        time,
+        memory: 512 * MIB,
+    };
+    run(&path, b"module", budget, &Deadline::never())
+}
+
+const LONG: Duration = Duration::from_secs(600);
+
+#[test]
+fn what_it_answers_is_taken() {
+    let (code, told) = script("id; echo progress 3 4 >&2; printf 'code of '; cat", LONG).unwrap();
+    assert_eq!((code.as_slice(), told), (b"code of module".as_slice(), 3));
+}
+
+#[test]
+fn each_way_to_fail_is_an_error_of_its_own() {
+    let error = |text: &str| script(text, LONG).unwrap_err();
+    for other in [
+        "",
+        "echo hello >&2",
+        "echo hermit-wasm-compiler 1.0 0 >&2; sleep 1000",
+        "exec >&- 2>&-; sleep 1",
+    ] {
+        assert!(
+            matches!(error(other), CompileError::OtherVersion { .. }),
+            "{other}"
+        );
+    }
+    let invalid = error("id; echo invalid 17 no such type >&2; exit 1");
+    assert_eq!(
+        invalid.to_string(),
+        "'m.wasm' is not valid WebAssembly: no such type (at offset 0x11)"
+    );
+    assert!(invalid.refuses_the_module());
+    let unsupported = error("id; echo unsupported threads,stack-switching at 5 >&2; exit 1");
+    assert!(
+        unsupported.to_string().contains("threads, stack-switching"),
+        "{unsupported}"
+    );
+    assert!(matches!(
+        error("id; echo failed so >&2; exit 1"),
+        CompileError::Failed { .. }
+    ));
+    let memory = "id; echo memory allocation of 5 bytes failed >&2; exit 134";
+    assert!(matches!(error(memory), CompileError::Memory { .. }));
+    let crashed = error("id; echo panicked here >&2; exit 101").to_string();
+    assert!(
+        crashed.contains("101") && crashed.contains("panicked here"),
+        "{crashed}"
+    );
+    // Words without end, of whoever has taken it over.
+    let noise = error("id; head -c 3000000 /dev/zero >&2; echo >&2; yes | head -c 3000000 >&2; exit 3");
+    assert!(noise.to_string().len() < 200_000);
+    let nothing = Path::new("/nonexistent");
+    let budget = Budget::of(0);
+    let start = run(nothing, b"", budget, &Deadline::never()).unwrap_err();
+    assert!(matches!(start, CompileError::Start { .. }));
+    for error in [invalid, unsupported] {
+        assert!(error.is_the_modules());
+    }
+    assert!(!start.is_the_modules());
+}
+
+#[test]
+fn what_takes_too_long_is_stopped() {
+    let short = Duration::from_millis(100);
+    for slow in [
+        "id; sleep 1000",
+        "id; exec 2>&-; sleep 1000",
+        "sleep 1000",
+        "id; while :; do echo x >&2; done",
+    ] {
+        let error = script(slow, short).unwrap_err();
+        assert!(matches!(error, CompileError::Time { .. }), "{slow}: {error}");
+    }
+}
+
+/// It sees its libraries, its streams, and nothing else.
+#[test]
+fn it_sees_nothing_of_this_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    let text = format!(
+        "id; env | grep -v -e ^PWD -e ^SHLVL -e ^OLDPWD -e ^_=; read -r line <'{0}' && echo $line; echo x >'{0}' && echo written; \
+         ls /dev/fd/ | grep -v -e '^[0123]$'; :",
+        secret.display()
+    );
+    let (said, _) = script(&text, LONG).unwrap();
+    assert_eq!(String::from_utf8(said).unwrap(), "");
+    assert_eq!(fs::read(&secret).unwrap(), b"secret");
+}
+
+/// The real compiler, if it was built of these sources.
+fn real() -> Option<PathBuf> {
+    let found = find().ok();
+    let says = |path: &PathBuf| {
+        let output = std::process::Command::new(path).arg("--version").output();
+        output.is_ok_and(|output| output.stdout.trim_ascii() == identity().as_bytes())
+    };
+    let found = found.filter(says);
+    if found.is_none() {
+        println!("SKIP: no compiler was built of these sources; `cargo xtask compiler` builds it");
+    }
+    found
+}
+
+/// A number as WebAssembly writes it.
+fn leb(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(value & 0x7f).unwrap();
+        value >>= 7;
+        if value == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+fn section(number: u8, content: &[u8]) -> Vec<u8> {
+    [&[number], leb(content.len()).as_slice(), content].concat()
+}
+
+/// A module of so many functions, each of so many additions.
+fn large(functions: usize, additions: usize) -> Vec<u8> {
+    // One local, an i32: it is added to itself and stored in itself.
+    let mut body = vec![1, 1, 0x7f];
+    for _ in 0..additions {
+        body.extend([0x20, 0, 0x20, 0, 0x6a, 0x21, 0]);
+    }
+    body.push(0x0b);
+    let body = [leb(body.len()), body].concat();
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    module.extend(section(1, &[1, 0x60, 0, 0]));
+    module.extend(section(3, &[leb(functions), vec![0; functions]].concat()));
+    module.extend(section(10, &[leb(functions), body.repeat(functions)].concat()));
+    module
+}
+
+#[test]
+fn a_module_is_compiled() {
+    let Some(compiler) = real() else { return };
+    let module = large(20, 3);
+    let (code, _) = run(&compiler, &module, Budget::of(0), &Deadline::never()).unwrap();
+    assert!(code.starts_with(b"\x7fELF"));
+    let invalid = run(
+        &compiler,
+        &module[..module.len() - 1],
+        Budget::of(0),
+        &Deadline::never(),
+    );
+    assert!(
+        matches!(invalid, Err(CompileError::Invalid { .. })),
+        "{invalid:?}"
+    );
+}
+
+#[test]
+fn a_module_without_end_is_bounded_in_time_and_in_memory() {
+    let Some(compiler) = real() else { return };
+    let module = large(3000, 1000);
+    let short = Budget {
+        time: Duration::from_millis(300),
+        ..Budget::of(1 << 30)
+    };
+    let error = run(&compiler, &module, short, &Deadline::never()).unwrap_err();
+    assert!(matches!(error, CompileError::Time { .. }), "{error}");
+    let small = Budget {
+        time: LONG,
+        memory: 96 * MIB,
+    };
+    let error = run(&compiler, &module, small, &Deadline::never()).unwrap_err();
+    assert!(matches!(error, CompileError::Memory { .. }), "{error}");
+}
