@@ -5,6 +5,8 @@
 
 /// Reads the clock.
 pub(super) struct Counter {
+    /// The clock's smallest step, in nanoseconds.
+    pub(super) resolution: u64,
     /// Nanoseconds a tick, in units of 2^-32.
     #[cfg(target_arch = "x86_64")]
     scale: u64,
@@ -15,8 +17,10 @@ impl Counter {
     pub(super) fn new() -> Self {
         // SAFETY: takes no pointers.
         let megahertz = unsafe { super::syscalls::sys_get_processor_frequency() };
+        let megahertz = u64::from(megahertz).max(1);
         Self {
-            scale: (1000 << 32) / u64::from(megahertz).max(1),
+            resolution: 1000_u64.div_ceil(megahertz),
+            scale: (1000 << 32) / megahertz,
         }
     }
 
@@ -37,7 +41,8 @@ impl Counter {
 #[cfg(not(target_arch = "x86_64"))]
 impl Counter {
     pub(super) fn new() -> Self {
-        Self {}
+        // The kernel counts in microseconds.
+        Self { resolution: 1_000 }
     }
 
     /// Nanoseconds since boot.

@@ -12,9 +12,6 @@ use super::counter::Counter;
 use super::entropy::{self, Entropy};
 use super::syscalls::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec, sys_clock_gettime, sys_usleep, sys_yield};
 
-/// The kernel counts in microseconds.
-const RESOLUTION: u64 = 1_000;
-
 /// The machine.
 pub(crate) struct Machine {
     console: Rc<RefCell<Console>>,
@@ -59,7 +56,9 @@ impl Machine {
                     .borrow_mut()
                     .host_time()
                     .unwrap_or_else(|| clock(CLOCK_REALTIME));
-                *self.wall_clock_offset.insert(now.saturating_sub(self.counter.now()))
+                *self
+                    .wall_clock_offset
+                    .insert(now.saturating_sub(self.counter.now()))
             }
         };
         offset.saturating_add(self.counter.now())
@@ -92,7 +91,7 @@ impl System for Machine {
     }
 
     fn clock_resolution(&mut self, _: Clock) -> Result<u64, Errno> {
-        Ok(RESOLUTION)
+        Ok(self.counter.resolution)
     }
 
     fn fill_random(&mut self, buf: &mut [u8]) -> Result<(), Errno> {
