@@ -8,7 +8,7 @@ use super::*;
 
 #[test]
 fn created_with_permissions() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     bed.fs.create(bed.root, b"f", &mut now).expect("a new file");
     bed.fs
         .create_dir(bed.root, b"d", &mut now)
@@ -26,7 +26,7 @@ fn created_with_permissions() {
 
 #[test]
 fn symbolic_links_are_not_followed() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let outside = Directory::new();
     write(&outside.join("secret"), "secret");
     let target = outside.join("secret").into_os_string().into_encoded_bytes();
@@ -62,7 +62,7 @@ fn symbolic_links_are_not_followed() {
 
 #[test]
 fn hard_links() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join("f"), "hello");
     std::fs::create_dir(bed.dir.join("d")).expect("a directory");
     let file = bed.find("f").expect("it is there").node;
@@ -79,7 +79,7 @@ fn hard_links() {
 
 #[test]
 fn removal() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join("f"), "");
     std::fs::create_dir_all(bed.dir.join("d/e")).expect("directories");
     assert_eq!(bed.fs.unlink(bed.root, b"d", &mut now), Err(Errno::ISDIR));
@@ -99,7 +99,7 @@ fn removal() {
 
 #[test]
 fn renaming() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join("f"), "f");
     write(&bed.dir.join("g"), "g");
     std::fs::create_dir_all(bed.dir.join("d/e")).expect("directories");
@@ -125,7 +125,7 @@ fn renaming() {
 /// A server keeps a deleted file, and its room on the disk, as long as it is known: it is forgotten with the next call.
 #[test]
 fn what_is_deleted_is_forgotten_at_once() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join("f"), "x");
     write(&bed.dir.join("g"), "x");
     bed.find("f").expect("it is there");

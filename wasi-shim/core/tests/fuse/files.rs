@@ -29,7 +29,7 @@ fn long_reads_and_writes() {
             max_pages,
             ..Config::default()
         };
-        let mut bed = Bed::with(config);
+        let mut bed = TestBed::with(config);
         assert_eq!(bed.fs.max_transfer(), expected);
         // The server of the tests refuses what it has not offered.
         bed.client = bed.client.clone();
@@ -52,7 +52,7 @@ fn long_reads_and_writes() {
 /// Beyond 4 GiB, in a file with a hole.
 #[test]
 fn far_offsets() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let node = bed.fs.create(bed.root, b"f", &mut now).expect("a new file");
     let handle = bed.fs.open(node, BOTH).expect("it can be opened");
     let far = (5 << 30) + 3;
@@ -69,7 +69,7 @@ fn far_offsets() {
 /// Appending goes to the end that the host knows, whoever has written there.
 #[test]
 fn append() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let path = bed.dir.join("f");
     write(&path, "one");
     let handle = bed.open("f", BOTH);
@@ -109,7 +109,7 @@ fn append() {
 /// Sizes, by handles that may write and those that may not.
 #[test]
 fn sizes() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join("f"), "hello");
     for access in [READ, WRITE, BOTH] {
         let handle = bed.open("f", access);
@@ -134,7 +134,7 @@ fn sizes() {
 /// A file that has lost its name goes on as long as it is open.
 #[test]
 fn unlinked() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let node = bed.fs.create(bed.root, b"f", &mut now).expect("a new file");
     let handle = bed.fs.open(node, BOTH).expect("it can be opened");
     bed.fs.unlink(bed.root, b"f", &mut now).expect("it has a name");
@@ -156,8 +156,8 @@ fn unlinked() {
 /// What `create` has opened already is what `open` takes; if none comes for it, it is closed.
 #[test]
 fn created_files_are_opened_once() {
-    let mut bed = Bed::new();
-    let opens = |bed: &Bed| {
+    let mut bed = TestBed::new();
+    let opens = |bed: &TestBed| {
         let server = bed.client.server.borrow();
         let open = fuse_abi::linux::fuse_opcode::FUSE_OPEN as u32;
         server.requests.get(&open).copied().unwrap_or(0)
@@ -178,7 +178,7 @@ fn created_files_are_opened_once() {
 /// A flush is asked for once after each change, and what it says is told.
 #[test]
 fn flush_tells_late_errors() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let node = bed.fs.create(bed.root, b"f", &mut now).expect("a new file");
     let handle = bed.fs.open(node, BOTH).expect("it can be opened");
     bed.client.tamper_with(|opcode: u32, reply: &mut Vec<u8>| {

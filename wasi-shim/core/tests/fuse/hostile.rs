@@ -10,7 +10,7 @@ use zerocopy::IntoBytes as _;
 use super::*;
 
 /// Tampers with replies to one operation.
-fn tamper(bed: &Bed, opcode: fuse_opcode, mut change: impl FnMut(&mut Vec<u8>) + 'static) {
+fn tamper(bed: &TestBed, opcode: fuse_opcode, mut change: impl FnMut(&mut Vec<u8>) + 'static) {
     bed.client.tamper_with(move |asked: u32, reply: &mut Vec<u8>| {
         if asked == opcode as u32 {
             change(reply);
@@ -55,7 +55,7 @@ fn headers() {
         }),
     ];
     for (what, change) in changes {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         write(&bed.dir.join("f"), "");
         tamper(&bed, fuse_opcode::FUSE_LOOKUP, change);
         assert_eq!(bed.find("f"), Err(Errno::IO), "{what}");
@@ -88,7 +88,7 @@ fn entries() {
         ("the root", 16, 1, Errno::IO),
         ("a size below zero", 16 + 48, 1 << 63, Errno::IO),
     ] {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         write(&bed.dir.join("f"), "");
         tamper(&bed, fuse_opcode::FUSE_LOOKUP, move |reply| {
             reply[at..at + 8].copy_from_slice(&value.to_ne_bytes());
@@ -100,7 +100,7 @@ fn entries() {
 /// More than was asked for.
 #[test]
 fn counts() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join("f"), "hello");
     let handle = bed.open("f", BOTH);
     tamper(&bed, fuse_opcode::FUSE_WRITE, |reply| reply[16] += 1);
@@ -118,7 +118,7 @@ fn counts() {
 #[test]
 fn targets() {
     for target in [vec![b'x'; 4096], b"a\0b".to_vec()] {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         std::os::unix::fs::symlink("x", bed.dir.join("l")).expect("a link");
         let node = bed.find("l").expect("it is there").node;
         tamper(&bed, fuse_opcode::FUSE_READLINK, move |reply| {
@@ -141,7 +141,7 @@ fn names() {
         (b"abc", u32::MAX),
         (&[b'x'; 256], 256),
     ] {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         let root = bed.root;
         let handle = bed.fs.open(root, READ).expect("it can be opened");
         let name = name.to_vec();
@@ -167,7 +167,7 @@ fn names() {
 /// A listing of nothing but `.` that never ends.
 #[test]
 fn listings_without_end() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let root = bed.root;
     let handle = bed.fs.open(root, READ).expect("it can be opened");
     tamper(&bed, fuse_opcode::FUSE_READDIR, |reply| {
@@ -192,7 +192,7 @@ fn listings_without_end() {
 fn noise() {
     let mut total = 0;
     for seed in 1..300u64 {
-        let mut bed = Bed::new();
+        let mut bed = TestBed::new();
         write(&bed.dir.join("f"), "hello");
         std::fs::create_dir(bed.dir.join("d")).expect("a directory");
         std::os::unix::fs::symlink("f", bed.dir.join("l")).expect("a link");
@@ -228,7 +228,7 @@ fn noise() {
 }
 
 /// A bit of everything, whatever it says.
-fn exercise(bed: &mut Bed) {
+fn exercise(bed: &mut TestBed) {
     let root = bed.root;
     for round in 0..3 {
         bed.fs.begin_call();

@@ -43,7 +43,7 @@ fn list(fs: &mut Fs, handle: Handle, at_once: usize) -> Result<Entries, Errno> {
     }
 }
 
-fn fill(bed: &Bed, count: usize) -> Entries {
+fn fill(bed: &TestBed, count: usize) -> Entries {
     let mut expected = BTreeMap::new();
     std::fs::create_dir(bed.dir.join("a directory")).expect("a directory");
     std::os::unix::fs::symlink("x", bed.dir.join("a link")).expect("a link");
@@ -67,7 +67,7 @@ fn fill(bed: &Bed, count: usize) -> Entries {
 
 #[test]
 fn complete_in_any_pieces() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let expected = fill(&bed, 3000);
     let root = bed.root;
     let handle = bed.fs.open(root, READ).expect("it can be opened");
@@ -92,7 +92,7 @@ fn complete_in_any_pieces() {
 #[test]
 fn types_that_are_not_told() {
     for readdirplus in [true, false] {
-        let mut bed = Bed::with(Config {
+        let mut bed = TestBed::with(Config {
             readdirplus,
             hide_types: true,
             ..Config::default()
@@ -116,7 +116,7 @@ fn types_that_are_not_told() {
 /// The beginning is always read anew, and an empty directory has nothing.
 #[test]
 fn begun_again() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let root = bed.root;
     let handle = bed.fs.open(root, READ).expect("it can be opened");
     assert_eq!(list(&mut bed.fs, handle, 10), Ok(Entries::new()));
@@ -129,7 +129,7 @@ fn begun_again() {
 /// A name that WASI cannot tell is an error and not left out, as in wasmtime.
 #[test]
 fn names_that_are_not_utf_8() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join(OsStr::from_bytes(b"\xff")), "");
     let root = bed.root;
     let handle = bed.fs.open(root, READ).expect("it can be opened");
@@ -143,7 +143,7 @@ fn names_that_are_not_utf_8() {
 /// Entries that come and go meanwhile do not hide those that stay.
 #[test]
 fn while_it_changes() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let expected = fill(&bed, 500);
     let root = bed.root;
     let handle = bed.fs.open(root, READ).expect("it can be opened");

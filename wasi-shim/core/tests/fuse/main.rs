@@ -50,14 +50,14 @@ fn now() -> u64 {
 }
 
 /// A directory, its server and a client of it.
-struct Bed {
+struct TestBed {
     dir: Directory,
     client: Client,
     fs: Fs,
     root: Node,
 }
 
-impl Bed {
+impl TestBed {
     fn new() -> Self {
         Self::with(Config::default())
     }
@@ -108,7 +108,7 @@ fn read(path: &Path) -> Vec<u8> {
 /// Attributes are the host's, and a look-up tells them at once.
 #[test]
 fn attributes() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join("f"), "hello");
     std::fs::hard_link(bed.dir.join("f"), bed.dir.join("g")).expect("a second name");
     let host = std::fs::metadata(bed.dir.join("f")).expect("it is there");
@@ -130,7 +130,7 @@ fn attributes() {
 /// Times are set and kept in nanoseconds, each alone, also on a symbolic link itself.
 #[test]
 fn times() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join("f"), "");
     std::os::unix::fs::symlink("f", bed.dir.join("l")).expect("a link");
     for name in ["f", "l"] {
@@ -155,7 +155,7 @@ fn times() {
 /// What is before 1970 is 1970.
 #[test]
 fn times_before_the_epoch() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let file = std::fs::File::create(bed.dir.join("f")).expect("a file");
     let early = std::time::UNIX_EPOCH - std::time::Duration::from_secs(1000);
     file.set_modified(early).expect("the host can set it");
@@ -171,7 +171,7 @@ fn times_before_the_epoch() {
 /// A node goes back to the server when it is neither open nor of the present call, and not before.
 #[test]
 fn nodes_are_kept_while_they_are_needed() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     for number in 0..200 {
         write(&bed.dir.join(format!("{number}")), "");
     }
@@ -193,7 +193,7 @@ fn nodes_are_kept_while_they_are_needed() {
 /// What is no file is not opened: the server would wait at a pipe for ever.
 #[test]
 fn pipes() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     let fifo = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, bed.dir.join("p"), fifo, mode, 0).expect("a pipe");
@@ -206,7 +206,7 @@ fn pipes() {
 /// What the host cannot do comes back as the host's error.
 #[test]
 fn errors_of_the_host() {
-    let mut bed = Bed::new();
+    let mut bed = TestBed::new();
     write(&bed.dir.join("f"), "");
     let handle = bed.open("f", READ);
     assert_eq!(bed.fs.write(handle, 0, b"x", &mut now), Err(Errno::BADF));

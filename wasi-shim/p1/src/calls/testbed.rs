@@ -4,7 +4,16 @@
 
 use alloc::{string::String, vec::Vec};
 use core::fmt::Write as _;
-use wasi_core::WasiCtx;
+
+use wasi_core::{
+    WasiCtx,
+    context::WasiCtxBuilder,
+    fs::{
+        Access, FileSystem, Node, Permission,
+        mem::{Limits, MemFs},
+    },
+    testing::TestSystem,
+};
 
 use crate::{
     abi::{
@@ -15,14 +24,6 @@ use crate::{
     context::WasiP1Ctx,
     error::Error,
     memory::{GuestMemory, Ptr},
-};
-use wasi_core::{
-    context::WasiCtxBuilder,
-    fs::{
-        Access, FileSystem, Node, Permission,
-        mem::{Limits, MemFs},
-    },
-    testing::TestSystem,
 };
 
 /// Size of the guest's memory.

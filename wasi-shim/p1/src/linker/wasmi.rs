@@ -124,7 +124,7 @@ fn call<S>(
         None => find_memory(&mut caller)?,
     };
     let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
-    leave(body(&mut host.context, &mut GuestMemory::new(bytes))).map_err(wasmi::Error::host)
+    leave(body(&mut host.context, &mut GuestMemory::new(bytes))).map_err(stopped)
 }
 
 /// The first call: a start function may come before the embedder could attach the memory.
@@ -135,6 +135,13 @@ fn find_memory<S>(caller: &mut Caller<'_, Host<S>>) -> Result<Memory, wasmi::Err
             caller.data_mut().attach_memory(memory);
             Ok(memory)
         }
-        _ => Err(wasmi::Error::host(Stop::Trap(Trap::NoMemory))),
+        _ => Err(stopped(Stop::Trap(Trap::NoMemory))),
     }
+}
+
+/// Out of line: it happens once in a guest's life, and would stand in every function.
+#[cold]
+#[inline(never)]
+fn stopped(stop: Stop) -> wasmi::Error {
+    wasmi::Error::host(stop)
 }

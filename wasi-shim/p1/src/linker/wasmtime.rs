@@ -90,7 +90,7 @@ fn call<S>(
         None => find_memory(&mut caller)?,
     };
     let (bytes, host) = memory.data_and_store_mut(&mut caller);
-    leave(body(&mut host.context, &mut GuestMemory::new(bytes))).map_err(wasmtime::Error::new)
+    leave(body(&mut host.context, &mut GuestMemory::new(bytes))).map_err(stopped)
 }
 
 /// The first call: a start function may come before the embedder could attach the memory.
@@ -101,6 +101,13 @@ fn find_memory<S>(caller: &mut Caller<'_, Host<S>>) -> wasmtime::Result<Memory> 
             caller.data_mut().attach_memory(memory);
             Ok(memory)
         }
-        _ => Err(wasmtime::Error::new(Stop::Trap(Trap::NoMemory))),
+        _ => Err(stopped(Stop::Trap(Trap::NoMemory))),
     }
+}
+
+/// Out of line: it happens once in a guest's life, and would stand in every function.
+#[cold]
+#[inline(never)]
+fn stopped(stop: Stop) -> wasmtime::Error {
+    wasmtime::Error::new(stop)
 }

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use wasi_core::testing::{Stdin, TestSystem};
+
 use super::*;
 use crate::{
     abi::types::{Fdflags, Oflags, Whence},
@@ -10,7 +12,6 @@ use crate::{
         testbed::{SIZE, TestBed, le32},
     },
 };
-use wasi_core::testing::{Stdin, TestSystem};
 
 /// Where the tests keep subscriptions, events and their number.
 const IN: u32 = 512;

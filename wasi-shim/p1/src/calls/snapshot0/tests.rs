@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use wasi_core::testing::TestSystem;
+
 use super::*;
 use crate::{
     abi::{
@@ -10,7 +12,6 @@ use crate::{
     },
     calls::testbed::{BIRTH, SIZE, TestBed, le32},
 };
-use wasi_core::testing::TestSystem;
 
 const NONE: Lookupflags = Lookupflags::NONE;
 

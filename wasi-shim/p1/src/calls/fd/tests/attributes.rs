@@ -1,18 +1,21 @@
 //! Tests of `fd_filestat_*`, `fd_fdstat_set_*`, `fd_advise`, `fd_allocate`, `fd_sync`, `fd_datasync` on files and
 //! directories.
 
-use crate::abi::Errno;
 use alloc::vec::Vec;
 
-use super::super::*;
-use crate::{
-    abi::types::{Advice, Fdflags, Fstflags, Oflags, Rights},
-    calls::testbed::{BIRTH, SIZE, TestBed, tree},
-    memory::Ptr,
-};
 use wasi_core::{
     fs::{Permission, mem::Limits},
     testing::TestSystem,
+};
+
+use super::super::*;
+use crate::{
+    abi::{
+        Errno,
+        types::{Advice, Fdflags, Fstflags, Oflags, Rights},
+    },
+    calls::testbed::{BIRTH, SIZE, TestBed, tree},
+    memory::Ptr,
 };
 
 const BOTH: Rights = Rights::FD_READ.union(Rights::FD_WRITE);

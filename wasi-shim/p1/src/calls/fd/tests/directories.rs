@@ -1,17 +1,7 @@
 //! Tests of `fd_readdir`, `fd_prestat_get` and `fd_prestat_dir_name`.
 
-use crate::abi::Errno;
 use alloc::{string::String, vec::Vec};
 
-use super::super::*;
-use crate::{
-    abi::types::{Dircookie, Fdflags, Oflags, Rights},
-    calls::{
-        path::{path_create_directory, path_rename, path_unlink_file},
-        testbed::{SIZE, TestBed, le32, tree},
-    },
-    memory::Ptr,
-};
 use wasi_core::{
     context::WasiCtxBuilder,
     fs::{
@@ -19,6 +9,19 @@ use wasi_core::{
         mem::{Limits, MemFs},
     },
     testing::TestSystem,
+};
+
+use super::super::*;
+use crate::{
+    abi::{
+        Errno,
+        types::{Dircookie, Fdflags, Oflags, Rights},
+    },
+    calls::{
+        path::{path_create_directory, path_rename, path_unlink_file},
+        testbed::{SIZE, TestBed, le32, tree},
+    },
+    memory::Ptr,
 };
 
 const BUF: u32 = 64;

@@ -1,15 +1,18 @@
 //! Tests of `fd_read`, `fd_write`, `fd_pread`, `fd_pwrite`, `fd_seek` and `fd_tell` on files.
 
-use super::super::*;
-use crate::abi::Errno;
-use crate::{
-    abi::types::{Fdflags, Oflags, Rights, Whence},
-    calls::testbed::{SIZE, TestBed, le32, tree},
-    memory::Ptr,
-};
 use wasi_core::fs::{
     Permission,
     mem::{Limits, MemFs},
+};
+
+use super::super::*;
+use crate::{
+    abi::{
+        Errno,
+        types::{Fdflags, Oflags, Rights, Whence},
+    },
+    calls::testbed::{SIZE, TestBed, le32, tree},
+    memory::Ptr,
 };
 
 const IOVS: u32 = 64;

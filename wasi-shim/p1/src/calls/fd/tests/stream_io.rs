@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use wasi_core::testing::{Stdin, TestSystem};
+
 use super::super::*;
 use crate::{
     abi::{
@@ -14,7 +16,6 @@ use crate::{
     },
     memory::Ptr,
 };
-use wasi_core::testing::{Stdin, TestSystem};
 
 /// Where the tests keep the list and the count.
 const IOVS: u32 = 64;

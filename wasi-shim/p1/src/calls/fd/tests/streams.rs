@@ -1,6 +1,8 @@
 //! Tests of the `fd_*` calls on the standard streams, but for those that move bytes (see `stream_io.rs`).
 //! The errnos on a stream are those that wasmtime 50.0.1 gave when called with the same arguments.
 
+use wasi_core::{Terminals, context::WasiCtxBuilder, testing::TestSystem};
+
 use super::super::*;
 use crate::{
     abi::{
@@ -10,7 +12,6 @@ use crate::{
     calls::testbed::{FDS, SIZE, TestBed},
     memory::Ptr,
 };
-use wasi_core::{Terminals, context::WasiCtxBuilder, testing::TestSystem};
 
 /// What a call answers for each of [`FDS`]: standard input, output, error, and two that are not open.
 fn answers(errnos: [Errno; 3]) -> [(Fd, Errno); 5] {

@@ -1,16 +1,19 @@
 //! Tests of `fd_close` and `fd_renumber` on files and preopens.
 
+use wasi_core::fs::{Permission, mem::Limits};
+
 use super::super::*;
-use crate::abi::Errno;
 use crate::{
-    abi::types::{Fdflags, Oflags, Rights},
+    abi::{
+        Errno,
+        types::{Fdflags, Oflags, Rights},
+    },
     calls::{
         path::path_unlink_file,
         testbed::{TestBed, le32, tree},
     },
     memory::Ptr,
 };
-use wasi_core::fs::{Permission, mem::Limits};
 
 fn open(bed: &mut TestBed, path: &str) -> u32 {
     bed.open(

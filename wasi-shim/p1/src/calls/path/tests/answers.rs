@@ -2,6 +2,8 @@
 
 use alloc::{string::String, vec::Vec};
 
+use wasi_core::testing::TestSystem;
+
 use super::{super::*, outcome};
 use crate::{
     abi::{
@@ -13,7 +15,6 @@ use crate::{
     error::Error,
     memory::{GuestMemory, Ptr},
 };
-use wasi_core::testing::TestSystem;
 
 /// Of each path: `path_create_directory`, `path_remove_directory`, `path_unlink_file`, `path_filestat_get`
 /// without and with following, `path_filestat_set_times` likewise, `path_readlink`, `path_symlink` to it,

@@ -1,5 +1,14 @@
 //! Errors that do not come from the path: rights, file systems, directories that are gone.
 
+use wasi_core::{
+    context::WasiCtxBuilder,
+    fs::{
+        Permission,
+        mem::{Limits, MemFs},
+    },
+    testing::TestSystem,
+};
+
 use super::super::*;
 use crate::{
     abi::types::{Fdflags, Fstflags, Lookupflags, Oflags},
@@ -8,14 +17,6 @@ use crate::{
         testbed::{TestBed, tree},
     },
     context::WasiP1Ctx,
-};
-use wasi_core::{
-    context::WasiCtxBuilder,
-    fs::{
-        Permission,
-        mem::{Limits, MemFs},
-    },
-    testing::TestSystem,
 };
 
 const NONE: Lookupflags = Lookupflags::NONE;

@@ -2,6 +2,13 @@
 
 use alloc::{string::String, vec::Vec};
 
+use wasi_core::{
+    context::WasiCtxBuilder,
+    descriptor::Descriptor,
+    fs::{Permission, mem::Limits},
+    testing::TestSystem,
+};
+
 use super::name;
 use crate::{
     abi::{
@@ -14,12 +21,6 @@ use crate::{
         testbed::{SIZE, TestBed, le32, tree},
     },
     memory::Ptr,
-};
-use wasi_core::{
-    context::WasiCtxBuilder,
-    descriptor::Descriptor,
-    fs::{Permission, mem::Limits},
-    testing::TestSystem,
 };
 
 /// Of each path, opened for reading: without flags, with `directory`, `creat`, `creat excl`, `creat directory`,
