@@ -58,18 +58,14 @@ fn what_is_refused() {
     let start = range.start().as_ptr();
     for (offset, len) in [(3 * PAGE, 2 * PAGE), (0_usize.wrapping_sub(PAGE), 2 * PAGE)] {
         // SAFETY: that it does nothing is what is tested.
-        assert_eq!(
-            unsafe { syscalls::sys_commit(start.wrapping_add(offset), len) },
-            -22
-        );
+        let result = unsafe { syscalls::sys_commit(start.wrapping_add(offset), len) };
+        assert_eq!(result, -22);
     }
     // SAFETY: as above.
     assert_eq!(unsafe { syscalls::sys_release(start, 2 * PAGE) }, -22);
     // SAFETY: as above.
-    assert_eq!(
-        unsafe { syscalls::sys_decommit(core::ptr::null_mut(), PAGE) },
-        -22
-    );
+    let result = unsafe { syscalls::sys_decommit(core::ptr::null_mut(), PAGE) };
+    assert_eq!(result, -22);
     assert_eq!(read(&range, PAGE), 7);
     say!("what is refused");
 }
@@ -96,11 +92,16 @@ fn what_is_backed_is_clear() {
     say!("what is backed is clear");
 }
 
+/// What a page at an offset begins with.
+fn mark(offset: usize) -> u8 {
+    u8::try_from(offset / PAGE % 251).unwrap_or(0)
+}
+
 fn parts_of_large_pages() {
     let range = Range::reserve(8 * MIB, 2 * MIB).unwrap();
     range.commit(0, 8 * MIB).unwrap();
     for offset in (0..8 * MIB).step_by(PAGE) {
-        write(&range, offset, (offset / PAGE % 251) as u8);
+        write(&range, offset, mark(offset));
     }
     decommit(&range, 3 * MIB, PAGE).unwrap();
     decommit(&range, 4 * MIB - PAGE, 2 * MIB).unwrap();
@@ -108,7 +109,7 @@ fn parts_of_large_pages() {
     decommit(&range, 3 * MIB, PAGE).unwrap();
     let gone = |offset| offset == 3 * MIB || (4 * MIB - PAGE..6 * MIB - PAGE).contains(&offset);
     for offset in (0..8 * MIB).step_by(PAGE).filter(|&offset| !gone(offset)) {
-        assert_eq!(read(&range, offset), (offset / PAGE % 251) as u8);
+        assert_eq!(read(&range, offset), mark(offset));
     }
     range.commit(3 * MIB, PAGE).unwrap();
     assert_eq!(read(&range, 3 * MIB), 0);
