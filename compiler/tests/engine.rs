@@ -156,7 +156,10 @@ fn a_backtrace_names_functions() {
     assert!(inner.starts_with("    0: ") && inner.contains(" 0x"), "{inner}");
     assert!(inner.ends_with(" - test!inner"), "{inner}");
     assert!(unnamed.ends_with("test!<wasm function 1>"), "{unnamed}");
-    assert!(main.starts_with("    2: ") && main.ends_with("test!main"), "{main}");
+    assert!(
+        main.starts_with("    2: ") && main.ends_with("test!main"),
+        "{main}"
+    );
 }
 
 #[test]
@@ -174,7 +177,13 @@ fn what_cannot_run_is_refused_in_the_interpreters_words() {
             (import "env" "tag" (tag))
             (func (export "_start")))"#,
     );
-    for name in ["env::puts", "fd_frobnicate", "env::memory (a memory)", "env::tag (a tag)", "sched_yield"] {
+    for name in [
+        "env::puts",
+        "fd_frobnicate",
+        "env::memory (a memory)",
+        "env::tag (a tag)",
+        "sched_yield",
+    ] {
         assert!(reason.contains(name), "{name} is not named in: {reason}");
     }
 }
@@ -184,12 +193,36 @@ fn what_cannot_run_is_refused_in_the_interpreters_words() {
 fn proposals() {
     let cases = [
         ("tail calls", "(func $f (return_call $g)) (func $g)", "(call $f)"),
-        ("multiple memories", "(memory 1) (memory 1)", "(i32.store 1 (i32.const 0) (i32.const 1))"),
-        ("memory64", "(memory i64 1)", "(i32.store (i64.const 8) (i32.const 1))"),
-        ("relaxed SIMD", "", "(drop (i32x4.relaxed_trunc_f32x4_s (v128.const f32x4 0 0 0 0)))"),
-        ("wide arithmetic", "", "(drop (drop (i64.mul_wide_u (i64.const 1) (i64.const 2))))"),
-        ("custom page sizes", "(memory 3 (pagesize 1))", "(i32.store8 (i32.const 2) (i32.const 1))"),
-        ("atomics", "(memory 1)", "(drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))"),
+        (
+            "multiple memories",
+            "(memory 1) (memory 1)",
+            "(i32.store 1 (i32.const 0) (i32.const 1))",
+        ),
+        (
+            "memory64",
+            "(memory i64 1)",
+            "(i32.store (i64.const 8) (i32.const 1))",
+        ),
+        (
+            "relaxed SIMD",
+            "",
+            "(drop (i32x4.relaxed_trunc_f32x4_s (v128.const f32x4 0 0 0 0)))",
+        ),
+        (
+            "wide arithmetic",
+            "",
+            "(drop (drop (i64.mul_wide_u (i64.const 1) (i64.const 2))))",
+        ),
+        (
+            "custom page sizes",
+            "(memory 3 (pagesize 1))",
+            "(i32.store8 (i32.const 2) (i32.const 1))",
+        ),
+        (
+            "atomics",
+            "(memory 1)",
+            "(drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))",
+        ),
         (
             "function references",
             "(type $f (func)) (elem declare func $g) (func $g)",
@@ -235,13 +268,19 @@ fn options_of_the_trailer_take_effect() {
     let options = |fuel, deterministic| Options { fuel, deterministic };
     let loops = r#"(module (func (export "_start") (local i32)
         (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 100000))))))"#;
-    assert_eq!(run_code(&compile(loops, options(true, false))).0, Outcome::Exit(0));
+    assert_eq!(
+        run_code(&compile(loops, options(true, false))).0,
+        Outcome::Exit(0)
+    );
     // A quiet NaN with a payload goes through an addition: canonical code drops payload and sign.
     let nan = r#"(module (global $nan (mut f32) (f32.const -nan:0x400001)) (func (export "_start")
         (if (i32.ne (i32.reinterpret_f32 (f32.add (global.get $nan) (f32.const 1))) (i32.const 0x7fc00000))
             (then unreachable))))"#;
     assert_eq!(run_code(&compile(nan, options(false, true))).0, Outcome::Exit(0));
-    assert!(matches!(run_code(&compile(nan, options(false, false))).0, Outcome::Trap(_)));
+    assert!(matches!(
+        run_code(&compile(nan, options(false, false))).0,
+        Outcome::Trap(_)
+    ));
 }
 
 /// The trailer says what the code was compiled with; wasmtime compares.
@@ -251,7 +290,10 @@ fn code_with_other_settings_is_refused() {
     let options_at = code.len() - aot_config::trailer::SIZE + 14;
     code[options_at] = 1;
     match run_code(&code).0 {
-        Outcome::CodeRefused(text) => assert!(text.contains("fuel") && text.contains("compile the module again"), "{text}"),
+        Outcome::CodeRefused(text) => assert!(
+            text.contains("fuel") && text.contains("compile the module again"),
+            "{text}"
+        ),
         other => panic!("{other:?}"),
     }
 }
@@ -261,6 +303,9 @@ fn code_that_is_cut_off_is_refused() {
     let whole = compile(r#"(module (func (export "_start") nop))"#, Options::default());
     let elf = &whole[..whole.len() - aot_config::trailer::SIZE];
     for length in (8..elf.len()).step_by(97) {
-        assert!(matches!(run_code(&elf[..length]).0, Outcome::CodeRefused(_)), "{length} bytes");
+        assert!(
+            matches!(run_code(&elf[..length]).0, Outcome::CodeRefused(_)),
+            "{length} bytes"
+        );
     }
 }

@@ -60,7 +60,7 @@ impl<M: Machine> super::Engine for Native<M> {
         store.limiter(|host| &mut host.growth);
         let outcome = run_module(&mut store, &module, options).unwrap_or_else(|outcome| outcome);
         let host = store.into_data();
-        (outcome.of_refused_memory(host.growth.failed), host.context)
+        (outcome.of_refused_memory(host.growth.failed), host.context.core)
     }
 }
 

@@ -26,6 +26,7 @@ mod native;
 mod panic;
 mod platform;
 #[cfg(feature = "native")]
+#[allow(dead_code, reason = "`tests/system-calls` uses the rest of it")]
 mod ranges;
 mod raw;
 mod shared_buffer;
