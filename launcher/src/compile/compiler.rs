@@ -216,12 +216,17 @@ impl Run<'_> {
     fn crashed(&self, status: ExitStatus, words: &str) -> CompileError {
         let module = self.name.clone();
         match status.signal() {
-            // Rust's words for an allocation that fails. The signal that follows depends on the namespace: its first process
-            // cannot end itself by SIGABRT. The system kills who takes memory that it does not have.
-            _ if words.contains("memory allocation of") => CompileError::Memory {
-                module,
-                limit: self.budget.memory,
-            },
+            // Rust's and bumpalo's words for an allocation that fails. The signal that follows depends on the namespace: its
+            // first process cannot end itself by SIGABRT. The system kills who takes memory that it does not have.
+            _ if ["memory allocation of", "out of memory"]
+                .iter()
+                .any(|oom| words.contains(oom)) =>
+            {
+                CompileError::Memory {
+                    module,
+                    limit: self.budget.memory,
+                }
+            }
             Some(libc::SIGKILL) => CompileError::Memory {
                 module,
                 limit: self.budget.memory,

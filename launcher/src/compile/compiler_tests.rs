@@ -172,17 +172,17 @@ fn section(number: u8, content: &[u8]) -> Vec<u8> {
     [&[number], leb(content.len()).as_slice(), content].concat()
 }
 
-/// A module of so many functions, each of so many additions.
-fn large(functions: usize, additions: usize) -> Vec<u8> {
-    // One local, an i32: it is added to itself and stored in itself.
-    let mut body = vec![1, 1, 0x7f];
-    for _ in 0..additions {
-        body.extend([0x20, 0, 0x20, 0, 0x6a, 0x21, 0]);
+/// A module of so many functions, each of so many multiplications.
+fn large(functions: usize, multiplications: usize) -> Vec<u8> {
+    // Of its parameter, an i32, by itself.
+    let mut body = vec![0];
+    for _ in 0..multiplications {
+        body.extend([0x20, 0, 0x20, 0, 0x6c, 0x21, 0]);
     }
     body.push(0x0b);
     let body = [leb(body.len()), body].concat();
     let mut module = b"\0asm\x01\0\0\0".to_vec();
-    module.extend(section(1, &[1, 0x60, 0, 0]));
+    module.extend(section(1, &[1, 0x60, 1, 0x7f, 0]));
     module.extend(section(3, &[leb(functions), vec![0; functions]].concat()));
     module.extend(section(10, &[leb(functions), body.repeat(functions)].concat()));
     module
@@ -211,15 +211,15 @@ fn a_module_without_end_is_bounded_in_time_and_in_memory() {
     let Some(compiler) = real() else { return };
     let module = large(3000, 1000);
     let short = Budget {
-        time: Duration::from_millis(300),
+        time: Duration::from_millis(20),
         ..Budget::of(1 << 30)
     };
     let error = run(&compiler, &module, short, &Deadline::never()).unwrap_err();
     assert!(matches!(error, CompileError::Time { .. }), "{error}");
     let small = Budget {
         time: LONG,
-        memory: 96 * MIB,
+        memory: 64 * MIB,
     };
-    let error = run(&compiler, &module, small, &Deadline::never()).unwrap_err();
+    let error = run(&compiler, &large(1, 300_000), small, &Deadline::never()).unwrap_err();
     assert!(matches!(error, CompileError::Memory { .. }), "{error}");
 }
