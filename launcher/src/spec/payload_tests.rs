@@ -418,3 +418,43 @@ fn a_tree_deeper_than_paths_are_long_is_refused() {
         message.len()
     );
 }
+
+#[test]
+fn what_is_aligned_lies_behind_padding_wherever_it_begins() {
+    for before in [
+        0usize, 1, 511, 512, 513, 2048, 2559, 2560, 2561, 3072, 3073, 3584, 3585, 4096,
+    ] {
+        let make = || {
+            let mut file = tempfile::tempfile().unwrap();
+            let put = |name, alignment, bytes: &[u8]| {
+                member(&file, name, alignment, |out| {
+                    out.write_all(bytes).map_err(StartError::file(KEEP))
+                })
+                .unwrap();
+            };
+            put("before", 1, &vec![1; before]);
+            put(names::CODE, names::ALIGNMENT, b"code");
+            put("behind", 1, b"more");
+            (&file).write_all(&[0; 1024]).unwrap();
+            let mut bytes = Vec::new();
+            file.rewind().unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        let bytes = make();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.path().unwrap().to_str().unwrap().to_string();
+            (name, usize::try_from(entry.raw_file_position()).unwrap())
+        });
+        let found: BTreeMap<String, usize> = entries.collect();
+        let at = found[names::CODE];
+        assert_eq!(at % 4096, 0, "{before}");
+        assert!(bytes[at..].starts_with(b"code") && bytes[found["behind"]..].starts_with(b"more"));
+        // Where the data would be aligned anyway, there is none.
+        let needs_none = (before.next_multiple_of(512) + 1024) % 4096 == 0;
+        assert_eq!(found.contains_key(names::PADDING), !needs_none, "{before}");
+        assert_eq!(make(), bytes);
+    }
+}

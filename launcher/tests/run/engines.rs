@@ -60,21 +60,23 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// More code than is compiled while somebody waits: functions that do nothing.
 fn large() -> Vec<u8> {
-    let functions = 20_000u32;
-    let leb = |mut number: u32| {
+    let functions = 20_000;
+    let leb = |mut number: usize| {
         let mut bytes = Vec::new();
-        while number >= 0x80 {
-            bytes.push((number & 0x7f) as u8 | 0x80);
+        loop {
+            let more = number >= 0x80;
+            bytes.push(u8::try_from(number & 0x7f).unwrap() | if more { 0x80 } else { 0 });
             number >>= 7;
+            if !more {
+                return bytes;
+            }
         }
-        bytes.push(number as u8);
-        bytes
     };
     let mut module = [MODULE, &[1, 4, 1, 0x60, 0, 0]].concat();
     for (section, one) in [(3, &[0][..]), (10, &[2, 0, 0x0b])] {
-        let content = [leb(functions), one.repeat(functions as usize)].concat();
+        let content = [leb(functions), one.repeat(functions)].concat();
         module.push(section);
-        module.extend(leb(content.len() as u32));
+        module.extend(leb(content.len()));
         module.extend(content);
     }
     module
