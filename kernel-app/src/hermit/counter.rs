@@ -33,7 +33,7 @@ impl Counter {
             _mm_lfence();
             _rdtsc()
         };
-        let scaled = u128::from(ticks).saturating_mul(u128::from(self.scale)) >> 32;
+        let scaled = (u128::from(ticks) * u128::from(self.scale)) >> 32;
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 }
