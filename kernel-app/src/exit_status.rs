@@ -75,8 +75,9 @@ impl Outcome {
         let (cause, code, message) = match self {
             Self::Starved(outcome) => {
                 let status = outcome.status_of(name);
-                let message = match status.message {
-                    Some(message) => format!("{message}; {STARVED}"),
+                let message = match status.message.as_deref().map(first_line) {
+                    // Before the backtrace, if there is one.
+                    Some((first, rest)) => format!("{first}; {STARVED}{rest}"),
                     None => format!("hermit-wasm: {STARVED}"),
                 };
                 return ExitStatus {
@@ -126,6 +127,12 @@ impl Outcome {
             message: message.map(|text| format!("hermit-wasm: {text}")),
         }
     }
+}
+
+/// The first line, and the rest with its line break.
+fn first_line(text: &str) -> (&str, &str) {
+    let end = text.find('\n').unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
 }
 
 impl ExitStatus {
@@ -228,5 +235,17 @@ mod tests {
             assert!(!message.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{message:?}");
             assert!(message.len() <= shown::LONGEST_MESSAGE, "{}", message.len());
         }
+    }
+
+    #[test]
+    fn a_lack_of_memory_is_named_before_the_backtrace() {
+        let trap = Outcome::Trap("out of bounds memory access\nwasm backtrace:\n    0: a!b".into());
+        let message = trap.of_refused_memory(true).exit_status("m").message.unwrap();
+        let (first, rest) = message.split_once('\n').unwrap();
+        assert!(
+            first.contains("out of bounds memory access; the virtual machine had too little memory"),
+            "{first}"
+        );
+        assert_eq!(rest, "wasm backtrace:\n    0: a!b");
     }
 }
