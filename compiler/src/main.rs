@@ -1,7 +1,8 @@
 //! `hermit-wasm-compiler`: a module on standard input, native code on standard output.
 //!
-//! The launcher starts it in a jail and gives it nothing but its streams. On standard error it says line by line what it is,
-//! how far it is, and why it has failed: [`aot_config::protocol`] has the words. Equal modules and flags give equal code.
+//! The launcher starts it in a jail and gives it nothing but its streams. On standard error it says line by line what
+//! it is, how far it is, and why it has failed: [`aot_config::protocol`] has the words. Equal modules and flags give
+//! equal code.
 //!
 //! - [`arguments`]: the command line.
 //! - [`progress`]: how many functions are compiled.

@@ -1,8 +1,8 @@
 //! How far the compilation is: functions that are compiled, of all that the module has.
 //!
 //! Cranelift tells whoever measures it where each step begins and ends. A function of the module is done when the step
-//! `compile` ends that follows its translation on the same thread; what is compiled besides, between WebAssembly and the
-//! host, has no translation.
+//! `compile` ends that follows its translation on the same thread; what is compiled besides, between WebAssembly and
+//! the host, has no translation.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -95,7 +95,8 @@ mod tests {
     #[test]
     fn functions_are_counted() {
         // Two types, an import, two functions with bodies.
-        let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01m\x01f\0\0\x03\x03\x02\0\0\x0a\x07\x02\x02\0\x0b\x02\0\x0b";
+        let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01m\x01f\0\0\
+            \x03\x03\x02\0\0\x0a\x07\x02\x02\0\x0b\x02\0\x0b";
         assert_eq!(functions(module), 2);
         assert_eq!(functions(b"\0asm\x01\0\0\0"), 0);
         assert_eq!(functions(b"nonsense"), 0);

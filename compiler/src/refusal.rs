@@ -1,5 +1,5 @@
-//! Why a module cannot be compiled: it is not valid, or it needs a proposal that the machines do not have, or more than the
-//! compiler can do.
+//! Why a module cannot be compiled: it is not valid, or it needs a proposal that the machines do not have, or more than
+//! the compiler can do.
 
 use aot_config::protocol::Refusal;
 use aot_config::settings::MORE_PROPOSALS;

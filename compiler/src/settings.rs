@@ -26,17 +26,19 @@ pub(crate) fn engine(job: &Job) -> Result<Engine> {
         .native_unwind_info(false)
         .parallel_compilation(true);
     for feature in job.level.features() {
-        // SAFETY: what this promises, that the processor has the feature, is asked of it by the runtime, which refuses
-        // the code otherwise.
-        #[allow(
-            unsafe_code,
-            reason = "wasmtime has it so, since code for another processor must not be run"
-        )]
-        unsafe {
-            config.cranelift_flag_enable(feature.flag);
-        }
+        enable(&mut config, feature.flag);
     }
     Engine::new(&config)
+}
+
+/// Has code use a feature of the processor.
+#[allow(unsafe_code, reason = "wasmtime has it so, since code for another processor must not be run")]
+fn enable(config: &mut Config, flag: &str) {
+    // SAFETY: what this promises, that the processor has the feature, is asked of it by the runtime, which refuses the
+    // code otherwise.
+    unsafe {
+        config.cranelift_flag_enable(flag);
+    }
 }
 
 #[cfg(test)]

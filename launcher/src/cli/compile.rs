@@ -130,7 +130,8 @@ impl Compile {
     }
 }
 
-/// Writes the file in one step: a name in the same directory first. What is no file (a pipe, a device) is written as it is.
+/// Writes the file in one step: a name in the same directory first. What is no file (a pipe, a device) is written as it
+/// is.
 fn write(code: &Code, path: &Path) -> io::Result<()> {
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         let mut out = File::options().write(true).open(path)?;

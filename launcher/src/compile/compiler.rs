@@ -1,7 +1,7 @@
 //! The compiler: a program of its own, found beside the launcher or where it was built, and run in a jail.
 //!
-//! It sees its libraries, and nothing else of this host: the module comes as its standard input, code goes to its standard
-//! output, and what it says to standard error is read line by line.
+//! It sees its libraries, and nothing else of this host: the module comes as its standard input, code goes to its
+//! standard output, and what it says to standard error is read line by line.
 
 use std::env;
 use std::fs::File;
@@ -216,8 +216,9 @@ impl Run<'_> {
     fn crashed(&self, status: ExitStatus, words: &str) -> CompileError {
         let module = self.name.clone();
         match status.signal() {
-            // Rust's and bumpalo's words for an allocation that fails. The signal that follows depends on the namespace: its
-            // first process cannot end itself by SIGABRT. The system kills who takes memory that it does not have.
+            // Rust's and bumpalo's words for an allocation that fails. The signal that follows depends on the
+            // namespace: its first process cannot end itself by SIGABRT. The system kills who takes memory that it does
+            // not have.
             _ if ["memory allocation of", "out of memory"]
                 .iter()
                 .any(|oom| words.contains(oom)) =>

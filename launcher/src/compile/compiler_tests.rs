@@ -131,8 +131,8 @@ fn it_sees_nothing_of_this_host() {
     let secret = directory.path().join("secret");
     fs::write(&secret, "secret").unwrap();
     let text = format!(
-        "id; env | grep -v -e ^PWD -e ^SHLVL -e ^OLDPWD -e ^_=; read -r line <'{0}' && echo $line; echo x >'{0}' && echo written; \
-         ls /dev/fd/ | grep -v -e '^[0123]$'; :",
+        "id; env | grep -v -e ^PWD -e ^SHLVL -e ^OLDPWD -e ^_=; read -r line <'{0}' && echo $line; \
+         echo x >'{0}' && echo written; ls /dev/fd/ | grep -v -e '^[0123]$'; :",
         secret.display()
     );
     let (said, _) = script(&text, LONG).unwrap();

@@ -20,8 +20,8 @@ pub enum CompileError {
     NoCompiler(String),
     /// The compiler is of another build.
     #[error(
-        "the compiler '{}' does not belong to this hermit-wasm: it says '{}', and '{wanted}' is wanted; build both from the \
-         same sources",
+        "the compiler '{}' does not belong to this hermit-wasm: it says '{}', and '{wanted}' is wanted; build both from \
+         the same sources",
         shown::path(path),
         message(found)
     )]
@@ -145,7 +145,8 @@ pub enum ForeignError {
         shown::path(path),
         match reason {
             TrailerError::NotOurs =>
-                ". --allow-precompiled takes it as it is, with all that code can do in the machine; or name the module itself",
+                ". --allow-precompiled takes it as it is, with all that code can do in the machine; or name the module \
+                 itself",
             _ => "; name the module itself",
         }
     )]

@@ -1,8 +1,8 @@
 //! Compiling for the next time: a process that goes on when the launcher has ended.
 //!
-//! It is `hermit-wasm compile --for-next-time`, with the module as its standard input, in a session of its own, and with no
-//! other descriptor: nobody who waits for the launcher's pipes, its terminal or its group waits for it. One at a time runs
-//! for a user; whoever comes second leaves it to a later run.
+//! It is `hermit-wasm compile --for-next-time`, with the module as its standard input, in a session of its own, and
+//! with no other descriptor: nobody who waits for the launcher's pipes, its terminal or its group waits for it. One at
+//! a time runs for a user; whoever comes second leaves it to a later run.
 
 use std::env;
 use std::fs::File;

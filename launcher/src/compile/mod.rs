@@ -1,11 +1,11 @@
 //! Native code: compiled on this host by a program of its own, in a jail, and kept in a cache for the next run.
 //!
-//! A [`Compilation`] is one module for one [`Target`]. [`lookup`](Compilation::lookup) says whether it was compiled before,
-//! [`compile`](Compilation::compile) does it now, [`later`](Compilation::later) for the next time. [`Code`] is a file that
-//! bears this user's keyed digest; [`Code::open`] takes one from elsewhere.
+//! A [`Compilation`] is one module for one [`Target`]. [`lookup`](Compilation::lookup) says whether it was compiled
+//! before, [`compile`](Compilation::compile) does it now, [`later`](Compilation::later) for the next time. [`Code`] is
+//! a file that bears this user's keyed digest; [`Code::open`] takes one from elsewhere.
 //!
-//! Nothing here runs code. A module is compiled in a process that sees no file and no network, has bounded memory and time,
-//! and answers with bytes, which the machine's runtime checks again.
+//! Nothing here runs code. A module is compiled in a process that sees no file and no network, has bounded memory and
+//! time, and answers with bytes, which the machine's runtime checks again.
 //!
 //! - `cache`: what was compiled before.
 //! - `compiler`: the program, found and run.
@@ -115,8 +115,8 @@ impl Code {
         }
     }
 
-    /// Code in a file that somebody names. What this user's launcher has compiled is taken as it is; anything else only if
-    /// `foreign` code is allowed, since code is trusted as no module is.
+    /// Code in a file that somebody names. What this user's launcher has compiled is taken as it is; anything else only
+    /// if `foreign` code is allowed, since code is trusted as no module is.
     ///
     /// # Errors
     /// [`ForeignError`]; the outer error is the run's, which is over.
@@ -322,8 +322,8 @@ impl<'a> Compilation<'a> {
         }
     }
 
-    /// Has it compiled for the next time, by `program`, which is `hermit-wasm`, in a process that goes on when this one has
-    /// ended, with the lowest priority.
+    /// Has it compiled for the next time, by `program`, which is `hermit-wasm`, in a process that goes on when this one
+    /// has ended, with the lowest priority.
     ///
     /// # Errors
     /// Why that is not done.
@@ -332,7 +332,8 @@ impl<'a> Compilation<'a> {
         later::start(program, self.module, self.target, jail, cache, deadline)
     }
 
-    /// Notes that a machine could not load the code that is kept: for a day the module counts as one that cannot be compiled.
+    /// Notes that a machine could not load the code that is kept: for a day the module counts as one that cannot be
+    /// compiled.
     pub(crate) fn refused(&self, reason: &str) {
         if let Ok(cache) = &self.cache {
             cache.note_refusal(&self.name(), reason);

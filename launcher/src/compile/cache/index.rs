@@ -1,8 +1,9 @@
 //! Digests that were taken of large files: reading 50 megabytes at each start would take longer than all else.
 //!
-//! A digest is believed as long as the file is what it was: device, number, length, and both times of change, of which the
-//! later one is set by the system alone. It is noted only if the file had been left alone for some time before it was read:
-//! a change within the same tick of the system's clock would leave no trace. Each note bears a keyed digest of its own.
+//! A digest is believed as long as the file is what it was: device, number, length, and both times of change, of which
+//! the later one is set by the system alone. It is noted only if the file had been left alone for some time before it
+//! was read: a change within the same tick of the system's clock would leave no trace. Each note bears a keyed digest
+//! of its own.
 //!
 //! Small files are read each time.
 

@@ -1,25 +1,32 @@
 //! What was compiled before: a directory of this user's alone.
 //!
-//! `<cache>/hermit-wasm/wasmtime-<version>/` has mode 0700, and its owner is checked; no link in it is followed. In it are
+//! `<cache>/hermit-wasm/wasmtime-<version>/` has mode 0700, and its owner is checked; no link in it is followed. It has
 //!
 //! - `key`: 32 random bytes, mode 0600: whoever has it can make code that is taken;
-//! - `NAME.cwasm`: code, whose trailer holds a keyed digest of the whole file. [`name`] is the module's digest, the target and
-//!   the number of the settings;
+//! - `NAME.cwasm`: code, whose trailer holds a keyed digest of the whole file. [`name`] is the module's digest, the
+//!   target and the number of the settings;
 //! - `NAME.lock`: held by whoever compiles it; its time of change is that of the last use;
 //! - `NAME.failed`: why it cannot be compiled; worth a day;
 //! - `*.digest`: digests that were taken of large files ([`index`]).
 //!
 //! What is not as it should be is removed, and compiled again.
+//!
+//! - `digest`: digests of modules and of code.
+//! - `directory`: the directory and its key.
+//! - `evict`: the bound.
+//! - `index`: digests that were taken before.
 
+mod digest;
+mod directory;
 mod evict;
 mod index;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{DirBuilder, File, Metadata};
-use std::io::{self, Read as _, Write};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,15 +35,18 @@ use aot_config::compatibility::COMPATIBILITY;
 use aot_config::trailer::{DIGEST, SIZE, Sealer, Trailer, TrailerError};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
-use rustix::rand::GetRandomFlags;
 
 use super::{Code, Target};
-use crate::error::{Error, StartError};
+use crate::error::Error;
 use crate::host::files;
 use crate::host::nonblocking::is_remote;
 use crate::host::shown;
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
+use digest::read;
+pub(super) use digest::{Digest, digest, seal};
+use directory::{DIRECTORY, is_ours, is_own, subdirectory};
+pub(super) use directory::{new_key, open_file};
 
 /// A cache that is open.
 #[derive(Debug)]
@@ -164,42 +174,6 @@ impl Cache {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.directory, from, &self.directory, to)?)
-    }
-
-    /// The key, which is made if there is none.
-    fn file_key(&self) -> io::Result<[u8; DIGEST]> {
-        const NAME: &str = "key";
-        for _ in 0..3 {
-            match self.open_file(NAME) {
-                Ok(mut file) => {
-                    let mut key = [0; DIGEST];
-                    let whole =
-                        file.metadata()?.len() == DIGEST as u64 && file.metadata()?.mode() & 0o077 == 0;
-                    if whole && file.read_exact(&mut key).is_ok() {
-                        return Ok(key);
-                    }
-                    self.remove(NAME);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => self.remove(NAME),
-            }
-            let temporary = format!("key-{}-{:?}", std::process::id(), std::thread::current().id());
-            let mut file = self.make_file(&temporary)?;
-            let made = file.write_all(&random()?).and_then(|()| file.sync_all());
-            // If another process was faster, its key is the one.
-            let linked = made.map(|()| {
-                let _ = rustix::fs::linkat(
-                    &self.directory,
-                    &*temporary,
-                    &self.directory,
-                    NAME,
-                    AtFlags::empty(),
-                );
-            });
-            self.remove(&temporary);
-            linked?;
-        }
-        Err(io::Error::other("its key cannot be kept"))
     }
 
     /// The right to compile what has this name, as soon as nobody else has it. `None`: this file system has no locks.
@@ -436,140 +410,4 @@ impl Cache {
             .make_file(&format!("{name}.failed"))
             .and_then(|mut file| file.write_all(reason.as_bytes()));
     }
-}
-
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
-/// A directory in another one, which is made if it is not there. No link is followed.
-fn subdirectory(above: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
-    let flags = DIRECTORY | OFlags::NOFOLLOW;
-    match rustix::fs::openat(above, name, flags, Mode::empty()) {
-        Err(Errno::NOENT) => {}
-        opened => return Ok(opened?),
-    }
-    match rustix::fs::mkdirat(above, name, Mode::RWXU) {
-        // Another process was faster.
-        Ok(()) | Err(Errno::EXIST) => Ok(rustix::fs::openat(above, name, flags, Mode::empty())?),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// A directory, if it is this user's and others have none of these rights.
-fn is_ours(directory: OwnedFd, others: u32) -> io::Result<OwnedFd> {
-    let file = File::from(directory);
-    let metadata = file.metadata()?;
-    if !is_own(&metadata) {
-        return Err(io::Error::other(
-            "it, or the directory above it, belongs to another user",
-        ));
-    }
-    match metadata.mode() & others {
-        0 => Ok(file.into()),
-        _ => Err(io::Error::other("other users have rights in it")),
-    }
-}
-
-fn is_own(metadata: &Metadata) -> bool {
-    metadata.uid() == rustix::process::geteuid().as_raw()
-}
-
-/// A file that somebody names, for reading: nobody waits for a pipe's writer.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("it is not a file")),
-    }
-}
-
-/// Bytes that nobody can guess.
-fn random() -> io::Result<[u8; DIGEST]> {
-    let mut key = [0; DIGEST];
-    let count = rustix::rand::getrandom(&mut key, GetRandomFlags::empty())?;
-    match count == key.len() {
-        true => Ok(key),
-        false => Err(io::Error::other("the system has no random bytes")),
-    }
-}
-
-/// A key that is used once.
-pub(super) fn new_key() -> Result<[u8; DIGEST], Error> {
-    random().map_err(StartError::file("get random bytes"))
-}
-
-/// The digest of a module, which is read.
-pub(super) fn digest(module: &Module, deadline: &Deadline) -> Result<[u8; DIGEST], Error> {
-    let mut digest = Digest::default();
-    let written = module.write_to(&mut digest, deadline);
-    written.map_err(|error| error.into_error("read the module"))?;
-    Ok(digest.finish())
-}
-
-/// The digest of what is written to it.
-#[derive(Default)]
-pub(super) struct Digest(blake3::Hasher);
-
-impl Digest {
-    pub(super) fn finish(&self) -> [u8; DIGEST] {
-        *self.0.finalize().as_bytes()
-    }
-}
-
-impl Write for Digest {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Appends the trailer to the ELF file in `file`; the whole length.
-pub(super) fn seal(
-    file: &File,
-    trailer: &Trailer,
-    key: &[u8; DIGEST],
-    deadline: &Deadline,
-) -> Result<io::Result<u64>, Error> {
-    let length = match file.metadata() {
-        Ok(metadata) => metadata.len(),
-        Err(error) => return Ok(Err(error)),
-    };
-    let mut sealer = Sealer::new(key);
-    let read = read(file, length, deadline, |bytes| sealer.update(bytes))?;
-    Ok(read.and_then(|()| {
-        file.write_all_at(&sealer.seal(trailer, length), length)?;
-        Ok(length.saturating_add(SIZE as u64))
-    }))
-}
-
-/// Reads a file's first `length` bytes.
-fn read(
-    file: &File,
-    length: u64,
-    deadline: &Deadline,
-    mut each: impl FnMut(&[u8]),
-) -> Result<io::Result<()>, Error> {
-    // What fits into a processor's own memory.
-    let mut buffer = vec![0; 1 << 17];
-    let mut done = 0u64;
-    while done < length {
-        deadline.check()?;
-        let most = usize::try_from(length.saturating_sub(done))
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let part = buffer.get_mut(..most).unwrap_or_default();
-        let count = match file.read_at(part, done) {
-            Ok(0) => return Ok(Err(io::ErrorKind::UnexpectedEof.into())),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Ok(Err(error)),
-        };
-        each(part.get(..count).unwrap_or_default());
-        done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-    }
-    Ok(Ok(()))
 }

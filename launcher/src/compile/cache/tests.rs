@@ -1,7 +1,7 @@
 //! What a cache takes, and what it does not.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
