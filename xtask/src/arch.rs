@@ -2,6 +2,15 @@
 
 pub(crate) use boot_protocol::arch::Arch;
 
+/// Flags that make the application small; `docs/performance.md` has what each saves, and costs.
+///
+/// - Of values that messages show with `{:?}`, the name of a type or variant stands for what is derived. Texts and numbers
+///   stay. No message for users shows more, and panics still say where and why.
+/// - Functions of the same machine code are one.
+/// - A function is copied into its callers up to half the size that the optimiser finds worth it. The interpreter's loop
+///   loses nothing: its parts are marked, and joined in any case.
+const SMALL: &str = "-Zfmt-debug=shallow -Clink-arg=--icf=all -Cllvm-args=-inline-threshold=100";
+
 /// How code for an architecture is built.
 pub(crate) trait Target {
     /// The kernel's target: soft-float, without an operating system. On riscv64 there is none that is soft-float;
@@ -15,7 +24,7 @@ pub(crate) trait Target {
     /// bare-metal targets are not made for unless they are told.
     fn kernel_flags(self) -> &'static str;
 
-    /// Flags for rustc when it compiles the application.
+    /// Flags for rustc when it compiles the application: [`SMALL`], and those of the architecture.
     ///
     /// aarch64: the target forbids unaligned accesses, so that each 8-byte load from a byte array becomes eight
     /// loads of a byte, which is most of what an interpreter does. Kernel and loader allow them (SCTLR_EL1.A is 0).
@@ -24,7 +33,7 @@ pub(crate) trait Target {
     ///
     /// rustc warns of both, for each crate and again whenever cargo repeats what it said; and nothing but silence for all
     /// warnings silences that. The x86_64 build shows those of our own code, and clippy denies them on every architecture.
-    fn app_flags(self) -> &'static str;
+    fn app_flags(self) -> String;
 
     /// Whether hypervisors take Linux's kernel image rather than an ELF file: QEMU hands no boot module to the latter
     /// on Arm.
@@ -66,12 +75,13 @@ impl Target for Arch {
         }
     }
 
-    fn app_flags(self) -> &'static str {
-        match self {
+    fn app_flags(self) -> String {
+        let own = match self {
             Self::X86_64 => "",
-            Self::Aarch64 => "-Ctarget-feature=-strict-align -Awarnings",
-            Self::Riscv64 => "-Ctarget-feature=+unaligned-scalar-mem -Awarnings",
-        }
+            Self::Aarch64 => " -Ctarget-feature=-strict-align -Awarnings",
+            Self::Riscv64 => " -Ctarget-feature=+unaligned-scalar-mem -Awarnings",
+        };
+        format!("{SMALL}{own}")
     }
 
     fn boots_flat_image(self) -> bool {

@@ -27,7 +27,10 @@ pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
         // The first as upstream builds it: parts of the kernel alias mutable references. Its warnings are not ours.
         .env(
             "RUSTFLAGS",
-            format!("-Zmutable-noalias=no -Awarnings{}", arch.kernel_flags()),
+            format!(
+                "-Zmutable-noalias=no -Awarnings -Zfmt-debug=shallow{}",
+                arch.kernel_flags()
+            ),
         );
     compile(&format!("the Hermit kernel for {}", arch.name()), &mut kernel)?;
 
