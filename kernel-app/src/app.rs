@@ -51,7 +51,7 @@ pub trait Platform {
     fn virtio_fs(&self, tag: &str, number: Option<u32>) -> Option<Self::Device>;
     /// The files of uhyve, if it is around this machine.
     fn uhyve(&self) -> Option<Self::Files>;
-    /// Bytes of the largest piece of memory that is free.
+    /// Bytes of memory that are free for what a guest asks for.
     fn free_memory(&self) -> usize;
 }
 

@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod app;
+pub mod blocks;
 pub mod command_line;
 pub mod engine;
 pub mod exit_status;

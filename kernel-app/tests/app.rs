@@ -134,7 +134,7 @@ impl Platform for Machine {
         Some(self.embedded.clone().leak())
     }
     fn engine(&self) -> Interpreter {
-        Interpreter
+        Interpreter::default()
     }
     fn system(&self) -> Shared {
         self.system.clone()

@@ -16,7 +16,7 @@ fn run_bytes(wasm: &[u8]) -> (Outcome, Vec<u8>) {
         .arg("test.wasm")
         .unwrap()
         .build(TestSystem::default());
-    let (outcome, context) = Interpreter.run(wasm, context);
+    let (outcome, context) = Interpreter::default().run(wasm, context);
     (outcome, context.system.stdout)
 }
 

@@ -120,7 +120,8 @@ fn module(fd: u32, write: bool) -> Vec<u8> {
 }
 
 fn run(builder: WasiCtxBuilder, fd: u32, write: bool) -> (Outcome, String) {
-    let (outcome, context) = Interpreter.run(&module(fd, write), builder.build(TestSystem::default()));
+    let (outcome, context) =
+        Interpreter::default().run(&module(fd, write), builder.build(TestSystem::default()));
     (outcome, String::from_utf8(context.system.stdout).unwrap())
 }
 

@@ -27,7 +27,20 @@ const MAX_STACK_BYTES: usize = 16 << 20;
 
 /// The interpreter, for WebAssembly modules.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Interpreter;
+pub struct Interpreter {
+    prepare: Option<fn(usize, usize) -> bool>,
+}
+
+impl Interpreter {
+    /// The interpreter on an allocator that wants to be told how memories and tables grow: see
+    /// [`Growth::prepare`](linker::Growth).
+    #[must_use]
+    pub fn on(prepare: fn(usize, usize) -> bool) -> Self {
+        Self {
+            prepare: Some(prepare),
+        }
+    }
+}
 
 impl super::Engine for Interpreter {
     #[cfg_attr(target_os = "hermit", optimize(size))]
@@ -40,7 +53,11 @@ impl super::Engine for Interpreter {
             Ok(module) => module,
             Err(error) => return (refused_by_parser(&error), ctx),
         };
-        let mut store = Store::new(&engine, Host::new(ctx));
+        let mut host = Host::new(ctx);
+        if let Some(prepare) = self.prepare {
+            host.growth.prepare = prepare;
+        }
+        let mut store = Store::new(&engine, host);
         store.limiter(|host| &mut host.growth);
         let outcome = run_module(&mut store, &module).unwrap_or_else(|outcome| outcome);
         let host = store.into_data();

@@ -21,6 +21,18 @@ use kernel_app::engine::wasmi::Interpreter as Engine;
 #[cfg(feature = "native")]
 type Engine = kernel_app::engine::wasmtime::Native<super::native::Pages>;
 
+/// Makes the engine, which tells the allocator how the guest's memories grow.
+#[cfg(not(feature = "native"))]
+fn engine() -> Engine {
+    Engine::on(allocator::announce)
+}
+
+/// Makes the engine, whose memories are no business of the allocator's.
+#[cfg(feature = "native")]
+fn engine() -> Engine {
+    Engine::default()
+}
+
 /// The module that runs when no other is given: it greets and shows what it was given.
 #[cfg(not(feature = "native"))]
 static EMBEDDED: Option<&[u8]> = Some(include_bytes!(concat!(env!("OUT_DIR"), "/embedded.wasm")));
@@ -58,7 +70,7 @@ impl Platform for Hermit {
     }
 
     fn engine(&self) -> Self::Engine {
-        Engine::default()
+        engine()
     }
 
     fn system(&self) -> Machine {
@@ -74,7 +86,7 @@ impl Platform for Hermit {
     }
 
     fn free_memory(&self) -> usize {
-        allocator::largest_free_block()
+        allocator::free_memory()
     }
 }
 

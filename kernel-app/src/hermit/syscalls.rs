@@ -53,6 +53,10 @@ unsafe extern "C" {
     ) -> isize;
     pub(crate) fn sys_fuse_wait(index: usize, timeout: u64) -> isize;
     pub(crate) fn sys_fuse_stop(index: usize);
+    pub(crate) fn sys_reserve(len: usize, align: usize) -> *mut u8;
+    pub(crate) fn sys_commit(ptr: *mut u8, len: usize) -> i32;
+    pub(crate) fn sys_release(ptr: *mut u8, len: usize) -> i32;
+    pub(crate) fn sys_free_memory() -> usize;
 }
 
 #[cfg(feature = "native")]
@@ -69,11 +73,7 @@ mod native {
     pub(crate) type FaultHandler = extern "C" fn(usize, usize, u32, usize);
 
     unsafe extern "C" {
-        pub(crate) fn sys_reserve(len: usize, align: usize) -> *mut u8;
-        pub(crate) fn sys_commit(ptr: *mut u8, len: usize) -> i32;
         pub(crate) fn sys_decommit(ptr: *mut u8, len: usize) -> i32;
-        pub(crate) fn sys_release(ptr: *mut u8, len: usize) -> i32;
-        pub(crate) fn sys_free_memory() -> usize;
         pub(crate) fn sys_code_publish(ptr: *const u8, len: usize) -> i32;
         pub(crate) fn sys_code_unpublish(ptr: *const u8, len: usize) -> i32;
         pub(crate) fn sys_fault_handler(handler: Option<FaultHandler>);

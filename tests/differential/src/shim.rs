@@ -43,7 +43,7 @@ pub fn run(wasm: &[u8], world: &World) -> Result<u32> {
         }
         builder = builder.preopen(MemFs::new(LIMITS, now), guest, Permission::ReadWrite)?;
     }
-    match Interpreter.run(wasm, builder.build(machine)).0 {
+    match Interpreter::default().run(wasm, builder.build(machine)).0 {
         Outcome::Exit(code) => Ok(code),
         Outcome::Trap(text) => bail!("trap: {text}"),
         other => bail!("{other:?}"),

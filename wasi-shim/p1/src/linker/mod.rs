@@ -80,11 +80,23 @@ impl<S, M> Host<S, M> {
     }
 }
 
-/// Watches how the guest's memories grow, as the engine's resource limiter. It limits nothing.
-#[derive(Clone, Copy, Debug, Default)]
+/// Watches how the guest's memories grow, as the engine's resource limiter. It limits nothing by itself.
+#[derive(Clone, Copy, Debug)]
 pub struct Growth {
     /// Whether the system has lacked memory for a `memory.grow`.
     pub failed: bool,
+    /// Called with the bytes that a memory or table of the interpreter's has, and those that it is to get, right before
+    /// it is allocated: whether there is memory for it. If that fails all the same, with two zeros.
+    pub prepare: fn(usize, usize) -> bool,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self {
+            failed: false,
+            prepare: |_, _| true,
+        }
+    }
 }
 
 /// Whether a memory or table may grow: to all that its own type allows.

@@ -5,9 +5,9 @@
 use core::fmt;
 
 use wasi_core::System;
-use wasmi::errors::{HostError, MemoryError};
+use wasmi::errors::{HostError, MemoryError, TableError};
 use wasmi::{AsContextMut, Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, ValType};
-use wasmi_core::LimiterError;
+use wasmi_core::{LimiterError, RawRef};
 
 use super::{
     Growth, SignatureMismatch, Stop, ValueType, bind, leave, may_grow,
@@ -32,25 +32,38 @@ pub fn stop(error: &wasmi::Error) -> Option<&Stop> {
 impl ResourceLimiter for Growth {
     fn memory_growing(
         &mut self,
-        _: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
-        Ok(may_grow(desired, maximum))
+        if !may_grow(desired, maximum) {
+            return Ok(false);
+        }
+        let is_prepared = (self.prepare)(current, desired);
+        self.failed |= !is_prepared;
+        Ok(is_prepared)
     }
 
     fn memory_grow_failed(&mut self, error: &MemoryError) -> Result<(), LimiterError> {
         self.failed |= matches!(error, MemoryError::OutOfSystemMemory);
+        (self.prepare)(0, 0);
         Ok(())
     }
 
     fn table_growing(
         &mut self,
-        _: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
-        Ok(may_grow(desired, maximum))
+        let [current, desired_bytes] =
+            [current, desired].map(|elements| elements.saturating_mul(size_of::<RawRef>()));
+        Ok(may_grow(desired, maximum) && (self.prepare)(current, desired_bytes))
+    }
+
+    fn table_grow_failed(&mut self, _: &TableError) -> Result<(), LimiterError> {
+        (self.prepare)(0, 0);
+        Ok(())
     }
 
     fn instances(&self) -> usize {
