@@ -109,10 +109,8 @@ pub fn engine() -> Result<Engine> {
 /// # Errors
 /// As [`arch`] and [`engine`].
 pub fn flags() -> Result<Vec<String>> {
-    let mut flags = vec!["--arch".to_owned(), arch()?.name().to_owned()];
-    if get(ENGINE).is_some() {
-        flags.extend(["--engine".to_owned(), engine()?.name().to_owned()]);
-    }
+    let own = ["--arch", arch()?.name(), "--engine", engine()?.name()];
+    let mut flags: Vec<String> = own.map(String::from).to_vec();
     flags.extend(words(RUN_FLAGS));
     Ok(flags)
 }

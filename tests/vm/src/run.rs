@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::compare::show;
-use crate::environment;
+use crate::environment::{self, Engine};
 use crate::fixture::{self, Snapshot};
 use crate::manifest::{Module, Test};
 use crate::process::{Collected, feed, wait};
@@ -27,6 +27,14 @@ const MODULE_CODES: [u8; 3] = [126, 127, TRAP];
 /// What the message of `reference/wasmtime_run.py` begins with.
 const REFERENCE: &[u8] = b"reference: ";
 
+/// What the launcher's messages begin with.
+const OURS: &[u8] = b"hermit-wasm: ";
+
+/// Where `part` is in `text` for the first time.
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
 /// What rows are run with.
 #[derive(Debug, Clone)]
 pub struct Runner {
@@ -34,6 +42,8 @@ pub struct Runner {
     pub command: Vec<String>,
     /// Whether that is another runtime, whose messages have other words.
     pub reference: bool,
+    /// What runs the modules.
+    pub engine: Engine,
     /// Flags added to every run, before the row's own.
     pub flags: Vec<String>,
     /// Where the built guests are.
@@ -145,10 +155,11 @@ impl Runner {
             return Ok(stderr);
         };
         let at = if self.reference {
-            // Another runtime's message may have several lines; ours has one.
-            stderr
-                .windows(REFERENCE.len())
-                .position(|window| window == REFERENCE)
+            // Another runtime's message may have several lines.
+            find(stderr, REFERENCE)
+        } else if self.engine == Engine::Native && test.exit == i32::from(TRAP) {
+            // So may ours where it names the functions that led to a trap.
+            find(stderr, OURS)
         } else {
             let body = stderr
                 .strip_suffix(b"\n")
@@ -174,7 +185,7 @@ impl Runner {
             wanted.push(file_name(&module));
         }
         if !self.reference {
-            wanted.push("hermit-wasm: ");
+            wanted.push(str::from_utf8(OURS)?);
         }
         let missing: Vec<&str> = wanted
             .into_iter()
@@ -323,6 +334,7 @@ pub fn from_environment(root: &Path, scratch: &Path) -> Result<Runner> {
     Ok(Runner {
         command,
         reference: !reference.is_empty(),
+        engine: environment::engine()?,
         flags,
         built: environment::needed(environment::GUESTS)?,
         downloads: root.join("target/downloads"),
@@ -349,6 +361,7 @@ mod tests {
         let runner = Runner {
             command: vec!["sh".into(), "-c".into(), script.into()],
             reference: false,
+            engine: Engine::Interp,
             flags: Vec::new(),
             built: "built".into(),
             downloads: "downloads".into(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::MachineKind;
-use hermit_wasm_vm::{Access, Arch, ExitStatus, Input, Module, Output, Run};
+use hermit_wasm_vm::{Access, Arch, Engine, ExitStatus, Input, Module, Output, Run};
 use libtest_mimic::{Arguments, Failed, Trial};
 use vm_tests::{environment, root};
 
@@ -31,6 +31,7 @@ const TESTS: &[Test] = &[
 /// What the tests need.
 struct Setup {
     arch: Arch,
+    engine: Engine,
     guests: PathBuf,
 }
 
@@ -51,6 +52,10 @@ fn main() -> ExitCode {
 fn setup() -> Result<Setup> {
     Ok(Setup {
         arch: environment::arch()?,
+        engine: match environment::engine()? {
+            environment::Engine::Interp => Engine::Interp,
+            environment::Engine::Native => Engine::Native,
+        },
         guests: environment::needed(environment::GUESTS)?,
     })
 }
@@ -64,6 +69,7 @@ impl Setup {
     fn run(&self, name: &str) -> Result<Run> {
         Ok(Run::new(Module::open(self.guest(name))?)
             .arch(self.arch)
+            .engine(self.engine)
             .accelerator(Accelerator::Tcg)
             // A run that hangs is ended, and then its test fails.
             .timeout(Duration::from_secs(300)))
@@ -105,6 +111,7 @@ fn whose_end_it_is(setup: &Setup) -> Result<()> {
     ] {
         let result = Run::new(Module::from_bytes("m.wat", text)?)
             .arch(setup.arch)
+            .engine(setup.engine)
             .accelerator(Accelerator::Tcg)
             .timeout(Duration::from_secs(300))
             .output()?;

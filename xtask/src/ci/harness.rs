@@ -5,7 +5,32 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use vm_tests::environment::Engine;
+
 use crate::arch::Arch;
+
+/// Machines of one kind: an architecture, and what runs the modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Machines {
+    pub(crate) arch: Arch,
+    pub(crate) engine: Engine,
+}
+
+impl Machines {
+    /// `x86_64/native`.
+    pub(crate) fn name(self) -> String {
+        format!("{}/{}", self.arch.name(), self.engine.name())
+    }
+
+    /// Those of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        let (arch, engine) = name.split_once('/')?;
+        Some(Self {
+            arch: Arch::ALL.into_iter().find(|known| known.name() == arch)?,
+            engine: Engine::ALL.into_iter().find(|known| known.name() == engine)?,
+        })
+    }
+}
 
 /// What a step found.
 #[derive(Default)]
@@ -13,8 +38,8 @@ pub(crate) struct Counts {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
     pub(crate) skipped: usize,
-    /// Of these, what ran in virtual machines of several architectures.
-    pub(crate) by_arch: Vec<(Arch, [usize; 3])>,
+    /// Of these, what ran in virtual machines, by their kind.
+    pub(crate) by_machines: Vec<(Machines, [usize; 3])>,
 }
 
 impl Counts {
@@ -23,7 +48,7 @@ impl Counts {
         passed: 1,
         failed: 0,
         skipped: 0,
-        by_arch: Vec::new(),
+        by_machines: Vec::new(),
     };
 
     /// A step that could not be done.
@@ -31,41 +56,41 @@ impl Counts {
         passed: 0,
         failed: 1,
         skipped: 0,
-        by_arch: Vec::new(),
+        by_machines: Vec::new(),
     };
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
-        for (arch, counts) in &other.by_arch {
-            self.note(*arch, *counts);
+        for (machines, counts) in &other.by_machines {
+            self.note(*machines, *counts);
         }
     }
 
-    /// Adds passed, failed and skipped to an architecture's row.
-    pub(crate) fn note(&mut self, arch: Arch, counts: [usize; 3]) {
-        let index = self.by_arch.iter().position(|(other, _)| *other == arch);
+    /// Adds passed, failed and skipped to the row of a kind of machines.
+    pub(crate) fn note(&mut self, machines: Machines, counts: [usize; 3]) {
+        let index = self.by_machines.iter().position(|(other, _)| *other == machines);
         let index = index.unwrap_or_else(|| {
-            self.by_arch.push((arch, [0; 3]));
-            self.by_arch.len() - 1
+            self.by_machines.push((machines, [0; 3]));
+            self.by_machines.len() - 1
         });
-        for (sum, count) in self.by_arch[index].1.iter_mut().zip(counts) {
+        for (sum, count) in self.by_machines[index].1.iter_mut().zip(counts) {
             *sum += count;
         }
     }
 
-    /// The table by architecture, if there is anything in it.
-    pub(crate) fn print_by_arch(&self) {
-        if self.by_arch.is_empty() {
+    /// The table by kinds of machines, if there is anything in it.
+    pub(crate) fn print_by_machines(&self) {
+        if self.by_machines.is_empty() {
             return;
         }
         println!(
-            "\n{:12} {:>7} {:>7} {:>8}",
+            "\n{:16} {:>7} {:>7} {:>8}",
             "in machines", "passed", "failed", "skipped"
         );
-        for (arch, [passed, failed, skipped]) in &self.by_arch {
-            println!("{:12} {passed:7} {failed:7} {skipped:8}", arch.name());
+        for (machines, [passed, failed, skipped]) in &self.by_machines {
+            println!("{:16} {passed:7} {failed:7} {skipped:8}", machines.name());
         }
     }
 }

@@ -74,6 +74,26 @@ const JOBS: &[Job] = &[
                 "a hostile kernel in the machine changes nothing on the host but what the flags allow",
                 steps::owned,
             ),
+        ],
+    },
+    Job {
+        name: "native",
+        steps: &[
+            Step::new(
+                "boot-native",
+                "every guest runs as it should as native code too",
+                steps::boot_native,
+            ),
+            Step::new(
+                "conformance-native",
+                "the published conformance suite passes as native code too",
+                steps::conformance_native,
+            ),
+            Step::new(
+                "share-native",
+                "directories of the host, for native code",
+                steps::share_native,
+            ),
             Step::new(
                 "calls",
                 "the kernel's calls for memory, code and faults keep what they promise",
@@ -81,7 +101,7 @@ const JOBS: &[Job] = &[
             ),
             Step::new(
                 "differential",
-                "random WASI calls answer as on wasmtime and on wasmi_wasi",
+                "random WASI calls answer as on wasmtime and on wasmi_wasi, by both engines",
                 steps::differential,
             ),
         ],
@@ -187,7 +207,7 @@ pub(crate) fn list() {
     for job in JOBS {
         println!("{}:", job.name);
         for step in job.steps {
-            println!("    {:12} {}", step.name, step.what);
+            println!("    {:18} {}", step.name, step.what);
         }
     }
 }

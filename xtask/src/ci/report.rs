@@ -6,8 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::harness::Counts;
-use crate::arch::Arch;
+use super::harness::{Counts, Machines};
 
 /// The variable that names the file to hand a report over in.
 pub(crate) const VARIABLE: &str = "HERMIT_WASM_CI_REPORT";
@@ -39,21 +38,21 @@ impl Report {
         total
     }
 
-    /// Prints a row a step, one an architecture, and the sum, alone in the last line.
+    /// Prints a row a step, one a kind of machines, and the sum, alone in the last line.
     pub(crate) fn print(&self) {
         println!("\n=== summary");
         println!(
-            "{:12} {:>7} {:>7} {:>8} {:>8}",
+            "{:18} {:>7} {:>7} {:>8} {:>8}",
             "step", "passed", "failed", "skipped", "time"
         );
         for (name, counts, seconds) in &self.rows {
             println!(
-                "{name:12} {:7} {:7} {:8} {seconds:7}s",
+                "{name:18} {:7} {:7} {:8} {seconds:7}s",
                 counts.passed, counts.failed, counts.skipped
             );
         }
         let total = self.total();
-        total.print_by_arch();
+        total.print_by_machines();
         println!(
             "\n{} passed, {} failed, {} skipped",
             total.passed, total.failed, total.skipped
@@ -75,7 +74,8 @@ impl Report {
         Self::parse(&text).with_context(|| format!("{} is not a report", path.display()))
     }
 
-    /// A line a step, `STEP PASSED FAILED SKIPPED SECONDS`, each followed by its architectures', ` ARCH PASSED FAILED SKIPPED`.
+    /// A line a step, `STEP PASSED FAILED SKIPPED SECONDS`, each followed by its machines', ` ARCH/ENGINE PASSED FAILED
+    /// SKIPPED`.
     fn to_text(&self) -> String {
         let mut text = String::new();
         for (name, counts, seconds) in &self.rows {
@@ -83,12 +83,12 @@ impl Report {
                 passed,
                 failed,
                 skipped,
-                by_arch,
+                by_machines,
             } = counts;
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{name} {passed} {failed} {skipped} {seconds}");
-            for (arch, [passed, failed, skipped]) in by_arch {
-                let _ = writeln!(text, " {} {passed} {failed} {skipped}", arch.name());
+            for (machines, [passed, failed, skipped]) in by_machines {
+                let _ = writeln!(text, " {} {passed} {failed} {skipped}", machines.name());
             }
         }
         text
@@ -102,8 +102,12 @@ impl Report {
             let mut number = || words.next()?.parse::<usize>().ok();
             let [passed, failed, skipped] = [number()?, number()?, number()?];
             if line.starts_with(' ') {
-                let arch = Arch::ALL.into_iter().find(|arch| arch.name() == name)?;
-                report.rows.last_mut()?.1.note(arch, [passed, failed, skipped]);
+                let machines = Machines::from_name(name)?;
+                report
+                    .rows
+                    .last_mut()?
+                    .1
+                    .note(machines, [passed, failed, skipped]);
             } else {
                 let counts = Counts {
                     passed,
@@ -120,7 +124,10 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use vm_tests::environment::Engine;
+
     use super::*;
+    use crate::arch::Arch;
 
     #[test]
     fn what_is_handed_over_arrives() {
@@ -132,16 +139,20 @@ mod tests {
             skipped: 2,
             ..Counts::default()
         };
-        counts.note(Arch::Aarch64, [4, 1, 0]);
-        counts.note(Arch::Riscv64, [1, 0, 2]);
+        let of = |arch, engine| Machines { arch, engine };
+        counts.note(of(Arch::Aarch64, Engine::Interp), [4, 1, 0]);
+        counts.note(of(Arch::Aarch64, Engine::Native), [1, 0, 2]);
         report.add("boot", counts, 70);
         let read = Report::parse(&report.to_text()).unwrap();
         assert_eq!(read.to_text(), report.to_text());
         let total = read.total();
         assert_eq!((total.passed, total.failed, total.skipped), (6, 1, 2));
         assert_eq!(
-            total.by_arch,
-            [(Arch::Aarch64, [4, 1, 0]), (Arch::Riscv64, [1, 0, 2])]
+            total.by_machines,
+            [
+                (of(Arch::Aarch64, Engine::Interp), [4, 1, 0]),
+                (of(Arch::Aarch64, Engine::Native), [1, 0, 2])
+            ]
         );
         assert!(read.has("boot") && !read.has("share"));
     }
@@ -150,7 +161,8 @@ mod tests {
     fn half_a_report_is_none() {
         assert!(Report::parse("fmt 1 0").is_none());
         assert!(Report::parse("fmt 1 0 0").is_none());
-        assert!(Report::parse(" x86_64 1 0 0").is_none());
-        assert!(Report::parse("boot 1 0 0 9\n sparc 1 0 0").is_none());
+        assert!(Report::parse(" x86_64/interp 1 0 0").is_none());
+        assert!(Report::parse("boot 1 0 0 9\n sparc/interp 1 0 0").is_none());
+        assert!(Report::parse("boot 1 0 0 9\n x86_64 1 0 0").is_none());
     }
 }

@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use anyhow::Result;
-use vm_tests::environment;
+use vm_tests::environment::{self, Engine};
 
-use super::harness::{Counts, check, harness};
+use super::harness::{Counts, Machines, check, harness};
 use crate::arch::{Arch, Target as _};
 use crate::differential::{self, Other};
 use crate::toolchain::{BUILD_STD, cargo, find, root};
@@ -349,19 +349,32 @@ pub(super) fn tail_calls(arches: &[Arch]) -> Result<Counts> {
 }
 
 pub(super) fn boot(arches: &[Arch]) -> Result<Counts> {
-    {
-        let tests = ["boot", "plain", "inside", "runner", "library"];
-        let tests = tests.iter().flat_map(|test| ["--test", test]);
-        in_vm(
-            arches,
-            &std::iter::once("--lib").chain(tests).collect::<Vec<_>>(),
-            &[],
-        )
-    }
+    boot_on(Engine::Interp, arches)
+}
+
+pub(super) fn boot_native(arches: &[Arch]) -> Result<Counts> {
+    boot_on(Engine::Native, arches)
+}
+
+fn boot_on(engine: Engine, arches: &[Arch]) -> Result<Counts> {
+    let tests = ["boot", "plain", "inside", "runner", "library"];
+    let tests = tests.iter().flat_map(|test| ["--test", test]);
+    // The tests of the tests need be run once.
+    let own = (engine == Engine::Interp).then_some("--lib");
+    in_vm(
+        engine,
+        arches,
+        &own.into_iter().chain(tests).collect::<Vec<_>>(),
+        &[],
+    )
 }
 
 pub(super) fn conformance(arches: &[Arch]) -> Result<Counts> {
-    in_vm(arches, &["--test", "conformance"], &[])
+    in_vm(Engine::Interp, arches, &["--test", "conformance"], &[])
+}
+
+pub(super) fn conformance_native(arches: &[Arch]) -> Result<Counts> {
+    in_vm(Engine::Native, arches, &["--test", "conformance"], &[])
 }
 
 /// The jail of a real QEMU, and what is tried from inside of one, on hosts as they may be.
@@ -377,12 +390,21 @@ pub(super) fn jail(arches: &[Arch]) -> Result<Counts> {
         "run",
         "jail",
     ]))?);
-    counts.add(&in_vm(arches, &["--test", "jail"], &[])?);
+    counts.add(&in_vm(Engine::Interp, arches, &["--test", "jail"], &[])?);
     Ok(counts)
 }
 
 /// The directory's tests, and the tutorial under wasmtime too, if that can be had.
 pub(super) fn share(arches: &[Arch]) -> Result<Counts> {
+    share_on(Engine::Interp, arches)
+}
+
+/// The same, with the guests compiled.
+pub(super) fn share_native(arches: &[Arch]) -> Result<Counts> {
+    share_on(Engine::Native, arches)
+}
+
+fn share_on(engine: Engine, arches: &[Arch]) -> Result<Counts> {
     let script = root().join("tests/vm/reference/wasmtime_run.py");
     let reference = match differential::python() {
         Ok(python) => format!("{} {}", python.display(), script.display()),
@@ -392,6 +414,7 @@ pub(super) fn share(arches: &[Arch]) -> Result<Counts> {
         }
     };
     in_vm(
+        engine,
         arches,
         &["--test", "share"],
         &[(environment::REFERENCE, &reference)],
@@ -406,6 +429,7 @@ pub(super) fn owned(arches: &[Arch]) -> Result<Counts> {
     }
     let hostile = image::build_hostile()?;
     in_vm(
+        Engine::Interp,
         &[Arch::X86_64],
         &["--test", "owned"],
         &[(environment::HOSTILE, &hostile.display().to_string())],
@@ -416,6 +440,11 @@ pub(super) fn owned(arches: &[Arch]) -> Result<Counts> {
 pub(super) fn calls(arches: &[Arch]) -> Result<Counts> {
     let mut total = Counts::default();
     for arch in arches {
+        // Neither engine is in it.
+        let machines = Machines {
+            arch: *arch,
+            engine: Engine::Interp,
+        };
         println!("\n--- {}", arch.name());
         let image = image::build_system_calls(*arch)?;
         let images = image.parent().unwrap_or(&image);
@@ -426,20 +455,25 @@ pub(super) fn calls(arches: &[Arch]) -> Result<Counts> {
                 .env(environment::ARCH, arch.name()),
         )?;
         total.add(&counts);
-        total.note(*arch, [counts.passed, counts.failed, counts.skipped]);
+        total.note(machines, [counts.passed, counts.failed, counts.skipped]);
     }
-    total.print_by_arch();
+    total.print_by_machines();
     Ok(total)
 }
 
-/// Runs test programs of `tests/vm`, on each architecture, with the guests and the launcher that they need.
-fn in_vm(arches: &[Arch], which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
+/// Runs test programs of `tests/vm` on an engine, on each architecture, with the guests and the launcher that they need.
+fn in_vm(engine: Engine, arches: &[Arch], which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
     let guests_out = root().join("target/guests");
     guests::build(&root(), &guests_out)?;
     let launcher = image::build_launcher(arches)?;
+    if engine == Engine::Native {
+        // Where the launcher looks for it.
+        native::build()?;
+    }
     let mut total = Counts::default();
     for arch in arches {
-        println!("\n--- {}", arch.name());
+        let machines = Machines { arch: *arch, engine };
+        println!("\n--- {}", machines.name());
         let counts = harness(
             cargo()
                 .args(["test", "--locked", "--package", "vm-tests"])
@@ -448,11 +482,14 @@ fn in_vm(arches: &[Arch], which: &[&str], variables: &[(&str, &str)]) -> Result<
                 .env(environment::LAUNCHER, &launcher)
                 .env(environment::GUESTS, &guests_out)
                 .env(environment::IMAGES, image::default_out())
-                .env(environment::ARCH, arch.name()),
+                .env(environment::ARCH, arch.name())
+                .env(environment::ENGINE, engine.name())
+                // What is compiled for one row serves the others, and nothing of it is the user's.
+                .env("XDG_CACHE_HOME", root().join("target/tmp/cache")),
         )?;
         total.add(&counts);
-        total.note(*arch, [counts.passed, counts.failed, counts.skipped]);
+        total.note(machines, [counts.passed, counts.failed, counts.skipped]);
     }
-    total.print_by_arch();
+    total.print_by_machines();
     Ok(total)
 }
