@@ -4,11 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arbitrary::{Arbitrary, Unstructured};
-use wasi_core::{types::Filetype, fs::{
+use wasi_core::{
+    fs::{
         Access, DirEntry, FileSystem, Node,
         mem::{Bytes, Limits, MemFs},
         tar,
-    }};
+    },
+    types::Filetype,
+};
 
 use crate::heap;
 

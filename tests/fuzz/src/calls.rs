@@ -5,14 +5,18 @@ use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
 use kernel_app::engine::wasmi as engine;
-use wasi_core::{Errno, WasiCtxBuilder, fs::{
+use wasi_core::{
+    Errno, WasiCtxBuilder,
+    fs::{
         Access, FileSystem, Permission,
         mem::{Limits, MemFs},
-    }, testing::{Stdin, TestSystem}};
+    },
+    testing::{Stdin, TestSystem},
+};
 use wasi_p1::linker::{
-        Stop,
-        wasmi::{Host, resolve, stop},
-    };
+    Stop,
+    wasmi::{Host, resolve, stop},
+};
 use wasmi::{Engine, Func, FuncType, Memory, MemoryType, Store, Val, ValType};
 
 use crate::{

@@ -7,7 +7,11 @@ use std::{
     rc::Rc,
 };
 
-use wasi_core::{Errno, types::Filetype, fs::{Access, DirEntry, FileSystem, Found, Handle, Node, Now, Stat, mem::MemFs}};
+use wasi_core::{
+    Errno,
+    fs::{Access, DirEntry, FileSystem, Found, Handle, Node, Now, Stat, mem::MemFs},
+    types::Filetype,
+};
 
 /// One [`MemFs`], of which a guest sees the directory `root` and what is beneath.
 #[derive(Clone)]
@@ -177,7 +181,7 @@ pub(crate) fn dump(fs: &mut MemFs, dir: Node, except: Option<Node>, all: &mut Ve
         if Some(node) == except {
             continue;
         }
-        all.push(filetype.raw());
+        all.push(wasi_p1::abi::types::raw_filetype(filetype));
         all.extend(&name);
         all.push(0);
         let Stat {

@@ -1,7 +1,10 @@
 //! Operations on the data of files.
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
-use wasi_core::{Errno, fs::{FileSystem as _, Node}};
+use wasi_core::{
+    Errno,
+    fs::{FileSystem as _, Node},
+};
 
 use super::{
     Bench, MAX_SIZE,

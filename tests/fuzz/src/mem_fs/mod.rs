@@ -11,10 +11,14 @@ use std::{
 };
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use wasi_core::{Errno, types::Filetype, fs::{
+use wasi_core::{
+    Errno,
+    fs::{
         Access, FileSystem, Handle, Node, Stat,
         mem::{Bytes, Limits, MemFs},
-    }};
+    },
+    types::Filetype,
+};
 
 use self::model::{Data, Inode, Kind};
 use crate::watched::entries;

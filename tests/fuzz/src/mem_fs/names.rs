@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
-use wasi_core::{Errno, types::Filetype, fs::{Access, DirEntry, FileSystem as _, Node}};
+use wasi_core::{
+    Errno,
+    fs::{Access, DirEntry, FileSystem as _, Node},
+    types::Filetype,
+};
 
 use super::{Bench, Listing, Open, model::Kind};
 

@@ -9,14 +9,23 @@ mod reference;
 use std::collections::BTreeSet;
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
-use wasi_core::{Errno, WasiCtx, WasiCtxBuilder, fs::{
+use wasi_core::{
+    Errno, WasiCtxBuilder,
+    fs::{
         FileSystem, Node, Permission,
         mem::{Limits, MemFs},
-    }, testing::TestSystem};
-use wasi_p1::{Error, GuestMemory, abi::{
+    },
+    testing::TestSystem,
+};
+use wasi_p1::{
+    Error, GuestMemory, WasiP1Ctx,
+    abi::{
         layout::Filestat,
         types::{Fd, Fdflags, Filetype, Fstflags, Lookupflags, Oflags, Param, Rights, Size},
-    }, calls::path::*, memory::Ptr};
+    },
+    calls::path::*,
+    memory::Ptr,
+};
 
 use self::reference::{Kind, Last, Place, Tree, existing, learn, walk};
 use crate::watched::{Watched, dump, entries};
@@ -66,7 +75,7 @@ fn name(script: &mut Unstructured<'_>) -> Result<&'static str> {
 }
 
 struct Jail {
-    context: WasiCtx<TestSystem>,
+    context: WasiP1Ctx<TestSystem>,
     files: Watched,
     /// The preopened directory.
     jail: Node,
@@ -134,7 +143,7 @@ impl Jail {
             .expect("it can be opened")
             .build(TestSystem::default());
         Ok(Self {
-            context,
+            context: WasiP1Ctx::new(context),
             files,
             jail,
             outside,

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use wasi_core::{Errno, types::Filetype, fs::{FileSystem as _, Node, mem::MemFs}};
+use wasi_core::{
+    Errno,
+    fs::{FileSystem as _, Node, mem::MemFs},
+    types::Filetype,
+};
 
 use super::{Answer, LONGEST};
 use crate::watched::entries;
