@@ -12,7 +12,7 @@ use hermit_page_tables::{Format as _, Mapping, aarch64, riscv64, x86_64};
 use test_qemu::{Arch, Qemu};
 
 use crate::gdb::Debugger;
-use crate::pages;
+use crate::pages::{self, PAGE};
 
 /// Seconds after which a machine is ended. Far more than any takes.
 const LIMIT: u32 = 120;
@@ -252,6 +252,8 @@ impl Machine {
     pub fn check_pages(&mut self, code: u64) -> Result<()> {
         let pages = self.pages()?;
         pages::check_rights(&pages)?;
+        pages::check_null(&pages)?;
+        pages::check_heap(&pages)?;
         let code =
             pages::find(&pages, code).with_context(|| format!("no page at {code:#x}, which is executed"))?;
         ensure!(
@@ -262,11 +264,53 @@ impl Machine {
         let stack = self.debugger.register(stack)?;
         // rustc does not probe stacks on riscv64, so a page would be too little there.
         let guard = if self.arch == Arch::Riscv64 {
-            64 << 10
+            16 * PAGE
         } else {
-            4 << 10
+            PAGE
         };
-        pages::check_guard(&pages, stack, guard)
+        pages::check_stack(&pages, stack, guard)?;
+        let loader = match self.arch {
+            Arch::X86_64 => 0x10_0000,
+            Arch::Aarch64 => 0x4018_0000,
+            Arch::Riscv64 => 0x8020_0000,
+        };
+        let mut stacks = vec![pages::first_stack(&pages, loader)?];
+        for pointer in self.other_stacks()? {
+            let stack = pages::check_stack(&pages, pointer, PAGE);
+            stacks.push(stack.context("a stack for interrupts and faults")?);
+        }
+        stacks.sort_by_key(|stack| stack.start);
+        stacks.dedup();
+        let expected = match self.arch {
+            // The first, and for interrupts (each task's own), double faults, NMIs and machine checks.
+            Arch::X86_64 => 5,
+            // The first, on which faults are reported, and the one of the task's system calls and interrupts.
+            Arch::Aarch64 => 2,
+            Arch::Riscv64 => 1,
+        };
+        ensure!(
+            stacks.len() == expected,
+            "{expected} stacks expected: {stacks:x?}"
+        );
+        Ok(())
+    }
+
+    /// Where the stacks begin to which the processor changes by itself.
+    fn other_stacks(&mut self) -> Result<Vec<u64>> {
+        match self.arch {
+            // Intel SDM volume 3, 8.7: seven of them in the task-state segment. The kernel uses four.
+            Arch::X86_64 => {
+                let registers = self.debugger.monitor("info registers")?;
+                let segment = registers.split_once("TR =").context("no task register")?.1;
+                let base = segment.split_whitespace().nth(1).unwrap_or_default();
+                let base = u64::from_str_radix(base, 16).with_context(|| base.to_owned())?;
+                let table = self.debugger.memory(base + 36, 4 * 8)?;
+                let pointers = table.as_chunks::<8>().0.iter().copied().map(u64::from_le_bytes);
+                Ok(pointers.collect())
+            }
+            Arch::Aarch64 => Ok(vec![self.debugger.register("SP_EL1")?]),
+            Arch::Riscv64 => Ok(Vec::new()),
+        }
     }
 }
 
