@@ -140,7 +140,7 @@ fn directories_become_descriptors_in_their_order() {
         ("1.tar", &one),
         ("2.tar", &two),
     ]));
-    assert_eq!(all.module, Some(&b"\0asm"[..]));
+    assert_eq!(all.program, Some(&b"\0asm"[..]));
     let directories = [
         tmpfs("/tmp"),
         copy("2.tar", "/", false),
@@ -161,7 +161,7 @@ fn directories_become_descriptors_in_their_order() {
 fn read_only_holds_and_the_others_can_be_written() {
     let inner = archive(&[("file", b"data")]);
     let all = payload(archive(&[("d.tar", &inner)]));
-    assert_eq!(all.module, None);
+    assert_eq!(all.program, None);
     let directories = [
         copy("d.tar", "/", true),
         copy("d.tar", "/w", false),
@@ -197,8 +197,8 @@ fn all_directories_share_one_budget() {
 #[test]
 fn a_module_alone_is_a_payload() {
     let module = payload(b"\0asm\x01\0\0\0".to_vec());
-    assert_eq!(module.module, Some(&b"\0asm\x01\0\0\0"[..]));
-    assert!(payload(Vec::new()).module.is_some());
+    assert_eq!(module.program, Some(&b"\0asm\x01\0\0\0"[..]));
+    assert!(payload(Vec::new()).program.is_some());
 }
 
 #[test]
@@ -253,4 +253,10 @@ fn limits_leave_room_for_the_guest() {
     );
     assert_eq!(limits(0), Limits { bytes: 0, entries: 0 });
     assert!(limits(usize::MAX).bytes < u64::MAX);
+}
+
+#[test]
+fn native_code_stands_in_the_place_of_the_module() {
+    let all = payload(archive(&[("module.wasm", b"\0asm"), ("module.cwasm", b"\x7fELF")]));
+    assert_eq!(all.program, Some(&b"\x7fELF"[..]));
 }
