@@ -54,7 +54,7 @@ pub enum CompileError {
     /// The module needs proposals that the machines do not have.
     #[error(
         "{module} needs what native code does not have here: {} ({})",
-        message(&proposals.join(", ")),
+        message(proposals.join(", ")),
         message(.reason)
     )]
     Unsupported {

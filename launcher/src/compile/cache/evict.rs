@@ -84,11 +84,12 @@ impl Cache {
         }
         for lock in of(".lock") {
             let belongs = codes.iter().any(|code| code.name == lock.name) || lock.name == name;
-            if !belongs && old(lock.used) {
-                if let Some(_lock) = self.try_lock(&lock.name) {
-                    self.remove(&format!("{}.new", lock.name));
-                    self.remove(&format!("{}.lock", lock.name));
-                }
+            if !belongs
+                && old(lock.used)
+                && let Some(_lock) = self.try_lock(&lock.name)
+            {
+                self.remove(&format!("{}.new", lock.name));
+                self.remove(&format!("{}.lock", lock.name));
             }
         }
     }
