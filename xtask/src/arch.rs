@@ -9,7 +9,7 @@ pub(crate) use boot_protocol::arch::Arch;
 /// - Functions of the same machine code are one.
 /// - A function is copied into its callers up to half the size that the optimiser finds worth it. The interpreter's loop
 ///   loses nothing: its parts are marked, and joined in any case.
-const SMALL: &str = "-Zfmt-debug=shallow -Clink-arg=--icf=all -Cllvm-args=-inline-threshold=100";
+const SMALL: &str = "-Zfmt-debug=shallow -Clink-arg=--icf=all -Cllvm-args=-inline-threshold=90";
 
 /// How code for an architecture is built.
 pub(crate) trait Target {
