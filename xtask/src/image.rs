@@ -78,10 +78,26 @@ pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
     let object = kernel::build(arch)?;
     copy_if_changed(&build_loader(arch, None)?, &loader)?;
     for (engine, app, image) in &files {
-        copy_if_changed(&strip(&build_app(arch, *engine, &object, &embedded)?)?, app)?;
+        copy_if_changed(&strip(&build_app(arch, *engine, &object, &embedded, &[])?)?, app)?;
         copy_if_changed(&build_loader(arch, Some(app))?, image)?;
     }
     fs::write(&made_from, present).with_context(|| format!("cannot write {}", made_from.display()))
+}
+
+/// Builds an image with the application's feature `spec-tests`, for tests alone. Gives its path.
+pub(crate) fn build_spec(arch: Arch, engine: Engine) -> Result<PathBuf> {
+    let _lock = lock()?;
+    rust_src::check()?;
+    let embedded = guests::build_embedded(&root())?;
+    let object = kernel::build(arch)?;
+    let directory = root().join("target/spec").join(arch.name());
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let built = build_app(arch, engine, &object, &embedded, &["spec-tests"])?;
+    let app = directory.join(engine.file());
+    run(tool("rust-objcopy")?.arg("--strip-all").arg(built).arg(&app))?;
+    let image = app.with_extension("img");
+    copy_if_changed(&build_loader(arch, Some(&app))?, &image)?;
+    Ok(image)
 }
 
 /// Builds the launcher with the images of `arches` inside, and with others that are there; returns its path.
@@ -201,7 +217,8 @@ fn strip(app: &Path) -> Result<PathBuf> {
 }
 
 /// Builds the application with an engine and the kernel `object` inside, and with the interpreter the module `embedded`.
-fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path) -> Result<PathBuf> {
+/// `more` are features besides.
+fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &[&str]) -> Result<PathBuf> {
     let target_dir = root().join("target/app");
     compile(
         &format!("{} for {}", engine.what(), arch.name()),
@@ -217,6 +234,7 @@ fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path) -> Resu
                 "kernel-app",
             ])
             .args(["--no-default-features", "--features", engine.feature()])
+            .args(more.iter().flat_map(|feature| ["--features", feature]))
             .args(["--target", arch.app_target()])
             .args(BUILD_STD)
             .env("CARGO_TARGET_DIR", &target_dir)

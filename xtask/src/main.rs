@@ -15,6 +15,7 @@ mod nested;
 mod rust_src;
 #[cfg(test)]
 mod setup_tests;
+mod spec;
 mod supply_chain;
 mod tail_calls;
 mod toolchain;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use vm_tests::environment::Engine;
 
 use crate::arch::Arch;
 
@@ -77,6 +79,17 @@ enum Step {
     },
     /// Make random WASI calls on our shim, on wasmtime and on wasmi_wasi, and compare the answers.
     Differential(differential::Differential),
+    /// Run the specification's test suite in virtual machines.
+    Spec {
+        #[command(subcommand)]
+        what: spec::What,
+        /// What runs the modules: `interp` or `native`; default: both.
+        #[arg(long, global = true, value_parser = engine)]
+        engine: Option<Engine>,
+        /// The architecture of the machine; default: this host's.
+        #[arg(long, global = true, value_parser = arch::parse)]
+        arch: Option<Arch>,
+    },
     /// Run the checks on real hypervisors: uhyve, and QEMU with KVM; where KVM does not work, in a Linux under QEMU.
     Nested {
         /// Only checks with these words in their names.
@@ -150,6 +163,12 @@ fn main() -> Result<()> {
         Step::Bench {
             record: Some(reason), ..
         } => bench::guard::record(&reason)?,
+        Step::Spec { what, engine, arch } => {
+            let engines = engine.map_or_else(|| Engine::ALL.to_vec(), |engine| vec![engine]);
+            for engine in engines {
+                spec::run(&what, engine, arch.unwrap_or_else(Arch::host))?;
+            }
+        }
         Step::Nested { only } => ci::report_nested(&only)?,
         Step::Fuzz { target: None, .. } => {
             for (target, result) in fuzz::short()? {
@@ -169,6 +188,12 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The engine of this name.
+fn engine(name: &str) -> Result<Engine, String> {
+    let found = Engine::ALL.into_iter().find(|engine| engine.name() == name);
+    found.ok_or_else(|| format!("no engine is called '{name}'"))
 }
 
 /// The architectures meant by an optional `--arch`.

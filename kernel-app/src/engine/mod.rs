@@ -5,6 +5,8 @@
 //! Which engine a program is for shows in its first bytes. Why each setting is as it is: `docs/rationale.md`,
 //! `docs/engines.md`.
 
+#[cfg(feature = "spec-tests")]
+mod script;
 #[cfg(feature = "interp")]
 pub mod wasmi;
 #[cfg(feature = "native")]

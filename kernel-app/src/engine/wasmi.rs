@@ -45,6 +45,11 @@ impl Interpreter {
 impl super::Engine for Interpreter {
     #[cfg_attr(target_os = "hermit", optimize(size))]
     fn run<S: System + 'static>(&self, program: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
+        #[cfg(feature = "spec-tests")]
+        if spec_script::is_script(program) {
+            let mut world = spec_script::interpreter::Interpreter::new(&config());
+            return super::script::run(program, &mut world, ctx);
+        }
         if let Some(text) = refusal(program) {
             return (Outcome::Refused(text), ctx);
         }

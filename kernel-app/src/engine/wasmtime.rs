@@ -52,6 +52,10 @@ pub struct Native<M>(pub M);
 impl<M: Machine> super::Engine for Native<M> {
     #[cfg_attr(target_os = "hermit", optimize(size))]
     fn run<S: System + 'static>(&self, program: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
+        #[cfg(feature = "spec-tests")]
+        if spec_script::is_script(program) {
+            return script(&self.0, program, ctx);
+        }
         let (engine, module, options) = match load(&self.0, program) {
             Ok(loaded) => loaded,
             Err(outcome) => return (outcome, ctx),
@@ -61,6 +65,25 @@ impl<M: Machine> super::Engine for Native<M> {
         let outcome = run_module(&mut store, &module, options).unwrap_or_else(|outcome| outcome);
         let host = store.into_data();
         (outcome.of_refused_memory(host.growth.failed), host.context.core)
+    }
+}
+
+/// Carries out a script of the specification's tests.
+#[cfg(feature = "spec-tests")]
+fn script<S: System + 'static>(
+    machine: &impl Machine,
+    script: &[u8],
+    ctx: WasiCtx<S>,
+) -> (Outcome, WasiCtx<S>) {
+    let mut config = Config::new();
+    settings::configure(&mut config, Options::default());
+    machine.configure(&mut config);
+    match Engine::new(&config) {
+        Ok(engine) => {
+            let load = |engine: &Engine, code: &[u8]| machine.load(engine, code);
+            super::script::run(script, &mut spec_script::native::Native::new(&engine, load), ctx)
+        }
+        Err(error) => (not_loaded(&error), ctx),
     }
 }
 

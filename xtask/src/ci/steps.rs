@@ -10,8 +10,8 @@ use crate::arch::{Arch, Target as _};
 use crate::differential::{self, Other};
 use crate::toolchain::{BUILD_STD, cargo, find, root};
 use crate::{
-    compiler as native, fuzz as targets, guests, image, miri as interpreter, supply_chain,
-    tail_calls as handlers,
+    compiler as native, fuzz as targets, guests, image, miri as interpreter, spec as spec_tests,
+    supply_chain, tail_calls as handlers,
 };
 
 /// The workspaces besides the main one that hold our own Rust for the host.
@@ -216,6 +216,27 @@ pub(super) fn differential(arches: &[Arch]) -> Result<Counts> {
             println!("SKIP: differential test against wasmtime NOT RUN: it cannot be installed: {error:#}");
             counts.skipped += 1;
         }
+    }
+    Ok(counts)
+}
+
+/// The suite on the native engine.
+pub(super) fn spec(arches: &[Arch]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for arch in arches {
+        let machines = Machines {
+            arch: *arch,
+            engine: Engine::Native,
+        };
+        println!("\n--- {}", machines.name());
+        let what = spec_tests::What::Suite { only: None };
+        counts.add(&match spec_tests::run(&what, Engine::Native, *arch) {
+            Ok(()) => Counts::ONE,
+            Err(error) => {
+                println!("{}: {error:#}", machines.name());
+                Counts::FAILED
+            }
+        });
     }
     Ok(counts)
 }
