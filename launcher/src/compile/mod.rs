@@ -165,11 +165,15 @@ impl Code {
     /// # Errors
     /// The system's.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
-        let mut buffer = vec![0; 1 << 18];
+        const PART: usize = 1 << 18;
+        // Of a small file no more than it needs: each page costs time.
+        let most = |rest: u64| usize::try_from(rest).map_or(PART, |rest| rest.min(PART));
+        let mut buffer = vec![0; most(self.length)];
         let mut done = 0;
         while done < self.length {
-            let most = usize::try_from(self.length.saturating_sub(done)).unwrap_or(usize::MAX);
-            let part = buffer.get_mut(..most.min(1 << 18)).unwrap_or_default();
+            let part = buffer
+                .get_mut(..most(self.length.saturating_sub(done)))
+                .unwrap_or_default();
             let count = match self.file.read_at(part, done) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

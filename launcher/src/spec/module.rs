@@ -511,7 +511,7 @@ impl Source<'_> {
     /// Reads until `bytes` are as long as that, or to the end.
     fn read_to(&mut self, bytes: &mut Vec<u8>, length: usize) -> Result<(), ReadError> {
         const PART: usize = 1 << 16;
-        let mut buffer = vec![0; PART];
+        let mut buffer = Vec::new();
         while bytes.len() < length {
             let event = Some((self.file.as_fd(), PollFlags::IN)).filter(|_| self.waits);
             match event {

@@ -129,7 +129,8 @@ fn member(
         start = data.saturating_sub(BLOCK);
     }
     file.seek(SeekFrom::Start(data)).map_err(cannot)?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
+    // Larger pieces, of which a module or its code comes, go past it without another copy.
+    let mut out = BufWriter::with_capacity(1 << 16, file);
     write(&mut out)?;
     out.flush().map_err(cannot)?;
     drop(out);

@@ -58,6 +58,9 @@ pub(in crate::compile) fn seal(
     }))
 }
 
+/// How much of a file is read at once.
+const PART: usize = 1 << 17;
+
 /// Reads a file's first `length` bytes.
 pub(super) fn read(
     file: &File,
@@ -65,8 +68,8 @@ pub(super) fn read(
     deadline: &Deadline,
     mut each: impl FnMut(&[u8]),
 ) -> Result<io::Result<()>, Error> {
-    // What fits into a processor's own memory.
-    let mut buffer = vec![0; 1 << 17];
+    // What fits into a processor's own memory, and of a small file no more than it needs: each page costs time.
+    let mut buffer = vec![0; usize::try_from(length).map_or(PART, |length| length.min(PART))];
     let mut done = 0u64;
     while done < length {
         deadline.check()?;
