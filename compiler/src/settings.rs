@@ -32,7 +32,10 @@ pub(crate) fn engine(job: &Job) -> Result<Engine> {
 }
 
 /// Has code use a feature of the processor.
-#[allow(unsafe_code, reason = "wasmtime has it so, since code for another processor must not be run")]
+#[allow(
+    unsafe_code,
+    reason = "wasmtime has it so, since code for another processor must not be run"
+)]
 fn enable(config: &mut Config, flag: &str) {
     // SAFETY: what this promises, that the processor has the feature, is asked of it by the runtime, which refuses the
     // code otherwise.

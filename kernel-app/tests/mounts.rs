@@ -257,6 +257,9 @@ fn limits_leave_room_for_the_guest() {
 
 #[test]
 fn native_code_stands_in_the_place_of_the_module() {
-    let all = payload(archive(&[("module.wasm", b"\0asm"), ("module.cwasm", b"\x7fELF")]));
+    let all = payload(archive(&[
+        ("module.wasm", b"\0asm"),
+        ("module.cwasm", b"\x7fELF"),
+    ]));
     assert_eq!(all.program, Some(&b"\x7fELF"[..]));
 }
