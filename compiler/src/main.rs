@@ -57,6 +57,9 @@ fn compile(job: &settings::Job) -> Result<(), Refusal> {
     io::stdin()
         .read_to_end(&mut module)
         .map_err(|error| failed("read the module", &error))?;
+    if let Some(refusal) = refusal::before(&module) {
+        return Err(refusal);
+    }
     progress::on_each_thread(job.threads).map_err(|error| failed("start threads", &error))?;
     let engine = settings::engine(job).map_err(|error| failed("use its settings", &error))?;
     progress::report(progress::functions(&module));

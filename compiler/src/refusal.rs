@@ -3,7 +3,34 @@
 
 use aot_config::protocol::Refusal;
 use aot_config::settings::MORE_PROPOSALS;
-use wasmparser::{Validator, WasmFeatures};
+use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
+
+/// Why a module is not compiled that the compiler would take: instructions that the machines' runtime cannot carry out.
+///
+/// Waiting takes threads, which the runtime does not have: without its feature `threads` it takes these instructions for
+/// unreachable, also where the memory is not shared.
+pub(crate) fn before(module: &[u8]) -> Option<Refusal> {
+    for payload in Parser::new(0).parse_all(module) {
+        // The compiler says what is wrong with it.
+        let Payload::CodeSectionEntry(body) = payload.ok()? else {
+            continue;
+        };
+        for operator in body.get_operators_reader().ok()?.into_iter_with_offsets() {
+            let (operator, offset) = operator.ok()?;
+            let name = match operator {
+                Operator::MemoryAtomicWait32 { .. } => "memory.atomic.wait32",
+                Operator::MemoryAtomicWait64 { .. } => "memory.atomic.wait64",
+                Operator::MemoryAtomicNotify { .. } => "memory.atomic.notify",
+                _ => continue,
+            };
+            return Some(Refusal::Unsupported {
+                proposals: vec!["threads".to_string()],
+                message: format!("{name} at offset {offset:#x}: only one thread runs here"),
+            });
+        }
+    }
+    None
+}
 
 /// What the error of a compilation means.
 pub(crate) fn of(error: &wasmtime::Error, module: &[u8]) -> Refusal {

@@ -144,6 +144,25 @@ fn a_proposal_that_is_missing_is_named() {
     }
 }
 
+/// The runtime has no threads, and takes what waits for them for unreachable: it would panic.
+#[test]
+fn waiting_for_another_thread_is_refused_on_any_memory() {
+    for instruction in [
+        "(memory.atomic.notify (i32.const 0) (i32.const 1))",
+        "(memory.atomic.wait32 (i32.const 0) (i32.const 1) (i64.const 0))",
+        "(memory.atomic.wait64 (i32.const 0) (i64.const 1) (i64.const 0))",
+    ] {
+        let text = format!("(module (memory 1) (func) (func (block (drop {instruction}))))");
+        match refusal(&wat::parse_str(text).unwrap()) {
+            Refusal::Unsupported { proposals, message } => {
+                assert_eq!(proposals, ["threads"]);
+                assert!(message.contains("memory.atomic."), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn progress_is_told_in_functions() {
     // Enough for more than one interval, on any machine.

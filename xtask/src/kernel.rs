@@ -28,7 +28,7 @@ pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
         .env(
             "RUSTFLAGS",
             format!(
-                "-Zmutable-noalias=no -Awarnings -Zfmt-debug=shallow -Cllvm-args=-inline-threshold=50{}",
+                "-Zmutable-noalias=no -Awarnings -Cllvm-args=-inline-threshold=50{}",
                 arch.kernel_flags()
             ),
         );
