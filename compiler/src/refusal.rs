@@ -3,17 +3,31 @@
 
 use aot_config::protocol::Refusal;
 use aot_config::settings::MORE_PROPOSALS;
-use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{Operator, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
-/// Why a module is not compiled that the compiler would take: instructions that the machines' runtime cannot carry out.
+/// Why a module is not compiled that the compiler would take: it has what the machines' runtime cannot carry out.
 ///
-/// Waiting takes threads, which the runtime does not have: without its feature `threads` it takes these instructions for
+/// That is shared memories, which take threads. Waiting takes threads, which the runtime does not have: without its feature `threads` it takes these instructions for
 /// unreachable, also where the memory is not shared.
 pub(crate) fn before(module: &[u8]) -> Option<Refusal> {
     for payload in Parser::new(0).parse_all(module) {
         // The compiler says what is wrong with it.
-        let Payload::CodeSectionEntry(body) = payload.ok()? else {
-            continue;
+        let body = match payload.ok()? {
+            Payload::ImportSection(imports) => {
+                let mut imports = imports.into_imports().map_while(Result::ok);
+                if imports.any(|import| matches!(import.ty, TypeRef::Memory(memory) if memory.shared)) {
+                    return Some(shared_memory());
+                }
+                continue;
+            }
+            Payload::MemorySection(memories) => {
+                if memories.into_iter().map_while(Result::ok).any(|memory| memory.shared) {
+                    return Some(shared_memory());
+                }
+                continue;
+            }
+            Payload::CodeSectionEntry(body) => body,
+            _ => continue,
         };
         for operator in body.get_operators_reader().ok()?.into_iter_with_offsets() {
             let (operator, offset) = operator.ok()?;
@@ -30,6 +44,13 @@ pub(crate) fn before(module: &[u8]) -> Option<Refusal> {
         }
     }
     None
+}
+
+fn shared_memory() -> Refusal {
+    Refusal::Unsupported {
+        proposals: vec!["threads".to_string()],
+        message: "a shared memory: only one thread runs here".to_string(),
+    }
 }
 
 /// What the error of a compilation means.

@@ -33,7 +33,7 @@ impl Machine for Pages {
     }
 
     fn load(&self, engine: &Engine, code: &[u8]) -> wasmtime::Result<Module> {
-        let memory = if code.as_ptr().addr() % PAGE == 0 {
+        let memory = if code.as_ptr().addr().is_multiple_of(PAGE) {
             NonNull::from(code)
         } else {
             copied(code)?

@@ -78,7 +78,7 @@ fn each_way_to_fail_is_an_error_of_its_own() {
     let invalid = error("id; echo invalid 17 no such type >&2; exit 1");
     assert_eq!(
         invalid.to_string(),
-        "'m.wasm' is not valid WebAssembly: no such type (at offset 0x11)"
+        "'m.wasm' is not a valid module: no such type (at offset 0x11)"
     );
     assert!(invalid.refuses_the_module());
     let unsupported = error("id; echo unsupported threads,stack-switching at 5 >&2; exit 1");

@@ -42,7 +42,7 @@ pub enum CompileError {
         source: io::Error,
     },
     /// The module is not valid.
-    #[error("{module} is not valid WebAssembly: {} (at offset {offset:#x})", message(.reason))]
+    #[error("{module} is not a valid module: {} (at offset {offset:#x})", message(.reason))]
     Invalid {
         /// What messages call it.
         module: String,

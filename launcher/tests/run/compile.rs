@@ -168,7 +168,7 @@ fn failures() {
     let failing = |script: &str| Place::new(script).compile(&["m.wasm"]);
     failing("echo 'invalid 258 no such type' >&2; exit 1")
         .expect_code(exit_code::MODULE_REFUSED)
-        .expect_message(&["'m.wasm' is not valid WebAssembly: no such type", "0x102"]);
+        .expect_message(&["'m.wasm' is not a valid module: no such type", "0x102"]);
     failing("echo 'unsupported stack-switching at 5' >&2; exit 1")
         .expect_code(exit_code::MODULE_REFUSED)
         .expect_message(&["stack-switching"]);

@@ -202,7 +202,7 @@ fn a_module_that_cannot_be_compiled() {
         &["--engine", "native"],
     )
     .expect_code(exit_code::MODULE_REFUSED)
-    .expect_message(&["'m.wasm' is not valid WebAssembly: it is nonsense"]);
+    .expect_message(&["'m.wasm' is not a valid module: it is nonsense"]);
 }
 
 fn code_that_the_machine_refuses() {

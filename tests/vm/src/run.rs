@@ -16,6 +16,7 @@ use crate::environment::{self, Engine};
 use crate::fixture::{self, Snapshot};
 use crate::manifest::{Module, Test};
 use crate::process::{Collected, feed, wait};
+use crate::program;
 
 /// How long a run may take whose row does not say otherwise; far longer than any does.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -26,6 +27,9 @@ const MODULE_CODES: [u8; 3] = [126, 127, TRAP];
 
 /// What the message of `reference/wasmtime_run.py` begins with.
 const REFERENCE: &[u8] = b"reference: ";
+
+/// Bytes of a module from which on its compilation takes seconds, and the launcher tells how far it is.
+const LARGE: u64 = 1 << 20;
 
 /// What the launcher's messages begin with.
 const OURS: &[u8] = b"hermit-wasm: ";
@@ -78,6 +82,7 @@ impl Runner {
     pub fn run(&self, test: &Test) -> Result<()> {
         let prepared = self.prepare(test)?;
         let words = self.words(test, prepared.as_ref().map(|(path, _)| path.as_path()))?;
+        self.compile_first(test)?;
         let stdin = test.stdin.produce(&self.source)?;
         let outcome = self.execute(test, &words, &stdin)?;
         let mut report = String::new();
@@ -198,13 +203,32 @@ impl Runner {
         Ok(guest)
     }
 
-    /// The command line of a row.
-    fn words(&self, test: &Test, prepared: Option<&Path>) -> Result<Vec<String>> {
-        let module = match test.module()? {
+    /// Compiles a large module for the native engine before it is run, so that the run itself says nothing of that.
+    fn compile_first(&self, test: &Test) -> Result<()> {
+        let module = self.module(test)?;
+        let large = || module.metadata().is_ok_and(|metadata| metadata.len() >= LARGE);
+        if self.engine == Engine::Native && !self.reference && large() {
+            let directory = self.scratch.join(test.name.replace('/', "-"));
+            // What cannot be compiled cannot be run either, and the run says why.
+            let _ = program::of(&module, environment::arch()?, self.engine, &directory);
+            std::fs::remove_dir_all(&directory)
+                .with_context(|| format!("cannot remove {}", directory.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The file of a row's module.
+    fn module(&self, test: &Test) -> Result<PathBuf> {
+        Ok(match test.module()? {
             Module::Guest(name) => self.built.join(format!("{name}.wasm")),
             Module::Download(name) => self.downloads.join(format!("{name}.wasm")),
             Module::File(path) => self.source.join(path),
-        };
+        })
+    }
+
+    /// The command line of a row.
+    fn words(&self, test: &Test, prepared: Option<&Path>) -> Result<Vec<String>> {
+        let module = self.module(test)?;
         let mut words = self.command.clone();
         words.push("run".into());
         words.extend(self.flags.iter().cloned());
