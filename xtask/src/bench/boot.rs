@@ -304,7 +304,15 @@ impl Counter {
     fn trace(&self, machine: Machine, module: &Path) -> Result<Trace> {
         let printed = output(
             Command::new(&self.launcher)
-                .args(["run", "--arch", machine.arch.name(), "--accel", "tcg"])
+                .args([
+                    "run",
+                    "--engine",
+                    "interp",
+                    "--arch",
+                    machine.arch.name(),
+                    "--accel",
+                    "tcg",
+                ])
                 .args(["--machine", machine.name])
                 .arg(format!("--print-command={}", self.work.display()))
                 .arg(module),
@@ -403,7 +411,15 @@ fn wall_time(launcher: &Path, arch: Arch, accelerator: &str, module: &Path) -> R
         let start = Instant::now();
         output(
             Command::new(launcher)
-                .args(["run", "--arch", arch.name(), "--accel", accelerator])
+                .args([
+                    "run",
+                    "--engine",
+                    "interp",
+                    "--arch",
+                    arch.name(),
+                    "--accel",
+                    accelerator,
+                ])
                 .arg(module),
         )?;
         times.push(start.elapsed());
@@ -415,7 +431,15 @@ fn wall_time(launcher: &Path, arch: Arch, accelerator: &str, module: &Path) -> R
 fn least_memory(launcher: &Path, arch: Arch, module: &Path) -> Result<u32> {
     let runs = |mib: u32| -> Result<bool> {
         let output = Command::new(launcher)
-            .args(["run", "--arch", arch.name(), "--accel", "tcg"])
+            .args([
+                "run",
+                "--engine",
+                "interp",
+                "--arch",
+                arch.name(),
+                "--accel",
+                "tcg",
+            ])
             .args(["--memory", &format!("{mib}M")])
             .arg(module)
             .output()?;

@@ -118,7 +118,7 @@ fn kvm_works(tools: &Tools, files: &Path) -> Result<bool> {
         return Ok(false);
     }
     let status = Command::new(&tools.launcher)
-        .args(["run", "--accel", "kvm", "--timeout", "20s"])
+        .args(["run", "--engine", "interp", "--accel", "kvm", "--timeout", "20s"])
         .arg(files.join("hello-rust.wasm"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
