@@ -57,7 +57,7 @@ fn compile(job: &settings::Job) -> Result<(), Refusal> {
     io::stdin()
         .read_to_end(&mut module)
         .map_err(|error| failed("read the module", &error))?;
-    if let Some(refusal) = refusal::before(&module) {
+    if let Some(refusal) = refusal::before(&module, job.level) {
         return Err(refusal);
     }
     progress::on_each_thread(job.threads).map_err(|error| failed("start threads", &error))?;

@@ -2,6 +2,7 @@
 //! the compiler can do.
 
 use aot_config::protocol::Refusal;
+use aot_config::{Arch, CpuLevel};
 use aot_config::settings::MORE_PROPOSALS;
 use wasmparser::{Operator, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
@@ -9,7 +10,18 @@ use wasmparser::{Operator, Parser, Payload, TypeRef, Validator, WasmFeatures};
 ///
 /// That is shared memories, which take threads. Waiting takes threads, which the runtime does not have: without its feature `threads` it takes these instructions for
 /// unreachable, also where the memory is not shared.
-pub(crate) fn before(module: &[u8]) -> Option<Refusal> {
+pub(crate) fn before(module: &[u8], level: CpuLevel) -> Option<Refusal> {
+    // Without the vector extension, which no level has, Cranelift panics there.
+    let vectors = WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD;
+    if level.arch() == Arch::Riscv64
+        && check(module, WasmFeatures::all()).is_ok()
+        && check(module, WasmFeatures::all() - vectors).is_err()
+    {
+        return Some(Refusal::Unsupported {
+            proposals: vec!["simd".to_string()],
+            message: "the compiler has no vectors for this processor".to_string(),
+        });
+    }
     for payload in Parser::new(0).parse_all(module) {
         // The compiler says what is wrong with it.
         let body = match payload.ok()? {

@@ -144,6 +144,19 @@ fn a_proposal_that_is_missing_is_named() {
     }
 }
 
+/// Without vectors in the processor, Cranelift would panic.
+#[test]
+fn vectors_are_refused_for_a_processor_without() {
+    let text = "(module (memory 1) (func (v128.store (i32.const 0) (v128.const i64x2 0 0))))";
+    let module = wat::parse_str(text).unwrap();
+    assert!(compile(&module, &["--cpu", "x86-64-v2"]).status.success());
+    let said = String::from_utf8_lossy(&compile(&module, &["--cpu", "rv64gc"]).stderr).into_owned();
+    match said.lines().last().and_then(Message::parse) {
+        Some(Message::Refused(Refusal::Unsupported { proposals, .. })) => assert_eq!(proposals, ["simd"]),
+        _ => panic!("{said}"),
+    }
+}
+
 /// The runtime has no threads, and takes what waits for them for unreachable: it would panic.
 #[test]
 fn what_takes_threads_is_refused_on_any_memory() {

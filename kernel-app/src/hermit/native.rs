@@ -33,7 +33,12 @@ impl Machine for Pages {
     }
 
     fn load(&self, engine: &Engine, code: &[u8]) -> wasmtime::Result<Module> {
-        let memory = if code.as_ptr().addr().is_multiple_of(PAGE) {
+        // Of what is there, the boot module's pages can be made executable; what was read from a directory lies in the heap.
+        let is_payload = super::payload().is_some_and(|payload| {
+            let (payload, code) = (payload.as_ptr_range(), code.as_ptr_range());
+            payload.start <= code.start && code.end <= payload.end
+        });
+        let memory = if is_payload && code.as_ptr().addr().is_multiple_of(PAGE) {
             NonNull::from(code)
         } else {
             copied(code)?
@@ -76,8 +81,10 @@ impl CustomCodeMemory for Pages {
         })
     }
 
+    /// Never fails: wasmtime panics if it does. What could not be published is data already, and this undoes that too.
     fn unpublish_executable(&self, start: *const u8, len: usize) -> wasmtime::Result<()> {
-        code::unpublish(start, len).map_err(|_| Error::msg("it was never published"))
+        let _ = code::unpublish(start, len);
+        Ok(())
     }
 }
 

@@ -85,6 +85,9 @@ pub struct Test {
     pub engine: Option<Engine>,
     /// Why the engines differ.
     pub because: Option<String>,
+    /// Whether the code has vectors, which native code for riscv64 cannot have.
+    #[serde(default)]
+    pub vectors: bool,
     /// Most seconds that the run may take; the suite's limit if not given.
     pub limit: Option<u64>,
 }
