@@ -265,18 +265,19 @@ impl Machine {
         }
     }
 
-    /// Addresses of the loader's and the kernel's first instructions. `loader/src/arch/*/linker.ld` and
-    /// `loader/build.rs` say where they are linked to.
+    /// Addresses of the loader's and the kernel's first instructions. `loader/src/arch/*/linker.ld` says where the flat
+    /// image is linked to; the application in an image is prelinked.
     fn entries(self) -> Result<(u64, u64)> {
-        let images = image::default_out().join(self.arch.name());
-        let kernel = entry(&images.join("hermit-wasm"))?;
-        let loader = || entry(&images.join("hermit-wasm.img"));
-        Ok(match self.arch {
-            Arch::X86_64 => (loader()?, kernel + 0x20_0000),
-            // A flat image, entered at its first byte.
-            Arch::Aarch64 => (0x4018_0000, kernel + 0x4020_0000),
-            Arch::Riscv64 => (loader()?, kernel + 0x8040_0000),
-        })
+        let image = image::default_out()
+            .join(self.arch.name())
+            .join("hermit-wasm.img");
+        let kernel = application_entry(&fs::read(&image)?).context("the image carries no application")?;
+        let loader = match self.arch {
+            // Entered at its first byte.
+            Arch::Aarch64 => 0x4018_0000,
+            Arch::X86_64 | Arch::Riscv64 => entry(&image)?,
+        };
+        Ok((loader, kernel))
     }
 
     /// QEMU's status when the guest has ended well: isa-debug-exit's 3 for success, where there is one.
@@ -396,6 +397,18 @@ fn parse_trace(log: &str, loader: u64, kernel: u64) -> Result<Trace> {
         bail!("the log has no counts for loader and kernel: is the image another one than the launcher's?");
     }
     Ok(trace)
+}
+
+/// Where the application that an image carries is entered: the entry of the last ELF file in it that is an executable of
+/// the application's kind.
+fn application_entry(image: &[u8]) -> Option<u64> {
+    const HEADER: &[u8] = b"\x7fELF\x02\x01\x01";
+    // Prelinked: e_type is ET_EXEC.
+    let mut starts = (1..image.len()).rev();
+    let start =
+        starts.find(|&at| image[at..].starts_with(HEADER) && image.get(at + 16..at + 18) == Some(&[2, 0]))?;
+    let entry = image.get(start + 24..start + 32)?;
+    Some(u64::from_le_bytes(entry.try_into().ok()?))
 }
 
 /// The entry point that an ELF file names.
