@@ -96,7 +96,7 @@ fn reason_to_skip(test: &Test, absent: &BTreeMap<&str, String>) -> Result<Option
     }
     if test.vectors && engine == Engine::Native && arch == "riscv64" {
         return Ok(Some(
-            "it has vectors, for which the compiler wants an extension of riscv64 (docs/wasm.md)".into(),
+            "it takes vectors, for which the compiler wants an extension of riscv64 (docs/wasm.md)".into(),
         ));
     }
     if test.engine.is_some_and(|only| only != engine) {
