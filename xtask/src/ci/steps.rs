@@ -229,6 +229,11 @@ pub(super) fn spec(arches: &[Arch]) -> Result<Counts> {
             engine: Engine::Native,
         };
         println!("\n--- {}", machines.name());
+        if *arch == Arch::Riscv64 {
+            println!("SKIP: the compiler has no vectors for riscv64, which many files need (docs/wasm.md)");
+            counts.skipped += 1;
+            continue;
+        }
         let what = spec_tests::What::Suite { only: None };
         counts.add(&match spec_tests::run(&what, Engine::Native, *arch) {
             Ok(()) => Counts::ONE,
