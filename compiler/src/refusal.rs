@@ -2,8 +2,8 @@
 //! the compiler can do.
 
 use aot_config::protocol::Refusal;
-use aot_config::{Arch, CpuLevel};
 use aot_config::settings::MORE_PROPOSALS;
+use aot_config::{Arch, CpuLevel};
 use wasmparser::{Operator, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
 /// Why a module is not compiled that the compiler would take: it has what the machines' runtime cannot carry out.
@@ -33,7 +33,11 @@ pub(crate) fn before(module: &[u8], level: CpuLevel) -> Option<Refusal> {
                 continue;
             }
             Payload::MemorySection(memories) => {
-                if memories.into_iter().map_while(Result::ok).any(|memory| memory.shared) {
+                if memories
+                    .into_iter()
+                    .map_while(Result::ok)
+                    .any(|memory| memory.shared)
+                {
                     return Some(shared_memory());
                 }
                 continue;

@@ -160,7 +160,10 @@ fn vectors_are_refused_for_a_processor_without() {
 /// The runtime has no threads, and takes what waits for them for unreachable: it would panic.
 #[test]
 fn what_takes_threads_is_refused_on_any_memory() {
-    for text in ["(module (memory 1 1 shared))", r#"(module (import "" "" (memory 1 1 shared)))"#] {
+    for text in [
+        "(module (memory 1 1 shared))",
+        r#"(module (import "" "" (memory 1 1 shared)))"#,
+    ] {
         match refusal(&wat::parse_str(text).unwrap()) {
             Refusal::Unsupported { proposals, .. } => assert_eq!(proposals, ["threads"]),
             other => panic!("{other:?}"),
