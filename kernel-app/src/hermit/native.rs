@@ -209,7 +209,7 @@ fn has_feature(name: &str) -> Option<bool> {
     let features: u64;
     // SAFETY: reads a register that tells what the processor can do.
     unsafe {
-        core::arch::asm!("mrs {}, id_aa64isar0_el1", out(reg) features, options(nomem, nostack, preserves_flags))
+        core::arch::asm!("mrs {}, id_aa64isar0_el1", out(reg) features, options(nomem, nostack, preserves_flags));
     };
     // Atomic, bits 23 to 20.
     Some(features >> 20 & 0xf >= 2)
