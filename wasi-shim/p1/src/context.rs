@@ -1,6 +1,6 @@
 //! What one guest of preview1 has.
 //!
-//! Layer: core. Built once before the guest starts; the calls get it mutably.
+//! Layer: preview1. Built once before the guest starts; the calls get it mutably.
 
 use wasi_core::WasiCtx;
 

@@ -23,7 +23,7 @@ use crate::{
 /// ```
 ///
 /// - `fd`: the descriptor. A standard stream with a terminal behind it is a character device, else of unknown
-///   type; see [`Terminals`](crate::fd_table::Terminals).
+///   type; see [`Terminals`](wasi_core::Terminals).
 /// - `stat`: gets the attributes.
 ///
 /// **Errors:** BADF: `fd` is not open.
