@@ -210,9 +210,9 @@ fn products(arch: Arch) -> PathBuf {
 /// Makes a copy of the application without symbols.
 fn strip(app: &Path) -> Result<PathBuf> {
     let stripped = app.with_extension("stripped");
-    if !kernel::is_newer(&stripped, app) {
-        run(tool("rust-objcopy")?.arg("--strip-all").arg(app).arg(&stripped))?;
-    }
+    kernel::remake(&stripped, app, || {
+        run(tool("rust-objcopy")?.arg("--strip-all").arg(app).arg(&stripped))
+    })?;
     Ok(stripped)
 }
 
@@ -274,9 +274,9 @@ fn build_loader(arch: Arch, app: Option<&Path>) -> Result<PathBuf> {
         return Ok(elf);
     }
     let flat = elf.with_extension("flat");
-    if !kernel::is_newer(&flat, &elf) {
-        run(tool("rust-objcopy")?.args(["-O", "binary"]).arg(&elf).arg(&flat))?;
-    }
+    kernel::remake(&flat, &elf, || {
+        run(tool("rust-objcopy")?.args(["-O", "binary"]).arg(&elf).arg(&flat))
+    })?;
     Ok(flat)
 }
 

@@ -39,10 +39,7 @@ pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
         .join(arch.kernel_target())
         .join("release/libhermit_kernel_pin.a");
     let object = work.join(format!("hermit-{}.o", arch.name()));
-    if is_newer(&object, &library) {
-        return Ok(object);
-    }
-    localise(arch, &library, &object)?;
+    remake(&object, &library, || localise(arch, &library, &object))?;
     Ok(object)
 }
 
@@ -258,8 +255,92 @@ fn stamp(pins: &Path, patches: &[PathBuf]) -> Result<String> {
     Ok(digest.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// Whether `made` exists and is at least as new as `from`.
-pub(crate) fn is_newer(made: &Path, from: &Path) -> bool {
-    let time = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
-    matches!((time(made), time(from)), (Ok(made), Ok(from)) if made >= from)
+/// Makes `made` of the file `from`, unless it was made of just that file the last time.
+///
+/// Newer than it is not enough: cargo keeps what it built with other flags, and puts it back as old as it is.
+pub(crate) fn remake(made: &Path, from: &Path, make: impl FnOnce() -> Result<()>) -> Result<()> {
+    let record = made.with_added_extension("made-of");
+    let source = identity(from)?;
+    if made.exists() && fs::read_to_string(&record).is_ok_and(|last| last == source) {
+        return Ok(());
+    }
+    // Whoever is interrupted in between starts anew.
+    fs::remove_file(&record).ok();
+    make()?;
+    fs::write(&record, source).with_context(|| format!("cannot write {}", record.display()))
+}
+
+/// What tells a file from others that lay at its path before: its length, and when it was written.
+fn identity(path: &Path) -> Result<String> {
+    let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let time = metadata
+        .modified()?
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(format!("{} {}", metadata.len(), time.as_nanos()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An empty folder.
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("hermit-wasm-made-{name}-{}", std::process::id()));
+        fs::remove_dir_all(&folder).ok();
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn what_was_made_of_another_file_is_made_again_however_old_that_one_is() {
+        let folder = folder("again");
+        let [from, made] = ["from", "made"].map(|name| folder.join(name));
+        let make = || -> bool {
+            let mut is_made = false;
+            remake(&made, &from, || {
+                is_made = true;
+                Ok(fs::copy(&from, &made).map(drop)?)
+            })
+            .unwrap();
+            is_made
+        };
+        // As cargo does when flags change and change back: a file of an older time takes the place of the newer one.
+        let put = |text: &str, second: u64| {
+            fs::write(&from, text).unwrap();
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(second);
+            fs::File::options()
+                .write(true)
+                .open(&from)
+                .and_then(|file| file.set_modified(time))
+                .unwrap();
+        };
+        put("old flags", 1_000);
+        assert!(make() && !make());
+        put("new flags", 2_000);
+        assert!(make() && !make());
+        put("old flags", 1_000);
+        assert!(make() && !make());
+        assert_eq!(fs::read_to_string(&made).unwrap(), "old flags");
+        fs::remove_file(&made).unwrap();
+        assert!(make());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_could_not_be_made_is_tried_again() {
+        let folder = folder("failed");
+        let [from, made] = ["from", "made"].map(|name| folder.join(name));
+        fs::write(&from, "text").unwrap();
+        fs::write(&made, "half").unwrap();
+        assert!(remake(&made, &from, || bail!("no")).is_err());
+        let mut is_made = false;
+        remake(&made, &from, || {
+            is_made = true;
+            Ok(())
+        })
+        .unwrap();
+        assert!(is_made);
+        fs::remove_dir_all(folder).unwrap();
+    }
 }
