@@ -65,7 +65,7 @@ pub(crate) fn free_memory() -> usize {
 }
 
 /// Whether there are `more` bytes for a large request, and for the tables that map them.
-fn has(more: usize) -> bool {
+pub(crate) fn has(more: usize) -> bool {
     more.saturating_add(more / 256) <= free_memory()
 }
 

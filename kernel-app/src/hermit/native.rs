@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 use kernel_app::engine::wasmtime::{Machine, NO_MEMORY};
 use wasmtime::{Config, CustomCodeMemory, Engine, Error, LinearMemory, MemoryCreator, MemoryType, Module};
 
-use super::code;
+use super::{allocator, code};
 use super::ranges::{PAGE, Range, Refused};
 
 /// Most bytes of a 64-bit memory, if there is that much address space.
@@ -53,12 +53,19 @@ impl Machine for Pages {
     }
 }
 
+/// Backs a part of a range, of which nothing is backed. What the application keeps back for itself is not the guest's: with
+/// none left, the next small request would end the machine.
+fn back(range: &Range, offset: usize, len: usize) -> wasmtime::Result<()> {
+    let is_backed = allocator::has(len) && range.commit(offset, len).is_ok();
+    is_backed.then_some(()).ok_or_else(|| Error::msg(NO_MEMORY))
+}
+
 /// A copy of code at the beginning of a page, for as long as the machine runs.
 fn copied(code: &[u8]) -> wasmtime::Result<NonNull<[u8]>> {
     let no_memory = || Error::msg(NO_MEMORY);
     let len = code.len().checked_next_multiple_of(PAGE).ok_or_else(no_memory)?;
     let range = Range::reserve(len, PAGE).ok_or_else(no_memory)?;
-    range.commit(0, len).map_err(|_| no_memory())?;
+    back(&range, 0, len)?;
     let start = range.start();
     mem::forget(range);
     // SAFETY: `len` bytes from `start` on were just backed, `code` is no longer, and nobody else knows of them.
@@ -157,7 +164,7 @@ unsafe impl LinearMemory for Memory {
         let end = size.checked_next_multiple_of(PAGE).ok_or_else(no_memory)?;
         if let Some(more @ 1..) = end.checked_sub(self.backed) {
             let from = self.guard.checked_add(self.backed).ok_or_else(no_memory)?;
-            self.range.commit(from, more).map_err(|_| no_memory())?;
+            back(&self.range, from, more)?;
             self.backed = end;
         }
         self.size = size;
