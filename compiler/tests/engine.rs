@@ -23,7 +23,14 @@ impl Machine for Process {
             Module::deserialize(engine, code)
         }
     }
+
+    fn has_memory(bytes: usize) -> bool {
+        bytes <= MEMORY
+    }
 }
+
+/// Bytes that there are for tables.
+const MEMORY: usize = 64 << 20;
 
 /// The native code of a module given as text, with our trailer.
 fn compile(wat: &str, options: Options) -> Vec<u8> {
@@ -308,4 +315,41 @@ fn code_that_is_cut_off_is_refused() {
             "{length} bytes"
         );
     }
+}
+
+/// `table.grow` answers -1 where there is too little memory, and the program goes on.
+#[test]
+fn a_table_that_does_not_fit_is_not_grown() {
+    for kind in ["funcref", "externref"] {
+        let wat = format!(
+            r#"(module {PROC_EXIT}
+                (table $table 1 {kind})
+                (func $grow (param i32) (result i32)
+                    (table.grow $table (ref.null {}) (local.get 0)))
+                (func (export "_start")
+                    (if (i32.ne (call $grow (i32.const 0x1000_0000)) (i32.const -1)) (then (call $exit (i32.const 1))))
+                    (if (i32.ne (call $grow (i32.const 1000)) (i32.const 1)) (then (call $exit (i32.const 2))))
+                    (if (i32.ne (table.size $table) (i32.const 1001)) (then (call $exit (i32.const 3))))))"#,
+            kind.trim_end_matches("ref")
+        );
+        assert_eq!(run(&wat).0, Outcome::Exit(0), "{kind}");
+    }
+}
+
+/// What the guest has said is said: it has begun.
+#[test]
+fn a_lack_of_memory_in_the_start_function_is_no_refusal_of_the_module() {
+    let wat = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (table $table i64 0 funcref)
+        (data (i32.const 0) "\08\00\00\00\03\00\00\00abc")
+        (func $say
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+            (drop (table.grow $table (ref.null func) (i64.const 0x0100_0000_0000_0000))))
+        (start $say)
+        (func (export "_start")))"#;
+    let (outcome, output) = run(wat);
+    assert_eq!(output, b"abc");
+    assert!(matches!(outcome, Outcome::MachineFailed(_)), "{outcome:?}");
 }

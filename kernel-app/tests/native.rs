@@ -23,6 +23,10 @@ impl Machine for Process {
         // SAFETY: nothing here is code that wasmtime takes; were it, it would not be run.
         unsafe { wasmtime::Module::deserialize_raw(engine, NonNull::from(code)) }
     }
+
+    fn has_memory(_: usize) -> bool {
+        true
+    }
 }
 
 fn run(program: &[u8]) -> Outcome {

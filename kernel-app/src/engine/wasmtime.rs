@@ -43,7 +43,13 @@ pub trait Machine {
     /// # Errors
     /// wasmtime's, where it refuses the code, and [`NO_MEMORY`].
     fn load(&self, engine: &Engine, code: &[u8]) -> wasmtime::Result<Module>;
+
+    /// Whether the application could allocate `bytes` for the guest.
+    fn has_memory(bytes: usize) -> bool;
 }
+
+/// Whether there is memory for a table: `Growth::prepare` of `wasi-p1`.
+type Prepare = fn(usize, usize) -> bool;
 
 /// The engine for native code, on a machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +68,8 @@ impl<M: Machine> super::Engine for Native<M> {
         };
         let mut store = Store::new(&engine, Host::new(ctx));
         store.limiter(|host| &mut host.growth);
-        let outcome = run_module(&mut store, &module, options).unwrap_or_else(|outcome| outcome);
+        let prepare: Prepare = |_, desired| M::has_memory(desired);
+        let outcome = run_module(&mut store, &module, options, prepare).unwrap_or_else(|outcome| outcome);
         let host = store.into_data();
         (outcome.of_refused_memory(host.growth.failed), host.context.core)
     }
@@ -146,6 +153,7 @@ fn run_module<S: System + 'static>(
     store: &mut Store<Host<S>>,
     module: &Module,
     options: Options,
+    prepare: Prepare,
 ) -> Result<Outcome, Outcome> {
     let imports = check_start(&start(module))
         .and_then(|()| resolve_imports(store, module))
@@ -155,13 +163,18 @@ fn run_module<S: System + 'static>(
     if options.fuel {
         store.set_fuel(u64::MAX).map_err(|error| ended_by(&error))?;
     }
-    let instance = Instance::new(&mut *store, module, &imports).map_err(|error| {
-        if is_lack_of_memory(&error) {
-            // The module's declared memories and tables: it could not even begin.
-            return Outcome::Refused(too_little_memory("its memories and tables do not fit"));
+    let instance = match Instance::new(&mut *store, module, &imports) {
+        Ok(instance) => instance,
+        // The module's declared memories and tables: it could not even begin.
+        Err(error) if is_lack_of_memory(&error) && !has_run(store, &error) => {
+            return Err(Outcome::Refused(too_little_memory(
+                "its memories and tables do not fit",
+            )));
         }
-        ended_by(&error)
-    })?;
+        Err(error) => return Err(ended_by(&error)),
+    };
+    // From here on, as wasmtime has an error of its own for tables that do not fit at the start.
+    store.data_mut().growth.prepare = prepare;
     if let Some(memory) = instance.get_memory(&mut *store, "memory") {
         store.data_mut().attach_memory(memory);
     }
@@ -172,6 +185,12 @@ fn run_module<S: System + 'static>(
         Ok(()) => Ok(Outcome::Exit(0)),
         Err(error) => Err(ended_by(&error)),
     }
+}
+
+/// Whether the guest has run before this error, in its start function. If it has called nothing there, and the error has no
+/// backtrace, as those of lacking memory have not, nobody can tell.
+fn has_run<S>(store: &Store<Host<S>>, error: &Error) -> bool {
+    store.data().knows_memory() || error.is::<WasmBacktrace>()
 }
 
 /// What the module exports as `_start`.

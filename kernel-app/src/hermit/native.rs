@@ -51,6 +51,10 @@ impl Machine for Pages {
         mem::forget(module.clone());
         Ok(module)
     }
+
+    fn has_memory(bytes: usize) -> bool {
+        allocator::has(bytes)
+    }
 }
 
 /// Backs a part of a range, of which nothing is backed. What the application keeps back for itself is not the guest's: with

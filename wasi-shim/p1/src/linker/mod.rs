@@ -78,6 +78,11 @@ impl<S, M> Host<S, M> {
     pub fn attach_memory(&mut self, memory: M) {
         self.memory = Some(memory);
     }
+
+    /// Whether the memory is known: it was attached, or the guest has made a call.
+    pub fn knows_memory(&self) -> bool {
+        self.memory.is_some()
+    }
 }
 
 /// Watches how the guest's memories grow, as the engine's resource limiter. It limits nothing by itself.
@@ -86,7 +91,8 @@ pub struct Growth {
     /// Whether the system has lacked memory for a `memory.grow`.
     pub failed: bool,
     /// Called with the bytes that a memory or table of the interpreter's has, and those that it is to get, right before
-    /// it is allocated: whether there is memory for it. If that fails all the same, with two zeros.
+    /// it is allocated: whether there is memory for it. If that fails all the same, with two zeros. Of the native
+    /// engine's, tables only, with the bytes that they may take for a while: memories are asked for by themselves.
     pub prepare: fn(usize, usize) -> bool,
 }
 

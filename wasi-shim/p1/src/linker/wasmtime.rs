@@ -23,6 +23,9 @@ pub fn stop(error: &wasmtime::Error) -> Option<&Stop> {
     error.downcast_ref()
 }
 
+/// Bytes of a table's element at most: a function's address.
+const ELEMENT: usize = size_of::<usize>();
+
 impl ResourceLimiter for Growth {
     fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(may_grow(desired, maximum))
@@ -35,8 +38,16 @@ impl ResourceLimiter for Growth {
         Ok(())
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(may_grow(desired, maximum))
+    /// A lack of memory behind this ends the run, so it is found out here, where `table.grow` answers -1. A table is a
+    /// `Vec`: one that is full gets less than twice of what it needs, and is copied there.
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let [current, needed] = [current, desired.saturating_mul(2)].map(|n| n.saturating_mul(ELEMENT));
+        Ok(may_grow(desired, maximum) && (self.prepare)(current, needed))
     }
 
     fn instances(&self) -> usize {

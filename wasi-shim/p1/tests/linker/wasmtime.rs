@@ -11,7 +11,7 @@ use wasi_p1::{
         wasmtime::{Host, resolve, stop},
     },
 };
-use wasmtime::{Engine, FuncType, Memory, MemoryType, Store, Val, ValType};
+use wasmtime::{Engine, FuncType, Memory, MemoryType, Ref, RefType, Store, Table, TableType, Val, ValType};
 
 use super::{FUNCTIONS, TestResult, check_mismatch, context, garbage};
 
@@ -236,5 +236,25 @@ fn no_arguments_make_a_function_panic() -> TestResult {
         succeeded > 500 && trapped > 500,
         "the garbage is too dull: {succeeded} succeeded, {trapped} trapped"
     );
+    Ok(())
+}
+
+/// A table of the host's, which grows as a guest's does.
+#[test]
+fn a_table_grows_as_far_as_there_is_memory() -> TestResult {
+    let mut store = bare_store(TestSystem::default())?;
+    let table = Table::new(&mut store, TableType::new(RefType::FUNCREF, 4, Some(5000)), Ref::Func(None))?;
+    // While it is copied there are two of them, and the new one may be twice of what is wanted.
+    store.data_mut().growth.prepare = |current, desired| {
+        assert!(current >= 4 * 8 && current < desired);
+        desired <= 32 << 10
+    };
+    assert!(table.grow(&mut store, 4000, Ref::Func(None)).is_err());
+    assert_eq!(table.size(&store), 4);
+    assert_eq!(table.grow(&mut store, 1000, Ref::Func(None))?, 4);
+    // The type's own limit is not asked about.
+    assert!(table.grow(&mut store, 5000, Ref::Func(None)).is_err());
+    assert_eq!(table.size(&store), 1004);
+    assert!(!store.data().growth.failed);
     Ok(())
 }
