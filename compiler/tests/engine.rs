@@ -4,7 +4,7 @@
 
 use aot_config::{Arch, Options, Trailer, settings};
 use kernel_app::engine::Engine as _;
-use kernel_app::engine::wasmtime::{Machine, Native};
+use kernel_app::engine::wasmtime::{Machine, NO_ADDRESSES, Native};
 use kernel_app::exit_status::Outcome;
 use wasi_core::context::WasiCtxBuilder;
 use wasi_core::testing::TestSystem;
@@ -352,4 +352,55 @@ fn a_lack_of_memory_in_the_start_function_is_no_refusal_of_the_module() {
     let (outcome, output) = run(wat);
     assert_eq!(output, b"abc");
     assert!(matches!(outcome, Outcome::MachineFailed(_)), "{outcome:?}");
+}
+
+/// A machine without addresses for memories.
+struct Crowded;
+
+impl Machine for Crowded {
+    fn configure(&self, config: &mut Config) {
+        config.with_host_memory(std::sync::Arc::new(Self));
+    }
+
+    fn load(&self, engine: &Engine, code: &[u8]) -> Result<Module> {
+        Process.load(engine, code)
+    }
+
+    fn has_memory(_: usize) -> bool {
+        true
+    }
+}
+
+#[allow(unsafe_code, reason = "the trait is for whoever makes memories")]
+// SAFETY: it makes none.
+unsafe impl wasmtime::MemoryCreator for Crowded {
+    fn new_memory(
+        &self,
+        _: wasmtime::MemoryType,
+        _: usize,
+        _: Option<usize>,
+        _: Option<usize>,
+        _: usize,
+    ) -> std::result::Result<Box<dyn wasmtime::LinearMemory>, String> {
+        Err(NO_ADDRESSES.into())
+    }
+}
+
+/// More memory would not help, so that is not the advice.
+#[test]
+fn a_lack_of_addresses_is_called_that() {
+    let code = compile(
+        r#"(module (memory 1) (func (export "_start")))"#,
+        Options::default(),
+    );
+    let context = WasiCtxBuilder::new()
+        .arg("test.cwasm")
+        .unwrap()
+        .build(TestSystem::default());
+    match Native(Crowded).run(&code, context).0 {
+        Outcome::Refused(text) => {
+            assert!(text.starts_with("too few addresses") && !text.contains("--memory"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -28,6 +28,8 @@ use crate::exit_status::Outcome;
 
 /// What a [`Machine`] says where it has too little memory.
 pub const NO_MEMORY: &str = "no memory is left for a linear memory or for code";
+/// What a [`Machine`] says where it has too few addresses, which more memory does not change.
+pub const NO_ADDRESSES: &str = "too few addresses are left for a linear memory and its guards";
 
 /// What to do about code that cannot be loaded.
 const COMPILE_AGAIN: &str =
@@ -169,6 +171,12 @@ fn run_module<S: System + 'static>(
         Err(error) if is_lack_of_memory(&error) && !has_run(store, &error) => {
             return Err(Outcome::Refused(too_little_memory(
                 "its memories and tables do not fit",
+            )));
+        }
+        Err(error) if error.root_cause().to_string() == NO_ADDRESSES => {
+            return Err(Outcome::Refused(format!(
+                "{NO_ADDRESSES}: natively, each memory takes 4 GiB of addresses, however small it is; run the module with \
+                 --engine interp"
             )));
         }
         Err(error) => return Err(ended_by(&error)),

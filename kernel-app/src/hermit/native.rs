@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use core::mem;
 use core::ptr::NonNull;
 
-use kernel_app::engine::wasmtime::{Machine, NO_MEMORY};
+use kernel_app::engine::wasmtime::{Machine, NO_ADDRESSES, NO_MEMORY};
 use wasmtime::{Config, CustomCodeMemory, Engine, Error, LinearMemory, MemoryCreator, MemoryType, Module};
 
 use super::{allocator, code};
@@ -117,7 +117,7 @@ unsafe impl MemoryCreator for Pages {
         let mut memory = large
             .flatten()
             .or_else(|| Memory::reserve(least, guard))
-            .ok_or(NO_MEMORY)?;
+            .ok_or(NO_ADDRESSES)?;
         memory.grow_to(minimum).map_err(|_| NO_MEMORY)?;
         Ok(Box::new(memory))
     }
