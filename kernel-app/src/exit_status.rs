@@ -20,8 +20,8 @@ pub enum Outcome {
     Starved(Box<Outcome>),
     /// The module cannot be run; the text says why and what to do.
     Refused(String),
-    /// Native code cannot be loaded here, and nothing of it has run: the host can have the module interpreted. The text says
-    /// why.
+    /// Native code cannot be loaded here, and nothing of it has run: the host can have the module interpreted. The text
+    /// says why.
     CodeRefused(String),
     /// The module cannot be found or read; the text says why.
     Unreadable(String),
@@ -45,7 +45,11 @@ pub struct ExitStatus {
 }
 
 /// What is added to the end of a guest that was refused memory.
-const STARVED: &str = "the virtual machine had too little memory for the guest: memory.grow failed before it ended; raise it with --memory SIZE";
+///
+/// What it wanted memory for is open: a linear memory, or objects of garbage collection, of which it may have had enough
+/// in the end.
+const STARVED: &str =
+    "the virtual machine had too little memory for the guest: a growth failed before it ended; raise it with --memory SIZE";
 
 impl Outcome {
     /// This end, of a guest that was `refused` memory: where it ended badly, that is worth a word.
@@ -186,6 +190,7 @@ mod tests {
             message.contains("wasm trap: unreachable; the virtual machine had too little memory"),
             "{message}"
         );
+        assert!(!message.contains("memory.grow"), "{message}");
         for (outcome, refused) in [(Outcome::Exit(0), true), (Outcome::Exit(3), false)] {
             assert_eq!(outcome.clone().of_refused_memory(refused), outcome);
         }

@@ -88,7 +88,7 @@ impl<S, M> Host<S, M> {
 /// Watches how the guest's memories grow, as the engine's resource limiter. It limits nothing by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Growth {
-    /// Whether the system has lacked memory for a `memory.grow`.
+    /// Whether the system has lacked memory for a growth: of a linear memory, or of what wasmtime collects garbage in.
     pub failed: bool,
     /// Called with the bytes that a memory or table of the interpreter's has, and those that it is to get, right before
     /// it is allocated: whether there is memory for it. If that fails all the same, with two zeros. Of the native
