@@ -1,7 +1,7 @@
 //! wasmtime's settings: what compiler and runtime set alike.
 //!
-//! wasmtime writes its settings into the code it compiles, and refuses code with others at run time. They are wasmtime's
-//! own for a 64-bit host, the four where that is not so apart:
+//! wasmtime writes its settings into the code it compiles, and refuses code with others at run time. They are
+//! wasmtime's own for a 64-bit host, the four where that is not so apart:
 //!
 //! - `memory_init_cow`: the machine maps no files, so data segments are copied.
 //! - `debug_symbols`: nothing in the machine reads them.
@@ -25,6 +25,12 @@ pub const MORE_PROPOSALS: [WasmFeatures; 3] = [
     WasmFeatures::WIDE_ARITHMETIC,
     WasmFeatures::CUSTOM_PAGE_SIZES,
 ];
+
+/// Lets guests use so many bytes of the stack. Nothing in the code depends on it: the runtime alone asks.
+pub fn limit_stack(config: &mut Config, bytes: usize) {
+    // wasmtime wants the second to be no less, and uses it for nothing here.
+    config.max_wasm_stack(bytes).async_stack_size(bytes);
+}
 
 /// Sets what compiler and runtime must have in common.
 ///

@@ -404,3 +404,47 @@ fn a_lack_of_addresses_is_called_that() {
         other => panic!("{other:?}"),
     }
 }
+
+/// A machine with a larger stack, which its tests have to bring along.
+struct Deep;
+
+/// Bytes of it.
+const STACK: usize = 6 << 20;
+
+impl Machine for Deep {
+    fn configure(&self, config: &mut Config) {
+        settings::limit_stack(config, STACK);
+    }
+
+    fn load(&self, engine: &Engine, code: &[u8]) -> Result<Module> {
+        Process.load(engine, code)
+    }
+
+    fn has_memory(_: usize) -> bool {
+        true
+    }
+}
+
+/// wasmtime's own limit would be reached after a quarter of these calls.
+#[test]
+fn calls_nest_as_deep_as_the_stack_is() {
+    let run = || {
+        let code = compile(
+            r#"(module
+                (func $sum (param i64) (result i64)
+                    (if (result i64) (i64.eqz (local.get 0))
+                        (then (i64.const 0))
+                        (else (i64.add (local.get 0) (call $sum (i64.sub (local.get 0) (i64.const 1)))))))
+                (func (export "_start")
+                    (if (i64.ne (call $sum (i64.const 65000)) (i64.const 2112532500)) (then unreachable))))"#,
+            Options::default(),
+        );
+        let context = WasiCtxBuilder::new()
+            .arg("test.cwasm")
+            .unwrap()
+            .build(TestSystem::default());
+        Native(Deep).run(&code, context).0
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK + (4 << 20)).spawn(run);
+    assert_eq!(thread.unwrap().join().unwrap(), Outcome::Exit(0));
+}

@@ -20,7 +20,8 @@ use super::{MissingImports, Problem, Start, check_start, too_little_memory};
 use crate::exit_status::Outcome;
 use crate::{limits, preflight};
 
-/// Most nested calls of a guest. wasmtime's default, 512 KiB of native stack, allows about a quarter of this.
+/// Most nested calls of a guest. The native engine allows as many, if their frames are small and the machine is not
+/// (`hermit/stack.rs`); wasmtime's default, 512 KiB of native stack, about a quarter.
 const MAX_CALL_DEPTH: usize = 1 << 16;
 /// Most bytes that a guest's calls may use for parameters and locals.
 const MAX_STACK_BYTES: usize = 16 << 20;

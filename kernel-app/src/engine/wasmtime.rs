@@ -37,7 +37,8 @@ const COMPILE_AGAIN: &str =
 
 /// What running native code takes of a machine.
 pub trait Machine {
-    /// Tells wasmtime where memories and code lie, and what the processor can do.
+    /// Tells wasmtime where memories and code lie, how large the stack is ([`settings::limit_stack`]), and what the
+    /// processor can do.
     fn configure(&self, config: &mut Config);
 
     /// Loads native code: where it lies, if it can be made executable there, else a copy.

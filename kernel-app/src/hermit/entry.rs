@@ -12,6 +12,14 @@ use super::{device_tree, platform};
 /// which it leaves to the application.
 #[unsafe(no_mangle)]
 extern "C" fn main(_: c_int, _: *const *const c_char, _: *const *const c_char) -> c_int {
+    #[cfg(feature = "native")]
+    super::stack::enter(run);
+    #[cfg(not(feature = "native"))]
+    run();
+}
+
+/// Runs what the command line says, and ends the machine.
+extern "C" fn run() -> ! {
     match device_tree::command_line() {
         Ok(words) => platform::main(&words.arguments, &words.environment),
         Err(error) => fail(

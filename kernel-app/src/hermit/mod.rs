@@ -30,6 +30,8 @@ mod platform;
 mod ranges;
 mod raw;
 mod shared_buffer;
+#[cfg(feature = "native")]
+mod stack;
 mod syscalls;
 mod uhyve;
 

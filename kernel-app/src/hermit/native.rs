@@ -10,10 +10,11 @@ use alloc::sync::Arc;
 use core::mem;
 use core::ptr::NonNull;
 
+use aot_config::settings;
 use kernel_app::engine::wasmtime::{Machine, NO_ADDRESSES, NO_MEMORY};
 use wasmtime::{Config, CustomCodeMemory, Engine, Error, LinearMemory, MemoryCreator, MemoryType, Module};
 
-use super::{allocator, code};
+use super::{allocator, code, stack};
 use super::ranges::{PAGE, Range, Refused};
 
 /// Most bytes of a 64-bit memory, if there is that much address space.
@@ -28,6 +29,7 @@ impl Machine for Pages {
         config
             .with_host_memory(Arc::new(Self))
             .with_custom_code_memory(Some(Arc::new(Self)));
+        settings::limit_stack(config, stack::for_guests());
         // SAFETY: `has_feature` asks the processor, and there is only this one.
         unsafe { config.detect_host_feature(has_feature) };
     }

@@ -1,11 +1,13 @@
 //! Ranges of virtual memory, reserved at once and backed page by page.
 //!
-//! Layer: device. What is reserved and not backed faults. Nothing is backed before it is asked for, and what is asked for
-//! is there or refused.
+//! Layer: device. What is reserved and not backed faults. Nothing is backed before it is asked for, and what is asked
+//! for is there or refused.
 
 use core::ptr::NonNull;
 
-use super::syscalls::{sys_commit, sys_decommit, sys_free_memory, sys_release, sys_reserve};
+use super::syscalls::{
+    sys_commit, sys_commit_as_it_is, sys_decommit, sys_free_memory, sys_release, sys_reserve,
+};
 
 /// The kernel's number for a lack of memory.
 const ENOMEM: i32 = 12;
@@ -70,6 +72,13 @@ impl Range {
         Refused::check(unsafe { sys_commit(start, len) })
     }
 
+    /// The same with what happens to be in memory, for what is written before it is read: stacks.
+    pub(crate) fn commit_as_it_is(&self, offset: usize, len: usize) -> Result<(), Refused> {
+        let start = self.part(offset, len)?;
+        // SAFETY: as above.
+        Refused::check(unsafe { sys_commit_as_it_is(start, len) })
+    }
+
     /// Takes back what backs `len` bytes from `offset` on.
     ///
     /// # Safety
@@ -92,8 +101,8 @@ impl Range {
 
 impl Drop for Range {
     fn drop(&mut self) {
-        // SAFETY: as it was reserved, and nobody can use it any more. The kernel refuses if it contains code, which then
-        // stays.
+        // SAFETY: as it was reserved, and nobody can use it any more. The kernel refuses if it contains code, which
+        // then stays.
         unsafe { sys_release(self.start.as_ptr(), self.len) };
     }
 }

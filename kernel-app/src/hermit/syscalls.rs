@@ -69,10 +69,12 @@ mod native {
     /// A page fault. Other kinds of faults, of which [`sys_fault_handler`]'s is told, have other numbers.
     pub(crate) const FAULT_ACCESS: u32 = 0;
 
-    /// Where the kernel goes on after a fault of published code: with its program counter, frame pointer, kind and address.
+    /// Where the kernel goes on after a fault of published code: with its program counter, frame pointer, kind and
+    /// address.
     pub(crate) type FaultHandler = extern "C" fn(usize, usize, u32, usize);
 
     unsafe extern "C" {
+        pub(crate) fn sys_commit_as_it_is(ptr: *mut u8, len: usize) -> i32;
         pub(crate) fn sys_decommit(ptr: *mut u8, len: usize) -> i32;
         pub(crate) fn sys_code_publish(ptr: *const u8, len: usize) -> i32;
         pub(crate) fn sys_code_unpublish(ptr: *const u8, len: usize) -> i32;

@@ -14,8 +14,8 @@ use crate::gdb::Debugger;
 /// Bytes in a page.
 pub const PAGE: u64 = 4096;
 
-/// The largest stack.
-const LARGEST_STACK: u64 = 1 << 20;
+/// The largest stack: a native program's (`kernel-app/src/hermit/stack.rs`).
+const LARGEST_STACK: u64 = 16 << 20;
 
 /// All pages that are mapped: follows the tables from their root.
 ///
@@ -231,8 +231,9 @@ mod tests {
         check_stack(&[page(0x3000, 0), stack[0], stack[1]], 0x6000, PAGE).unwrap();
         check_stack(&[page(0x3000, 0), stack[0], stack[1]], 0x6000, 2 * PAGE).unwrap_err();
         check_stack(&[stack[0], code(stack[1])], 0x6000, PAGE).unwrap_err();
-        let endless: Vec<_> = (1..=257).map(|number| page(number * PAGE, 0)).collect();
+        let count = LARGEST_STACK / PAGE + 1;
+        let endless: Vec<_> = (1..=count).map(|number| page(number * PAGE, 0)).collect();
         check_stack(&endless, PAGE + 1, PAGE).unwrap_err();
-        check_stack(&endless, 257 * PAGE, PAGE).unwrap_err();
+        check_stack(&endless, count * PAGE, PAGE).unwrap_err();
     }
 }
