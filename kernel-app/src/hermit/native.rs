@@ -90,6 +90,10 @@ impl CustomCodeMemory for Pages {
             Error::msg(match refused {
                 Refused::NoMemory => NO_MEMORY,
                 Refused::Invalid => "its code does not lie where code can be executed: the file is damaged",
+                Refused::PageZero => {
+                    "this machine's loader keeps something at address 0, where native code must fault: boot the image \
+                     hermit-wasm-native.img instead"
+                }
             })
         })
     }

@@ -9,7 +9,9 @@ use super::syscalls::{
     sys_commit, sys_commit_as_it_is, sys_decommit, sys_free_memory, sys_release, sys_reserve,
 };
 
-/// The kernel's number for a lack of memory.
+/// The kernel's number for a page 0 that is mapped.
+const EPERM: i32 = 1;
+/// And for a lack of memory.
 const ENOMEM: i32 = 12;
 
 /// The kernel's page. Sizes and offsets here are multiples of it.
@@ -22,6 +24,8 @@ pub(crate) enum Refused {
     NoMemory,
     /// The pages are not such as that can be done with.
     Invalid,
+    /// Page 0 is mapped: code that follows a null pointer would not fault.
+    PageZero,
 }
 
 impl Refused {
@@ -30,6 +34,7 @@ impl Refused {
         match status {
             0 => Ok(()),
             status if status == -ENOMEM => Err(Self::NoMemory),
+            status if status == -EPERM => Err(Self::PageZero),
             _ => Err(Self::Invalid),
         }
     }
