@@ -171,5 +171,47 @@ fn fault(arch: Arch, order: &str) -> Result<String> {
     for wrong in ["done", "FAILED", "Another fault"] {
         ensure!(!text.contains(wrong), "{text:?}");
     }
+    check_report(arch, &text)?;
     Ok(text)
+}
+
+/// What is known of a fault is said in full, whatever the build leaves out of what is derived to show it.
+fn check_report(arch: Arch, text: &str) -> Result<()> {
+    let numbers: &[&str] = match arch {
+        Arch::X86_64 => &[
+            "page_fault_linear_address = ",
+            "error_code = ",
+            "fs = ",
+            "gs = ",
+            "instruction pointer ",
+            "code segment ",
+            "flags ",
+            "stack pointer ",
+            "stack segment ",
+        ],
+        Arch::Aarch64 => &[
+            "Current stack pointer ",
+            "Unable to handle page fault at ",
+            "Exception return address ",
+            "Table Base Register ",
+            "Exception Syndrome Register ",
+        ],
+        Arch::Riscv64 => &["ra = ", "sp = ", "gp = ", "stval = ", "sepc = ", "sstatus = "],
+    };
+    for name in numbers {
+        let number = text.split(name).nth(1).and_then(|rest| rest.strip_prefix("0x"));
+        ensure!(
+            number.is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_hexdigit())),
+            "no number after '{name}' in {text:?}"
+        );
+    }
+    let words: &[&str] = match arch {
+        Arch::X86_64 => &[": read, not mapped"],
+        Arch::Aarch64 => &[],
+        Arch::Riscv64 => &["a0 to a7 = [", "s0 to s11 = [", "t0 to t6 = ["],
+    };
+    for word in words {
+        ensure!(text.contains(word), "no '{word}' in {text:?}");
+    }
+    Ok(())
 }
