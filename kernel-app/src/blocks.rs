@@ -1,12 +1,12 @@
 //! Lets linear memories and tables grow where they are, and no further than there is memory.
 //!
-//! Layer: pure; the addresses are the allocator's. The interpreter keeps each memory and each table in a `Vec`, which asks
-//! for twice its size whenever it is full, and copies. So a large one gets a range of addresses in which it never has to
-//! move, of which only what the guest has is backed. What a guest wants next is announced by the interpreter's resource
-//! limiter ([`Blocks::announce`]), right before the `Vec` grows: there it is backed, or refused.
+//! Layer: pure; the addresses are the allocator's. The interpreter keeps each memory and each table in a `Vec`, which
+//! asks for twice its size whenever it is full, and copies. So a large one gets a range of addresses in which it never
+//! has to move, of which only what the guest has is backed. What a guest wants next is announced by the interpreter's
+//! resource limiter ([`Blocks::announce`]), right before the `Vec` grows: there it is backed, or refused.
 //!
-//! wasmi_core 2.0.0 asks its limiter, and then neither allocates nor frees anything before the `Vec` does, nor touches what
-//! is behind the `Vec`'s length. That version is pinned.
+//! wasmi_core 2.0.0 asks its limiter, and then neither allocates nor frees anything before the `Vec` does, nor touches
+//! what is behind the `Vec`'s length. That version is pinned.
 
 /// What gives and takes memory.
 pub trait Pages {
@@ -37,8 +37,10 @@ struct Block {
     capacity: usize,
     /// Bytes of its range; none if it lies in the heap, all of it backed.
     reserved: usize,
-    /// Bytes that are backed, from the start on.
+    /// Bytes that are backed, from the start on. The `Vec` has no more.
     backed: usize,
+    /// Bytes that the `Vec` has at least: what it had when it last asked for more.
+    least: usize,
 }
 
 /// A size that something is about to get, and the present one, in bytes.
@@ -53,14 +55,14 @@ struct Growth {
 pub enum Resized {
     /// Where it was.
     InPlace,
-    /// At another address, where nothing has been copied to, and where these bytes must come from the old one. The old one
-    /// is then given back: to the heap if it was there, else by [`Blocks::release`].
+    /// At another address, where nothing has been copied to, and where these bytes must come from the old one. The old
+    /// one is then given back: to the heap if it was there, else by [`Pages::release`].
     Moved {
         /// The new address.
         to: usize,
         /// How many bytes.
         copy: usize,
-        /// What of the old one is given back by [`Blocks::release`]: nothing if it was in the heap.
+        /// What of the old one is given back by [`Pages::release`]: nothing if it was in the heap.
         old: Option<(usize, usize)>,
     },
     /// There is too little memory. Nothing has changed.
@@ -86,19 +88,19 @@ impl Blocks {
         }
     }
 
-    /// A memory or table of `current` bytes is about to get `desired`. Backs what of that lies in a range already; whether
-    /// there was enough for it.
+    /// A memory or table of `current` bytes is about to get `desired`. Backs what of that lies in a range already;
+    /// whether there was enough for it.
     ///
-    /// Which of them it is is not said. It is one that has at least `current` bytes backed, and one that has more has
-    /// another size: unless two have the same size, it is known.
+    /// Which of them it is is not said. It is one that may have `current` bytes: no less than it had when its `Vec` last
+    /// asked for more, and no more than are backed. All of these are backed, and if there is not enough for one of them,
+    /// the growth is refused: two of similar sizes may take from each other what neither has used yet.
     pub fn announce(&mut self, pages: &mut impl Pages, current: usize, desired: usize) -> bool {
         self.announced = Some(Growth { current, desired });
         self.blocks
             .iter_mut()
             .flatten()
-            .filter(|block| {
-                block.reserved > 0 && current > 0 && block.backed >= current && block.capacity >= desired
-            })
+            .filter(|block| block.reserved > 0 && current > 0 && block.capacity >= desired)
+            .filter(|block| (block.least..=block.backed).contains(&current))
             .all(|block| block.back(pages, desired))
     }
 
@@ -113,8 +115,8 @@ impl Blocks {
         self.announced.is_some()
     }
 
-    /// A new block of `size` bytes: where it is, if it gets a range, else nothing; then [`Blocks::note`] is told of where
-    /// it is in the heap.
+    /// A new block of `size` bytes: where it is, if it gets a range, else nothing; then [`Blocks::note`] is told of
+    /// where it is in the heap.
     pub fn allocate(&mut self, pages: &mut impl Pages, size: usize) -> Resized {
         let is_new = self.announced
             == Some(Growth {
@@ -153,6 +155,7 @@ impl Blocks {
                 capacity: size,
                 reserved: 0,
                 backed: size,
+                least: 0,
             });
         }
     }
@@ -169,15 +172,15 @@ impl Blocks {
             return Resized::Heap;
         };
         // A `Vec` that is full asks for twice as much, and needs what was announced.
-        let needed = match announced {
+        let (needed, least) = match announced {
             Some(Growth { current, desired })
                 if current <= block.backed
                     && desired > block.capacity
                     && size == desired.max(block.capacity.saturating_mul(2)) =>
             {
-                desired
+                (desired, current)
             }
-            _ => size,
+            _ => (size, 0),
         };
         if block.reserved == 0 && size < RANGED {
             return Resized::Heap;
@@ -187,11 +190,13 @@ impl Blocks {
                 return Resized::Refused;
             }
             block.capacity = size;
+            block.least = least;
             return Resized::InPlace;
         }
         let Some(new) = Block::new(pages, size, needed) else {
             return Resized::Refused;
         };
+        let new = Block { least, ..new };
         let old = core::mem::replace(block, new);
         Resized::Moved {
             to: new.start,
@@ -211,6 +216,7 @@ impl Blocks {
             block.start = to;
             block.capacity = size;
             block.backed = size;
+            block.least = 0;
         }
     }
 
@@ -239,7 +245,8 @@ impl Blocks {
 }
 
 impl Block {
-    /// A block of `capacity` bytes in a range in which it can grow to all the memory there is; `needed` of them are backed.
+    /// A block of `capacity` bytes in a range in which it can grow to all the memory there is; `needed` of them are
+    /// backed.
     fn new(pages: &mut impl Pages, capacity: usize, needed: usize) -> Option<Self> {
         // A `Vec` asks for less than twice of what it needs.
         let most = pages
@@ -253,6 +260,7 @@ impl Block {
             capacity,
             reserved,
             backed: 0,
+            least: 0,
         };
         if block.back(pages, needed) {
             return Some(block);

@@ -261,3 +261,33 @@ fn more_blocks_than_are_known_are_as_any_other() {
     assert!(machine.grow(&mut another, 1 << 20));
     assert_eq!(machine.pages.ranges.len(), MAX_BLOCKS);
 }
+
+#[test]
+fn a_larger_memory_does_not_take_what_a_smaller_one_wants() {
+    let mut machine = Machine::new(28 << 20);
+    let [mut small, mut large] = [Memory::default(), Memory::default()];
+    assert!(machine.grow(&mut large, 10 << 20));
+    // It has room for twice as much, of which this is backed.
+    assert!(machine.grow(&mut large, STEP));
+    assert!(machine.grow(&mut small, 1 << 20));
+    assert!(machine.grow(&mut small, 14 << 20));
+    assert_eq!(machine.pages.used * PAGE, small.len + large.len);
+    machine.check(&large);
+}
+
+/// The interpreter may give up a growth that was announced: then the memory is as large as before.
+#[test]
+fn what_was_announced_in_vain_may_be_announced_again() {
+    let mut machine = Machine::new(64 << 20);
+    let mut memory = Memory::default();
+    assert!(machine.grow(&mut memory, 1 << 20) && machine.grow(&mut memory, STEP));
+    for _ in 0..3 {
+        assert!(
+            machine
+                .blocks
+                .announce(&mut machine.pages, memory.len, memory.len + STEP)
+        );
+        machine.blocks.cancel();
+    }
+    assert!(machine.grow(&mut memory, 3 * STEP));
+}
