@@ -1,6 +1,6 @@
 //! What one guest of preview1 has.
 //!
-//! Layer: preview1. Built once before the guest starts; the calls get it mutably.
+//! Layer: below the calls, above `wasi-core`. Built once before the guest starts; the calls get it mutably.
 
 use wasi_core::WasiCtx;
 

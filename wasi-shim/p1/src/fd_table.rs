@@ -1,9 +1,9 @@
 //! The guest's descriptors: what each number names, its flags and its rights.
 //!
-//! Layer: preview1. Implements the rules of `fd_close`, `fd_renumber` and `fd_fdstat_set_rights`, and those that all
-//! calls share: an unknown number is BADF, a missing right NOTCAPABLE. Numbers are given lowest first, as POSIX
-//! does; the specification leaves the choice. What can be done with a descriptor is [`Descriptor`]'s to know; which
-//! rights that makes is said here.
+//! Layer: below the calls, above `wasi-core`. Implements the rules of `fd_close`, `fd_renumber` and
+//! `fd_fdstat_set_rights`, and those that all calls share: an unknown number is BADF, a missing right NOTCAPABLE.
+//! Numbers are given lowest first, as POSIX does; the specification leaves the choice. What can be done with a
+//! descriptor is [`Descriptor`]'s to know; which rights that makes is said here.
 
 use alloc::vec::Vec;
 
