@@ -1,9 +1,9 @@
 //! What compiler, launcher and machine agree on about native code.
 //!
-//! Layer: pure; the lowest of all that knows of native code. [`cpu`]: which instructions code may use. [`trailer`]: what
-//! stands behind wasmtime's ELF file in a `.cwasm` file of ours. `settings` (feature `wasmtime`): what the compiler
-//! and the runtime must set alike, or the runtime refuses the code. [`compatibility`]: one number for all that decides about
-//! code. [`protocol`]: what the compiler tells the launcher.
+//! Layer: pure; the lowest of all that knows of native code. [`cpu`]: which instructions code may use. [`trailer`]:
+//! what stands behind wasmtime's ELF file in a `.cwasm` file of ours. `settings` (feature `wasmtime`): what the
+//! compiler and the runtime must set alike, or the runtime refuses the code. [`compatibility`]: one number for all that
+//! decides about code. [`protocol`]: what the compiler tells the launcher.
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -204,8 +204,8 @@ impl Sealer {
         bytes
     }
 
-    /// Whether the trailer was made by [`Self::seal`] for this file, with this key. In constant time, by `blake3`: nobody
-    /// finds a digest byte by byte.
+    /// Whether the trailer was made by [`Self::seal`] for this file, with this key. In constant time, by `blake3`:
+    /// nobody finds a digest byte by byte.
     #[must_use]
     pub fn is_sealed(mut self, trailer: &[u8; SIZE]) -> bool {
         let Some((before, digest)) = trailer.split_last_chunk::<DIGEST>() else {

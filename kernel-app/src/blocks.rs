@@ -91,9 +91,9 @@ impl Blocks {
     /// A memory or table of `current` bytes is about to get `desired`. Backs what of that lies in a range already;
     /// whether there was enough for it.
     ///
-    /// Which of them it is is not said. It is one that may have `current` bytes: no less than it had when its `Vec` last
-    /// asked for more, and no more than are backed. All of these are backed, and if there is not enough for one of them,
-    /// the growth is refused: two of similar sizes may take from each other what neither has used yet.
+    /// Which of them it is is not said. It is one that may have `current` bytes: no less than it had when its `Vec`
+    /// last asked for more, and no more than are backed. All of these are backed, and if there is not enough for one of
+    /// them, the growth is refused: two of similar sizes may take from each other what neither has used yet.
     pub fn announce(&mut self, pages: &mut impl Pages, current: usize, desired: usize) -> bool {
         self.announced = Some(Growth { current, desired });
         self.blocks

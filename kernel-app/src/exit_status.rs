@@ -46,8 +46,8 @@ pub struct ExitStatus {
 
 /// What is added to the end of a guest that was refused memory.
 ///
-/// What it wanted memory for is open: a linear memory, or objects of garbage collection, of which it may have had enough
-/// in the end.
+/// What it wanted memory for is open: a linear memory, or objects of garbage collection, of which it may have had
+/// enough in the end.
 const STARVED: &str =
     "the virtual machine had too little memory for the guest: a growth failed before it ended; raise it with --memory SIZE";
 

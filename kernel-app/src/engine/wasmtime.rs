@@ -196,8 +196,8 @@ fn run_module<S: System + 'static>(
     }
 }
 
-/// Whether the guest has run before this error, in its start function. If it has called nothing there, and the error has no
-/// backtrace, as those of lacking memory have not, nobody can tell.
+/// Whether the guest has run before this error, in its start function. If it has called nothing there, and the error
+/// has no backtrace, as those of lacking memory have not, nobody can tell.
 fn has_run<S>(store: &Store<Host<S>>, error: &Error) -> bool {
     store.data().knows_memory() || error.is::<WasmBacktrace>()
 }

@@ -1,5 +1,5 @@
-//! The heap: Hermit's allocator as Rust's, with ranges of their own for linear memories and tables, and some memory kept
-//! back for what must not fail.
+//! The heap: Hermit's allocator as Rust's, with ranges of their own for linear memories and tables, and some memory
+//! kept back for what must not fail.
 //!
 //! What a guest chooses the size of is asked for in large pieces, and whoever asks can take no for an answer: linear
 //! memory, the data of files. The small things beneath cannot (a frame, a string, the kernel's own). So a large request
@@ -74,8 +74,8 @@ fn allowed(more: usize) -> bool {
     more < LARGE || has(more)
 }
 
-/// A linear memory or a table of the guest's is about to get `desired` bytes instead of `current`. Whether there is enough
-/// memory for it: what comes next, the interpreter's own request, then does not fail.
+/// A linear memory or a table of the guest's is about to get `desired` bytes instead of `current`. Whether there is
+/// enough memory for it: what comes next, the interpreter's own request, then does not fail.
 #[cfg(not(feature = "native"))]
 pub(crate) fn announce(current: usize, desired: usize) -> bool {
     ALLOCATOR.with(|blocks| blocks.announce(&mut Kernel, current, desired))
@@ -123,8 +123,8 @@ unsafe impl GlobalAlloc for Hermit {
                 unsafe { ptr::copy_nonoverlapping(ptr, new, copy) };
                 match old {
                     Some((start, len)) => Kernel.release(start, len),
-                    // SAFETY: the caller promises that `ptr` is a block of this allocator with this layout; it is none of
-                    // a range.
+                    // SAFETY: the caller promises that `ptr` is a block of this allocator with this layout; it is none
+                    // of a range.
                     None => unsafe { sys_dealloc(ptr, layout.size(), layout.align()) },
                 }
                 new

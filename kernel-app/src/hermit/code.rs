@@ -8,8 +8,8 @@ use super::syscalls::{sys_code_publish, sys_code_unpublish};
 /// Lets `len` bytes from `start` on, where a page begins, be executed, and the rest of the last page with them. Whoever
 /// writes to them from now on faults, which ends the machine.
 pub(crate) fn publish(start: *const u8, len: usize) -> Result<(), Refused> {
-    // SAFETY: the kernel does it only to memory that is the application's to lay out. A write is no longer possible, and
-    // is found out.
+    // SAFETY: the kernel does it only to memory that is the application's to lay out. A write is no longer possible,
+    // and is found out.
     Refused::check(unsafe { sys_code_publish(start, len) })
 }
 

@@ -151,8 +151,8 @@ impl Line for Serial {
         write_line(bytes);
     }
 
-    /// uhyve keeps what it prints until the end of a line, and a question that it keeps is never answered: there, a line
-    /// break follows, which is text between frames.
+    /// uhyve keeps what it prints until the end of a line, and a question that it keeps is never answered: there, a
+    /// line break follows, which is text between frames.
     fn end_message(&mut self) {
         if self.uhyve.is_some() {
             write_line(b"\n");

@@ -127,8 +127,8 @@ mod current {
 mod current {
     //! Semihosting, if the host offers it (QEMU: `-semihosting-config enable=on`): its status is the exit code.
     //!
-    //! Spec: Arm's "Semihosting for AArch32 and AArch64", SYS_EXIT. Where the host does not, its instruction is undefined.
-    //! So it is executed with exception vectors that step over it.
+    //! Spec: Arm's "Semihosting for AArch32 and AArch64", SYS_EXIT. Where the host does not, its instruction is
+    //! undefined. So it is executed with exception vectors that step over it.
 
     use core::arch::{asm, global_asm};
 

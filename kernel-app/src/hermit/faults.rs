@@ -10,8 +10,8 @@ use super::syscalls::{FAULT_ACCESS, sys_fault_handler};
 /// wasmtime's words. There is one thread.
 static SLOTS: [AtomicPtr<u8>; 2] = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
 
-/// wasmtime's handler: program counter, frame pointer, whether there is an address, the address. It returns if the fault is
-/// none of a module's.
+/// wasmtime's handler: program counter, frame pointer, whether there is an address, the address. It returns if the
+/// fault is none of a module's.
 type Handler = extern "C" fn(usize, usize, bool, usize);
 
 /// The address of the [`Handler`].
@@ -42,8 +42,8 @@ extern "C" fn wasmtime_init_traps(handler: Handler) -> i32 {
     0
 }
 
-/// Where the kernel goes on after a fault of published code, on the stack of what has faulted. If it returns, the kernel
-/// reports the fault and ends the machine.
+/// Where the kernel goes on after a fault of published code, on the stack of what has faulted. If it returns, the
+/// kernel reports the fault and ends the machine.
 extern "C" fn fault(pc: usize, frame_pointer: usize, kind: u32, address: usize) {
     let handler = ptr::with_exposed_provenance::<()>(HANDLER.load(Ordering::Relaxed));
     // SAFETY: set before the kernel knew of this function, from a `Handler`.

@@ -24,8 +24,9 @@ const REQUESTS: usize = 1;
 /// Pieces of memory that a request and its reply consist of at most.
 const PIECES: usize = 8;
 
-/// How long a reply may take, in microseconds, before the host is asked whether there will be one. A server that lives can
-/// be slow: writing back to a slow disk takes its time. One that has died does not answer at all, and no device says so.
+/// How long a reply may take, in microseconds, before the host is asked whether there will be one. A server that lives
+/// can be slow: writing back to a slow disk takes its time. One that has died does not answer at all, and no device
+/// says so.
 const PATIENCE: u64 = 1_000_000;
 /// How often that is waited for where nobody can be asked.
 const MOST_WAITS: u32 = 120;

@@ -46,8 +46,8 @@ impl Machine for Pages {
             copied(code)?
         };
         // SAFETY: the bytes stay as they are until the machine ends: they are the boot module's, to which nothing here
-        // writes, or a copy that nobody else knows. That they are what the compiler made is the promise of whoever handed
-        // them over; wasmtime checks what it can.
+        // writes, or a copy that nobody else knows. That they are what the compiler made is the promise of whoever
+        // handed them over; wasmtime checks what it can.
         let module = unsafe { Module::deserialize_raw(engine, memory) }?;
         // The machine ends with its program. Taking code back page by page would be work for nobody.
         mem::forget(module.clone());
@@ -59,8 +59,8 @@ impl Machine for Pages {
     }
 }
 
-/// Backs a part of a range, of which nothing is backed. What the application keeps back for itself is not the guest's: with
-/// none left, the next small request would end the machine.
+/// Backs a part of a range, of which nothing is backed. What the application keeps back for itself is not the guest's:
+/// with none left, the next small request would end the machine.
 fn back(range: &Range, offset: usize, len: usize) -> wasmtime::Result<()> {
     let is_backed = allocator::has(len) && range.commit(offset, len).is_ok();
     is_backed.then_some(()).ok_or_else(|| Error::msg(NO_MEMORY))
@@ -105,9 +105,9 @@ impl CustomCodeMemory for Pages {
     }
 }
 
-// SAFETY: a memory has `reserved` bytes or more that nobody else uses, of which those beyond its size fault, and `guard`
-// bytes behind them that fault, as its documentation demands. It is zeros, since the kernel backs pages with zeros, and
-// never moves.
+// SAFETY: a memory has `reserved` bytes or more that nobody else uses, of which those beyond its size fault, and
+// `guard` bytes behind them that fault, as its documentation demands. It is zeros, since the kernel backs pages with
+// zeros, and never moves.
 unsafe impl MemoryCreator for Pages {
     fn new_memory(
         &self,
@@ -154,8 +154,8 @@ impl Memory {
     }
 }
 
-// SAFETY: the pointer is that of a range which lives as long as this does and never moves; `byte_size` bytes from there on
-// are backed.
+// SAFETY: the pointer is that of a range which lives as long as this does and never moves; `byte_size` bytes from there
+// on are backed.
 unsafe impl LinearMemory for Memory {
     fn byte_size(&self) -> usize {
         self.size

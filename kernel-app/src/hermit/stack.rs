@@ -1,8 +1,8 @@
 //! The stack that a program of native code runs on: larger than the one that the kernel gives a task.
 //!
-//! Layer: device, above `ranges`. Guests nest their calls as deep as the interpreter lets them, and native code keeps its
-//! frames on the processor's stack. How much memory that gets depends on how much there is; nothing of it is touched
-//! before it is used.
+//! Layer: device, above `ranges`. Guests nest their calls as deep as the interpreter lets them, and native code keeps
+//! its frames on the processor's stack. How much memory that gets depends on how much there is; nothing of it is
+//! touched before it is used.
 
 use core::arch::asm;
 use core::mem;
@@ -19,8 +19,8 @@ const OWN: usize = 512 << 10;
 const MOST: usize = 16 << 20;
 /// What part of the free memory becomes the stack, if that is more than a task has.
 const PART: usize = 32;
-/// Bytes below and above it where nothing is: more than any function of the application has on its stack, and as much as a
-/// large page, of which it is then made.
+/// Bytes below and above it where nothing is: more than any function of the application has on its stack, and as much
+/// as a large page, of which it is then made.
 const GUARD: usize = 2 << 20;
 
 /// Bytes of the stack in use.
@@ -59,8 +59,8 @@ fn new() -> Option<*mut u8> {
 /// # Safety
 /// Nothing else uses the stack's memory, and `top` is a multiple of 16.
 unsafe fn call(main: extern "C" fn() -> !, top: *mut u8) -> ! {
-    // SAFETY: a function of the C ABI is entered on an empty stack, and never comes back to this one. The frame pointer is
-    // zero, which ends a walk along frames.
+    // SAFETY: a function of the C ABI is entered on an empty stack, and never comes back to this one. The frame pointer
+    // is zero, which ends a walk along frames.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!("mov rsp, {top}", "xor ebp, ebp", "call {main}", "ud2",

@@ -1,8 +1,8 @@
 //! uhyve's hypercalls: the host's files, and standard input.
 //!
 //! Layer: device. Interface: crate `uhyve-interface`, version 2, as uhyve 0.10 serves it on x86-64 to every image
-//! (`src/linux/x86_64/kvm_cpu.rs` there): a write to the port that is the hypercall's number, with the physical address of
-//! its parameters in `rdi`. The parameters name buffers by physical addresses too, each for memory in one piece.
+//! (`src/linux/x86_64/kvm_cpu.rs` there): a write to the port that is the hypercall's number, with the physical address
+//! of its parameters in `rdi`. The parameters name buffers by physical addresses too, each for memory in one piece.
 
 use core::cell::UnsafeCell;
 use core::mem::{align_of, size_of};
@@ -65,7 +65,8 @@ pub(crate) struct Uhyve {
     physical: u64,
 }
 
-/// Whether uhyve is around this machine. Its other architecture, aarch64, it runs on macOS only, where nobody has tried.
+/// Whether uhyve is around this machine. Its other architecture, aarch64, it runs on macOS only, where nobody has
+/// tried.
 pub(super) fn is_there() -> bool {
     cfg!(target_arch = "x86_64") && device_tree::is_uhyves()
 }
@@ -103,7 +104,8 @@ impl Lock {
         let port = address as u16;
         // SAFETY: the place lies in the area (checked above), is aligned since the area is to pages, and `self` is the
         // area's only user. uhyve answers the write to the port before the next instruction is executed, by accesses
-        // to memory that the caller vouches for, and with results that are values of their types. `asm!` without `nomem` lets the compiler expect changes in memory.
+        // to memory that the caller vouches for, and with results that are values of their types. `asm!` without
+        // `nomem` lets the compiler expect changes in memory.
         unsafe {
             let place = AREA.0.get().cast::<u8>().add(PARAMETERS).cast::<P>();
             place.write(parameters);
@@ -130,8 +132,8 @@ impl Lock {
         if path.len() >= PAGE {
             return Err(Errno::NAMETOOLONG);
         }
-        // SAFETY: path and zero byte fit into the part of the area (checked above), whose only user `self` is; `path` is
-        // other memory, since no pointer into the area is given away.
+        // SAFETY: path and zero byte fit into the part of the area (checked above), whose only user `self` is; `path`
+        // is other memory, since no pointer into the area is given away.
         unsafe {
             let place = AREA.0.get().cast::<u8>().add(PATH);
             place.copy_from_nonoverlapping(path.as_ptr(), path.len());
@@ -143,7 +145,8 @@ impl Lock {
     /// What uhyve has written to the area's data part.
     fn attributes(&self) -> FileAttr {
         const { assert!(size_of::<FileAttr>() <= PARAMETERS - DATA) };
-        // SAFETY: it lies in the area, aligned to pages; `FileAttr` consists of integers, for which all bytes are valid.
+        // SAFETY: it lies in the area, aligned to pages; `FileAttr` consists of integers, for which all bytes are
+        // valid.
         unsafe { AREA.0.get().cast::<u8>().add(DATA).cast::<FileAttr>().read() }
     }
 

@@ -1,7 +1,7 @@
 //! [`UhyveFs`]: a directory of the host that uhyve maps into the machine.
 //!
-//! Layer: pure; a `FileSystem` of `wasi-core` over [`Host`]. uhyve knows paths and descriptors, no nodes: a node here is
-//! a path. What uhyve cannot do is NOTSUP: renaming, links (symbolic ones are seen, and neither read nor followed),
+//! Layer: pure; a `FileSystem` of `wasi-core` over [`Host`]. uhyve knows paths and descriptors, no nodes: a node here
+//! is a path. What uhyve cannot do is NOTSUP: renaming, links (symbolic ones are seen, and neither read nor followed),
 //! removing directories, setting times, shrinking a file to anything but nothing, syncing, reserving space.
 //!
 //! Directories that exist only because something below them was mapped have nothing of the host behind them. uhyve

@@ -1,7 +1,7 @@
 //! Holds the kernel's calls for memory, code and faults against what they promise, in the machine.
 //!
-//! The boot module's first word says what to do; its other pages are for code. Prints a line for each thing that is as it
-//! should be, and `done`; or `FAILED` and why. The wrappers are the application's own.
+//! The boot module's first word says what to do; its other pages are for code. Prints a line for each thing that is as
+//! it should be, and `done`; or `FAILED` and why. The wrappers are the application's own.
 
 #![no_std]
 #![no_main]

@@ -1,10 +1,10 @@
 //! WASI preview1 over `wasi-core`, for an embedder without an operating system of its own.
 //!
-//! `no_std`, safe Rust. From the bottom: [`abi`] is the wire format; [`memory`] checks the guest's pointers; [`context`]
-//! holds what one guest has, with [`fd_table`], the numbers and rights of what it has open; [`calls`] are the 46
-//! functions, free of any engine; [`linker`] hands them to wasmi (feature `wasmi`) or wasmtime (feature `wasmtime`).
-//! What they do to files, streams and clocks is `wasi-core`'s. docs/wasi.md of the repository says what each function
-//! does and why.
+//! `no_std`, safe Rust. From the bottom: [`abi`] is the wire format; [`memory`] checks the guest's pointers;
+//! [`context`] holds what one guest has, with [`fd_table`], the numbers and rights of what it has open; [`calls`] are
+//! the 46 functions, free of any engine; [`linker`] hands them to wasmi (feature `wasmi`) or wasmtime (feature
+//! `wasmtime`). What they do to files, streams and clocks is `wasi-core`'s. docs/wasi.md of the repository says what
+//! each function does and why.
 //!
 //! ```
 //! # use wasi_core::{context::WasiCtxBuilder, testing::TestSystem, fs::{Permission, mem::{Limits, MemFs}}};

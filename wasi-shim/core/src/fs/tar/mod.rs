@@ -44,8 +44,8 @@ pub enum TarErrorKind {
     Extended(&'static str),
     /// An entry is of a kind that is not supported: a device, a sparse file.
     Unsupported(u8),
-    /// A path is empty, contains `..` or a zero byte, is no UTF-8, has a component that is too long, or is too long as a
-    /// whole; or a link's target is.
+    /// A path is empty, contains `..` or a zero byte, is no UTF-8, has a component that is too long, or is too long as
+    /// a whole; or a link's target is.
     Path,
     /// A path leads through something that is no directory, or a directory's name is used for something else.
     Conflict,

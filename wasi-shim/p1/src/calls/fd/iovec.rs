@@ -29,7 +29,8 @@ pub(super) fn check(mem: &GuestMemory<'_>, iovs: Ptr<Iovec>, iovs_len: Size) -> 
 }
 
 /// Hands the buffers of a checked list to `fill` until it fills less than all of one, or says that nothing more is
-/// there (`None`). Ends early after a buffer that overwrites the part of the list not used yet. Returns what was filled.
+/// there (`None`). Ends early after a buffer that overwrites the part of the list not used yet. Returns what was
+/// filled.
 #[inline]
 pub(super) fn scatter(
     mem: &mut GuestMemory<'_>,

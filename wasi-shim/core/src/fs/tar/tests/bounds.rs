@@ -11,8 +11,8 @@ fn path_of(len: usize) -> Vec<u8> {
     whole
 }
 
-/// Found while a bound on memory was sought for the fuzz target `archive`: in an archive of 1 MiB a thousand links could
-/// get a copy of half of it each.
+/// Found while a bound on memory was sought for the fuzz target `archive`: in an archive of 1 MiB a thousand links
+/// could get a copy of half of it each.
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes under Miri")]
 fn what_holds_for_all_entries_is_not_copied_without_end() {
