@@ -304,6 +304,8 @@ impl<S: System> WasiCtx<S> {
     }
 }
 
-fn advance(offset: Filesize, count: usize) -> Filesize {
+/// Where the next byte goes after `count` bytes at `offset`.
+#[must_use]
+pub fn advance(offset: Filesize, count: usize) -> Filesize {
     offset.saturating_add(u64::try_from(count).unwrap_or(u64::MAX))
 }

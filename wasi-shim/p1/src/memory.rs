@@ -1,6 +1,6 @@
 //! The guest's linear memory, and the only bounds and alignment checks of this crate.
 //!
-//! Layer: preview1. A guest pointer is an allegation until [`GuestMemory`] has checked its whole range. Out of
+//! Layer: below the calls. A guest pointer is an allegation until [`GuestMemory`] has checked its whole range. Out of
 //! bounds and misaligned are traps, as in wasmtime and as the specification of pointers says; see docs/wasi.md.
 
 use core::{fmt, marker::PhantomData, ops::Range};

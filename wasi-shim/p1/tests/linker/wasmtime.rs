@@ -243,7 +243,11 @@ fn no_arguments_make_a_function_panic() -> TestResult {
 #[test]
 fn a_table_grows_as_far_as_there_is_memory() -> TestResult {
     let mut store = bare_store(TestSystem::default())?;
-    let table = Table::new(&mut store, TableType::new(RefType::FUNCREF, 4, Some(5000)), Ref::Func(None))?;
+    let table = Table::new(
+        &mut store,
+        TableType::new(RefType::FUNCREF, 4, Some(5000)),
+        Ref::Func(None),
+    )?;
     // While it is copied there are two of them, and the new one may be twice of what is wanted.
     store.data_mut().growth.prepare = |current, desired| {
         assert!(current >= 4 * 8 && current < desired);

@@ -3,11 +3,7 @@
 //! Layer: calls.
 
 use crate::{
-    abi::{
-        Errno,
-        layout::Iovec,
-        types::{Filesize, Size},
-    },
+    abi::{Errno, layout::Iovec, types::Size},
     error::Error,
     memory::{GuestMemory, Ptr},
 };
@@ -88,11 +84,6 @@ pub(super) fn gather(
         }
     }
     Ok(total)
-}
-
-/// Where the next buffer goes after `count` bytes at `offset`.
-pub(super) fn advance(offset: Filesize, count: usize) -> Filesize {
-    offset.saturating_add(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
 /// Whether `written` bytes at `buf` reach into the elements of the list from `next` on.

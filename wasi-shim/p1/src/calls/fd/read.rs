@@ -2,7 +2,11 @@
 //!
 //! Layer: calls. Bytes go straight from the machine or the file system to guest memory; nothing is allocated.
 
-use wasi_core::{System, descriptor::check_end, file::Blocking};
+use wasi_core::{
+    System,
+    descriptor::check_end,
+    file::{Blocking, advance},
+};
 
 use super::iovec;
 use crate::{
@@ -111,7 +115,7 @@ pub fn fd_pread<S: System>(
     let mut at = offset;
     let count = iovec::scatter(mem, iovs, iovs_len, |room| {
         let count = ctx.core.read_at(file, at, room)?;
-        at = iovec::advance(at, count);
+        at = advance(at, count);
         Ok(Some(count))
     })?;
     mem.write(nread, count)

@@ -3,7 +3,7 @@
 //! Layer: calls. Bytes go straight from guest memory to the machine or the file system; nothing is allocated
 //! but what a file grows by.
 
-use wasi_core::{System, descriptor::check_end};
+use wasi_core::{System, descriptor::check_end, file::advance};
 
 use super::iovec;
 use crate::{
@@ -118,7 +118,7 @@ pub fn fd_pwrite<S: System>(
             return Ok(ctx.core.append(file, bytes)?.0);
         }
         let count = ctx.core.write_at(file, at, bytes)?;
-        at = iovec::advance(at, count);
+        at = advance(at, count);
         Ok(count)
     })?;
     mem.write(nwritten, count)
