@@ -48,8 +48,8 @@ pub struct ExitStatus {
 ///
 /// What it wanted memory for is open: a linear memory, or objects of garbage collection, of which it may have had
 /// enough in the end.
-const STARVED: &str =
-    "the virtual machine had too little memory for the guest: a growth failed before it ended; raise it with --memory SIZE";
+const STARVED: &str = "the virtual machine had too little memory for the guest: a growth failed before it ended; \
+                       raise it with --memory SIZE";
 
 impl Outcome {
     /// This end, of a guest that was `refused` memory: where it ended badly, that is worth a word.

@@ -33,6 +33,7 @@ fn decommit(range: &Range, offset: usize, len: usize) -> Result<(), Refused> {
 pub(crate) fn check() {
     what_is_refused();
     what_is_backed_is_clear();
+    what_is_backed_as_it_is();
     parts_of_large_pages();
     nothing_is_lost();
     say!("memory of {} KiB in all", free_memory() >> 10);
@@ -90,6 +91,32 @@ fn what_is_backed_is_clear() {
         }
     }
     say!("what is backed is clear");
+}
+
+/// For stacks: what lies there is open, but it is memory of its own, and is given back.
+fn what_is_backed_as_it_is() {
+    let len = 4 * MIB + 3 * PAGE;
+    let round = || {
+        let range = Range::reserve(2 * MIB + len, 2 * MIB).unwrap();
+        range.commit_as_it_is(2 * MIB, len).unwrap();
+        assert_eq!(range.commit_as_it_is(2 * MIB, PAGE), Err(Refused::Invalid));
+        assert_eq!(range.commit_as_it_is(2 * MIB + len, PAGE), Err(Refused::Invalid));
+        assert_eq!(range.commit_as_it_is(0, 1), Err(Refused::Invalid));
+        for offset in (2 * MIB..2 * MIB + len).step_by(PAGE) {
+            write(&range, offset, mark(offset));
+        }
+        for offset in (2 * MIB..2 * MIB + len).step_by(PAGE) {
+            assert_eq!(read(&range, offset), mark(offset));
+        }
+    };
+    // The first time there may be new tables.
+    round();
+    let before = free_memory();
+    round();
+    assert_eq!(free_memory(), before);
+    let large = Range::reserve(4 << 30, PAGE).unwrap();
+    assert_eq!(large.commit_as_it_is(0, 4 << 30), Err(Refused::NoMemory));
+    say!("what is backed as it is");
 }
 
 /// What a page at an offset begins with.

@@ -80,6 +80,7 @@ fn memory(arch: Arch) -> Result<()> {
     let lines = [
         "what is refused",
         "what is backed is clear",
+        "what is backed as it is",
         "parts of large pages",
         "nothing is lost",
     ];
