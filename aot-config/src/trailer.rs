@@ -101,7 +101,9 @@ pub enum TrailerError {
 impl fmt::Display for TrailerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Missing => "it does not end as a file of hermit-wasm's compiler does: another program made it, or it is cut off",
+            Self::Missing => {
+                "it does not end as a file of hermit-wasm's compiler does: another program made it, or it is cut off"
+            }
             Self::OtherVersion => "another version of hermit-wasm compiled it",
             Self::Damaged => "its trailer is damaged",
             Self::NotOurs => "it is damaged, or it was compiled for another cache: its keyed digest does not match",

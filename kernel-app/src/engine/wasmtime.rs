@@ -176,8 +176,8 @@ fn run_module<S: System + 'static>(
         }
         Err(error) if error.root_cause().to_string() == NO_ADDRESSES => {
             return Err(Outcome::Refused(format!(
-                "{NO_ADDRESSES}: natively, each memory takes 4 GiB of addresses, however small it is; run the module with \
-                 --engine interp"
+                "{NO_ADDRESSES}: natively, each memory takes 4 GiB of addresses, however small it is; run the module \
+                 with --engine interp"
             )));
         }
         Err(error) => return Err(ended_by(&error)),

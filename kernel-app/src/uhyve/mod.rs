@@ -152,7 +152,8 @@ fn read_all(host: &mut impl Host, fd: i32, size: usize) -> Result<Vec<u8>, Strin
         let length = bytes.len();
         bytes.try_reserve_exact(room).map_err(|_| {
             format!(
-                "more than {length} bytes do not fit into the machine's memory: raise it with uhyve's --memory-size SIZE"
+                "more than {length} bytes do not fit into the machine's memory: raise it with uhyve's --memory-size \
+                 SIZE"
             )
         })?;
         bytes.resize(length.saturating_add(room), 0);

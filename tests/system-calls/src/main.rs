@@ -33,7 +33,12 @@ impl fmt::Write for Console {
 
 /// Prints a line.
 macro_rules! say {
-    ($($part:tt)*) => { _ = core::fmt::Write::write_fmt(&mut $crate::Console, format_args!("{}\n", format_args!($($part)*))) };
+    ($($part:tt)*) => {
+        _ = core::fmt::Write::write_fmt(
+            &mut $crate::Console,
+            format_args!("{}\n", format_args!($($part)*)),
+        )
+    };
 }
 pub(crate) use say;
 

@@ -1,7 +1,7 @@
 //! How a call ends when it does not succeed: the guest goes on, has exited, or is stopped.
 //!
-//! Layer: below the calls. The three are never mixed: an [`Errno`] is the guest's to handle, an exit is its wish, a trap
-//! is a fault of the guest that no number could report (see docs/wasi.md, "Trap or errno").
+//! Layer: below the calls. The three are never mixed: an [`Errno`] is the guest's to handle, an exit is its wish, a
+//! trap is a fault of the guest that no number could report (see docs/wasi.md, "Trap or errno").
 
 use core::fmt;
 
