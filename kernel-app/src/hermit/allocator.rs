@@ -22,6 +22,10 @@ const RESERVE: usize = 256 << 10;
 /// From this size in bytes on a request is large.
 const LARGE: usize = KNOWN;
 
+// What is pure knows no device; the two agree.
+#[cfg(feature = "native")]
+const _: () = assert!(PAGE == super::ranges::PAGE, "one size of pages");
+
 /// Hermit's heap, and the blocks that have ranges of their own.
 struct Hermit(UnsafeCell<Blocks>);
 
