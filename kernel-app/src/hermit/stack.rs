@@ -59,21 +59,21 @@ fn new() -> Option<*mut u8> {
 /// # Safety
 /// Nothing else uses the stack's memory, and `top` is a multiple of 16.
 unsafe fn call(main: extern "C" fn() -> !, top: *mut u8) -> ! {
+    #[cfg(target_arch = "x86_64")]
     // SAFETY: a function of the C ABI is entered on an empty stack, and never comes back to this one. The frame pointer
     // is zero, which ends a walk along frames.
-    #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!("mov rsp, {top}", "xor ebp, ebp", "call {main}", "ud2",
             top = in(reg) top, main = in(reg) main, options(noreturn))
     }
-    // SAFETY: as above.
     #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
     unsafe {
         asm!("mov sp, {top}", "mov x29, xzr", "br {main}",
             top = in(reg) top, main = in(reg) main, options(noreturn))
     }
-    // SAFETY: as above.
     #[cfg(target_arch = "riscv64")]
+    // SAFETY: as above.
     unsafe {
         asm!("mv sp, {top}", "li s0, 0", "jr {main}",
             top = in(reg) top, main = in(reg) main, options(noreturn))
