@@ -35,7 +35,8 @@ impl Machine for Pages {
     }
 
     fn load(&self, engine: &Engine, code: &[u8]) -> wasmtime::Result<Module> {
-        // Of what is there, the boot module's pages can be made executable; what was read from a directory lies in the heap.
+        // Of what is there, the boot module's pages can be made executable; what was read from a directory lies in the
+        // heap.
         let is_payload = super::payload().is_some_and(|payload| {
             let (payload, code) = (payload.as_ptr_range(), code.as_ptr_range());
             payload.start <= code.start && code.end <= payload.end
