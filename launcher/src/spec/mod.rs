@@ -7,7 +7,8 @@
 //! - [`deadline`]: when a run must be over.
 //! - [`program`]: what the machine is given to run.
 //! - [`request`]: a run as its hypervisor sees it.
-//! - [`module`]: the module on the host.
+//! - [`module`]: the module on the host; [`module_error`]: why it cannot be run.
+//! - [`reading`]: files that are read as long as there is time.
 //! - [`mounts`]: the guest's directories.
 //! - [`text`]: the text format's translation.
 //! - [`outline`]: a module from outside.
@@ -18,10 +19,12 @@ mod course;
 pub(crate) mod deadline;
 pub(crate) mod engine;
 pub(crate) mod module;
+mod module_error;
 pub(crate) mod mounts;
 mod outline;
 pub(crate) mod payload;
 pub(crate) mod program;
+pub(crate) mod reading;
 pub(crate) mod request;
 pub(crate) mod run;
 mod text;

@@ -5,25 +5,24 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::ops::Range;
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use boot_protocol::file_kind::{self, FileKind};
-use boot_protocol::shown::message;
-use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 
 use super::deadline::Deadline;
+use super::module_error::unreadable;
+pub use super::module_error::{ModuleError, TextError};
+pub(crate) use super::reading::WriteError;
+use super::reading::{ReadError, Source, copy};
 use super::run::DEFAULT_MEMORY;
 use super::text;
-use crate::error::{Error, does_not_fit};
+use crate::error::Error;
 use crate::host::nonblocking::is_remote;
 use crate::host::shown;
-use crate::host::units::show_size;
 
 /// A WebAssembly module to run. Clones share its bytes.
 #[derive(Clone, Debug)]
@@ -54,106 +53,6 @@ impl fmt::Debug for Content {
             Self::Precompiled(length) => write!(f, "Precompiled({length} bytes)"),
         }
     }
-}
-
-/// Why a module cannot be run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModuleError {
-    /// It is not there, or cannot be read.
-    #[error("cannot read the module '{}': {reason}", shown::path(path))]
-    Unreadable {
-        /// Its path.
-        path: PathBuf,
-        /// Why, and what to do.
-        reason: String,
-    },
-    /// It is a directory.
-    #[error(
-        "cannot read the module '{}': it is a directory; name a .wasm or .wat file in it",
-        shown::path(path)
-    )]
-    IsDirectory {
-        /// Its path.
-        path: PathBuf,
-    },
-    /// It is not WebAssembly, or not a module.
-    #[error("'{}' {reason}", shown::path(path))]
-    NotAModule {
-        /// Its path.
-        path: PathBuf,
-        /// What it is instead: the rest of the sentence.
-        reason: String,
-    },
-    /// Its text cannot be translated.
-    #[error("'{}' {reason}", shown::path(path))]
-    Text {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        reason: TextError,
-    },
-    /// The machine has less memory than it takes.
-    #[error("{}", does_not_fit(&format!("'{}' ({}) does", shown::path(path), show_size(*.length)), *.memory, *.least))]
-    DoesNotFit {
-        /// Its path.
-        path: PathBuf,
-        /// Its size in bytes.
-        length: u64,
-        /// The machine's memory in bytes.
-        memory: u64,
-        /// What it would need at the very least.
-        least: u64,
-    },
-    /// The machine has less memory than the module takes with its arguments and its environment.
-    #[error(
-        "{}",
-        does_not_fit(
-            &format!("'{}', its arguments and its environment ({}) do", shown::path(path), show_size(*.length)),
-            *.memory,
-            *.least
-        )
-    )]
-    ArgumentsDoNotFit {
-        /// Its path.
-        path: PathBuf,
-        /// The size of all that in bytes.
-        length: u64,
-        /// The machine's memory in bytes.
-        memory: u64,
-        /// What it would need at the very least.
-        least: u64,
-    },
-}
-
-/// Why a text cannot be translated to the binary format: the rest of a sentence whose subject is the file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TextError {
-    /// It is not valid; where and why.
-    #[error("is not valid WebAssembly text: {}", message(.0))]
-    Invalid(String),
-    /// The translator would take more memory than the run may.
-    #[error(
-        "({} of WebAssembly text) takes more memory to translate than a run with --memory {} may use; --memory gives it \
-         more, or convert the file with `wat2wasm` before",
-        show_size(*.length),
-        show_size(*.memory)
-    )]
-    TooLarge {
-        /// Its length in bytes, as far as it was read.
-        length: u64,
-        /// The machine's memory in bytes.
-        memory: u64,
-    },
-    /// The translator fails on it; how.
-    #[error("makes the translator of WebAssembly text fail ({0}); convert the file with `wat2wasm` before")]
-    Untranslatable(String),
-    /// This system has no safe place for the translator; why.
-    #[error(
-        "is WebAssembly text, and its translator cannot be confined here ({0}); convert the file with `wat2wasm` before"
-    )]
-    NoTranslator(String),
 }
 
 /// No module is longer: the interpreter's limit, which is that of the JavaScript API's specification.
@@ -419,129 +318,10 @@ impl fmt::Display for Module {
     }
 }
 
-/// Which side of [`Module::write_to`] failed.
-#[derive(Debug)]
-pub(crate) enum WriteError {
-    Module(PathBuf, io::Error),
-    Out(io::Error),
-    /// The run is over.
-    Over(Error),
-}
-
-impl WriteError {
-    /// As an error of the run; `attempt` is what was being written.
-    pub(crate) fn into_error(self, attempt: &'static str) -> Error {
-        match self {
-            Self::Module(path, error) => unreadable(&path, &error).into(),
-            Self::Out(error) => crate::error::StartError::file(attempt)(error),
-            Self::Over(error) => error,
-        }
-    }
-}
-
 /// Where an ELF file of native code says what it was made of (the lowest byte of `e_flags`), and what it says there.
 const ELF_FLAGS: usize = 48;
 const ELF_MODULE: u8 = 1;
 const ELF_COMPONENT: u8 = 2;
-
-/// How much of a module is read at once.
-const PART: usize = 1 << 20;
-
-/// Copies a range of `file`, wherever its position is: clones of a module share it.
-fn copy(
-    file: &Arc<File>,
-    range: Range<u64>,
-    out: &mut impl Write,
-    deadline: &Deadline,
-) -> Result<(), WriteError> {
-    let module = |error: io::Error| WriteError::Module(PathBuf::new(), error);
-    let remote = is_remote(&**file);
-    // Of a small one no more than it needs: each page costs time.
-    let length = range.end.saturating_sub(range.start);
-    let mut buffer = vec![0; usize::try_from(length).map_or(PART, |length| length.min(PART))];
-    let mut done = range.start;
-    while done < range.end {
-        deadline.check().map_err(WriteError::Over)?;
-        let rest = usize::try_from(range.end.saturating_sub(done)).unwrap_or(usize::MAX);
-        let most = rest.min(buffer.len());
-        let result = match remote {
-            false => file.read_at(buffer.get_mut(..most).unwrap_or_default(), done),
-            true => {
-                let (file, mut bytes) = (Arc::clone(file), std::mem::take(&mut buffer));
-                let read = move || {
-                    (
-                        file.read_at(bytes.get_mut(..most).unwrap_or_default(), done),
-                        bytes,
-                    )
-                };
-                let (result, bytes) = deadline.aside(read).map_err(WriteError::Over)?;
-                buffer = bytes;
-                result
-            }
-        };
-        let count = match result {
-            Ok(0) => return Err(module(io::Error::other("it became shorter while it was read"))),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(module(error)),
-        };
-        out.write_all(buffer.get(..count).unwrap_or_default())
-            .map_err(WriteError::Out)?;
-        done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-    }
-    Ok(())
-}
-
-/// A file that is read from its position on, as long as there is time. It was opened so that no read waits for a writer.
-struct Source<'a> {
-    file: &'a Arc<File>,
-    /// Whether it must be waited for: a pipe, a terminal.
-    waits: bool,
-    /// Whether a read may wait all the same.
-    remote: bool,
-    deadline: &'a Deadline,
-}
-
-enum ReadError {
-    File(io::Error),
-    Over(Error),
-}
-
-impl Source<'_> {
-    /// Reads until `bytes` are as long as that, or to the end.
-    fn read_to(&mut self, bytes: &mut Vec<u8>, length: usize) -> Result<(), ReadError> {
-        const PART: usize = 1 << 16;
-        let mut buffer = Vec::new();
-        while bytes.len() < length {
-            let event = Some((self.file.as_fd(), PollFlags::IN)).filter(|_| self.waits);
-            match event {
-                Some(_) => self.deadline.wait(event, None).map(drop),
-                None => self.deadline.check(),
-            }
-            .map_err(ReadError::Over)?;
-            buffer.resize(length.saturating_sub(bytes.len()).min(PART), 0);
-            let result = match self.remote {
-                false => (&**self.file).read(&mut buffer),
-                true => {
-                    let (file, mut part) = (Arc::clone(self.file), std::mem::take(&mut buffer));
-                    let read = move || ((&*file).read(&mut part), part);
-                    let (result, part) = self.deadline.aside(read).map_err(ReadError::Over)?;
-                    buffer = part;
-                    result
-                }
-            };
-            match result {
-                Ok(0) => return Ok(()),
-                Ok(count) => bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
-                    _ => return Err(ReadError::File(error)),
-                },
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What `start` begins, if that can be run: a module, or text.
 fn check(path: &Path, start: &[u8]) -> Result<FileKind, ModuleError> {
@@ -556,24 +336,6 @@ fn check(path: &Path, start: &[u8]) -> Result<FileKind, ModuleError> {
             path: path.into(),
             reason: file_kind::refusal(start).unwrap_or_default(),
         }),
-    }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> ModuleError {
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound if path == Path::new("run") => {
-            "no such file; put the command 'run' before all flags".to_string()
-        }
-        io::ErrorKind::NotFound if !path.as_os_str().as_encoded_bytes().contains(&b'/') => {
-            "no such file in the current directory".to_string()
-        }
-        io::ErrorKind::NotFound => "no such file".to_string(),
-        io::ErrorKind::PermissionDenied => "permission denied; check its permissions".to_string(),
-        _ => error.to_string(),
-    };
-    ModuleError::Unreadable {
-        path: path.into(),
-        reason,
     }
 }
 
