@@ -23,6 +23,11 @@ pub enum Outcome {
     /// Native code cannot be loaded here, and nothing of it has run: the host can have the module interpreted. The text
     /// says why.
     CodeRefused(String),
+    /// The machine has too little memory to load native code, and nothing of it has run: the module may fit. The text says
+    /// so.
+    CodeDoesNotFit(String),
+    /// The module needs a proposal that the interpreter does not have; the text names it.
+    ProposalMissing(String),
     /// The module cannot be found or read; the text says why.
     Unreadable(String),
     /// The machine has too little memory for the guest; the text says for what.
@@ -104,6 +109,14 @@ impl Outcome {
             ),
             Self::Refused(text) => (
                 Cause::Refused,
+                exit_code::MODULE_REFUSED,
+                Some(format!("cannot run `{name}`: {text}")),
+            ),
+            Self::CodeDoesNotFit(text) | Self::ProposalMissing(text) => (
+                match self {
+                    Self::CodeDoesNotFit(_) => Cause::CodeDoesNotFit,
+                    _ => Cause::ProposalMissing,
+                },
                 exit_code::MODULE_REFUSED,
                 Some(format!("cannot run `{name}`: {text}")),
             ),
@@ -203,6 +216,8 @@ mod tests {
             (Outcome::Trap(text()), Cause::Trap, 134),
             (Outcome::Refused(text()), Cause::Refused, 126),
             (Outcome::CodeRefused(text()), Cause::CodeRefused, 126),
+            (Outcome::CodeDoesNotFit(text()), Cause::CodeDoesNotFit, 126),
+            (Outcome::ProposalMissing(text()), Cause::ProposalMissing, 126),
             (Outcome::Unreadable(text()), Cause::Refused, 127),
             (Outcome::MachineFailed(text()), Cause::Failed, 125),
         ];
@@ -229,6 +244,8 @@ mod tests {
             Outcome::Trap(evil.clone()),
             Outcome::Refused(evil.clone()),
             Outcome::CodeRefused(evil.clone()),
+            Outcome::CodeDoesNotFit(evil.clone()),
+            Outcome::ProposalMissing(evil.clone()),
             Outcome::Unreadable(evil.clone()),
             Outcome::MachineFailed(evil.clone()),
             Outcome::Usage(evil.clone()),

@@ -68,7 +68,9 @@ impl ExitStatus {
         match ending.cause() {
             Some(Cause::Guest) => Self::Exited(code),
             Some(Cause::Trap) => Self::Trapped,
-            Some(Cause::Refused | Cause::CodeRefused) => Self::Refused(code),
+            Some(Cause::Refused | Cause::CodeRefused | Cause::CodeDoesNotFit | Cause::ProposalMissing) => {
+                Self::Refused(code)
+            }
             Some(Cause::Failed) => Self::Failed(code),
             None => Self::guess(code, diagnostic),
         }
@@ -296,6 +298,8 @@ mod tests {
             (Cause::Trap, 134, ExitStatus::Trapped),
             (Cause::Refused, 126, ExitStatus::Refused(126)),
             (Cause::CodeRefused, 126, ExitStatus::Refused(126)),
+            (Cause::CodeDoesNotFit, 126, ExitStatus::Refused(126)),
+            (Cause::ProposalMissing, 126, ExitStatus::Refused(126)),
             (Cause::Failed, 125, ExitStatus::Failed(125)),
             // A machine that contradicts itself.
             (Cause::Trap, 0, ExitStatus::Exited(0)),

@@ -27,16 +27,22 @@ pub enum Cause {
     /// The application, which cannot load native code: it is of another version, or made for another processor. Nothing of
     /// the guest has run, and the module itself can still be interpreted.
     CodeRefused = 4,
+    /// The application, which has too little memory for the native code alone. The module itself may be smaller.
+    CodeDoesNotFit = 5,
+    /// The interpreter, which lacks a proposal that the module needs. Native code may have it.
+    ProposalMissing = 6,
 }
 
 impl Cause {
     /// All of them, by their bytes.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Guest,
         Self::Trap,
         Self::Refused,
         Self::Failed,
         Self::CodeRefused,
+        Self::CodeDoesNotFit,
+        Self::ProposalMissing,
     ];
 
     const fn byte(self) -> u8 {
@@ -54,7 +60,9 @@ impl Cause {
                 exit_code::USAGE | exit_code::MODULE_REFUSED | exit_code::MODULE_NOT_FOUND
             ),
             Self::Failed => code == exit_code::VM_FAILED,
-            Self::CodeRefused => code == exit_code::MODULE_REFUSED,
+            Self::CodeRefused | Self::CodeDoesNotFit | Self::ProposalMissing => {
+                code == exit_code::MODULE_REFUSED
+            }
         }
     }
 }
@@ -163,6 +171,8 @@ mod tests {
         assert!(Cause::Trap.fits(134) && !Cause::Trap.fits(0));
         assert!(Cause::Refused.fits(126) && !Cause::Refused.fits(125));
         assert!(Cause::CodeRefused.fits(126) && !Cause::CodeRefused.fits(127));
+        assert!(Cause::CodeDoesNotFit.fits(126) && !Cause::CodeDoesNotFit.fits(125));
+        assert!(Cause::ProposalMissing.fits(126) && !Cause::ProposalMissing.fits(2));
         assert!(Cause::Failed.fits(125) && !Cause::Failed.fits(126));
     }
 

@@ -173,12 +173,14 @@ fn resolve_imports<S: System + 'static>(
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn refused_by_parser(error: &Error) -> Outcome {
     let text = error.to_string();
-    Outcome::Refused(match preflight::missing_proposal(&text) {
-        Some(proposal) => format!(
+    if let Some(proposal) = preflight::missing_proposal(&text) {
+        return Outcome::ProposalMissing(format!(
             "it needs the WebAssembly proposal \"{proposal}\", which the interpreter does not have ({text})"
-        ),
-        None if text.contains("unexpected end") => format!("it is truncated or damaged: {text}"),
-        None => format!("it is not a valid module: {text}"),
+        ));
+    }
+    Outcome::Refused(match text.contains("unexpected end") {
+        true => format!("it is truncated or damaged: {text}"),
+        false => format!("it is not a valid module: {text}"),
     })
 }
 

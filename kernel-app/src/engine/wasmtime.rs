@@ -144,7 +144,7 @@ fn inspect(program: &[u8]) -> Result<(Options, &[u8]), Outcome> {
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn not_loaded(error: &Error) -> Outcome {
     if is_lack_of_memory(error) {
-        return Outcome::Refused(too_little_memory("there is no room for its code"));
+        return Outcome::CodeDoesNotFit(too_little_memory("there is no room for its code"));
     }
     // The chain of causes, outermost first.
     Outcome::CodeRefused(format!("{error:#}; {COMPILE_AGAIN}"))
