@@ -117,6 +117,17 @@ pub enum StartError {
     },
 }
 
+impl Error {
+    /// Whether the machine's memory is too small for what it is to be handed.
+    pub(crate) fn is_lack_of_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Module(ModuleError::DoesNotFit { .. } | ModuleError::ArgumentsDoNotFit { .. })
+                | Self::Mount(MountError::DoesNotFit { .. })
+        )
+    }
+}
+
 impl StartError {
     /// For `map_err`: a file operation that failed.
     pub(crate) fn file(attempt: &'static str) -> impl FnOnce(io::Error) -> Error {

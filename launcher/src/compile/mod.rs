@@ -8,25 +8,26 @@
 //! time, and answers with bytes, which the machine's runtime checks again.
 //!
 //! - `cache`: what was compiled before.
+//! - `code`: the code, and that it is what was sealed.
 //! - `compiler`: the program, found and run.
 //! - `error`: why there is no code.
 //! - `later`: a process that goes on when this one has ended.
 
 mod cache;
+mod code;
 mod compiler;
 mod error;
 mod later;
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use aot_config::trailer::{DIGEST, SIZE, Trailer, TrailerError};
+use aot_config::trailer::{DIGEST, Trailer};
 
 pub use aot_config::{Arch, CpuLevel, Options};
+pub use code::Code;
 pub use error::{CompileError, ForeignError};
 pub use later::perform as for_next_time;
 
@@ -36,7 +37,7 @@ use crate::host::units::MIB;
 use crate::jail::Jail;
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
-use cache::{Cache, Found};
+use cache::{Cache, Found, Right};
 
 /// What code is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,114 +93,10 @@ pub struct Progress {
     pub elapsed: Duration,
 }
 
-/// Native code in a file: wasmtime's ELF file and our trailer. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Code {
-    file: Arc<File>,
-    length: u64,
-    trailer: Trailer,
-}
-
-impl Code {
-    /// The file, and its length in bytes, with the trailer.
-    #[must_use]
-    pub fn file(&self) -> (&Arc<File>, u64) {
-        (&self.file, self.length)
-    }
-
-    /// What it was compiled for.
-    #[must_use]
-    pub fn target(&self) -> Target {
-        Target {
-            level: self.trailer.level,
-            options: self.trailer.options,
-        }
-    }
-
-    /// Code in a file that somebody names. What this user's launcher has compiled is taken as it is; anything else only
-    /// if `foreign` code is allowed, since code is trusted as no module is.
-    ///
-    /// # Errors
-    /// [`ForeignError`]; the outer error is the run's, which is over.
-    pub fn open(
-        path: &Path,
-        foreign: bool,
-        deadline: &Deadline,
-    ) -> Result<Result<Self, ForeignError>, Error> {
-        let name = path.to_path_buf();
-        let opened = deadline.aside(move || {
-            let file = cache::open_file(&name)?;
-            let length = file.metadata()?.len();
-            Ok::<_, io::Error>((file, length))
-        })?;
-        let path = || path.to_path_buf();
-        let unreadable = |source| ForeignError::Unreadable { path: path(), source };
-        let refused = |reason| ForeignError::Refused { path: path(), reason };
-        let read = opened.and_then(|(file, length)| Ok((tail(&file, length)?, file, length)));
-        let (tail, file, length) = match read {
-            Ok(read) => read,
-            Err(error) => return Ok(Err(unreadable(error))),
-        };
-        let trailer = match Trailer::parse(&tail, length) {
-            Ok(trailer) => trailer,
-            Err(reason) => return Ok(Err(refused(reason))),
-        };
-        let sealed = match (foreign, Cache::open()) {
-            (true, _) => Ok(true),
-            (false, Ok(cache)) => cache.is_sealed(&file, length, deadline)?,
-            // Without a cache there is no key.
-            (false, Err(_)) => Ok(false),
-        };
-        Ok(match sealed {
-            Ok(true) => Ok(Self {
-                file: file.into(),
-                length,
-                trailer,
-            }),
-            Ok(false) => Err(refused(TrailerError::NotOurs)),
-            Err(error) => Err(unreadable(error)),
-        })
-    }
-
-    /// Writes the whole file.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
-        const PART: usize = 1 << 18;
-        // Of a small file no more than it needs: each page costs time.
-        let most = |rest: u64| usize::try_from(rest).map_or(PART, |rest| rest.min(PART));
-        let mut buffer = vec![0; most(self.length)];
-        let mut done = 0;
-        while done < self.length {
-            let part = buffer
-                .get_mut(..most(self.length.saturating_sub(done)))
-                .unwrap_or_default();
-            let count = match self.file.read_at(part, done) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                count => count?,
-            };
-            out.write_all(part.get(..count).unwrap_or_default())?;
-            done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        }
-        Ok(())
-    }
-}
-
-/// The trailer's place at the end of a file.
-fn tail(file: &File, length: u64) -> io::Result<[u8; SIZE]> {
-    let mut bytes = [0; SIZE];
-    if let Some(at) = length.checked_sub(SIZE as u64) {
-        file.read_exact_at(&mut bytes, at)?;
-    }
-    Ok(bytes)
-}
-
 /// Whether a module was compiled before.
 #[derive(Debug)]
 pub enum Lookup {
-    /// Yes.
+    /// Yes; that it is as it was kept shows when it is [written](Code::write_to).
     Found(Code),
     /// No, or what is kept cannot be used, and was removed: why.
     Missing(Option<String>),
@@ -225,20 +122,21 @@ pub(crate) fn cache() -> Result<PathBuf, String> {
 pub struct Compilation<'a> {
     module: &'a Module,
     target: Target,
-    digest: [u8; DIGEST],
+    /// Not needed where nothing is kept.
+    digest: Option<[u8; DIGEST]>,
     cache: Result<Cache, String>,
 }
 
 impl<'a> Compilation<'a> {
-    /// Takes the module's digest, by which it is known.
+    /// Takes the module's digest, by which its code is known, if code is kept here.
     ///
     /// # Errors
     /// It cannot be read; [`Error::Timeout`] or [`Error::Stopped`].
     pub fn new(module: &'a Module, target: Target, deadline: &Deadline) -> Result<Self, Error> {
         let cache = Cache::open();
         let digest = match &cache {
-            Ok(cache) => cache.digest(module, deadline)?,
-            Err(_) => cache::digest(module, deadline)?,
+            Ok(cache) => Some(cache.digest(module, deadline)?),
+            Err(_) => None,
         };
         Ok(Self {
             module,
@@ -254,28 +152,30 @@ impl<'a> Compilation<'a> {
         Budget::of(self.module.length())
     }
 
-    fn name(&self) -> String {
-        cache::name(&self.digest, self.target)
+    /// The cache, the module's digest, and the name of its code; or why nothing is kept.
+    fn place(&self) -> Result<(&Cache, [u8; DIGEST], String), &str> {
+        match (&self.cache, self.digest) {
+            (Ok(cache), Some(digest)) => Ok((cache, digest, cache::name(&digest, self.target))),
+            (Err(reason), _) => Err(reason),
+            (Ok(_), None) => Err("the module has no digest"),
+        }
     }
 
     /// Whether it was compiled before.
-    ///
-    /// # Errors
-    /// [`Error::Timeout`] or [`Error::Stopped`].
-    pub fn lookup(&self, deadline: &Deadline) -> Result<Lookup, Error> {
-        let cache = match &self.cache {
-            Ok(cache) => cache,
-            Err(reason) => return Ok(Lookup::NoCache(reason.clone())),
+    #[must_use]
+    pub fn lookup(&self) -> Lookup {
+        let (cache, digest, name) = match self.place() {
+            Ok(place) => place,
+            Err(reason) => return Lookup::NoCache(reason.to_string()),
         };
-        let name = self.name();
-        Ok(match cache.find(&name, &self.digest, self.target, deadline)? {
+        match cache.find(&name, &digest, self.target) {
             Found::Code(code) => Lookup::Found(code),
             Found::Refused(reason) => Lookup::Missing(Some(reason)),
             Found::Nothing => match cache.failure(&name, SystemTime::now()) {
                 Some(reason) => Lookup::Failed(reason),
                 None => Lookup::Missing(None),
             },
-        })
+        }
     }
 
     /// Compiles it, unless another process does or has done so, and keeps the code. `progress` is told how far it is.
@@ -289,12 +189,10 @@ impl<'a> Compilation<'a> {
         deadline: &Deadline,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Result<Code, CompileError>, Error> {
-        let Ok(cache) = &self.cache else {
+        let Ok((cache, _, name)) = self.place() else {
             // For this run only: nobody else has the key.
             return self.translate(&cache::new_key()?, budget, jail, deadline, progress);
         };
-        let name = self.name();
-        // Without a lock, it may be compiled twice.
         let begun = Instant::now();
         let mut waiting = || {
             progress(Progress {
@@ -303,28 +201,61 @@ impl<'a> Compilation<'a> {
                 elapsed: begun.elapsed(),
             });
         };
-        let _lock = cache.lock(&name, deadline, &mut waiting)?;
-        if let Found::Code(code) = cache.find(&name, &self.digest, self.target, deadline)? {
+        let _right = cache.lock(&name, deadline, &mut waiting)?;
+        self.compile_and_keep(budget, jail, deadline, progress)
+    }
+
+    /// The same for whoever does not wait for another process that compiles it: `None` while one does.
+    pub(crate) fn compile_unless_busy(
+        &self,
+        budget: &Budget,
+        jail: Jail,
+        deadline: &Deadline,
+    ) -> Result<Option<Result<Code, CompileError>>, Error> {
+        let Ok((cache, _, name)) = self.place() else {
+            return self.compile(budget, jail, deadline, &mut |_| {}).map(Some);
+        };
+        match cache.right(&name) {
+            Right::Others => Ok(None),
+            _right => self
+                .compile_and_keep(budget, jail, deadline, &mut |_| {})
+                .map(Some),
+        }
+    }
+
+    /// Compiles it and keeps the code, for whoever has the right to do so.
+    fn compile_and_keep(
+        &self,
+        budget: &Budget,
+        jail: Jail,
+        deadline: &Deadline,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Result<Code, CompileError>, Error> {
+        let Ok((cache, digest, name)) = self.place() else {
+            return self.translate(&cache::new_key()?, budget, jail, deadline, progress);
+        };
+        if let Some(code) = cache.find_whole(&name, &digest, self.target, deadline)? {
             return Ok(Ok(code));
         }
-        match self.translate(cache.key(), budget, jail, deadline, progress)? {
+        let made = self.translate(cache.key(), budget, jail, deadline, progress)?;
+        match &made {
             Ok(code) => {
-                match cache.keep(&name, &code) {
-                    Ok(kept) => {
-                        let file = Arc::new(kept);
-                        return Ok(Ok(Code { file, ..code }));
-                    }
-                    Err(error) => log::warn!("the compiled code of {} cannot be kept: {error}", self.module),
+                if let Err(error) = cache.keep(&name, code) {
+                    log::warn!("the compiled code of {} cannot be kept: {error}", self.module);
                 }
-                Ok(Ok(code))
             }
-            Err(error) => {
-                if error.is_the_modules() {
-                    cache.note_failure(&name, &error.to_string());
-                }
-                Ok(Err(error))
+            Err(error) if error.is_the_modules() || self.had_its_time(error) => {
+                cache.note_failure(&name, &error.to_string());
             }
+            Err(_) => {}
         }
+        Ok(made)
+    }
+
+    /// Whether it has taken all the time that any module may take. How long that is depends on what else the host does,
+    /// but each further attempt would take as long.
+    fn had_its_time(&self, error: &CompileError) -> bool {
+        matches!(error, CompileError::Time { limit, .. } if *limit >= self.budget().time)
     }
 
     /// Has it compiled for the next time, by `program`, which is `hermit-wasm`, in a process that goes on when this one
@@ -340,8 +271,15 @@ impl<'a> Compilation<'a> {
     /// Notes that a machine could not load the code that is kept: for a day the module counts as one that cannot be
     /// compiled.
     pub(crate) fn refused(&self, reason: &str) {
-        if let Ok(cache) = &self.cache {
-            cache.note_refusal(&self.name(), reason);
+        if let Ok((cache, _, name)) = self.place() {
+            cache.note_refusal(&name, reason);
+        }
+    }
+
+    /// Removes the code that is kept: it is not what was sealed.
+    pub(crate) fn forget(&self) {
+        if let Ok((cache, _, name)) = self.place() {
+            cache.forget(&name);
         }
     }
 
@@ -361,7 +299,8 @@ impl<'a> Compilation<'a> {
         let written = self.module.write_to(&mut both, deadline);
         written.map_err(|error| error.into_error("hand the module to the compiler"))?;
         // What is compiled is what the code is kept for.
-        if digest.finish() != self.digest {
+        let source = digest.finish();
+        if self.digest.is_some_and(|known| known != source) {
             return Ok(Err(CompileError::Changed(self.module.to_string())));
         }
         let mut file = module.file();
@@ -380,7 +319,7 @@ impl<'a> Compilation<'a> {
         let trailer = Trailer {
             level: self.target.level,
             options: self.target.options,
-            source: self.digest,
+            source,
         };
         let length = cache::seal(out.file(), &trailer, key, deadline)?
             .map_err(StartError::file("seal the compiled code"))?;
@@ -390,6 +329,9 @@ impl<'a> Compilation<'a> {
             file: file.into(),
             length,
             trailer,
+            path: self.module.name().to_path_buf(),
+            // It has been in nobody else's hands.
+            sealer: None,
         }))
     }
 }

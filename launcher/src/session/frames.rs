@@ -18,6 +18,14 @@ impl Session<'_> {
             // EXIT is the last frame.
             return;
         }
+        self.exchanged |= matches!(
+            frame,
+            Frame::Stdout(_)
+                | Frame::Stderr(_)
+                | Frame::StdoutWindow(_)
+                | Frame::StderrWindow(_)
+                | Frame::Read { .. }
+        );
         let action = match frame {
             Frame::Stdout(bytes) => Action::Write(Stream::Output, bytes.to_vec()),
             Frame::Stderr(bytes) => Action::Write(Stream::Error, bytes.to_vec()),

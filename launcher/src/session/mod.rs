@@ -125,6 +125,8 @@ pub(crate) struct Session<'a> {
     version: u8,
     /// The guest has said EXIT.
     exiting: bool,
+    /// The guest has written something, or has asked for input.
+    exchanged: bool,
     reason: Option<ExitReason>,
     text: Transcript,
     hypervisor: Transcript,
@@ -178,6 +180,7 @@ pub(crate) fn run_watched(
         hello: None,
         version: 0,
         exiting: false,
+        exchanged: false,
         reason: None,
         text: Transcript::new("vm", config.show_text),
         hypervisor: Transcript::new(&machine.hypervisor.to_ascii_lowercase(), config.show_hypervisor),
@@ -209,6 +212,7 @@ pub(crate) fn run_watched(
     SessionReport {
         reason,
         started: session.started,
+        exchanged: session.exchanged,
         hello: session.hello,
         hypervisor_memory: process.peak_memory(),
         diagnostic: session.diagnostic,

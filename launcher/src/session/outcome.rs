@@ -42,6 +42,8 @@ pub(crate) struct SessionReport {
     pub(crate) reason: ExitReason,
     /// Whether the application had started.
     pub(crate) started: bool,
+    /// Whether the guest has written something, or has asked for input.
+    pub(crate) exchanged: bool,
     /// When it said HELLO.
     pub(crate) hello: Option<Instant>,
     /// The most memory that the hypervisor was seen to have had at once, in bytes.

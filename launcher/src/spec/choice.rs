@@ -1,6 +1,6 @@
-//! Which engine a run gets. Without a demand (`--engine auto`) nobody waits longer than for the interpreter: code that was
-//! compiled before runs natively, and so does what is compiled in no time; anything else is interpreted at once, and compiled
-//! meanwhile for the next run.
+//! Which engine a run gets. Without a demand (`--engine auto`) nobody waits longer than for the interpreter: code that
+//! was compiled before runs natively, and so does what is compiled in no time; anything else is interpreted at once, and
+//! compiled meanwhile for the next run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,14 +11,22 @@ use super::module::Module;
 use super::outline::Outline;
 use super::program::Program;
 use super::run::Run;
-use crate::compile::{Code, Compilation, CpuLevel, Lookup, Options, Progress, Target};
+use crate::compile::{Budget, Code, Compilation, CompileError, CpuLevel, Lookup, Options, Progress, Target};
 use crate::error::Error;
 use crate::host::image;
 use crate::host::units::{show_duration, show_size};
 
-/// What is compiled before it runs, in bytes of code: some 15 ms of a processor's time, a fifth of the shortest run's. A
-/// compiler makes about a megabyte a second, and needs 5 ms to start.
+/// What is compiled before it runs, in bytes of code: some 15 ms of a processor's time, a fifth of the shortest run's.
+/// A compiler makes about a megabyte a second, and needs 5 ms to start.
 pub(crate) const SMALL: u64 = 12 * 1024;
+
+/// Of a module that is larger in all, the rest takes its time too: it is read, hashed and checked.
+const SMALL_MODULE: u64 = 1 << 20;
+
+/// How long a small module may take to be compiled before it is interpreted after all. Few bytes can be much work, as
+/// thousands of functions with 50,000 variables each; whoever waits has been promised no time. A busy host takes some
+/// tenths of a second for an honest module.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// From here on somebody wonders what goes on.
 const LONG: Duration = Duration::from_secs(2);
@@ -74,6 +82,12 @@ pub(super) fn choose(run: &Run, deadline: &Deadline) -> Result<Chosen, Error> {
     };
     log::info!("the engine is {}: {reason}", chosen.program(&run.module).engine());
     Ok(chosen)
+}
+
+/// Removes kept code that was found to be damaged on its way into the machine.
+pub(super) fn forget(run: &Run, deadline: &Deadline) -> Result<(), Error> {
+    Compilation::new(&run.module, target(run)?, deadline)?.forget();
+    Ok(())
 }
 
 /// Sees to it that code which the machine has refused is not tried again soon.
@@ -134,7 +148,7 @@ fn demanded(run: &Run, target: Target, deadline: &Deadline) -> Result<Code, Erro
     }
     image::of(run.machine.arch, Engine::Native)?;
     let compilation = Compilation::new(&run.module, target, deadline)?;
-    match compilation.lookup(deadline)? {
+    match compilation.lookup() {
         Lookup::Found(code) => Ok(code),
         why => {
             explain(&why);
@@ -154,35 +168,90 @@ fn auto(run: &Run, target: Target, deadline: &Deadline) -> Result<(Chosen, Strin
         return interpreted("this hermit-wasm was built without a native image".to_string());
     }
     let compilation = Compilation::new(module, target, deadline)?;
-    let kept = match compilation.lookup(deadline)? {
-        Lookup::Found(code) => return Ok((Chosen::Code(code), "the module was compiled before".to_string())),
-        Lookup::Failed(reason) => return interpreted(format!("the module cannot be compiled: {reason}")),
-        why => {
-            explain(&why);
-            !matches!(why, Lookup::NoCache(_))
-        }
-    };
+    let found = compilation.lookup();
+    explain(&found);
+    if let Lookup::Found(code) = found {
+        return Ok((Chosen::Code(code), "the module was compiled before".to_string()));
+    }
     let outline = Outline::of(module, deadline).map_err(|error| error.into_error("look at the module"))?;
-    let first = match outline.native_only {
-        Some(proposal) => Some(format!("the module needs {proposal}")),
-        // What is not kept would have to be compiled each time.
-        None if kept && outline.code <= SMALL => Some(format!("only {} of code", show_size(outline.code))),
-        None => None,
-    };
-    if let Some(reason) = first {
-        return match compile(run, &compilation, deadline)? {
-            Ok(code) => Ok((Chosen::Code(code), reason)),
+    match (found, outline.native_only) {
+        (Lookup::Failed(reason), needed) => {
+            if let Some(proposal) = needed {
+                log::warn!("{module} needs {proposal}, which only native code has: {reason}");
+            }
+            interpreted(format!("the module cannot be compiled: {reason}"))
+        }
+        (_, Some(proposal)) => match compile(run, &compilation, deadline)? {
+            Ok(code) => Ok((Chosen::Code(code), format!("the module needs {proposal}"))),
             Err(error) => {
-                if let Some(proposal) = outline.native_only {
-                    log::warn!("{module} needs {proposal}, which only native code has: {error}");
-                }
+                log::warn!("{module} needs {proposal}, which only native code has: {error}");
                 interpreted(error.to_string())
             }
-        };
+        },
+        // What is not kept would have to be compiled each time.
+        (Lookup::NoCache(reason), None) => interpreted(format!("compiled code is not kept: {reason}")),
+        (_, None) if outline.code <= SMALL && module.length() <= SMALL_MODULE => {
+            small(run, &compilation, outline.code, deadline)
+        }
+        _ => Ok(meanwhile(run, &compilation, deadline)),
     }
-    match later(run, &compilation, deadline) {
-        Ok(()) => interpreted("the module is compiled meanwhile, for the next run".to_string()),
-        Err(reason) => interpreted(format!("the module is not compiled: {reason}")),
+}
+
+/// Compiles a small module, for as long as whoever waits may be kept waiting.
+fn small(
+    run: &Run,
+    compilation: &Compilation<'_>,
+    code: u64,
+    deadline: &Deadline,
+) -> Result<(Chosen, String), Error> {
+    let interpreted = |reason: String| Ok((Chosen::Module, reason));
+    log::info!("compiling {}", run.module);
+    let budget = Budget {
+        time: PATIENCE,
+        ..compilation.budget()
+    };
+    match compilation.compile_unless_busy(&budget, run.jail, deadline)? {
+        Some(Ok(made)) => Ok((Chosen::Code(made), format!("only {} of code", show_size(code)))),
+        Some(Err(CompileError::Time { .. })) => Ok(meanwhile(run, compilation, deadline)),
+        Some(Err(error)) => interpreted(error.to_string()),
+        // It may take long, or be stopped.
+        None => interpreted("another process compiles the module".to_string()),
+    }
+}
+
+/// Interprets the module, which is compiled for the next run.
+fn meanwhile(run: &Run, compilation: &Compilation<'_>, deadline: &Deadline) -> (Chosen, String) {
+    let reason = match later(run, compilation, deadline) {
+        Ok(()) => "the module is compiled meanwhile, for the next run".to_string(),
+        Err(reason) => format!("the module is not compiled: {reason}"),
+    };
+    (Chosen::Module, reason)
+}
+
+/// Native code for a module that the interpreter has refused, since it lacks a proposal: what an [`Outline`] does not
+/// see. `None`: there is none either, which is said.
+pub(super) fn instead_of_the_interpreter(run: &Run, deadline: &Deadline) -> Result<Option<Chosen>, Error> {
+    let module = &run.module;
+    if module.is_greeting() || image::of(run.machine.arch, Engine::Native).is_err() {
+        return Ok(None);
+    }
+    let compilation = Compilation::new(module, target(run)?, deadline)?;
+    let code = match compilation.lookup() {
+        Lookup::Found(code) => Ok(code),
+        Lookup::Failed(reason) => Err(reason),
+        Lookup::Missing(_) | Lookup::NoCache(_) => {
+            compile(run, &compilation, deadline)?.map_err(|error| error.to_string())
+        }
+    };
+    match code {
+        Ok(code) => {
+            log::warn!("{module} is run as native code instead");
+            Ok(Some(Chosen::Code(code)))
+        }
+        Err(reason) => {
+            log::warn!("{module} cannot be run as native code either: {reason}");
+            Ok(None)
+        }
     }
 }
 
@@ -200,7 +269,7 @@ fn compile(
     run: &Run,
     compilation: &Compilation<'_>,
     deadline: &Deadline,
-) -> Result<Result<Code, crate::compile::CompileError>, Error> {
+) -> Result<Result<Code, CompileError>, Error> {
     let mut next = LONG;
     let mut progress = |progress: Progress| {
         if progress.elapsed >= next {

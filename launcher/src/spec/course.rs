@@ -20,6 +20,17 @@ use crate::session::{self, ExitReason, SessionConfig};
 use crate::vmm::capabilities::{self, Feature};
 use crate::vmm::{self, Vmm};
 
+/// What a run has tried.
+#[derive(Default)]
+struct Tried {
+    /// The interpreter.
+    module: bool,
+    /// Native code.
+    code: bool,
+    /// Other code, in place of what was damaged.
+    anew: bool,
+}
+
 impl Run {
     /// The whole way of a run.
     pub(super) fn execute(
@@ -36,35 +47,69 @@ impl Run {
             );
         }
         let vmm = self.choose(&capabilities::demands(&self))?;
-        let chosen = choice::choose(&self, &deadline)?;
         let captured = ends.captured;
-        if !matches!(chosen, Chosen::Code(_)) || !self.may_be_interpreted() {
-            let ended = self.attempt(&*vmm, &chosen, streams, captured, &deadline, figures);
-            return ended.map(|(result, _)| result);
-        }
-        let keep = StartError::file("keep the guest's streams open");
-        let copies = streams
-            .try_clone()
-            .and_then(|streams| Ok((streams, captured.try_clone()?)));
-        let (first, first_captured) = copies.map_err(keep)?;
-        match self.attempt(&*vmm, &chosen, first, first_captured, &deadline, figures)? {
-            (result, false) => Ok(result),
-            (_, true) => {
-                log::warn!("{} is interpreted instead", self.module);
-                choice::refused(&self, &deadline)?;
-                let ended = self.attempt(&*vmm, &Chosen::Module, streams, captured, &deadline, figures);
-                ended.map(|(result, _)| result)
+        let mut tried = Tried::default();
+        let mut chosen = choice::choose(&self, &deadline)?;
+        loop {
+            let keep = StartError::file("keep the guest's streams open");
+            let copies = streams
+                .try_clone()
+                .and_then(|streams| Ok((streams, captured.try_clone()?)));
+            let (streams, captured) = copies.map_err(keep)?;
+            let came = self.attempt(&*vmm, &chosen, streams, captured, &deadline, figures);
+            match self.instead(&chosen, &came, &mut tried, &deadline)? {
+                Some(other) => chosen = other,
+                None => return came.map(|(result, _)| result),
             }
         }
     }
 
-    /// Whether the interpreter can take over from native code.
-    fn may_be_interpreted(&self) -> bool {
-        self.engines.demanded.is_none() && !self.module.is_precompiled()
+    /// What to try after this, where nothing of the guest has run and something else may do.
+    fn instead(
+        &self,
+        chosen: &Chosen,
+        came: &Result<(RunResult, Option<Cause>), Error>,
+        tried: &mut Tried,
+        deadline: &Deadline,
+    ) -> Result<Option<Chosen>, Error> {
+        let module = &self.module;
+        // Whether the engine is ours to choose.
+        let free = self.engines.demanded.is_none() && !module.is_precompiled();
+        match chosen {
+            Chosen::Module => tried.module = true,
+            Chosen::Code(_) => tried.code = true,
+        }
+        match (chosen, came) {
+            // A disk, or somebody else, has changed what was kept.
+            (Chosen::Code(_), Err(Error::Foreign(error))) if !module.is_precompiled() && !tried.anew => {
+                log::warn!("code that was compiled before is not used: {error}");
+                tried.anew = true;
+                choice::forget(self, deadline)?;
+                choice::choose(self, deadline).map(Some)
+            }
+            // Code is several times as long as its module.
+            (Chosen::Code(_), Err(error)) if free && !tried.module && error.is_lack_of_room() => {
+                log::info!("{module} is interpreted: {error}");
+                Ok(Some(Chosen::Module))
+            }
+            (Chosen::Code(_), Ok((_, Some(cause @ (Cause::CodeRefused | Cause::CodeDoesNotFit)))))
+                if free && !tried.module =>
+            {
+                log::warn!("{module} is interpreted instead");
+                if *cause == Cause::CodeRefused {
+                    choice::refused(self, deadline)?;
+                }
+                Ok(Some(Chosen::Module))
+            }
+            (Chosen::Module, Ok((_, Some(Cause::ProposalMissing)))) if free && !tried.code => {
+                choice::instead_of_the_interpreter(self, deadline)
+            }
+            _ => Ok(None),
+        }
     }
 
-    /// One machine, from its preparation to its end; and whether it could not load native code, so that nothing of the guest
-    /// has run.
+    /// One machine, from its preparation to its end. The cause is one of those that say that nothing of the guest has run,
+    /// from a machine of which nothing else was seen either.
     fn attempt(
         &self,
         vmm: &dyn Vmm,
@@ -73,7 +118,7 @@ impl Run {
         captured: Captured,
         deadline: &Deadline,
         figures: &mut Figures,
-    ) -> Result<(RunResult, bool), Error> {
+    ) -> Result<(RunResult, Option<Cause>), Error> {
         let program = chosen.program(&self.module);
         let request = Request::new(self, program, streams.terminals(), deadline.clone())?;
         let prepared = vmm.prepare(&request)?;
@@ -100,12 +145,12 @@ impl Run {
                 log::warn!("{complaint}");
             }
         }
-        let code_refused = matches!(
-            &report.reason,
-            ExitReason::Exit(ending) if ending.cause() == Some(Cause::CodeRefused)
-        );
+        let cause = match &report.reason {
+            ExitReason::Exit(ending) if !report.exchanged => ending.cause(),
+            _ => None,
+        };
         let result = result::conclude(report, &request, machine, captured, figures)?;
-        Ok((result, code_refused))
+        Ok((result, cause))
     }
 
     /// The first hypervisor that meets the demands and is installed. Where none is, the first one's reason counts. One whose

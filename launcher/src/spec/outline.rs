@@ -1,4 +1,5 @@
-//! A module from outside: how much code it has, and whether it needs what only the native engine has. Its code is not read.
+//! A module from outside: how much code it has, and whether it needs what only the native engine has. Its code is not
+//! read.
 //!
 //! Layer: host. Nothing is validated: what is not understood is left to the engine, which says what is wrong with it.
 //! Source: WebAssembly core specification 3.0, "Modules" (binary format).
@@ -11,7 +12,8 @@ use wasmparser::{
 };
 
 use super::deadline::Deadline;
-use super::module::{Module, WriteError};
+use super::module::Module;
+use super::reading::WriteError;
 
 /// Sections that are looked at, by their numbers.
 const TYPES: u8 = 1;
@@ -30,7 +32,7 @@ const HEAD: u64 = 6;
 /// What is seen of a module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outline {
-    /// Bytes of code.
+    /// Bytes of code; as many as there can be if not all sections were seen.
     pub(super) code: u64,
     /// The proposal that it needs and the interpreter does not have.
     pub(super) native_only: Option<&'static str>,
@@ -56,7 +58,7 @@ impl Outline {
             };
             let size = section.end.saturating_sub(section.start);
             if number == CODE {
-                outline.code = size;
+                outline.code = outline.code.saturating_add(size);
             } else if matches!(number, TYPES | IMPORTS | TABLES | TAGS)
                 && size <= LONGEST
                 && section.end <= length
@@ -65,6 +67,10 @@ impl Outline {
                 outline.native_only = outline.native_only.or_else(|| native_only(number, &bytes));
             }
             at = section.end;
+        }
+        if at < length {
+            // Whatever comes behind may be code, too.
+            outline.code = u64::MAX;
         }
         Ok(outline)
     }
@@ -191,6 +197,29 @@ mod tests {
         let some = outline("(module (func (drop (i32.const 1))) (func) (@custom \"c\" \"0123456789\"))");
         // Their number; of each its length, no locals, and what ends it: `i32.const 1`, `drop`.
         assert_eq!(some.code, 1 + (1 + 1 + 3 + 1) + (1 + 1 + 1));
+    }
+
+    #[test]
+    fn code_that_was_not_looked_for_counts_as_all_there_can_be() {
+        let bytes = |text: &str| {
+            let module = Module::from_bytes("m.wat", text).unwrap();
+            let mut bytes = Vec::new();
+            module.write_to(&mut bytes, &Deadline::never()).unwrap();
+            bytes
+        };
+        let of = |bytes: Vec<u8>| {
+            let module = Module::from_bytes("m.wasm", bytes).unwrap();
+            Outline::of(&module, &Deadline::never()).unwrap().code
+        };
+        let good = bytes("(module (func))");
+        let code = of(good.clone());
+        assert!(code < 10);
+        // Empty sections of any kind, before the code.
+        let with = |number: usize| [&good[..8], &[0, 1, 0].repeat(number), &good[8..]].concat();
+        assert_eq!(of(with(MOST / 2)), code);
+        assert_eq!(of(with(MOST)), u64::MAX);
+        // What is no section.
+        assert_eq!(of([&good[..8], &[0xff; 20], &good[8..]].concat()), u64::MAX);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use boot_protocol::payload;
 
 use super::deadline::Deadline;
 use super::engine::Engine;
-use super::module::{Module, WriteError};
+use super::module::Module;
+use super::reading::WriteError;
 use crate::compile::Code;
 
 /// What the machine is given to run.
@@ -32,7 +33,7 @@ impl Program<'_> {
     pub(crate) fn length(self) -> u64 {
         match self {
             Self::Module(module) => module.length(),
-            Self::Code(code) => code.file().1,
+            Self::Code(code) => code.length(),
         }
     }
 
@@ -53,14 +54,11 @@ impl Program<'_> {
         }
     }
 
-    /// Writes its bytes.
+    /// Writes its bytes, which must not be used where that fails.
     pub(crate) fn write_to(self, out: &mut impl Write, deadline: &Deadline) -> Result<(), WriteError> {
         match self {
             Self::Module(module) => module.write_to(out, deadline),
-            Self::Code(code) => {
-                deadline.check().map_err(WriteError::Over)?;
-                code.write_to(out).map_err(WriteError::Out)
-            }
+            Self::Code(code) => code.hand_over(out, deadline),
         }
     }
 }

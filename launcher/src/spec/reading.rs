@@ -10,10 +10,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aot_config::trailer::TrailerError;
 use rustix::event::PollFlags;
 
 use super::deadline::Deadline;
 use super::module_error::unreadable;
+use crate::compile::ForeignError;
 use crate::error::Error;
 use crate::host::nonblocking::is_remote;
 
@@ -24,6 +26,8 @@ pub(crate) enum WriteError {
     Module(PathBuf, io::Error),
     /// Where it goes.
     Out(io::Error),
+    /// What came is not what this user's launcher has sealed: the file's name.
+    NotOurs(PathBuf),
     /// The run is over.
     Over(Error),
 }
@@ -34,6 +38,10 @@ impl WriteError {
         match self {
             Self::Module(path, error) => unreadable(&path, &error).into(),
             Self::Out(error) => crate::error::StartError::file(attempt)(error),
+            Self::NotOurs(path) => {
+                let reason = TrailerError::NotOurs;
+                ForeignError::Refused { path, reason }.into()
+            }
             Self::Over(error) => error,
         }
     }

@@ -1,5 +1,5 @@
-//! Which engine a run gets: what was compiled before, what is compiled first, what is interpreted meanwhile; and that code
-//! which nobody here has compiled does not run.
+//! Which engine a run gets: what was compiled before, what is compiled first, what is interpreted meanwhile; and that
+//! code which nobody here has compiled does not run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,10 +38,6 @@ pub(crate) fn tests() -> Vec<Trial> {
             "engines::a_module_that_cannot_be_compiled",
             a_module_that_cannot_be_compiled,
         ),
-        test(
-            "engines::code_that_the_machine_refuses",
-            code_that_the_machine_refuses,
-        ),
         test("engines::damaged_code_is_not_used", damaged_code_is_not_used),
         test("engines::code_of_others", code_of_others),
         test("engines::as_process_1", as_process_1),
@@ -59,7 +55,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// More code than is compiled while somebody waits: functions that do nothing.
-fn large() -> Vec<u8> {
+pub(crate) fn large() -> Vec<u8> {
     let functions = 20_000;
     let leb = |mut number: usize| {
         let mut bytes = Vec::new();
@@ -83,7 +79,7 @@ fn large() -> Vec<u8> {
 }
 
 /// A launcher of this module whose compiler plays `scenario`; the machine tells what it was given.
-fn launcher(scratch: &Scratch, scenario: &str, module: &[u8]) -> Command {
+pub(crate) fn launcher(scratch: &Scratch, scenario: &str, module: &[u8]) -> Command {
     let mut command = tcg_module(scratch, "given");
     with_compiler(&mut command, &compiler(scratch, scenario));
     command.arg("--status-file").arg(scratch.path().join("status"));
@@ -92,19 +88,19 @@ fn launcher(scratch: &Scratch, scenario: &str, module: &[u8]) -> Command {
 }
 
 /// Runs it to its end, with more flags.
-fn run(command: &mut Command, flags: &[&str]) -> Done {
+pub(crate) fn run(command: &mut Command, flags: &[&str]) -> Done {
     finish(command.args(flags).arg("m.wasm"))
 }
 
 /// The engine that the status file names.
-fn engine(scratch: &Scratch) -> serde_json::Value {
+pub(crate) fn engine(scratch: &Scratch) -> serde_json::Value {
     let status = fs::read_to_string(scratch.path().join("status")).unwrap();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     status["engine"].clone()
 }
 
-const NATIVE: &str = "code at a multiple of 4096\n";
-const INTERPRETED: &str = "module\n";
+pub(crate) const NATIVE: &str = "code at a multiple of 4096\n";
+pub(crate) const INTERPRETED: &str = "module\n";
 
 fn a_small_module_is_compiled_once() {
     let scratch = Scratch::new();
@@ -203,28 +199,6 @@ fn a_module_that_cannot_be_compiled() {
     )
     .expect_code(exit_code::MODULE_REFUSED)
     .expect_message(&["'m.wasm' is not a valid module: it is nonsense"]);
-}
-
-fn code_that_the_machine_refuses() {
-    let scratch = Scratch::new();
-    let refusing = |flags: &[&str], code: u8| {
-        let mut command = launcher(&scratch, "compile", MODULE);
-        command.env(crate::fake_qemu::SCENARIO, "refuse code");
-        run(&mut command, flags).expect_code(code)
-    };
-    refusing(&[], 0).expect_output(INTERPRETED).expect_message(&[
-        "cannot load the code",
-        "hermit-wasm: 'm.wasm' is interpreted instead",
-    ]);
-    assert_eq!(engine(&scratch), "interp");
-    // Not tried again soon.
-    refusing(&["-v"], 0)
-        .expect_output(INTERPRETED)
-        .expect_message(&["the engine is interp: ", "a machine could not load its code"]);
-    assert_eq!(asked(&scratch), 1);
-    refusing(&["--engine", "native"], exit_code::MODULE_REFUSED)
-        .expect_output("")
-        .expect_message(&["cannot load the code"]);
 }
 
 /// The one file of code in the cache.
@@ -360,10 +334,14 @@ fn a_cache_that_cannot_be_used() {
 
 fn a_compilation_ends_with_the_run() {
     let scratch = Scratch::new();
-    run(&mut launcher(&scratch, "wait", MODULE), &["--timeout", "700ms"])
-        .expect_code(exit_code::TIMEOUT)
-        .expect_message(&["--timeout: 'm.wasm' did not end within 700ms"]);
+    run(
+        &mut launcher(&scratch, "wait", MODULE),
+        &["--timeout", "700ms", "--engine", "native"],
+    )
+    .expect_code(exit_code::TIMEOUT)
+    .expect_message(&["--timeout: 'm.wasm' did not end within 700ms"]);
     let mut interrupted = launcher(&scratch, "wait", MODULE);
+    interrupted.args(["--engine", "native"]);
     let before = asked(&scratch);
     let child = interrupted.arg("m.wasm").spawn().unwrap();
     until("it is compiled", || asked(&scratch) > before);

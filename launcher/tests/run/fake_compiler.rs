@@ -1,5 +1,5 @@
-//! The compiler's part: this test program under the compiler's name, which answers as the file beside it says. What it gives
-//! for code is none, but begins as code does; the fake QEMU takes it.
+//! The compiler's part: this test program under the compiler's name, which answers as the file beside it says. What it
+//! gives for code is none, but begins as code does; the fake QEMU takes it.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -73,9 +73,16 @@ pub(crate) fn play() {
         .write_all(format!("{}\n", std::process::id()).as_bytes())
         .unwrap();
     match scenario.as_str() {
-        "compile" => {
+        "compile" | "compile slowly" | "compile much" => {
+            if scenario == "compile slowly" {
+                // Longer than a small module may take.
+                thread::sleep(Duration::from_secs(3));
+            }
             say(Message::Progress { done: 1, all: 1 });
             std::io::stdout().write_all(&code(1)).unwrap();
+            if scenario == "compile much" {
+                std::io::stdout().write_all(&vec![0; 64 << 20]).unwrap();
+            }
             exit(0);
         }
         "invalid" => {

@@ -13,6 +13,7 @@ mod engines;
 mod errors;
 mod fake_compiler;
 mod fake_qemu;
+mod fallbacks;
 mod harness;
 mod jail;
 mod library;
@@ -50,6 +51,7 @@ fn main() {
         errors::tests,
         accel::tests,
         engines::tests,
+        fallbacks::tests,
         library::tests,
         shares::tests,
         check::tests,

@@ -62,7 +62,7 @@ pub(in crate::compile) fn seal(
 const PART: usize = 1 << 17;
 
 /// Reads a file's first `length` bytes.
-pub(super) fn read(
+fn read(
     file: &File,
     length: u64,
     deadline: &Deadline,

@@ -1,32 +1,41 @@
-//! Digests that were taken of large files: reading 50 megabytes at each start would take longer than all else.
+//! Digests that were taken of large modules: reading 50 megabytes at each start would take longer than all else.
 //!
-//! A digest is believed as long as the file is what it was: device, number, length, and both times of change, of which
-//! the later one is set by the system alone. It is noted only if the file had been left alone for some time before it
-//! was read: a change within the same tick of the system's clock would leave no trace. Each note bears a keyed digest
-//! of its own.
+//! A digest is believed as long as the file is what it was: device, number, length, and both times of change. It is noted
+//! only if the file had been left alone for some time before it was read, since a change within the same tick of the
+//! system's clock would leave no trace; and only on file systems that note every change ([`tells_changes`]). Each note
+//! bears a keyed digest of its own.
 //!
-//! Small files are read each time.
+//! A module whose owner hides a change all the same gets the code of what it was before, and no other module does.
+//! Whether code is what was sealed is never a matter of these notes: that is seen each time, of all its bytes.
+//!
+//! Small modules are read each time.
 
 use std::fs::{File, Metadata};
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
 use aot_config::trailer::DIGEST;
+use rustix::fs::FsWord;
 
 use super::Cache;
 
-/// Whose digest it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A module's: of all its bytes.
-    Module = 1,
-    /// Of code: the keyed one that it bears, which was found to be right.
-    Sealed = 2,
-}
-
 /// Files up to this are read each time: it takes half a millisecond.
 const SMALL: u64 = 1 << 20;
+
+/// Whether a file's times show every change of its bytes: on the usual file systems of a disk, also a change through a
+/// mapping. In memory (tmpfs) that leaves no trace; clocks of other machines say nothing here; and a disk that can be
+/// taken out is written elsewhere, by whatever clock.
+pub(super) fn tells_changes(file: impl AsFd) -> bool {
+    const EXT: FsWord = 0xef53;
+    const XFS: FsWord = 0x5846_5342;
+    const BTRFS: FsWord = 0x9123_683e;
+    const F2FS: FsWord = 0xf2f5_2010;
+    const ZFS: FsWord = 0x2fc1_2fc1;
+    const OVERLAY: FsWord = 0x794c_7630;
+    rustix::fs::fstatfs(file).is_ok_and(|stat| [EXT, XFS, BTRFS, F2FS, ZFS, OVERLAY].contains(&stat.f_type))
+}
 
 /// How long a file must have been left alone: longer than a tick of the clock of any file system.
 const QUIET: Duration = Duration::from_secs(3);
@@ -49,44 +58,40 @@ impl Index<'_> {
         (stamp.0[2] == i128::from(length)).then_some(stamp)
     }
 
-    fn name(stamp: &Stamp, kind: Kind) -> String {
-        format!("{:x}-{:x}-{}.digest", stamp.0[0], stamp.0[1], kind as u8)
+    fn name(stamp: &Stamp) -> String {
+        format!("{:x}-{:x}.digest", stamp.0[0], stamp.0[1])
     }
 
     /// The keyed digest of a note's beginning.
-    fn proof(&self, kind: Kind, bytes: &[u8]) -> blake3::Hash {
+    fn proof(&self, bytes: &[u8]) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(self.0.key());
-        hasher
-            .update(b"digest")
-            .update(&[kind as u8])
-            .update(bytes)
-            .finalize()
+        hasher.update(b"digest").update(bytes).finalize()
     }
 
     /// The digest of a file in this state.
-    pub(super) fn find(&self, stamp: &Stamp, kind: Kind) -> Option<[u8; DIGEST]> {
+    pub(super) fn find(&self, stamp: &Stamp) -> Option<[u8; DIGEST]> {
         let mut note = [0; NOTE];
-        let mut file = self.0.open_file(&Self::name(stamp, kind)).ok()?;
+        let mut file = self.0.open_file(&Self::name(stamp)).ok()?;
         file.read_exact(&mut note).ok()?;
         let (bytes, proof) = note.split_last_chunk::<DIGEST>()?;
         let (state, digest) = bytes.split_last_chunk::<DIGEST>()?;
         // In constant time.
-        (self.proof(kind, bytes) == *proof && state == stamp.bytes()).then_some(*digest)
+        (self.proof(bytes) == *proof && state == stamp.bytes()).then_some(*digest)
     }
 
     /// Notes the digest that was taken of `file` since it was in this state.
-    pub(super) fn note(&self, file: &File, before: &Stamp, kind: Kind, digest: &[u8; DIGEST]) {
+    pub(super) fn note(&self, file: &File, before: &Stamp, digest: &[u8; DIGEST]) {
         if Stamp::of(file).as_ref() != Some(before) || !before.is_quiet(self.1) {
             return;
         }
         let mut note = before.bytes();
         note.extend(digest);
-        let proof = self.proof(kind, &note);
+        let proof = self.proof(&note);
         note.extend(proof.as_bytes());
         // Without it, the file is read again.
         let _ = self
             .0
-            .make_file(&Self::name(before, kind))
+            .make_file(&Self::name(before))
             .and_then(|mut file| file.write_all(&note));
     }
 }

@@ -7,7 +7,7 @@
 //!   target and the number of the settings;
 //! - `NAME.lock`: held by whoever compiles it; its time of change is that of the last use;
 //! - `NAME.failed`: why it cannot be compiled; worth a day;
-//! - `*.digest`: digests that were taken of large files ([`index`]).
+//! - `*.digest`: digests that were taken of large modules ([`index`]).
 //!
 //! What is not as it should be is removed, and compiled again.
 //!
@@ -32,18 +32,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aot_config::WASMTIME_VERSION;
 use aot_config::compatibility::COMPATIBILITY;
-use aot_config::trailer::{DIGEST, SIZE, Sealer, Trailer, TrailerError};
+use aot_config::trailer::{DIGEST, Sealer, Trailer};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
 
+use super::code::tail;
 use super::{Code, Target};
 use crate::error::Error;
 use crate::host::files;
-use crate::host::nonblocking::is_remote;
 use crate::host::shown;
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
-use digest::read;
 pub(super) use digest::{Digest, digest, seal};
 use directory::{DIRECTORY, is_ours, is_own, subdirectory};
 pub(super) use directory::{new_key, open_file};
@@ -60,7 +59,7 @@ pub(super) struct Cache {
 /// What is kept under a name.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// Code, every byte of it as it was kept.
+    /// Code.
     Code(Code),
     /// Something that cannot be used, and was removed: why.
     Refused(String),
@@ -71,6 +70,17 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
+}
+
+/// Who has the right to compile what has a name.
+#[derive(Debug)]
+pub(super) enum Right {
+    /// This process.
+    Ours(#[expect(dead_code, reason = "it is held")] Lock),
+    /// Another process, which may take long, or be stopped.
+    Others,
+    /// This file system has no locks: something may be compiled twice.
+    Nobodys,
 }
 
 /// How long a failure is believed.
@@ -176,30 +186,42 @@ impl Cache {
         Ok(rustix::fs::renameat(&self.directory, from, &self.directory, to)?)
     }
 
-    /// The right to compile what has this name, as soon as nobody else has it. `None`: this file system has no locks.
-    /// `waiting` is told now and then that somebody has it.
+    /// The right to compile what has this name, as soon as nobody else has it. `waiting` is told now and then that
+    /// somebody has it.
     pub(super) fn lock(
         &self,
         name: &str,
         deadline: &Deadline,
         waiting: &mut dyn FnMut(),
-    ) -> Result<Option<Lock>, Error> {
+    ) -> Result<Right, Error> {
         /// How often it is asked for.
         const MOMENT: Duration = Duration::from_millis(20);
         loop {
-            match self.attempt(name) {
-                Ok(Some(lock)) => return Ok(Some(lock)),
-                Err(Errno::WOULDBLOCK) => {
+            deadline.check()?;
+            match self.right(name) {
+                Right::Others => {
                     waiting();
                     deadline.wait(None, Some(Instant::now() + MOMENT))?;
                 }
-                Ok(None) => deadline.check()?,
-                Err(_) => return Ok(None),
+                right => return Ok(right),
             }
         }
     }
 
-    /// The same, if nobody else has it.
+    /// The same as it is now.
+    pub(super) fn right(&self, name: &str) -> Right {
+        loop {
+            match self.attempt(name) {
+                Ok(Some(lock)) => return Right::Ours(lock),
+                // Somebody has removed the file meanwhile.
+                Ok(None) => {}
+                Err(Errno::WOULDBLOCK) => return Right::Others,
+                Err(_) => return Right::Nobodys,
+            }
+        }
+    }
+
+    /// The right, if it can be had.
     pub(super) fn try_lock(&self, name: &str) -> Option<Lock> {
         self.attempt(name).ok().flatten()
     }
@@ -214,120 +236,89 @@ impl Cache {
         Ok(there.then(|| Lock { _file: file.into() }))
     }
 
-    /// The code of this name: of this module, for this target, sealed here.
-    pub(super) fn find(
-        &self,
-        name: &str,
-        source: &[u8; DIGEST],
-        target: Target,
-        deadline: &Deadline,
-    ) -> Result<Found, Error> {
+    /// The code of this name: of this module, for this target. That it was sealed here shows when it is handed over.
+    pub(super) fn find(&self, name: &str, source: &[u8; DIGEST], target: Target) -> Found {
         let entry = format!("{name}.cwasm");
         let reason = match self.open_file(&entry) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
             // Nothing is wrong with it.
             Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
-                return Ok(Found::Nothing);
+                return Found::Nothing;
             }
             Err(error) => error.to_string(),
-            Ok(file) => match self.check(file, source, target, deadline)? {
+            Ok(file) => match self.check(file, &entry, source, target) {
                 Ok(code) => {
                     self.note_use(name);
-                    return Ok(Found::Code(code));
+                    return Found::Code(code);
                 }
                 Err(reason) => reason,
             },
         };
         self.remove(&entry);
-        Ok(Found::Refused(format!(
-            "the code that was kept is refused: {reason}"
-        )))
+        Found::Refused(format!("the code that was kept is refused: {reason}"))
     }
 
-    fn check(
-        &self,
-        file: File,
-        source: &[u8; DIGEST],
-        target: Target,
-        deadline: &Deadline,
-    ) -> Result<Result<Code, String>, Error> {
+    fn check(&self, file: File, entry: &str, source: &[u8; DIGEST], target: Target) -> Result<Code, String> {
         let read = file.metadata().and_then(|metadata| {
             let length = metadata.len();
-            Ok((super::tail(&file, length)?, length))
+            Ok((tail(&file, length)?, length))
         });
-        let (tail, length) = match read {
-            Ok(read) => read,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let trailer = match Trailer::parse(&tail, length) {
-            Ok(trailer) => trailer,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
+        let (tail, length) = read.map_err(|error| error.to_string())?;
+        let trailer = Trailer::parse(&tail, length).map_err(|error| error.to_string())?;
         let found = Target {
             level: trailer.level,
             options: trailer.options,
         };
         if (&trailer.source, found) != (source, target) {
-            return Ok(Err(
-                "it was compiled from another module, or for another processor".to_string(),
-            ));
+            return Err("it was compiled from another module, or for another processor".to_string());
         }
-        Ok(match self.is_sealed(&file, length, deadline)? {
-            Ok(true) => Ok(Code {
-                file: file.into(),
-                length,
-                trailer,
-            }),
-            Ok(false) => Err(TrailerError::NotOurs.to_string()),
-            Err(error) => Err(error.to_string()),
+        Ok(Code {
+            file: file.into(),
+            length,
+            trailer,
+            path: self.path.join(entry),
+            sealer: Some(Box::new(self.sealer())),
         })
     }
 
-    /// Whether a file of that length bears this cache's keyed digest.
-    pub(super) fn is_sealed(
+    /// The code of this name, if every byte of it is as it was kept; where it is not, it is removed.
+    pub(super) fn find_whole(
         &self,
-        file: &File,
-        length: u64,
+        name: &str,
+        source: &[u8; DIGEST],
+        target: Target,
         deadline: &Deadline,
-    ) -> Result<io::Result<bool>, Error> {
-        let before = self.index().stamp(file, length);
-        if let Some(known) = before
-            .as_ref()
-            .and_then(|stamp| self.index().find(stamp, index::Kind::Sealed))
-        {
-            // What was found to be sealed, and has not changed: its last bytes are still those.
-            return Ok(super::tail(file, length).map(|tail| tail.last_chunk() == Some(&known)));
-        }
-        let mut sealer = Sealer::new(&self.key);
-        let elf = length.saturating_sub(SIZE as u64);
-        if let Err(error) = read(file, elf, deadline, |bytes| sealer.update(bytes))? {
-            return Ok(Err(error));
-        }
-        let tail = match super::tail(file, length) {
-            Ok(tail) => tail,
-            Err(error) => return Ok(Err(error)),
+    ) -> Result<Option<Code>, Error> {
+        let Found::Code(code) = self.find(name, source, target) else {
+            return Ok(None);
         };
-        let sealed = sealer.is_sealed(&tail);
-        if let (true, Some(stamp), Some(digest)) = (sealed, before, tail.last_chunk()) {
-            self.index().note(file, &stamp, index::Kind::Sealed, digest);
+        if code.is_whole(deadline)? {
+            return Ok(Some(code));
         }
-        Ok(Ok(sealed))
+        self.forget(name);
+        Ok(None)
+    }
+
+    /// Removes the code of this name.
+    pub(super) fn forget(&self, name: &str) {
+        self.remove(&format!("{name}.cwasm"));
+    }
+
+    /// For whoever looks at the bytes of code that this cache has sealed, or is to have.
+    pub(super) fn sealer(&self) -> Sealer {
+        Sealer::new(&self.key)
     }
 
     /// The digest of a module.
     pub(super) fn digest(&self, module: &Module, deadline: &Deadline) -> Result<[u8; DIGEST], Error> {
-        // Clocks of other machines say nothing here.
-        let known = module.file().filter(|(file, _)| !is_remote(&**file));
+        let known = module.file().filter(|(file, _)| index::tells_changes(&**file));
         let stamp = known.and_then(|(file, length)| self.index().stamp(file, length));
-        if let Some(digest) = stamp
-            .as_ref()
-            .and_then(|stamp| self.index().find(stamp, index::Kind::Module))
-        {
+        if let Some(digest) = stamp.as_ref().and_then(|stamp| self.index().find(stamp)) {
             return Ok(digest);
         }
         let digest = digest(module, deadline)?;
         if let (Some((file, _)), Some(stamp)) = (known, stamp) {
-            self.index().note(file, &stamp, index::Kind::Module, &digest);
+            self.index().note(file, &stamp, &digest);
         }
         Ok(digest)
     }
@@ -336,15 +327,12 @@ impl Cache {
         index::Index(self, SystemTime::now())
     }
 
-    /// Keeps code under this name, for whoever has its lock; the file in which it is then.
-    pub(super) fn keep(&self, name: &str, code: &Code) -> io::Result<File> {
+    /// Keeps code under this name, for whoever has its lock.
+    pub(super) fn keep(&self, name: &str, code: &Code) -> io::Result<()> {
         let (new, entry) = (format!("{name}.new"), format!("{name}.cwasm"));
         self.make_room(name, code.length);
         let mut file = self.make_file(&new)?;
-        let kept = code
-            .write_to(&mut file)
-            .and_then(|()| self.rename(&new, &entry))
-            .and_then(|()| self.open_file(&entry));
+        let kept = code.write_to(&mut file).and_then(|()| self.rename(&new, &entry));
         if kept.is_err() {
             self.remove(&new);
         }
@@ -394,7 +382,7 @@ impl Cache {
 
     /// Removes the code of this name, which machines do not take, and notes why.
     pub(super) fn note_refusal(&self, name: &str, reason: &str) {
-        self.remove(&format!("{name}.cwasm"));
+        self.forget(name);
         self.note_failure(name, reason);
     }
 

@@ -5,9 +5,10 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _, 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
+use aot_config::trailer::SIZE;
 use aot_config::{Arch, CpuLevel, Options};
 
-use super::index::{Index, Kind};
+use super::index::Index;
 use super::*;
 
 const SOURCE: [u8; DIGEST] = [5; DIGEST];
@@ -42,6 +43,8 @@ fn code(cache: &Cache, length: usize, target: Target, source: [u8; DIGEST]) -> C
         file: file.into(),
         length,
         trailer,
+        path: "m.wasm".into(),
+        sealer: None,
     }
 }
 
@@ -54,14 +57,25 @@ fn kept(cache: &Cache, length: usize) -> (String, PathBuf) {
 }
 
 fn find(cache: &Cache, name: &str) -> Found {
-    cache.find(name, &SOURCE, target(), &never()).unwrap()
+    cache.find(name, &SOURCE, target())
 }
 
-/// Refused, and gone; why.
+/// Refused, and gone; why: at the first look, or on the way into a machine.
 #[track_caller]
 fn refused(cache: &Cache, name: &str) -> String {
-    let Found::Refused(reason) = find(cache, name) else {
-        panic!("it is taken")
+    let reason = match find(cache, name) {
+        Found::Refused(reason) => reason,
+        Found::Code(code) => {
+            let error = code.write_to(&mut Vec::new()).unwrap_err().to_string();
+            assert!(
+                cache
+                    .find_whole(name, &SOURCE, target(), &never())
+                    .unwrap()
+                    .is_none()
+            );
+            error
+        }
+        Found::Nothing => panic!("it is not there"),
     };
     assert!(matches!(find(cache, name), Found::Nothing));
     reason
@@ -176,7 +190,12 @@ fn every_damaged_byte_is_noticed() {
         let mut file = file.write(true).create_new(true).mode(0o600).open(&path).unwrap();
         file.write_all(&good).unwrap();
     }
-    assert!(matches!(find(&cache, &name), Found::Code(_)));
+    assert!(
+        cache
+            .find_whole(&name, &SOURCE, target(), &never())
+            .unwrap()
+            .is_some()
+    );
     for length in [0, 1, SIZE, good.len() - 1] {
         fs::write(&path, &good[..length]).unwrap();
         refused(&cache, &name);
@@ -247,11 +266,10 @@ fn a_digest_is_believed_as_long_as_the_file_is_the_same() {
     let stamp = now.stamp(&file, length).unwrap();
     assert_eq!(now.stamp(&file, length - 1), None);
     // Just written: another change might leave no trace.
-    now.note(&file, &stamp, Kind::Sealed, &[1; DIGEST]);
-    assert_eq!(now.find(&stamp, Kind::Sealed), None);
-    then.note(&file, &stamp, Kind::Sealed, &[1; DIGEST]);
-    assert_eq!(then.find(&stamp, Kind::Sealed), Some([1; DIGEST]));
-    assert_eq!(then.find(&stamp, Kind::Module), None);
+    now.note(&file, &stamp, &[1; DIGEST]);
+    assert_eq!(now.find(&stamp), None);
+    then.note(&file, &stamp, &[1; DIGEST]);
+    assert_eq!(then.find(&stamp), Some([1; DIGEST]));
     // One byte, with the time of its change put back.
     let modified = file.metadata().unwrap().modified().unwrap();
     thread::sleep(Duration::from_millis(20));
@@ -260,13 +278,13 @@ fn a_digest_is_believed_as_long_as_the_file_is_the_same() {
     writer.set_modified(modified).unwrap();
     let changed = then.stamp(&file, length).unwrap();
     assert_ne!(changed, stamp);
-    assert_eq!(then.find(&changed, Kind::Sealed), None);
+    assert_eq!(then.find(&changed), None);
     // A change while it was read.
-    then.note(&file, &stamp, Kind::Sealed, &[2; DIGEST]);
-    assert_eq!(then.find(&changed, Kind::Sealed), None);
+    then.note(&file, &stamp, &[2; DIGEST]);
+    assert_eq!(then.find(&changed), None);
     // A note that is damaged, or of another cache.
-    then.note(&file, &changed, Kind::Sealed, &[3; DIGEST]);
-    assert_eq!(then.find(&changed, Kind::Sealed), Some([3; DIGEST]));
+    then.note(&file, &changed, &[3; DIGEST]);
+    assert_eq!(then.find(&changed), Some([3; DIGEST]));
     let note = fs::read_dir(&cache.path)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -277,36 +295,44 @@ fn a_digest_is_believed_as_long_as_the_file_is_the_same() {
         let mut bad = good.clone();
         bad[at] ^= 0x80;
         fs::write(&note, bad).unwrap();
-        assert_eq!(then.find(&changed, Kind::Sealed), None, "byte {at}");
+        assert_eq!(then.find(&changed), None, "byte {at}");
     }
     fs::write(&note, &good).unwrap();
-    assert_eq!(then.find(&changed, Kind::Sealed), Some([3; DIGEST]));
+    assert_eq!(then.find(&changed), Some([3; DIGEST]));
     let (_other, other) = scratch();
     fs::copy(&note, other.path.join(note.file_name().unwrap())).unwrap();
-    assert_eq!(Index(&other, later).find(&changed, Kind::Sealed), None);
+    assert_eq!(Index(&other, later).find(&changed), None);
 }
 
+/// What was seen before counts for nothing: neither what it was when it was found, nor its times.
 #[test]
-fn a_large_entry_is_checked_whole_when_it_changed() {
+fn large_code_is_checked_on_its_way_each_time() {
     let (_directory, cache) = scratch();
     let (name, path) = kept(&cache, 3 << 20);
-    assert!(matches!(find(&cache, &name), Found::Code(_)));
-    // As if it had been found long after it was written.
-    let file = File::open(&path).unwrap();
-    let length = file.metadata().unwrap().len();
-    let index = Index(&cache, SystemTime::now() + Duration::from_secs(10));
-    let tail = super::super::tail(&file, length).unwrap();
-    index.note(
-        &file,
-        &index.stamp(&file, length).unwrap(),
-        Kind::Sealed,
-        tail.last_chunk().unwrap(),
-    );
-    assert!(matches!(find(&cache, &name), Found::Code(_)));
+    let Found::Code(code) = find(&cache, &name) else {
+        panic!("it is lost")
+    };
+    for _ in 0..2 {
+        code.write_to(&mut io::sink()).unwrap();
+    }
+    let before = path.metadata().unwrap().modified().unwrap();
     let writer = File::options().write(true).open(&path).unwrap();
-    thread::sleep(Duration::from_millis(20));
     writer.write_all_at(b"x", 2 << 20).unwrap();
-    assert!(refused(&cache, &name).contains("keyed digest"));
+    writer.set_modified(before).unwrap();
+    let error = code.write_to(&mut io::sink()).unwrap_err().to_string();
+    assert!(error.contains("keyed digest"), "{error}");
+    // Another trailer of the same key: of other code, for another processor.
+    let v3 = Target {
+        level: CpuLevel::X86_64V3,
+        ..target()
+    };
+    let mut other = Vec::new();
+    self::code(&cache, 3 << 20, v3, SOURCE)
+        .write_to(&mut other)
+        .unwrap();
+    writer.write_all_at(&other, 0).unwrap();
+    code.write_to(&mut io::sink()).unwrap_err();
+    assert!(refused(&cache, &name).contains("another processor"));
 }
 
 #[test]
@@ -318,7 +344,8 @@ fn only_one_at_a_time_has_the_lock() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..20 {
-                    let lock = cache.lock("name", &never(), &mut || {}).unwrap().unwrap();
+                    let lock = cache.lock("name", &never(), &mut || {}).unwrap();
+                    assert!(matches!(lock, Right::Ours(_)));
                     most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     // Whoever removes what was used long ago removes the file of the lock, too.
                     cache.remove("name.lock");
@@ -331,6 +358,7 @@ fn only_one_at_a_time_has_the_lock() {
     assert_eq!(most.load(Ordering::SeqCst), 1);
     let _lock = cache.try_lock("name").unwrap();
     assert!(cache.try_lock("name").is_none());
+    assert!(matches!(cache.right("name"), Right::Others));
     assert!(cache.try_lock("other").is_some());
     let mut told = 0;
     let soon = Deadline::since(Instant::now(), Duration::from_millis(50));

@@ -27,8 +27,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     }),
     ("exit", || leave(guest(), argument().parse().unwrap())),
     ("arguments", arguments),
-    ("given", || given(false)),
-    ("refuse code", || given(true)),
+    ("given", || given(Given::Runs)),
+    ("refuse code", || given(Given::Code(Cause::CodeRefused))),
+    ("no room for code", || given(Given::Code(Cause::CodeDoesNotFit))),
+    ("refuse code late", || given(Given::CodeLate)),
+    ("lack a proposal", || given(Given::Module)),
     ("trap", || {
         say_and_leave(b"error: it trapped\n", Ending::new(Cause::Trap, 134))
     }),
@@ -193,8 +196,21 @@ fn arguments() -> ! {
     leave(guest, 0)
 }
 
-/// Prints what the machine was given to run; or refuses it, if it is native code and `refuse` says so.
-fn given(refuse: bool) -> ! {
+/// What becomes of what the machine is given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// It runs.
+    Runs,
+    /// Native code is refused so.
+    Code(Cause),
+    /// Native code is refused, but has said something.
+    CodeLate,
+    /// A module is refused, for want of a proposal.
+    Module,
+}
+
+/// Prints what the machine was given to run, or refuses it.
+fn given(given: Given) -> ! {
     let payload = fs::read(value("-initrd").unwrap()).unwrap();
     let mut archive = tar::Archive::new(payload.as_slice());
     let members: BTreeMap<String, u64> = archive
@@ -206,11 +222,19 @@ fn given(refuse: bool) -> ! {
             (name, entry.raw_file_position())
         })
         .collect();
+    if let (Given::Code(cause), Some(_)) = (given, members.get(payload::CODE)) {
+        say_and_leave(b"hermit-wasm: cannot load the code\n", Ending::new(cause, 126));
+    }
     let text = match (members.get(payload::MODULE), members.get(payload::CODE)) {
+        (Some(_), None) if given == Given::Module => {
+            let ending = Ending::new(Cause::ProposalMissing, 126);
+            say_and_leave(b"hermit-wasm: the interpreter lacks a proposal\n", ending)
+        }
         (Some(_), None) => "module\n".to_string(),
-        (None, Some(_)) if refuse => {
-            let ending = Ending::new(Cause::CodeRefused, 126);
-            say_and_leave(b"hermit-wasm: cannot load the code\n", ending)
+        (None, Some(_)) if given == Given::CodeLate => {
+            let mut guest = guest();
+            guest.write(Output::Stdout, b"effects\n");
+            leave_by(guest, Ending::new(Cause::CodeRefused, 126))
         }
         (None, Some(at)) if at % payload::ALIGNMENT == 0 => {
             format!("code at a multiple of {}\n", payload::ALIGNMENT)
