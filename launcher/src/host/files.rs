@@ -7,10 +7,10 @@
 //! Every descriptor here is closed on exec. A process inherits those that [`crate::jail::start`] is told to pass on,
 //! so that machines which run at the same time see nothing of each other.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, SealFlags};
@@ -196,7 +196,8 @@ pub(crate) fn cache_directory() -> Option<PathBuf> {
 /// Writes a file in one step: who reads it sees all of it, or what was there before.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(directory)?;
+    // This user's alone, whatever the umask: others' rights to write there would be rights in what is kept.
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let temporary = HostFile::temporary(directory, "new")?;
     temporary.file().write_all(bytes)?;
     temporary.rename(path)

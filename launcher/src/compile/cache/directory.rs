@@ -20,17 +20,14 @@ impl Cache {
         const NAME: &str = "key";
         for _ in 0..3 {
             match self.open_file(NAME) {
-                Ok(mut file) => {
-                    let mut key = [0; DIGEST];
-                    let whole =
-                        file.metadata()?.len() == DIGEST as u64 && file.metadata()?.mode() & 0o077 == 0;
-                    if whole && file.read_exact(&mut key).is_ok() {
-                        return Ok(key);
-                    }
-                    self.remove(NAME);
-                }
+                Ok(file) => match read_key(file)? {
+                    Some(key) => return Ok(key),
+                    None => self.remove(NAME),
+                },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => self.remove(NAME),
+                Err(error) if is_unfit(&error) => self.remove(NAME),
+                // All that was ever compiled here is worth nothing without it.
+                Err(error) => return Err(error),
             }
             let temporary = format!("key-{}-{:?}", std::process::id(), std::thread::current().id());
             let mut file = self.make_file(&temporary)?;
@@ -49,6 +46,27 @@ impl Cache {
             linked?;
         }
         Err(io::Error::other("its key cannot be kept"))
+    }
+}
+
+/// The key in its file; `None` if it is not whole, or others can read it.
+fn read_key(mut file: File) -> io::Result<Option<[u8; DIGEST]>> {
+    let metadata = file.metadata()?;
+    if metadata.len() != DIGEST as u64 || metadata.mode() & 0o077 != 0 {
+        return Ok(None);
+    }
+    let mut key = [0; DIGEST];
+    file.read_exact(&mut key)?;
+    Ok(Some(key))
+}
+
+/// Whether an entry cannot be opened because of what it is: a link, no file, or one that others may change. Anything else
+/// (no descriptor or no memory left, a disk that fails) is the moment's doing, and says nothing about it.
+pub(super) fn is_unfit(error: &io::Error) -> bool {
+    // Only what `open_file` says itself is not the system's.
+    match Errno::from_io_error(error) {
+        None => true,
+        Some(errno) => matches!(errno, Errno::LOOP | Errno::NXIO | Errno::ISDIR),
     }
 }
 
@@ -73,15 +91,37 @@ pub(super) fn is_ours(directory: OwnedFd, others: u32) -> io::Result<OwnedFd> {
     let file = File::from(directory);
     let metadata = file.metadata()?;
     if !is_own(&metadata) {
-        return Err(io::Error::other(
-            "it, or the directory above it, belongs to another user",
-        ));
+        return Err(io::Error::other(OTHERS));
     }
     match metadata.mode() & others {
         0 => Ok(file.into()),
         _ => Err(io::Error::other("other users have rights in it")),
     }
 }
+
+/// A directory, if it is this user's. Others' rights to write there, which a umask of 002 leaves, are taken away.
+pub(super) fn ours_alone(directory: OwnedFd) -> io::Result<OwnedFd> {
+    let directory = is_ours(directory, 0)?;
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&directory)?.st_mode);
+    let others = Mode::WGRP | Mode::WOTH;
+    if mode.intersects(others) {
+        rustix::fs::fchmod(&directory, mode - others)?;
+    }
+    Ok(directory)
+}
+
+/// Whether what is made at this path, with all that is missing above it, would be this user's by right: not root's in the
+/// home of another user, who could not write to it then.
+pub(super) fn would_be_ours(path: &Path) -> io::Result<()> {
+    let there = path.ancestors().find_map(|path| path.metadata().ok());
+    let owner = there.map_or(0, |metadata| metadata.uid());
+    match owner == 0 || owner == rustix::process::geteuid().as_raw() {
+        true => Ok(()),
+        false => Err(io::Error::other(OTHERS)),
+    }
+}
+
+const OTHERS: &str = "it, or the directory above it, belongs to another user";
 
 pub(super) fn is_own(metadata: &Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw()
@@ -98,7 +138,7 @@ pub(in crate::compile) fn open_file(path: &Path) -> io::Result<File> {
 }
 
 /// Bytes that nobody can guess.
-fn random() -> io::Result<[u8; DIGEST]> {
+pub(super) fn random() -> io::Result<[u8; DIGEST]> {
     let mut key = [0; DIGEST];
     let count = rustix::rand::getrandom(&mut key, GetRandomFlags::empty())?;
     match count == key.len() {

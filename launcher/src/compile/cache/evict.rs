@@ -8,13 +8,16 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
 use super::Cache;
 
 /// What the cache may take on the disk, in bytes.
-const BOUND: u64 = 2 << 30;
+pub(super) const BOUND: u64 = 2 << 30;
 
 /// Notes of digests that are kept.
 const NOTES: usize = 1000;
 
 /// What belongs to nothing else goes after this.
 const ORPHANED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Who writes code does not pause for so long.
+const WRITTEN: Duration = Duration::from_secs(10 * 60);
 
 /// A file of the cache's.
 struct Entry {
@@ -60,10 +63,13 @@ impl Cache {
             entries
         };
         let codes = of(".cwasm");
+        let unfinished = self.remove_unfinished(name, &of(".new"), now);
         let mut total = codes
             .iter()
             .filter(|code| code.name != name)
-            .fold(length, |total, code| total.saturating_add(code.length));
+            .fold(length.saturating_add(unfinished), |total, code| {
+                total.saturating_add(code.length)
+            });
         for code in codes.iter().filter(|code| code.name != name) {
             if total <= bound {
                 break;
@@ -78,7 +84,7 @@ impl Cache {
         for note in of(".digest").iter().rev().skip(notes) {
             self.remove(&format!("{}.digest", note.name));
         }
-        let old = |used: SystemTime| now.duration_since(used).is_ok_and(|ago| ago > ORPHANED);
+        let old = |used: SystemTime| is_orphaned(used, now);
         for failure in of(".failed").iter().filter(|failure| old(failure.used)) {
             self.remove(&format!("{}.failed", failure.name));
         }
@@ -88,10 +94,29 @@ impl Cache {
                 && old(lock.used)
                 && let Some(_lock) = self.try_lock(&lock.name)
             {
-                self.remove(&format!("{}.new", lock.name));
                 self.remove(&format!("{}.lock", lock.name));
             }
         }
+    }
+
+    /// Removes code that was not written to its end, by processes that were killed; the length of the rest, which others
+    /// are writing. The caller may have the lock of `name`.
+    fn remove_unfinished(&self, name: &str, files: &[Entry], now: SystemTime) -> u64 {
+        let mut length = 0u64;
+        for file in files {
+            // Before the writer's own part of it.
+            let code = file.name.rsplit_once('.').map_or(&*file.name, |(code, _)| code);
+            let still = now.duration_since(file.used).is_ok_and(|ago| ago > WRITTEN);
+            let left = match code == name {
+                true => still,
+                false => is_orphaned(file.used, now) || self.try_lock(code).is_some(),
+            };
+            match left {
+                true => self.remove(&format!("{}.new", file.name)),
+                false => length = length.saturating_add(file.length),
+            }
+        }
+        length
     }
 
     /// Its files, but for those whose names are not ours.
@@ -116,6 +141,10 @@ impl Cache {
         let status = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
         Some(modified(&status.ok()?))
     }
+}
+
+fn is_orphaned(used: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(used).is_ok_and(|ago| ago > ORPHANED)
 }
 
 fn modified(status: &Stat) -> SystemTime {

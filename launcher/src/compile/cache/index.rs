@@ -64,8 +64,7 @@ impl Index<'_> {
 
     /// The keyed digest of a note's beginning.
     fn proof(&self, bytes: &[u8]) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new_keyed(self.0.key());
-        hasher.update(b"digest").update(bytes).finalize()
+        blake3::keyed_hash(&self.0.note_key, bytes)
     }
 
     /// The digest of a file in this state.

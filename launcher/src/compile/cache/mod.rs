@@ -5,6 +5,7 @@
 //! - `key`: 32 random bytes, mode 0600: whoever has it can make code that is taken;
 //! - `NAME.cwasm`: code, whose trailer holds a keyed digest of the whole file. [`name`] is the module's digest, the
 //!   target and the number of the settings;
+//! - `NAME.*.new`: code that is being written;
 //! - `NAME.lock`: held by whoever compiles it; its time of change is that of the last use;
 //! - `NAME.failed`: why it cannot be compiled; worth a day;
 //! - `*.digest`: digests that were taken of large modules ([`index`]).
@@ -44,7 +45,7 @@ use crate::host::shown;
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
 pub(super) use digest::{Digest, digest, seal};
-use directory::{DIRECTORY, is_ours, is_own, subdirectory};
+use directory::{DIRECTORY, is_ours, is_own, is_unfit, ours_alone, subdirectory, would_be_ours};
 pub(super) use directory::{new_key, open_file};
 
 /// A cache that is open.
@@ -54,6 +55,8 @@ pub(super) struct Cache {
     path: PathBuf,
     /// Of this compiler's settings: made of the file's.
     key: [u8; DIGEST],
+    /// The same for notes of digests.
+    note_key: [u8; DIGEST],
 }
 
 /// What is kept under a name.
@@ -105,6 +108,13 @@ pub(super) fn name(digest: &[u8; DIGEST], target: Target) -> String {
     format!("{digest}-{arch}-{level}{fuel}{deterministic}-{COMPATIBILITY:016x}")
 }
 
+/// A name for code that is not whole yet: two processes have the same lock where the file system has none.
+fn temporary(name: &str) -> io::Result<String> {
+    let [a, b, c, d, ..] = directory::random()?;
+    let random = u32::from_le_bytes([a, b, c, d]);
+    Ok(format!("{name}.{}-{random:08x}.new", std::process::id()))
+}
+
 impl Cache {
     /// This user's; why there is none.
     pub(super) fn open() -> Result<Self, String> {
@@ -116,6 +126,7 @@ impl Cache {
     pub(super) fn at(path: &Path) -> Result<Self, String> {
         let text = |error: io::Error| format!("'{}': {error}", shown::path(path));
         let above = path.parent().unwrap_or(Path::new("/"));
+        would_be_ours(above).map_err(text)?;
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -125,7 +136,7 @@ impl Cache {
         let above = rustix::fs::open(above, DIRECTORY, Mode::empty()).map_err(io::Error::from);
         let above = is_ours(above.map_err(text)?, 0).map_err(text)?;
         let name = path.file_name().unwrap_or_default();
-        let ours = is_ours(subdirectory(&above, Path::new(name)).map_err(text)?, 0o022).map_err(text)?;
+        let ours = ours_alone(subdirectory(&above, Path::new(name)).map_err(text)?).map_err(text)?;
         let version = format!("wasmtime-{WASMTIME_VERSION}");
         let directory = subdirectory(&ours, Path::new(&version)).map_err(text)?;
         let directory = is_ours(directory, 0o077).map_err(text)?;
@@ -133,10 +144,13 @@ impl Cache {
             directory,
             path: path.join(version),
             key: [0; DIGEST],
+            note_key: [0; DIGEST],
         };
         let file_key = this.file_key().map_err(text)?;
         // Code that other settings made bears another digest.
         this.key = *blake3::keyed_hash(&file_key, &COMPATIBILITY.to_le_bytes()).as_bytes();
+        // No note can be taken for a trailer, whatever is in it.
+        this.note_key = blake3::derive_key("hermit-wasm: notes of modules' digests", &this.key);
         Ok(this)
     }
 
@@ -242,9 +256,7 @@ impl Cache {
         let reason = match self.open_file(&entry) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
             // Nothing is wrong with it.
-            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
-                return Found::Nothing;
-            }
+            Err(error) if !is_unfit(&error) => return Found::Nothing,
             Err(error) => error.to_string(),
             Ok(file) => match self.check(file, &entry, source, target) {
                 Ok(code) => {
@@ -329,7 +341,10 @@ impl Cache {
 
     /// Keeps code under this name, for whoever has its lock.
     pub(super) fn keep(&self, name: &str, code: &Code) -> io::Result<()> {
-        let (new, entry) = (format!("{name}.new"), format!("{name}.cwasm"));
+        if code.length > evict::BOUND {
+            return Err(io::Error::other("it is longer than all that is kept may be"));
+        }
+        let (new, entry) = (temporary(name)?, format!("{name}.cwasm"));
         self.make_room(name, code.length);
         let mut file = self.make_file(&new)?;
         let kept = code.write_to(&mut file).and_then(|()| self.rename(&new, &entry));
@@ -393,6 +408,7 @@ impl Cache {
 
     /// Notes why what has this name cannot be compiled.
     pub(super) fn note_failure(&self, name: &str, reason: &str) {
+        self.make_room(name, 0);
         // Without it, it is tried again.
         let _ = self
             .make_file(&format!("{name}.failed"))

@@ -92,15 +92,42 @@ fn a_cache_is_its_users_alone() {
     let path = directory.path().join("hermit-wasm");
     assert_eq!(Cache::at(&path).unwrap().key, cache.key);
     assert_ne!(scratch().1.key, cache.key);
-    // Anybody's rights in it, or in the directory above.
-    for (place, mode) in [(&cache.path, 0o750), (&cache.path, 0o701), (&path, 0o777)] {
+    // Anybody's rights in it.
+    for (place, mode) in [(&cache.path, 0o750), (&cache.path, 0o701)] {
         let before = place.metadata().unwrap().permissions();
         fs::set_permissions(place, Permissions::from_mode(mode)).unwrap();
         let error = Cache::at(&path).unwrap_err();
         assert!(error.contains("other users"), "{error}");
         fs::set_permissions(place, before).unwrap();
     }
-    Cache::at(&path).unwrap();
+    // Above it, others' rights to write are taken away: other parts of the launcher make it, too, and a umask of 002 leaves
+    // them.
+    for (before, after) in [(0o775, 0o755), (0o777, 0o755), (0o755, 0o755)] {
+        fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
+        Cache::at(&path).unwrap();
+        assert_eq!(mode(&path), after);
+    }
+}
+
+/// All that was ever compiled is lost with the key: only what it is itself counts against it, not what the moment does.
+#[test]
+fn an_entry_is_unfit_by_what_it_is_alone() {
+    for errno in [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::IO,
+        Errno::NOMEM,
+        Errno::ACCESS,
+        Errno::STALE,
+    ] {
+        assert!(!is_unfit(&errno.into()), "{errno}");
+    }
+    let (directory, cache) = scratch();
+    let link = cache.path.join("link");
+    symlink(directory.path(), &link).unwrap();
+    for name in ["link", "."] {
+        assert!(is_unfit(&cache.open_file(name).unwrap_err()), "{name}");
+    }
 }
 
 #[test]
@@ -155,6 +182,13 @@ fn another_users_directory_is_not_taken() {
         assert!(error.contains("another user"), "{error}");
         std::os::unix::fs::chown(place, Some(0), None).unwrap();
     }
+    // Nothing is made in another user's home.
+    let home = directory.path().join("home");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(12345), None).unwrap();
+    let error = Cache::at(&home.join(".cache/hermit-wasm")).unwrap_err();
+    assert!(error.contains("another user"), "{error}");
+    assert!(!home.join(".cache").exists());
     // Its files neither.
     let (name, entry) = kept(&cache, 1000);
     std::os::unix::fs::chown(&entry, Some(12345), None).unwrap();
@@ -404,6 +438,44 @@ fn what_was_used_longest_ago_makes_room() {
     cache.make_room_within("new", 1, 1000, 10, later);
     assert!(!cache.path.join("orphan.lock").exists() && !cache.path.join("failed.failed").exists());
     assert!(cache.path.join("key").exists());
+}
+
+#[test]
+fn what_is_not_whole_counts_and_goes_with_its_writer() {
+    let (_directory, cache) = scratch();
+    let unfinished = |name: &str| {
+        let path = cache.path.join(format!("{name}.1-0000abcd.new"));
+        fs::write(&path, [0; 1000]).unwrap();
+        path
+    };
+    let (left, held, own) = (unfinished("left.1"), unfinished("held"), unfinished("own"));
+    cache.keep("old", &code(&cache, 1000, target(), SOURCE)).unwrap();
+    let _held = cache.try_lock("held").unwrap();
+    // Room for two, with what somebody writes.
+    cache.make_room_within("own", 1000, 3200, 10, SystemTime::now());
+    assert_eq!(
+        [&left, &held, &own].map(|path| path.exists()),
+        [false, true, true]
+    );
+    assert!(!cache.path.join("old.cwasm").exists());
+    // One's own name's writer may have no lock, but does not pause.
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    cache.make_room_within("own", 1000, 3200, 10, later);
+    assert_eq!([&held, &own].map(|path| path.exists()), [true, false]);
+}
+
+#[test]
+fn what_is_longer_than_all_may_be_takes_nothings_place() {
+    let (_directory, cache) = scratch();
+    let (name, path) = kept(&cache, 1000);
+    let huge = code(&cache, 100, target(), SOURCE);
+    let huge = Code {
+        length: evict::BOUND + 1,
+        ..huge
+    };
+    cache.keep("huge", &huge).unwrap_err();
+    assert!(path.exists() && matches!(find(&cache, &name), Found::Code(_)));
+    assert!(!cache.path.join("huge.cwasm").exists());
 }
 
 #[test]
