@@ -5,10 +5,16 @@
 
 use crate::WASMTIME_VERSION;
 
-/// The sources that decide: settings, levels, and all that the compiler is made of.
-const SOURCES: [&[u8]; 5] = [
+/// The sources that decide: settings, levels, what the compiler says and is told, and all that it is made of. What it
+/// refuses counts too: code of a compiler that refused less must not be found any more.
+const SOURCES: [&[u8]; 10] = [
     include_bytes!("cpu.rs"),
+    include_bytes!("protocol.rs"),
     include_bytes!("settings.rs"),
+    include_bytes!("../../compiler/src/arguments.rs"),
+    include_bytes!("../../compiler/src/main.rs"),
+    include_bytes!("../../compiler/src/progress.rs"),
+    include_bytes!("../../compiler/src/refusal.rs"),
     include_bytes!("../../compiler/src/settings.rs"),
     include_bytes!("../../compiler/Cargo.toml"),
     include_bytes!("../../compiler/Cargo.lock"),
@@ -47,7 +53,22 @@ const fn add(mut hash: u64, bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
+
+    #[test]
+    fn all_of_the_compiler_counts() {
+        let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../compiler/src");
+        let mut number = 0;
+        for file in std::fs::read_dir(sources).unwrap() {
+            let file = file.unwrap().path();
+            let bytes = std::fs::read(&file).unwrap();
+            assert!(SOURCES.contains(&&*bytes), "{} is not in SOURCES", file.display());
+            number += 1;
+        }
+        assert!(number > 1);
+    }
 
     #[test]
     fn each_byte_counts_and_where_it_is() {

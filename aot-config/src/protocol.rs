@@ -6,7 +6,8 @@
 //! | `progress DONE ALL` | functions compiled, of how many |
 //! | `invalid OFFSET MESSAGE` | the module is not valid |
 //! | `unsupported PROPOSALS MESSAGE` | it needs proposals that the machines do not have, comma-separated |
-//! | `failed MESSAGE` | anything else went wrong |
+//! | `failed MESSAGE` | the compiler fails on the module, and would again |
+//! | `hindered MESSAGE` | the host keeps it from its work: no threads, no room for the code |
 //!
 //! The code itself goes to standard output. It is whole if the program ends with 0.
 
@@ -60,8 +61,10 @@ pub enum Refusal {
         /// Where it was seen first.
         message: String,
     },
-    /// The compiler failed.
+    /// The compiler fails on the module.
     Failed(String),
+    /// The host keeps the compiler from its work.
+    Hindered(String),
 }
 
 impl Message {
@@ -93,6 +96,7 @@ impl Message {
                 })
             }
             "failed" => Self::Refused(Refusal::Failed(rest.to_string())),
+            "hindered" => Self::Refused(Refusal::Hindered(rest.to_string())),
             _ => return None,
         })
     }
@@ -111,6 +115,7 @@ impl fmt::Display for Message {
                 write!(f, "unsupported {} {}", proposals.join(","), line(message))
             }
             Self::Refused(Refusal::Failed(message)) => write!(f, "failed {}", line(message)),
+            Self::Refused(Refusal::Hindered(message)) => write!(f, "hindered {}", line(message)),
         }
     }
 }
@@ -141,6 +146,7 @@ mod tests {
                 message: "no".to_string(),
             }),
             refused(Refusal::Failed("broke".to_string())),
+            refused(Refusal::Hindered("no threads".to_string())),
         ] {
             assert_eq!(Message::parse(&message.to_string()), Some(message));
         }

@@ -51,17 +51,19 @@ fn say(message: &Message) {
 }
 
 fn compile(job: &settings::Job) -> Result<(), Refusal> {
-    let failed =
-        |attempt: &str, error: &dyn std::fmt::Display| Refusal::Failed(format!("cannot {attempt}: {error}"));
+    let hindered = |attempt: &str, error: &dyn std::fmt::Display| {
+        Refusal::Hindered(format!("cannot {attempt}: {error}"))
+    };
     let mut module = Vec::new();
     io::stdin()
         .read_to_end(&mut module)
-        .map_err(|error| failed("read the module", &error))?;
+        .map_err(|error| hindered("read the module", &error))?;
     if let Some(refusal) = refusal::before(&module, job.level) {
         return Err(refusal);
     }
-    progress::on_each_thread(job.threads).map_err(|error| failed("start threads", &error))?;
-    let engine = settings::engine(job).map_err(|error| failed("use its settings", &error))?;
+    progress::on_each_thread(job.threads).map_err(|error| hindered("start threads", &error))?;
+    let engine = settings::engine(job)
+        .map_err(|error| Refusal::Failed(format!("cannot use its settings: {error}")))?;
     progress::report(progress::functions(&module));
     let code = engine
         .precompile_module(&module)
@@ -69,5 +71,9 @@ fn compile(job: &settings::Job) -> Result<(), Refusal> {
     let mut out = io::stdout();
     out.write_all(&code)
         .and_then(|()| out.flush())
-        .map_err(|error| failed("write the code", &error))
+        .map_err(|error| match error.kind() {
+            // Its own limit: so long is the module's code.
+            io::ErrorKind::FileTooLarge => Refusal::Failed(format!("cannot write the code: {error}")),
+            _ => hindered("write the code", &error),
+        })
 }

@@ -4,12 +4,12 @@
 use aot_config::protocol::Refusal;
 use aot_config::settings::MORE_PROPOSALS;
 use aot_config::{Arch, CpuLevel};
-use wasmparser::{Operator, Parser, Payload, TypeRef, Validator, WasmFeatures};
+use wasmparser::{FunctionBody, Operator, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
-/// Why a module is not compiled that the compiler would take: it has what the machines' runtime cannot carry out.
+/// Why a module is not compiled that the compiler would take: what the machines' runtime cannot carry out.
 ///
-/// That is shared memories, which take threads. Waiting takes threads, which the runtime does not have: without its feature `threads` it takes these instructions for
-/// unreachable, also where the memory is not shared.
+/// Waiting takes threads, which the runtime does not have: without its feature `threads` it takes these instructions for
+/// unreachable, also where the memory is not shared. Nor has it shared memories.
 pub(crate) fn before(module: &[u8], level: CpuLevel) -> Option<Refusal> {
     // Without the vector extension, which no level has, Cranelift panics there.
     let vectors = WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD;
@@ -24,49 +24,51 @@ pub(crate) fn before(module: &[u8], level: CpuLevel) -> Option<Refusal> {
     }
     for payload in Parser::new(0).parse_all(module) {
         // The compiler says what is wrong with it.
-        let body = match payload.ok()? {
-            Payload::ImportSection(imports) => {
-                let mut imports = imports.into_imports().map_while(Result::ok);
-                if imports.any(|import| matches!(import.ty, TypeRef::Memory(memory) if memory.shared)) {
-                    return Some(shared_memory());
-                }
-                continue;
-            }
-            Payload::MemorySection(memories) => {
-                if memories
-                    .into_iter()
-                    .map_while(Result::ok)
-                    .any(|memory| memory.shared)
-                {
-                    return Some(shared_memory());
-                }
-                continue;
-            }
-            Payload::CodeSectionEntry(body) => body,
-            _ => continue,
+        let refusal = match payload.ok()? {
+            Payload::ImportSection(imports) => imports
+                .into_imports()
+                .map_while(Result::ok)
+                .any(|import| matches!(import.ty, TypeRef::Memory(memory) if memory.shared))
+                .then(shared),
+            Payload::MemorySection(memories) => memories
+                .into_iter()
+                .map_while(Result::ok)
+                .any(|memory| memory.shared)
+                .then(shared),
+            Payload::CodeSectionEntry(body) => waits(&body),
+            _ => None,
         };
-        for operator in body.get_operators_reader().ok()?.into_iter_with_offsets() {
-            let (operator, offset) = operator.ok()?;
-            let name = match operator {
-                Operator::MemoryAtomicWait32 { .. } => "memory.atomic.wait32",
-                Operator::MemoryAtomicWait64 { .. } => "memory.atomic.wait64",
-                Operator::MemoryAtomicNotify { .. } => "memory.atomic.notify",
-                _ => continue,
-            };
-            return Some(Refusal::Unsupported {
-                proposals: vec!["threads".to_string()],
-                message: format!("{name} at offset {offset:#x}: only one thread runs here"),
-            });
+        if refusal.is_some() {
+            return refusal;
         }
     }
     None
 }
 
-fn shared_memory() -> Refusal {
+/// The refusal of a module with a shared memory.
+fn shared() -> Refusal {
     Refusal::Unsupported {
         proposals: vec!["threads".to_string()],
-        message: "a shared memory: only one thread runs here".to_string(),
+        message: "it has a shared memory: only one thread runs here".to_string(),
     }
+}
+
+/// The refusal of a function that waits.
+fn waits(body: &FunctionBody<'_>) -> Option<Refusal> {
+    for operator in body.get_operators_reader().ok()?.into_iter_with_offsets() {
+        let (operator, offset) = operator.ok()?;
+        let name = match operator {
+            Operator::MemoryAtomicWait32 { .. } => "memory.atomic.wait32",
+            Operator::MemoryAtomicWait64 { .. } => "memory.atomic.wait64",
+            Operator::MemoryAtomicNotify { .. } => "memory.atomic.notify",
+            _ => continue,
+        };
+        return Some(Refusal::Unsupported {
+            proposals: vec!["threads".to_string()],
+            message: format!("{name} at offset {offset:#x}: only one thread runs here"),
+        });
+    }
+    None
 }
 
 /// What the error of a compilation means.

@@ -185,6 +185,24 @@ fn what_takes_threads_is_refused_on_any_memory() {
     }
 }
 
+/// The runtime would fail to make one, when the guest has begun by all accounts.
+#[test]
+fn shared_memories_are_refused() {
+    for text in [
+        "(module (memory 1 1 shared))",
+        "(module (memory 1) (memory 1 1 shared) (func))",
+        r#"(module (import "a" "b" (func)) (import "a" "c" (memory 1 1 shared)))"#,
+    ] {
+        match refusal(&wat::parse_str(text).unwrap()) {
+            Refusal::Unsupported { proposals, message } => {
+                assert_eq!(proposals, ["threads"]);
+                assert!(message.contains("shared memory"), "{message}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn progress_is_told_in_functions() {
     // Enough for more than one interval, on any machine.

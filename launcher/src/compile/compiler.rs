@@ -4,7 +4,7 @@
 //! standard output, and what it says to standard error is read line by line.
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -25,16 +25,18 @@ use crate::jail::{self, Calls, Child, Confinement, Jail, Limits, Program};
 use crate::spec::deadline::Deadline;
 
 /// The variable that names the compiler.
-const VARIABLE: &str = "HERMIT_WASM_COMPILER";
+pub(super) const VARIABLE: &str = "HERMIT_WASM_COMPILER";
 
 /// Where this checkout builds it.
 const BUILT: &str = env!("HERMIT_WASM_COMPILER_BUILT");
 
-/// The compiler to use.
+/// The compiler to use: its absolute path, which leads to the same file whatever the current directory is.
 pub(super) fn find() -> Result<PathBuf, CompileError> {
     let named = env::var_os(VARIABLE).filter(|name| !name.is_empty());
     if let Some(name) = named.map(PathBuf::from) {
-        return program::search_path(&name).ok_or_else(|| {
+        let found = program::search_path(&name);
+        let found = found.and_then(|path| std::path::absolute(path).ok());
+        return found.ok_or_else(|| {
             CompileError::NoCompiler(format!(
                 "{VARIABLE} names '{}', which is not there, or is not an executable file",
                 shown::path(&name)
@@ -46,24 +48,59 @@ pub(super) fn find() -> Result<PathBuf, CompileError> {
         .and_then(|this| Some(this.parent()?.join(PROGRAM)));
     let built = PathBuf::from(BUILT);
     let places = beside.into_iter().chain([built]);
-    places
-        .filter(|path| program::search_path(path).is_some())
-        .find(|path| is_trusted(path))
-        .ok_or_else(|| {
-            CompileError::NoCompiler(format!(
-                "the compiler for native code, {PROGRAM}, is not here: neither beside hermit-wasm nor at '{}'. Build it \
-                 with `cargo xtask compiler` in the checkout, or install it with `cargo install --path compiler`; \
-                 --engine interp does without",
-                shown::path(Path::new(BUILT))
-            ))
-        })
+    let mut distrusted = None;
+    for path in places.filter(|path| program::search_path(path).is_some()) {
+        match trusted(&path) {
+            Ok(path) => return Ok(path),
+            Err(whose) => distrusted = distrusted.or(Some((path, whose))),
+        }
+    }
+    Err(CompileError::NoCompiler(match distrusted {
+        Some((path, whose)) => format!(
+            "the compiler for native code, '{}', is not taken: other users can change '{}'. Take that right away (chmod \
+             go-w), or name the compiler by {VARIABLE}; --engine interp does without",
+            shown::path(&path),
+            shown::path(&whose)
+        ),
+        None => format!(
+            "the compiler for native code, {PROGRAM}, is not here: neither beside hermit-wasm nor at '{}'. Build it \
+             with `cargo xtask compiler` in the checkout, or install it with `cargo install --path compiler`; --engine \
+             interp does without",
+            shown::path(Path::new(BUILT))
+        ),
+    }))
 }
 
-/// Whether a program is this user's or root's: the place where it was built may be anybody's by now.
-fn is_trusted(path: &Path) -> bool {
+/// A program's own path, without links, if neither it nor a directory above it can be changed by other users than root:
+/// the place where it was built may be anybody's by now. Else, what they can change.
+fn trusted(path: &Path) -> Result<PathBuf, PathBuf> {
+    let real = path.canonicalize().map_err(|_| path.to_path_buf())?;
     let own = rustix::process::geteuid().as_raw();
-    path.metadata()
-        .is_ok_and(|metadata| [0, own].contains(&metadata.uid()) && metadata.mode() & 0o002 == 0)
+    let foreign = real.ancestors().find(|place| {
+        place.symlink_metadata().map_or(true, |metadata| {
+            !is_safe(
+                metadata.uid(),
+                metadata.gid(),
+                metadata.mode(),
+                metadata.is_dir(),
+                own,
+            )
+        })
+    });
+    match foreign {
+        Some(place) => Err(place.to_path_buf()),
+        None => Ok(real),
+    }
+}
+
+/// Whether other users than `own` and root cannot replace what is here.
+fn is_safe(owner: u32, group: u32, mode: u32, is_directory: bool, own: u32) -> bool {
+    // In a sticky directory nobody renames what is another's.
+    let sticky = is_directory && mode & 0o1000 != 0;
+    // A group of this user's own, with which some systems use a umask of 002.
+    let own_group = own != 0 && owner == own && group == own;
+    let others = if own_group { 0o002 } else { 0o022 };
+    [0, own].contains(&owner) && (sticky || mode & others == 0)
 }
 
 /// One run of it.
@@ -77,6 +114,8 @@ pub(super) struct Run<'a> {
     pub(super) target: Target,
     pub(super) budget: &'a Budget,
     pub(super) jail: Jail,
+    /// Whether it is to run when nothing else wants to.
+    pub(super) background: bool,
 }
 
 /// The most that the compiler has to say on one line, in bytes: it quotes the module's names.
@@ -117,7 +156,7 @@ impl Run<'_> {
     ) -> Result<Result<(), CompileError>, Error> {
         let begun = Instant::now();
         let until = begun.checked_add(self.budget.time);
-        let (mut errors, stderr) = io::pipe().map_err(StartError::file("make a pipe"))?;
+        let (mut errors, stderr) = jail::pipe().map_err(StartError::file("make a pipe"))?;
         let mut child = match self.start(path, &stderr) {
             Ok(child) => child,
             Err(source) => {
@@ -126,6 +165,9 @@ impl Run<'_> {
             }
         };
         drop(stderr);
+        if self.background {
+            stand_back(&child.pid().as_raw_nonzero().to_string());
+        }
         let mut said = Said::default();
         let mut buffer = vec![0; 4096];
         loop {
@@ -134,7 +176,7 @@ impl Run<'_> {
             }
             let count = match errors.read(&mut buffer) {
                 Ok(0) => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if jail::is_again(&error) => continue,
                 Err(error) => return Err(StartError::file("listen to the compiler")(error)),
                 Ok(count) => count,
             };
@@ -172,10 +214,12 @@ impl Run<'_> {
             .alone()
             .limits(Limits {
                 files: Some(16),
-                file_size: Some(LONGEST_CODE),
+                // A file in memory is none of its own memory, and is bounded for itself.
+                file_size: Some(self.longest_code()),
                 locked: Some(0),
                 data: Some(self.budget.memory),
                 stack: Some(STACK),
+                processes: Some(PROCESSES),
                 ..Limits::default()
             });
         let program = Program {
@@ -209,46 +253,55 @@ impl Run<'_> {
                 reason: message,
             },
             Refusal::Failed(reason) => CompileError::Failed { module, reason },
+            Refusal::Hindered(reason) => CompileError::Hindered { module, reason },
         }
+    }
+
+    /// The longest code that it may write.
+    fn longest_code(&self) -> u64 {
+        LONGEST_CODE.min(self.budget.memory)
     }
 
     /// What an end means that it has said nothing about.
     fn crashed(&self, status: ExitStatus, words: &str) -> CompileError {
+        /// What a program of Rust's ends with that has panicked.
+        const PANICKED: i32 = 101;
         let module = self.name.clone();
-        match status.signal() {
-            // Rust's and bumpalo's words for an allocation that fails. The signal that follows depends on the
-            // namespace: its first process cannot end itself by SIGABRT. The system kills who takes memory that it does
-            // not have.
-            _ if ["memory allocation of", "out of memory"]
-                .iter()
-                .any(|oom| words.contains(oom)) =>
-            {
-                CompileError::Memory {
-                    module,
-                    limit: self.budget.memory,
-                }
-            }
-            Some(libc::SIGKILL) => CompileError::Memory {
-                module,
-                limit: self.budget.memory,
-            },
-            Some(libc::SIGXFSZ) => CompileError::TooLong {
-                module,
-                limit: LONGEST_CODE,
-            },
-            _ => CompileError::Failed {
-                module,
-                reason: match words.lines().next() {
-                    Some(line) => format!("the compiler failed ({status}): {line}"),
-                    None => format!("the compiler failed ({status})"),
-                },
-            },
+        // Which signal follows these words depends on the namespace: its first process cannot end itself by SIGABRT.
+        let says = |these: &[&str]| these.iter().any(|text| words.contains(text));
+        let reason = match words.lines().next() {
+            Some(line) => format!("the compiler failed ({status}): {line}"),
+            None => format!("the compiler failed ({status})"),
+        };
+        if says(&["memory allocation of", "out of memory"]) {
+            // Rust's and bumpalo's words for an allocation that fails.
+            let limit = self.budget.memory;
+            CompileError::Memory { module, limit }
+        } else if status.signal() == Some(libc::SIGXFSZ) {
+            let limit = self.longest_code();
+            CompileError::TooLong { module, limit }
+        } else if status.code() == Some(PANICKED) || says(&["has overflowed its stack"]) {
+            CompileError::Failed { module, reason }
+        } else {
+            // Somebody has ended it, as the system does where memory is short; or it has been taken over.
+            CompileError::Hindered { module, reason }
         }
     }
 }
 
 /// Each thread's stack: Cranelift's recursion follows the module's.
 const STACK: u64 = 8 * MIB;
+
+/// Its threads, of which it has as many as there are processors, and those of a script that starts it.
+const PROCESSES: u64 = 1024;
+
+/// Has a process run when nothing else wants to, and end first where memory is short. `nice` says so too, but counts in its
+/// own session only where the system shares its time among sessions. What is not there to be written is not needed.
+pub(super) fn stand_back(process: &str) {
+    for (file, value) in [("autogroup", "19"), ("oom_score_adj", "1000")] {
+        let _ = fs::write(format!("/proc/{process}/{file}"), value);
+    }
+}
 
 fn other_version(path: &Path, found: &str) -> CompileError {
     CompileError::OtherVersion {

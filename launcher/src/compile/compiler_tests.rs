@@ -26,6 +26,7 @@ fn run(
         target: Target::new(Arch::X86_64),
         budget: &budget,
         jail: Jail::Auto,
+        background: false,
     };
     let mut told = 0;
     run.run_program(program, deadline, &mut |progress| told = progress.done)
@@ -92,11 +93,17 @@ fn each_way_to_fail_is_an_error_of_its_own() {
     ));
     let memory = "id; echo memory allocation of 5 bytes failed >&2; exit 134";
     assert!(matches!(error(memory), CompileError::Memory { .. }));
+    let hindered = error("id; echo hindered cannot start threads >&2; exit 1");
     let crashed = error("id; echo panicked here >&2; exit 101").to_string();
     assert!(
         crashed.contains("101") && crashed.contains("panicked here"),
         "{crashed}"
     );
+    // What the host does is not the module's doing, and is tried again.
+    for error in [hindered, error("id; exit 3")] {
+        assert!(matches!(error, CompileError::Hindered { .. }), "{error}");
+        assert!(!error.is_the_modules());
+    }
     // Words without end, of whoever has taken it over.
     let noise = error("id; head -c 3000000 /dev/zero >&2; echo >&2; yes | head -c 3000000 >&2; exit 3");
     assert!(noise.to_string().len() < 200_000);
@@ -108,6 +115,127 @@ fn each_way_to_fail_is_an_error_of_its_own() {
         assert!(error.is_the_modules());
     }
     assert!(!start.is_the_modules());
+}
+
+/// How a run ends whose compiler ends so.
+fn crashed(status: i32, words: &str) -> CompileError {
+    let file = tempfile::tempfile().unwrap();
+    let run = Run {
+        module: &file,
+        name: "'m.wasm'".to_string(),
+        out: &file,
+        target: Target::new(Arch::X86_64),
+        budget: &Budget::of(0),
+        jail: Jail::Auto,
+        background: false,
+    };
+    run.crashed(ExitStatus::from_raw(status), words)
+}
+
+#[test]
+fn only_what_another_attempt_would_end_alike_is_the_modules() {
+    assert!(matches!(crashed(101 << 8, ""), CompileError::Failed { .. }));
+    let overflow = "thread '<unknown>' has overflowed its stack";
+    assert!(matches!(
+        crashed(libc::SIGABRT, overflow),
+        CompileError::Failed { .. }
+    ));
+    assert!(matches!(
+        crashed(libc::SIGABRT, "memory allocation of 5"),
+        CompileError::Memory { .. }
+    ));
+    assert!(matches!(crashed(libc::SIGXFSZ, ""), CompileError::TooLong { limit, .. } if limit == 512 * MIB));
+    // The system kills whoever takes memory that it does not have, and whoever is in the way.
+    for status in [libc::SIGKILL, libc::SIGTERM, libc::SIGSEGV, 3 << 8] {
+        let error = crashed(status, "");
+        assert!(
+            matches!(error, CompileError::Hindered { .. }) && !error.is_the_modules(),
+            "{error}"
+        );
+    }
+    let slow = CompileError::Time {
+        module: String::new(),
+        limit: LONG,
+    };
+    assert!(!slow.is_the_modules());
+}
+
+#[test]
+fn code_is_as_long_as_memory_is_large() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("compiler");
+    let text = format!(
+        "#!/bin/sh\necho '{}' >&2\nhead -c 9000000 /dev/zero || exit 1\n",
+        identity()
+    );
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let with = |memory: u64| {
+        let budget = Budget { time: LONG, memory };
+        run(&path, b"module", budget, &Deadline::never()).map(|(code, _)| code.len())
+    };
+    assert_eq!(with(64 * MIB).unwrap(), 9_000_000);
+    with(8 * MIB).unwrap_err();
+}
+
+/// Whoever takes the compiler over may have the other end of its words, and take back what it has said.
+#[test]
+fn a_compiler_that_reads_its_own_words_is_stopped_in_time() {
+    let text = "id; exec 3</dev/fd/2 || exit 1; while :; do echo x >&2; read -r line <&3; done";
+    match script(text, Duration::from_millis(500)).unwrap_err() {
+        CompileError::Time { .. } => {}
+        // Where the jail has no such name.
+        CompileError::Hindered { .. } => println!("SKIP: it cannot open its own pipe in this jail"),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_place_is_safe_if_only_its_owner_and_root_can_change_it() {
+    let (own, other) = (1000, 1001);
+    for (owner, group, mode, is_directory, safe) in [
+        (own, 100, 0o755, true, true),
+        (0, 0, 0o755, true, true),
+        (0, 0, 0o1777, true, true),
+        (own, 100, 0o755, false, true),
+        // A group of one's own, and one of others.
+        (own, own, 0o775, true, true),
+        (own, 100, 0o775, true, false),
+        (0, own, 0o775, true, false),
+        (own, own, 0o777, true, false),
+        (own, 100, 0o757, false, false),
+        // The bit means something else of a file.
+        (own, 100, 0o1777, false, false),
+        (other, other, 0o755, true, false),
+        (other, 0, 0o1777, true, false),
+    ] {
+        let found = is_safe(owner, group, mode, is_directory, own);
+        assert_eq!(found, safe, "{owner} {group} {mode:o} {is_directory}");
+    }
+    // Root has no group of its own in this sense.
+    assert!(!is_safe(0, 0, 0o775, true, 0));
+}
+
+#[test]
+fn a_compiler_is_trusted_by_where_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let inner = directory.path().canonicalize().unwrap().join("inner");
+    fs::create_dir(&inner).unwrap();
+    let path = inner.join("compiler");
+    fs::write(&path, "").unwrap();
+    let set = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    set(&inner, 0o755);
+    set(&path, 0o755);
+    assert_eq!(trusted(&path), Ok(path.clone()));
+    // By another name it is still the same file.
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert_eq!(trusted(&link), Ok(path.clone()));
+    set(&inner, 0o757);
+    assert_eq!(trusted(&link), Err(inner.clone()));
+    set(&inner, 0o755);
+    set(&path, 0o757);
+    assert_eq!(trusted(&path), Err(path.clone()));
 }
 
 #[test]

@@ -73,6 +73,14 @@ pub enum CompileError {
         /// How.
         reason: String,
     },
+    /// This host keeps the compiler from its work, or somebody has ended it.
+    #[error("{module} was not compiled: {}", message(.reason))]
+    Hindered {
+        /// What messages call it.
+        module: String,
+        /// How.
+        reason: String,
+    },
     /// Compiling takes more memory than it may.
     #[error("{module} takes more memory to compile than it may, {}", show_size(*.limit))]
     Memory {
@@ -111,9 +119,14 @@ impl CompileError {
             | Self::Unsupported { .. }
             | Self::Failed { .. }
             | Self::Memory { .. }
-            | Self::Time { .. }
             | Self::TooLong { .. } => true,
-            Self::NoCompiler(_) | Self::OtherVersion { .. } | Self::Start { .. } | Self::Changed(_) => false,
+            // How long it takes depends on what else the host does.
+            Self::NoCompiler(_)
+            | Self::OtherVersion { .. }
+            | Self::Start { .. }
+            | Self::Hindered { .. }
+            | Self::Time { .. }
+            | Self::Changed(_) => false,
         }
     }
 

@@ -6,22 +6,27 @@
 
 use std::env;
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
 use super::cache::Cache;
+use super::compiler::{VARIABLE as COMPILER, stand_back};
 use super::{Compilation, Target};
 use crate::error::Error;
 use crate::host::files::HostFile;
 use crate::jail::{self, Jail};
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
+use crate::spec::run::DEFAULT_MEMORY;
 
 /// The environment that it needs: where the cache and the compiler are.
-const VARIABLES: [&str; 4] = ["XDG_CACHE_HOME", "HOME", "PATH", "HERMIT_WASM_COMPILER"];
+const VARIABLES: [&str; 3] = ["XDG_CACHE_HOME", "HOME", "PATH"];
 
 /// The flag of `hermit-wasm compile` by which it knows what it is.
 pub(super) const FLAG: &str = "--for-next-time";
@@ -39,24 +44,26 @@ pub(super) fn start(
         return Err("this is the first process, whose end is that of all others".to_string());
     }
     cache.is_writable()?;
-    super::compiler::find().map_err(|error| error.to_string())?;
+    let compiler = super::compiler::find().map_err(|error| error.to_string())?;
     // Its own lock, which it takes again; here it tells whether it would.
     if cache.try_lock(ONE_AT_A_TIME).is_none() {
         return Err("another compilation for later is under way".to_string());
     }
-    let text = |error: std::io::Error| error.to_string();
+    let text = |error: io::Error| error.to_string();
     let mut copy = None;
     let stdin: File = match module.file() {
         Some((file, _)) => file.try_clone().map_err(text)?,
         None => {
             let file = HostFile::empty("module.wasm").map_err(text)?;
             let written = module.write_to(&mut file.file(), deadline);
-            written.map_err(|error| format!("{:?}", error))?;
+            written.map_err(|error| error.into_error("copy the module").to_string())?;
             let descriptor = file.file().as_fd().try_clone_to_owned().map_err(text)?;
             copy = Some(file);
             descriptor.into()
         }
     };
+    // It starts elsewhere: what is named from here is named in full.
+    let program = std::path::absolute(program).map_err(text)?;
     let mut command = Command::new(program);
     command
         .args([
@@ -80,15 +87,33 @@ pub(super) fn start(
         .stdin(stdin)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    jail::keep_descriptors().map_err(text)?;
-    let started = command.spawn();
+    if env::var_os(COMPILER).is_some_and(|name| !name.is_empty()) {
+        command.env(COMPILER, compiler);
+    }
+    let started = jail::close_in_programs(&mut command).spawn();
     drop(copy);
-    // Nobody waits for it: it becomes the system's when this process ends.
-    started.map(drop).map_err(text)
+    reap(started.map_err(text)?);
+    Ok(())
+}
+
+/// Waits for a process on a thread of its own. Whoever starts many, as a program that embeds this library, would keep a
+/// dead one of each; where this process ends first, the system does it.
+fn reap(mut child: Child) {
+    let wait = move || drop(child.wait());
+    // Without a thread, it stays until this process ends.
+    let _ = thread::Builder::new()
+        .name("hermit-wasm later".to_string())
+        .spawn(wait);
 }
 
 /// The name of the lock that whoever compiles for later holds.
 pub(super) const ONE_AT_A_TIME: &str = "later";
+
+/// What it may take in all: as long as any compilation, and as long again for one that it waits for.
+const LONGEST: Duration = Duration::from_secs(20 * 60);
+
+/// No module is larger that runs.
+const LARGEST: u64 = 1 << 30;
 
 /// What that process does: it leaves the launcher's session, runs when nothing else wants to, and compiles what its
 /// standard input holds, if no other compiles for later.
@@ -99,24 +124,27 @@ pub fn perform(target: Target, jail: Jail, deadline: &Deadline) -> Result<(), Er
     // Fails only for whoever leads a group already, as a shell's command.
     let _ = rustix::process::setsid();
     let _ = rustix::process::nice(19);
+    stand_back("self");
+    let deadline = &Deadline::since(Instant::now(), LONGEST).and(deadline.clone());
     let cache = Cache::open().map_err(Error::Invalid)?;
     let Some(_lock) = cache.try_lock(ONE_AT_A_TIME) else {
         return Ok(());
     };
-    let module = Module::open_until("/dev/stdin", u64::MAX, deadline)?;
-    let compilation = Compilation::new(&module, target, deadline)?;
+    let module = Module::open_until("/dev/stdin", DEFAULT_MEMORY, deadline)?;
+    // The launcher hands over a module in binary form. Whoever owns the file may have made something else of it.
+    if module.file().is_none_or(|(_, length)| length > LARGEST) {
+        return Ok(());
+    }
+    let compilation = Compilation::new(&module, target, deadline)?.in_the_background();
     compilation.compile(&compilation.budget(), jail, deadline, &mut |_| {})??;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use aot_config::Arch;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
-    use std::thread;
-    use std::time::Duration;
-
-    use aot_config::Arch;
 
     use super::*;
 
@@ -146,9 +174,14 @@ mv saw done
         rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).unwrap();
         begin(&cache).unwrap();
         let done = scratch.path().join("done");
+        let until = Instant::now() + LONGEST;
         while !done.exists() {
+            assert!(Instant::now() < until, "it has not run");
             thread::sleep(Duration::from_millis(5));
         }
+        // What this process has open is open for other programs still.
+        let flags = rustix::io::fcntl_getfd(&open).unwrap();
+        assert_eq!(flags, rustix::io::FdFlags::empty());
         let saw = fs::read(done).unwrap();
         let saw = String::from_utf8_lossy(&saw);
         let mut lines = saw.lines();
@@ -157,7 +190,9 @@ mv saw done
         assert_eq!(lines.next(), Some("\0asm\x01\0\0\0"), "{saw}");
         for line in lines {
             // Variables of the shell's own too. What it has open are the module, the null device, and two files here.
-            let variable = VARIABLES.contains(&line) || ["PWD", "OLDPWD", "SHLVL", "_"].contains(&line);
+            let variable = VARIABLES.contains(&line)
+                || line == COMPILER
+                || ["PWD", "OLDPWD", "SHLVL", "_"].contains(&line);
             let module = line.contains("module.wasm");
             let here = ["", "saw", "program"].map(|name| scratch.path().join(name));
             let file = here.contains(&line.into()) || line == "/dev/null";

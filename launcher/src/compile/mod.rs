@@ -20,11 +20,13 @@ mod error;
 mod later;
 
 use std::fs::File;
-use std::io::{self, Seek as _, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use aot_config::trailer::{DIGEST, Trailer};
+use aot_config::trailer::{DIGEST, Sealer, Trailer};
+use boot_protocol::file_kind::{self, FileKind};
 
 pub use aot_config::{Arch, CpuLevel, Options};
 pub use code::Code;
@@ -125,6 +127,8 @@ pub struct Compilation<'a> {
     /// Not needed where nothing is kept.
     digest: Option<[u8; DIGEST]>,
     cache: Result<Cache, String>,
+    /// Whether nobody waits for it.
+    background: bool,
 }
 
 impl<'a> Compilation<'a> {
@@ -143,7 +147,16 @@ impl<'a> Compilation<'a> {
             target,
             digest,
             cache,
+            background: false,
         })
+    }
+
+    /// The same, with the lowest priority.
+    fn in_the_background(self) -> Self {
+        Self {
+            background: true,
+            ..self
+        }
     }
 
     /// What it may take, by far.
@@ -303,18 +316,28 @@ impl<'a> Compilation<'a> {
         if self.digest.is_some_and(|known| known != source) {
             return Ok(Err(CompileError::Changed(self.module.to_string())));
         }
-        let mut file = module.file();
-        file.rewind().map_err(StartError::file("rewind the module"))?;
+        module
+            .finish()
+            .map_err(StartError::file("seal the module's copy"))?;
+        // From its start, and for reading alone.
+        let module = File::open(module.name()).map_err(StartError::file("open the module's copy"))?;
         let run = compiler::Run {
-            module: module.file(),
+            module: &module,
             name: self.module.to_string(),
             out: out.file(),
             target: self.target,
             budget,
             jail,
+            background: self.background,
         };
         if let Err(error) = run.run(deadline, progress)? {
             return Ok(Err(error));
+        }
+        if !begins_code(out.file()).map_err(StartError::file("read the compiled code"))? {
+            return Ok(Err(CompileError::Failed {
+                module: self.module.to_string(),
+                reason: "what the compiler has written is no native code".to_string(),
+            }));
         }
         let trailer = Trailer {
             level: self.target.level,
@@ -330,10 +353,25 @@ impl<'a> Compilation<'a> {
             length,
             trailer,
             path: self.module.name().to_path_buf(),
-            // It has been in nobody else's hands.
-            sealer: None,
+            sealer: Some(Box::new(Sealer::new(key))),
         }))
     }
+}
+
+/// Whether a file begins as the compiler's code does: as anything else it would be refused in the machine, as a module
+/// that is none.
+fn begins_code(file: &File) -> io::Result<bool> {
+    let mut start = [0; file_kind::START];
+    let mut length = 0;
+    while let Some(rest) = start.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, u64::try_from(length).unwrap_or(u64::MAX)) {
+            Ok(0) => break,
+            Ok(count) => length = length.saturating_add(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(FileKind::of(start.get(..length).unwrap_or_default()) == FileKind::NativeCode)
 }
 
 /// Writes to two places.

@@ -70,7 +70,7 @@ pub use limits::Limits;
 use root::Root;
 use spawn::{Failure, Namespaces, Plan, Step, User, c_string};
 use sys::Strings;
-pub(crate) use sys::{keep_descriptors, landlock_version};
+pub(crate) use sys::{close_in_programs, landlock_version};
 use view::View;
 
 /// A program to start.
@@ -261,8 +261,8 @@ pub(crate) fn output(
 ) -> Result<io::Result<Vec<u8>>, Error> {
     let begin = || {
         let null = File::options().read(true).write(true).open("/dev/null")?;
-        let (output, stdout) = io::pipe()?;
-        let (errors, stderr) = io::pipe()?;
+        let (output, stdout) = pipe()?;
+        let (errors, stderr) = pipe()?;
         let program = Program {
             path,
             arguments,
@@ -298,6 +298,22 @@ pub(crate) fn output(
     )
 }
 
+/// A pipe for a program's words, whose reading end never waits: whoever has the other end can read what is in it, too
+/// (/proc/self/fd), so that nothing may be left of what `poll` has promised.
+pub(crate) fn pipe() -> io::Result<(io::PipeReader, io::PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((reader, writer))
+}
+
+/// Whether a read is to be tried again, after a wait: nothing is there, or a signal came.
+pub(crate) fn is_again(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+    )
+}
+
 /// All that comes out of a pipe until its end, as far as it is looked at.
 fn until_its_end(
     mut pipe: &io::PipeReader,
@@ -314,7 +330,7 @@ fn until_its_end(
                     return Ok(Ok(bytes));
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_again(&error) => {}
             Err(error) => return Ok(Err(error)),
         }
     }
@@ -399,6 +415,16 @@ mod tests {
         let said = script(&text, Confinement::default().write(&ours).read(&others));
         assert_eq!(said, "theirs\nmade\nno\nno\nno\nno\n");
         assert_eq!(fs::read_to_string(ours.join("made")).unwrap(), "x\n");
+    }
+
+    #[test]
+    fn a_program_that_reads_its_own_words_keeps_nobody_waiting() {
+        let (mut reader, writer) = pipe().unwrap();
+        let error = reader.read(&mut [0]).unwrap_err();
+        assert!(is_again(&error), "{error}");
+        // Whoever writes waits for room as always.
+        let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+        assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::ptr;
 
 use libc::{c_char, c_int, c_long};
@@ -58,10 +60,16 @@ pub(super) fn duplicate(descriptor: RawFd, place: RawFd) -> Result<(), Errno> {
     }
 }
 
-/// From now on, programs that this process starts inherit no descriptor besides their streams.
-pub(crate) fn keep_descriptors() -> io::Result<()> {
+/// Has the program that a command starts inherit no descriptor besides its streams, whatever others have left open here.
+pub(crate) fn close_in_programs(command: &mut Command) -> &mut Command {
+    // SAFETY: what runs in the copy of this process makes one system call, and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(close_on_exec) }
+}
+
+/// All descriptors but the standard streams are closed where a program begins.
+fn close_on_exec() -> io::Result<()> {
     let (first, last) = (c_long::from(3), c_long::from(c_int::MAX));
-    // Of linux/close_range.h: they stay open here, and are closed where a program begins.
+    // Of linux/close_range.h: they stay open here.
     const CLOSE_ON_EXEC: c_long = 1 << 2;
     // SAFETY: numbers only, and no descriptor is closed.
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, CLOSE_ON_EXEC) } {

@@ -17,6 +17,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("compile::code_is_kept_and_found", kept),
         test("compile::many_at_once_compile_once", once),
         test("compile::damaged_code_is_compiled_again", damaged),
+        test("compile::the_module_is_handed_over_for_reading", for_reading),
+        test("compile::what_is_no_module_any_more_is_left", left),
         test("compile::text_is_translated_first", text),
         test("compile::each_failure_says_what_to_do", failures),
         test("compile::a_compiler_that_hangs_ends_with_the_time", hangs),
@@ -83,14 +85,17 @@ impl Place {
     }
 }
 
-/// It gives the module back as its code.
-const ECHO: &str = "printf 'code: '; cat";
+/// It gives the module back as its code, behind what code begins with.
+const ECHO: &str = r"printf '\177ELF\002\001\001\310code: '; cat";
+
+/// Its code of [`MODULE`].
+const ECHOED: &[u8] = b"\x7fELF\x02\x01\x01\xc8code: \0asm\x01\0\0\0hwcwasm";
 
 fn kept() {
     let place = Place::new(ECHO);
     place.compile(&["m.wasm"]).expect_code(0).expect_silence();
     let first = place.read("m.cwasm");
-    assert!(first.starts_with(b"code: \0asm\x01\0\0\0hwcwasm"));
+    assert!(first.starts_with(ECHOED));
     place
         .compile(&["m.wasm", "-o", "again"])
         .expect_code(0)
@@ -150,11 +155,32 @@ fn damaged() {
     assert_eq!(other.started().len(), 2);
 }
 
+fn for_reading() {
+    let script = r"cat >/dev/null; printf '\177ELF\002\001\001\310'; printf x 2>&- >&0 && printf written || printf kept";
+    let place = Place::new(script);
+    place.compile(&["m.wasm"]).expect_code(0);
+    assert!(place.read("m.cwasm").starts_with(b"\x7fELF\x02\x01\x01\xc8kept"));
+}
+
+/// The file of a module may be something else by the time it is compiled.
+fn left() {
+    let place = Place::new(ECHO);
+    for (name, content) in [("t.wat", &b"(module)"[..]), ("n.wasm", b"nonsense")] {
+        let path = place.scratch.file(name, content);
+        let mut command = place.command();
+        command
+            .args(["--for-next-time", "--cpu", "x86-64-v2", "/dev/stdin"])
+            .stdin(fs::File::open(path).unwrap());
+        finish(&mut command);
+        assert_eq!((place.started().len(), place.entries().len()), (0, 0), "{name}");
+    }
+}
+
 fn text() {
     let place = Place::new(ECHO);
     place.scratch.file("t.wat", b"(module)");
     place.compile(&["t.wat"]).expect_code(0).expect_silence();
-    assert!(place.read("t.cwasm").starts_with(b"code: \0asm\x01\0\0\0hwcwasm"));
+    assert!(place.read("t.cwasm").starts_with(ECHOED));
     place.compile(&["m.wasm"]).expect_code(0);
     assert_eq!(place.started().len(), 1, "the same module");
     place.scratch.file("bad.wat", b"(module (nonsense))");
@@ -175,6 +201,12 @@ fn failures() {
     failing("echo 'thread panicked' >&2; exit 101")
         .expect_code(exit_code::VM_FAILED)
         .expect_message(&["cannot be compiled", "thread panicked"]);
+    failing("echo 'hindered cannot start threads' >&2; exit 1")
+        .expect_code(exit_code::VM_FAILED)
+        .expect_message(&["'m.wasm' was not compiled", "cannot start threads"]);
+    failing("echo nonsense")
+        .expect_code(exit_code::VM_FAILED)
+        .expect_message(&["no native code"]);
     let place = Place::new(ECHO);
     let nowhere = finish(
         place
@@ -246,5 +278,5 @@ fn no_cache() {
     place.compile(&["m.wasm"]).expect_code(0);
     place.compile(&["m.wasm"]).expect_code(0);
     assert_eq!(place.started().len(), 2);
-    assert!(place.read("m.cwasm").starts_with(b"code: \0asm"));
+    assert!(place.read("m.cwasm").starts_with(ECHOED));
 }
