@@ -57,8 +57,8 @@ pub(super) fn find() -> Result<PathBuf, CompileError> {
     }
     Err(CompileError::NoCompiler(match distrusted {
         Some((path, whose)) => format!(
-            "the compiler for native code, '{}', is not taken: other users can change '{}'. Take that right away (chmod \
-             go-w), or name the compiler by {VARIABLE}; --engine interp does without",
+            "the compiler for native code, '{}', is not taken: other users can change '{}'. Take that right away \
+             (chmod go-w), or name the compiler by {VARIABLE}; --engine interp does without",
             shown::path(&path),
             shown::path(&whose)
         ),
@@ -295,8 +295,8 @@ const STACK: u64 = 8 * MIB;
 /// Its threads, of which it has as many as there are processors, and those of a script that starts it.
 const PROCESSES: u64 = 1024;
 
-/// Has a process run when nothing else wants to, and end first where memory is short. `nice` says so too, but counts in its
-/// own session only where the system shares its time among sessions. What is not there to be written is not needed.
+/// Has a process run when nothing else wants to, and end first where memory is short. `nice` says so too, but counts in
+/// its own session only where the system shares its time among sessions. What is not there to be written is not needed.
 pub(super) fn stand_back(process: &str) {
     for (file, value) in [("autogroup", "19"), ("oom_score_adj", "1000")] {
         let _ = fs::write(format!("/proc/{process}/{file}"), value);

@@ -20,8 +20,8 @@ pub enum CompileError {
     NoCompiler(String),
     /// The compiler is of another build.
     #[error(
-        "the compiler '{}' does not belong to this hermit-wasm: it says '{}', and '{wanted}' is wanted; build both from \
-         the same sources",
+        "the compiler '{}' does not belong to this hermit-wasm: it says '{}', and '{wanted}' is wanted; build both \
+         from the same sources",
         shown::path(path),
         message(found)
     )]

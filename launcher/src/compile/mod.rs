@@ -181,6 +181,9 @@ impl<'a> Compilation<'a> {
             Ok(place) => place,
             Err(reason) => return Lookup::NoCache(reason.to_string()),
         };
+        if let Some(reason) = cache.refusal(&name, SystemTime::now()) {
+            return Lookup::Failed(reason);
+        }
         match cache.find(&name, &digest, self.target) {
             Found::Code(code) => Lookup::Found(code),
             Found::Refused(reason) => Lookup::Missing(Some(reason)),
@@ -281,8 +284,8 @@ impl<'a> Compilation<'a> {
         later::start(program, self.module, self.target, jail, cache, deadline)
     }
 
-    /// Notes that a machine could not load the code that is kept: for a day the module counts as one that cannot be
-    /// compiled.
+    /// Notes that a machine could not load the code that is kept: for a day the module counts, on this host, as one that
+    /// cannot be compiled.
     pub(crate) fn refused(&self, reason: &str) {
         if let Ok((cache, _, name)) = self.place() {
             cache.note_refusal(&name, reason);

@@ -60,8 +60,8 @@ fn read_key(mut file: File) -> io::Result<Option<[u8; DIGEST]>> {
     Ok(Some(key))
 }
 
-/// Whether an entry cannot be opened because of what it is: a link, no file, or one that others may change. Anything else
-/// (no descriptor or no memory left, a disk that fails) is the moment's doing, and says nothing about it.
+/// Whether an entry cannot be opened because of what it is: a link, no file, or one that others may change. Anything
+/// else (no descriptor or no memory left, a disk that fails) is the moment's doing, and says nothing about it.
 pub(super) fn is_unfit(error: &io::Error) -> bool {
     // Only what `open_file` says itself is not the system's.
     match Errno::from_io_error(error) {
@@ -110,8 +110,8 @@ pub(super) fn ours_alone(directory: OwnedFd) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
-/// Whether what is made at this path, with all that is missing above it, would be this user's by right: not root's in the
-/// home of another user, who could not write to it then.
+/// Whether what is made at this path, with all that is missing above it, would be this user's by right: not root's in
+/// the home of another user, who could not write to it then.
 pub(super) fn would_be_ours(path: &Path) -> io::Result<()> {
     let there = path.ancestors().find_map(|path| path.metadata().ok());
     let owner = there.map_or(0, |metadata| metadata.uid());

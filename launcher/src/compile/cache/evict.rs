@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
 
-use super::Cache;
+use super::{Cache, REFUSED};
 
 /// What the cache may take on the disk, in bytes.
 pub(super) const BOUND: u64 = 2 << 30;
@@ -88,6 +88,11 @@ impl Cache {
         for failure in of(".failed").iter().filter(|failure| old(failure.used)) {
             self.remove(&format!("{}.failed", failure.name));
         }
+        for (refusal, status) in files.iter().filter(|(file, _)| file.contains(REFUSED)) {
+            if old(modified(status)) {
+                self.remove(refusal);
+            }
+        }
         for lock in of(".lock") {
             let belongs = codes.iter().any(|code| code.name == lock.name) || lock.name == name;
             if !belongs
@@ -99,8 +104,8 @@ impl Cache {
         }
     }
 
-    /// Removes code that was not written to its end, by processes that were killed; the length of the rest, which others
-    /// are writing. The caller may have the lock of `name`.
+    /// Removes code that was not written to its end, by processes that were killed; the length of the rest, which
+    /// others are writing. The caller may have the lock of `name`.
     fn remove_unfinished(&self, name: &str, files: &[Entry], now: SystemTime) -> u64 {
         let mut length = 0u64;
         for file in files {

@@ -1,9 +1,9 @@
 //! Digests that were taken of large modules: reading 50 megabytes at each start would take longer than all else.
 //!
-//! A digest is believed as long as the file is what it was: device, number, length, and both times of change. It is noted
-//! only if the file had been left alone for some time before it was read, since a change within the same tick of the
-//! system's clock would leave no trace; and only on file systems that note every change ([`tells_changes`]). Each note
-//! bears a keyed digest of its own.
+//! A digest is believed as long as the file is what it was: device, number, length, and both times of change. It is
+//! noted only if the file had been left alone for some time before it was read, since a change within the same tick of
+//! the system's clock would leave no trace; and only on file systems that note every change ([`tells_changes`]). Each
+//! note bears a keyed digest of its own.
 //!
 //! A module whose owner hides a change all the same gets the code of what it was before, and no other module does.
 //! Whether code is what was sealed is never a matter of these notes: that is seen each time, of all its bytes.
@@ -125,6 +125,10 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::FileExt as _;
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -135,5 +139,57 @@ mod tests {
         for (changed, status) in [(98, 1), (1, 98), (200, 1), (1, i128::MAX)] {
             assert!(!at(changed, status).is_quiet(now), "{changed} {status}");
         }
+    }
+
+    /// Large files are read once, and again as soon as anything about them differs.
+    #[test]
+    fn a_digest_is_believed_as_long_as_the_file_is_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = |name: &str| Cache::at(&directory.path().join(name)).unwrap();
+        let (cache, other) = (cache("one"), cache("two"));
+        let path = directory.path().join("m.wasm");
+        fs::write(&path, vec![0; 2 << 20]).unwrap();
+        let file = File::open(&path).unwrap();
+        let length = file.metadata().unwrap().len();
+        let later = SystemTime::now() + Duration::from_secs(10);
+        let (now, then) = (Index(&cache, SystemTime::now()), Index(&cache, later));
+        let stamp = now.stamp(&file, length).unwrap();
+        assert_eq!(now.stamp(&file, length - 1), None);
+        // Just written: another change might leave no trace.
+        now.note(&file, &stamp, &[1; DIGEST]);
+        assert_eq!(now.find(&stamp), None);
+        then.note(&file, &stamp, &[1; DIGEST]);
+        assert_eq!(then.find(&stamp), Some([1; DIGEST]));
+        // One byte, with the time of its change put back.
+        let modified = file.metadata().unwrap().modified().unwrap();
+        thread::sleep(Duration::from_millis(20));
+        let writer = File::options().write(true).open(&path).unwrap();
+        writer.write_all_at(b"x", 1000).unwrap();
+        writer.set_modified(modified).unwrap();
+        let changed = then.stamp(&file, length).unwrap();
+        assert_ne!(changed, stamp);
+        assert_eq!(then.find(&changed), None);
+        // A change while it was read.
+        then.note(&file, &stamp, &[2; DIGEST]);
+        assert_eq!(then.find(&changed), None);
+        // A note that is damaged, or of another cache.
+        then.note(&file, &changed, &[3; DIGEST]);
+        assert_eq!(then.find(&changed), Some([3; DIGEST]));
+        let note = fs::read_dir(&cache.path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "digest"))
+            .unwrap();
+        let good = fs::read(&note).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x80;
+            fs::write(&note, bad).unwrap();
+            assert_eq!(then.find(&changed), None, "byte {at}");
+        }
+        fs::write(&note, &good).unwrap();
+        assert_eq!(then.find(&changed), Some([3; DIGEST]));
+        fs::copy(&note, other.path.join(note.file_name().unwrap())).unwrap();
+        assert_eq!(Index(&other, later).find(&changed), None);
     }
 }

@@ -8,6 +8,7 @@
 //! - `NAME.*.new`: code that is being written;
 //! - `NAME.lock`: held by whoever compiles it; its time of change is that of the last use;
 //! - `NAME.failed`: why it cannot be compiled; worth a day;
+//! - `NAME.refused-HOST`: why this host's machines do not take it; as long;
 //! - `*.digest`: digests that were taken of large modules ([`index`]).
 //!
 //! What is not as it should be is removed, and compiled again.
@@ -106,6 +107,15 @@ pub(super) fn name(digest: &[u8; DIGEST], target: Target) -> String {
     };
     let (arch, level) = (target.level.arch().name(), target.level.name());
     format!("{digest}-{arch}-{level}{fuel}{deterministic}-{COMPATIBILITY:016x}")
+}
+
+/// What stands between a name and a host's.
+const REFUSED: &str = ".refused-";
+
+/// The file that says why the machines of this host do not take the code of this name.
+fn refusal(name: &str) -> String {
+    let host = blake3::hash(rustix::system::uname().nodename().to_bytes()).to_hex();
+    format!("{name}{REFUSED}{}", host.get(..16).unwrap_or_default())
 }
 
 /// A name for code that is not whole yet: two processes have the same lock where the file system has none.
@@ -352,6 +362,7 @@ impl Cache {
             self.remove(&new);
         }
         self.remove(&format!("{name}.failed"));
+        self.remove(&refusal(name));
         self.note_use(name);
         kept
     }
@@ -384,7 +395,17 @@ impl Cache {
 
     /// Why what has this name could not be compiled, if it was tried not long ago.
     pub(super) fn failure(&self, name: &str, now: SystemTime) -> Option<String> {
-        let file = self.open_file(&format!("{name}.failed")).ok()?;
+        self.reason(&format!("{name}.failed"), now)
+    }
+
+    /// Why the machines of this host do not take what has this name, if that was seen not long ago.
+    pub(super) fn refusal(&self, name: &str, now: SystemTime) -> Option<String> {
+        self.reason(&refusal(name), now)
+    }
+
+    /// What stands in a file, if that is not old.
+    fn reason(&self, file: &str, now: SystemTime) -> Option<String> {
+        let file = self.open_file(file).ok()?;
         let tried = file.metadata().ok()?.modified().ok()?;
         // A clock that was put back makes it worthless too.
         if now.duration_since(tried).ok()? > FAILURE {
@@ -395,10 +416,10 @@ impl Cache {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Removes the code of this name, which machines do not take, and notes why.
+    /// Notes why the machines of this host do not take the code of this name. Those of another host that has the same
+    /// cache, and perhaps another processor, may.
     pub(super) fn note_refusal(&self, name: &str, reason: &str) {
-        self.forget(name);
-        self.note_failure(name, reason);
+        self.note(name, &refusal(name), reason);
     }
 
     /// Where it is.
@@ -408,10 +429,14 @@ impl Cache {
 
     /// Notes why what has this name cannot be compiled.
     pub(super) fn note_failure(&self, name: &str, reason: &str) {
+        self.note(name, &format!("{name}.failed"), reason);
+    }
+
+    fn note(&self, name: &str, file: &str, reason: &str) {
         self.make_room(name, 0);
         // Without it, it is tried again.
         let _ = self
-            .make_file(&format!("{name}.failed"))
+            .make_file(file)
             .and_then(|mut file| file.write_all(reason.as_bytes()));
     }
 }

@@ -8,7 +8,6 @@ use std::thread;
 use aot_config::trailer::SIZE;
 use aot_config::{Arch, CpuLevel, Options};
 
-use super::index::Index;
 use super::*;
 
 const SOURCE: [u8; DIGEST] = [5; DIGEST];
@@ -100,8 +99,8 @@ fn a_cache_is_its_users_alone() {
         assert!(error.contains("other users"), "{error}");
         fs::set_permissions(place, before).unwrap();
     }
-    // Above it, others' rights to write are taken away: other parts of the launcher make it, too, and a umask of 002 leaves
-    // them.
+    // Above it, others' rights to write are taken away: other parts of the launcher make it, too, and a umask of 002
+    // leaves them.
     for (before, after) in [(0o775, 0o755), (0o777, 0o755), (0o755, 0o755)] {
         fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
         Cache::at(&path).unwrap();
@@ -288,56 +287,6 @@ fn an_entry_that_is_no_file_of_this_users_is_refused() {
     refused(&cache, &name);
 }
 
-/// Large files are read once, and again as soon as anything about them differs.
-#[test]
-fn a_digest_is_believed_as_long_as_the_file_is_the_same() {
-    let (_directory, cache) = scratch();
-    let (_, path) = kept(&cache, 2 << 20);
-    let file = File::open(&path).unwrap();
-    let length = file.metadata().unwrap().len();
-    let later = SystemTime::now() + Duration::from_secs(10);
-    let (now, then) = (Index(&cache, SystemTime::now()), Index(&cache, later));
-    let stamp = now.stamp(&file, length).unwrap();
-    assert_eq!(now.stamp(&file, length - 1), None);
-    // Just written: another change might leave no trace.
-    now.note(&file, &stamp, &[1; DIGEST]);
-    assert_eq!(now.find(&stamp), None);
-    then.note(&file, &stamp, &[1; DIGEST]);
-    assert_eq!(then.find(&stamp), Some([1; DIGEST]));
-    // One byte, with the time of its change put back.
-    let modified = file.metadata().unwrap().modified().unwrap();
-    thread::sleep(Duration::from_millis(20));
-    let writer = File::options().write(true).open(&path).unwrap();
-    writer.write_all_at(b"x", 1000).unwrap();
-    writer.set_modified(modified).unwrap();
-    let changed = then.stamp(&file, length).unwrap();
-    assert_ne!(changed, stamp);
-    assert_eq!(then.find(&changed), None);
-    // A change while it was read.
-    then.note(&file, &stamp, &[2; DIGEST]);
-    assert_eq!(then.find(&changed), None);
-    // A note that is damaged, or of another cache.
-    then.note(&file, &changed, &[3; DIGEST]);
-    assert_eq!(then.find(&changed), Some([3; DIGEST]));
-    let note = fs::read_dir(&cache.path)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "digest"))
-        .unwrap();
-    let good = fs::read(&note).unwrap();
-    for at in 0..good.len() {
-        let mut bad = good.clone();
-        bad[at] ^= 0x80;
-        fs::write(&note, bad).unwrap();
-        assert_eq!(then.find(&changed), None, "byte {at}");
-    }
-    fs::write(&note, &good).unwrap();
-    assert_eq!(then.find(&changed), Some([3; DIGEST]));
-    let (_other, other) = scratch();
-    fs::copy(&note, other.path.join(note.file_name().unwrap())).unwrap();
-    assert_eq!(Index(&other, later).find(&changed), None);
-}
-
 /// What was seen before counts for nothing: neither what it was when it was found, nor its times.
 #[test]
 fn large_code_is_checked_on_its_way_each_time() {
@@ -493,4 +442,14 @@ fn a_failure_is_believed_for_a_day() {
     assert_eq!(cache.failure("name", now - hour), None);
     cache.keep("name", &code(&cache, 10, target(), SOURCE)).unwrap();
     assert_eq!(cache.failure("name", now + hour), None);
+    // What machines do not take stays for those of other hosts.
+    cache.note_refusal("name", "no AVX2");
+    assert!(cache.path.join("name.cwasm").exists());
+    assert_eq!(cache.refusal("name", now + hour), Some("no AVX2".to_string()));
+    assert_eq!(cache.refusal("name", now + hour * 25), None);
+    cache.make_room_within("other", 0, 1000, 10, now + hour * 50);
+    assert!(!cache.path.join(refusal("name")).exists());
+    cache.note_refusal("name", "no AVX2");
+    cache.keep("name", &code(&cache, 10, target(), SOURCE)).unwrap();
+    assert_eq!(cache.refusal("name", now), None);
 }
