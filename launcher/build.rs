@@ -1,10 +1,11 @@
-//! Provides the bootable images that the launcher carries, and for x86_64 the applications alone, which uhyve loads itself:
-//! copies in OUT_DIR, and `images.rs` there, which has a constant for each ([`CARRIED`]), with its fingerprint.
+//! Provides the bootable images that the launcher carries, and for x86_64 the applications alone, which uhyve loads
+//! itself: copies in OUT_DIR, and `images.rs` there, which has a constant for each ([`CARRIED`]), with its fingerprint.
 //!
 //! It builds none: checking or linting the workspace must not compile kernels. It takes those that are there, in the
 //! directory that the variable HERMIT_WASM_IMAGES names, or else in the checkout's `target/images`, where `scripts/run`
-//! and `cargo xtask image` leave them. An image that is missing is an empty file: the launcher says so when it needs it.
-//! In release builds so is an image that other sources made; debug builds, which are for work on the launcher, take it.
+//! and `cargo xtask image` leave them. An image that is missing is an empty file: the launcher says so when it needs
+//! it. In release builds so is an image that other sources made; debug builds, which are for work on the launcher, take
+//! it.
 
 use std::env;
 use std::error::Error;
@@ -60,8 +61,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         None
     };
-    // Where `cargo xtask compiler` leaves the program that compiles to native code, for launchers that run where they were
-    // built. It need not be there yet.
+    // Where `cargo xtask compiler` leaves the program that compiles to native code, for launchers that run where they
+    // were built. It need not be there yet.
     println!(
         "cargo::rustc-env=HERMIT_WASM_COMPILER_BUILT={}",
         root.join("target/compiler/release/hermit-wasm-compiler")
@@ -90,8 +91,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Takes the images of an architecture, and what else is of use, from the directory `from`, and appends the constants for
-/// them; whether it could. A native image may be missing where an interpreter's is there.
+/// Takes the images of an architecture, and what else is of use, from the directory `from`, and appends the constants
+/// for them; whether it could. A native image may be missing where an interpreter's is there.
 fn take(
     arch: &str,
     from: &Path,

@@ -8,8 +8,8 @@ use wasmparser::{FunctionBody, Operator, Parser, Payload, TypeRef, Validator, Wa
 
 /// Why a module is not compiled that the compiler would take: what the machines' runtime cannot carry out.
 ///
-/// Waiting takes threads, which the runtime does not have: without its feature `threads` it takes these instructions for
-/// unreachable, also where the memory is not shared. Nor has it shared memories.
+/// Waiting takes threads, which the runtime does not have: without its feature `threads` it takes these instructions
+/// for unreachable, also where the memory is not shared. Nor has it shared memories.
 pub(crate) fn before(module: &[u8], level: CpuLevel) -> Option<Refusal> {
     // Without the vector extension, which no level has, Cranelift panics there.
     let vectors = WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD;

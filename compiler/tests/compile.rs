@@ -159,16 +159,7 @@ fn vectors_are_refused_for_a_processor_without() {
 
 /// The runtime has no threads, and takes what waits for them for unreachable: it would panic.
 #[test]
-fn what_takes_threads_is_refused_on_any_memory() {
-    for text in [
-        "(module (memory 1 1 shared))",
-        r#"(module (import "" "" (memory 1 1 shared)))"#,
-    ] {
-        match refusal(&wat::parse_str(text).unwrap()) {
-            Refusal::Unsupported { proposals, .. } => assert_eq!(proposals, ["threads"]),
-            other => panic!("{other:?}"),
-        }
-    }
+fn waiting_for_another_thread_is_refused_on_any_memory() {
     for instruction in [
         "(memory.atomic.notify (i32.const 0) (i32.const 1))",
         "(memory.atomic.wait32 (i32.const 0) (i32.const 1) (i64.const 0))",

@@ -1,6 +1,6 @@
 //! What the compiler makes runs in the application's native engine, here on the host: exit codes, traps with their
-//! backtraces, refusals, proposals, options. The engine and its settings are the image's; memory and faults are wasmtime's
-//! own.
+//! backtraces, refusals, proposals, options. The engine and its settings are the image's; memory and faults are
+//! wasmtime's own.
 
 use aot_config::{Arch, Options, Trailer, settings};
 use kernel_app::engine::Engine as _;

@@ -1,7 +1,7 @@
 //! Runs WebAssembly modules, each in a microVM of its own: the launcher of hermit-wasm as a library.
 //!
-//! A [`Run`] says what to run and what the guest may see. It boots the image that this crate carries (Hermit's kernel, an
-//! interpreter, WASI preview 1) under a [hypervisor](vmm), connects the guest's standard streams, and ends with the
+//! A [`Run`] says what to run and what the guest may see. It boots the image that this crate carries (Hermit's kernel,
+//! an interpreter, WASI preview 1) under a [hypervisor](vmm), connects the guest's standard streams, and ends with the
 //! guest's exit status:
 //!
 //! ```no_run

@@ -41,8 +41,8 @@ fn end(error: &Error) -> ! {
     }
 }
 
-/// Keeps the guest's environment, arguments and memory, which this process holds, out of dumps of it. Only this program: a
-/// program that embeds the library decides for itself.
+/// Keeps the guest's environment, arguments and memory, which this process holds, out of dumps of it. Only this
+/// program: a program that embeds the library decides for itself.
 fn forbid_core_dumps() {
     // One byte rather than none, as for each process that a jail starts: see the library's `jail/limits.rs`.
     let limit = Rlimit {
@@ -53,8 +53,8 @@ fn forbid_core_dumps() {
     let _ = setrlimit(Resource::Core, limit);
 }
 
-/// A file that a limit of this user's makes too long is an error with a message, not the program's silent end. By a handler:
-/// children begin with the signal's usual action.
+/// A file that a limit of this user's makes too long is an error with a message, not the program's silent end. By a
+/// handler: children begin with the signal's usual action.
 fn let_long_files_fail() {
     // Fails only for signals that cannot be caught.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));

@@ -13,7 +13,8 @@ use crate::result::{ExitStatus, RunResult};
 use crate::spec::engine::Engine;
 use crate::vmm::capabilities::Accelerator;
 
-/// The schema's version. It changes where a program that reads the old one would be wrong; new members do not change it.
+/// The schema's version. It changes where a program that reads the old one would be wrong; new members do not change
+/// it.
 const VERSION: u32 = 1;
 
 /// What was measured of a run.

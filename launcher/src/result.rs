@@ -62,7 +62,8 @@ impl ExitStatus {
         matches!(self, Self::Exited(exit_code::SUCCESS))
     }
 
-    /// What the machine says of the guest's end. The guest has a say in its code and in what it prints, not in the cause.
+    /// What the machine says of the guest's end. The guest has a say in its code and in what it prints, not in the
+    /// cause.
     fn new(ending: Ending, diagnostic: bool) -> Self {
         let code = ending.code;
         match ending.cause() {
@@ -218,8 +219,8 @@ fn limit_met(machine: &Machine, memory: u64, words: &str) -> Option<(u64, String
     }
 }
 
-/// Whether this process, whose limits a hypervisor inherits, may itself use less than so much private memory, or has less
-/// room for addresses than the machine's memory takes with it; `own` are its limits.
+/// Whether this process, whose limits a hypervisor inherits, may itself use less than so much private memory, or has
+/// less room for addresses than the machine's memory takes with it; `own` are its limits.
 fn has_less(private: u64, memory: u64, own: impl Fn(Resource) -> Option<u64>) -> bool {
     let room = private.saturating_add(memory).saturating_add(PROGRAM);
     own(Resource::Data).is_some_and(|own| own < private) || own(Resource::As).is_some_and(|own| own < room)
@@ -228,8 +229,8 @@ fn has_less(private: u64, memory: u64, own: impl Fn(Resource) -> Option<u64>) ->
 /// Addresses that QEMU's program, libraries and other files take: more than was seen.
 const PROGRAM: u64 = 512 * MIB;
 
-/// The line in which a hypervisor says that it does not get the memory that it wants: QEMU's words for it, glib's, and the
-/// C library's.
+/// The line in which a hypervisor says that it does not get the memory that it wants: QEMU's words for it, glib's, and
+/// the C library's.
 fn out_of_memory(words: &str) -> Option<String> {
     let line = words.lines().find(|line| {
         [

@@ -51,8 +51,8 @@ impl Running {
         })
     }
 
-    /// Ends the virtual machine. The result is then [`Error::Stopped`], unless the guest had ended before. Other runs go
-    /// on, those that have the same [`Interrupt`] too.
+    /// Ends the virtual machine. The result is then [`Error::Stopped`], unless the guest had ended before. Other runs
+    /// go on, those that have the same [`Interrupt`] too.
     pub fn kill(&self) {
         self.interrupt.stop();
     }

@@ -1,5 +1,5 @@
-//! Ends the program when a run must be over and does not end: whoever runs it waits in the kernel, for a file of a machine
-//! that is gone, a directory served by a program that does not answer, a process that cannot be killed.
+//! Ends the program when a run must be over and does not end: whoever runs it waits in the kernel, for a file of a
+//! machine that is gone, a directory served by a program that does not answer, a process that cannot be killed.
 //!
 //! All that waits elsewhere ends at the deadline by itself, and cleans up. This is for the rest. Children end with the
 //! program.

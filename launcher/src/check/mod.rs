@@ -1,7 +1,7 @@
 //! What this host has for running machines: what is there, what that means for a run, and how to get what is not.
 //!
-//! Nothing is booted, and nothing is changed, but that the cache for native code is made: files are looked at, programs are asked for their versions, and one process is
-//! started in a jail to see of what it is made.
+//! Nothing is booted, and nothing is changed, but that the cache for native code is made: files are looked at, programs
+//! are asked for their versions, and one process is started in a jail to see of what it is made.
 
 mod system;
 

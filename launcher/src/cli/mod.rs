@@ -169,7 +169,8 @@ The code is made for hermit-wasm's machines, and bears a digest with a key of yo
 same user, and elsewhere with --allow-precompiled. It is kept in the cache too, so that 'run MODULE' finds it.";
 
 const CHECK: &str = "\
-Nothing is booted, and nothing changed, but that the cache for native code is made. The exit code is 0 if a module can be run here, and 125 if not.";
+Nothing is booted, and nothing changed, but that the cache for native code is made. The exit code is 0 if a module \
+can be run here, and 125 if not.";
 
 const COMPLETIONS: &str = "\
 For the current shell:

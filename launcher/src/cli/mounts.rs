@@ -129,8 +129,8 @@ fn quota(flag: Flag, value: &OsStr) -> Result<(&OsStr, Option<Quota>), Error> {
     }
 }
 
-/// Refuses the spellings of other programs, and options that are not there: they would make odd names, and what they ask for
-/// would not hold. `quota` stood behind the value.
+/// Refuses the spellings of other programs, and options that are not there: they would make odd names, and what they
+/// ask for would not hold. `quota` stood behind the value.
 fn check_spelling(flag: Flag, value: &OsStr, quota: &str) -> Result<(), Error> {
     let Some(text) = value.to_str() else {
         return Ok(());

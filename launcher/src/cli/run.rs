@@ -53,8 +53,8 @@ pub(super) struct Run {
 
     /// Hypervisor; 'hermit-wasm hypervisors' lists what each can do
     ///
-    /// auto takes the first that is installed and can do what the flags ask for. uhyve requires KVM and x86-64. It serves
-    /// the directories of --dir itself, where some operations that work under QEMU fail (docs/uhyve.md).
+    /// auto takes the first that is installed and can do what the flags ask for. uhyve requires KVM and x86-64. It
+    /// serves the directories of --dir itself, where some operations that work under QEMU fail (docs/uhyve.md).
     #[arg(long, value_enum, default_value_t = Hypervisor::Auto)]
     pub(super) vmm: Hypervisor,
 
@@ -67,22 +67,23 @@ pub(super) struct Run {
 
     /// What executes the guest's code inside of the machine
     ///
-    /// auto makes nobody wait longer than for the interpreter. Native code is made by the program hermit-wasm-compiler, in a
-    /// jail, and kept in ~/.cache/hermit-wasm for the next run; 'hermit-wasm compile' does that ahead of time
+    /// auto makes nobody wait longer than for the interpreter. Native code is made by the program hermit-wasm-compiler,
+    /// in a jail, and kept in ~/.cache/hermit-wasm for the next run; 'hermit-wasm compile' does that ahead of time
     /// (docs/engines.md).
     #[arg(long, value_parser = one_of(ENGINES), default_value = "auto")]
     pub(super) engine: EngineChoice,
 
     /// Processors that native code is made for; all that can run the machine by default
     ///
-    /// Code of a higher level is faster and runs on fewer processors. Where one cannot run it, the module is interpreted.
+    /// Code of a higher level is faster and runs on fewer processors. Where one cannot run it, the module is
+    /// interpreted.
     #[arg(long, value_name = "LEVEL", value_parser = one_of(CPU_LEVELS))]
     pub(super) cpu: Option<CpuLevel>,
 
     /// Run a .cwasm file that this user's hermit-wasm has not compiled
     ///
-    /// Native code is trusted as no module is: it owns the virtual machine from the start, and the jail around the hypervisor
-    /// is all that holds it.
+    /// Native code is trusted as no module is: it owns the virtual machine from the start, and the jail around the
+    /// hypervisor is all that holds it.
     #[arg(long)]
     pub(super) allow_precompiled: bool,
 
@@ -102,8 +103,8 @@ pub(super) struct Run {
 
     /// Stop the run after this time: 10s, 500ms, 2m
     ///
-    /// Wall-clock time of everything from the program's start on: reading the module, the boot, the guest. The exit code
-    /// is 124.
+    /// Wall-clock time of everything from the program's start on: reading the module, the boot, the guest. The exit
+    /// code is 124.
     #[arg(long, value_name = "DUR", value_parser = units::parse_duration)]
     pub(super) timeout: Option<Duration>,
 
@@ -113,8 +114,8 @@ pub(super) struct Run {
 
     /// How much of the jail around hypervisor and virtiofsd is demanded
     ///
-    /// auto demands what every Linux has: an empty environment, no inherited descriptors, limits, no capabilities, a filter
-    /// of system calls. off starts them with all rights of this user. -v says which layers hold.
+    /// auto demands what every Linux has: an empty environment, no inherited descriptors, limits, no capabilities, a
+    /// filter of system calls. off starts them with all rights of this user. -v says which layers hold.
     #[arg(long, value_name = "LEVEL", value_parser = one_of(JAILS), default_value = Jail::Auto.name())]
     pub(super) jail: Jail,
 

@@ -1,7 +1,7 @@
 //! `--status-file` and `--status-fd`: where the report of a run goes.
 //!
-//! The place is opened before anything starts, so that a run is not made in vain, and out of the guest's reach: it is not
-//! one of the guest's own streams, and a file is replaced in one step when the machine has gone.
+//! The place is opened before anything starts, so that a run is not made in vain, and out of the guest's reach: it is
+//! not one of the guest's own streams, and a file is replaced in one step when the machine has gone.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -38,8 +38,8 @@ enum Target {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Status {
-    /// The file `path`, which must not lie in a `shared` directory: the guest may change those. A regular file says from now
-    /// on that the run is unfinished.
+    /// The file `path`, which must not lie in a `shared` directory: the guest may change those. A regular file says
+    /// from now on that the run is unfinished.
     pub(super) fn file(path: &Path, shared: &[PathBuf]) -> Result<Self, Error> {
         let name = format!("--status-file: '{}'", shown::path(path));
         if let Some(directory) = shared.iter().find(|directory| leads_into(path, directory)) {
@@ -129,8 +129,8 @@ fn refuse_the_guests(name: &str, status: &rustix::fs::Stat) -> Result<(), Error>
     Ok(())
 }
 
-/// Whether a path is a link of neither this user's nor root's. Resolved by hand, as here, links are followed where the system
-/// would not do it (`fs.protected_symlinks`).
+/// Whether a path is a link of neither this user's nor root's. Resolved by hand, as here, links are followed where the
+/// system would not do it (`fs.protected_symlinks`).
 fn is_anothers_link(path: &Path) -> bool {
     let own = [rustix::process::geteuid().as_raw(), 0];
     rustix::fs::lstat(path).is_ok_and(|about| {

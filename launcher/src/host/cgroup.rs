@@ -1,9 +1,9 @@
-//! A cgroup of the run's own, where this process may make one: it bounds the memory that no limit of a process counts, such
-//! as page tables, pipes, and files that are mapped.
+//! A cgroup of the run's own, where this process may make one: it bounds the memory that no limit of a process counts,
+//! such as page tables, pipes, and files that are mapped.
 //!
-//! Layer: host; the files of cgroup v2 (Linux, `Documentation/admin-guide/cgroup-v2.rst`). It is made beside this process's
-//! own, since one that has processes in it cannot bound its children. That takes the right to write there, as root has it,
-//! and whatever runs below a user's systemd.
+//! Layer: host; the files of cgroup v2 (Linux, `Documentation/admin-guide/cgroup-v2.rst`). It is made beside this
+//! process's own, since one that has processes in it cannot bound its children. That takes the right to write there, as
+//! root has it, and whatever runs below a user's systemd.
 
 use std::fs::{self, File};
 use std::io;

@@ -51,8 +51,8 @@ impl HostFile {
         Self::temporary(&std::env::temp_dir(), label)
     }
 
-    /// Nothing more is written. In memory, the file can only become smaller from now on: a hypervisor that was taken over
-    /// makes no room of it for itself.
+    /// Nothing more is written. In memory, the file can only become smaller from now on: a hypervisor that was taken
+    /// over makes no room of it for itself.
     pub(crate) fn finish(&self) -> io::Result<()> {
         if !self.temporary {
             rustix::fs::fcntl_add_seals(&self.file, SealFlags::GROW | SealFlags::SEAL)?;
@@ -158,8 +158,8 @@ pub(crate) fn sweep(directory: &Path, label: &str) {
     }
 }
 
-/// Where files lie best that a program opens by their names and nobody else should see: a directory of this user's alone,
-/// in memory, or else the usual one for temporary files.
+/// Where files lie best that a program opens by their names and nobody else should see: a directory of this user's
+/// alone, in memory, or else the usual one for temporary files.
 pub(crate) fn private_directory() -> PathBuf {
     std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)

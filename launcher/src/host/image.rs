@@ -10,7 +10,8 @@ use crate::spec::engine::Engine;
 pub(crate) struct Image {
     /// All of it; nothing if this program was built without it.
     pub(crate) bytes: &'static [u8],
-    /// A short name for the bytes. It tells accidents apart and is no protection against somebody who wants two to agree.
+    /// A short name for the bytes. It tells accidents apart and is no protection against somebody who wants two to
+    /// agree.
     pub(crate) fingerprint: u64,
 }
 

@@ -12,8 +12,8 @@ use rustix::io::{Errno, FdFlags};
 /// It is not open, or not for writing.
 pub fn writable(number: u16) -> io::Result<OwnedFd> {
     let number = RawFd::from(number);
-    // SAFETY: the number is not -1. It is borrowed within this function, of which no call closes it. That it is open is no
-    // precondition here: each of these calls reports a number that is not, and reads no memory through it.
+    // SAFETY: the number is not -1. It is borrowed within this function, of which no call closes it. That it is open is
+    // no precondition here: each of these calls reports a number that is not, and reads no memory through it.
     let left_open = unsafe { BorrowedFd::borrow_raw(number) };
     let access = rustix::fs::fcntl_getfl(left_open)? & OFlags::ACCMODE;
     if access == OFlags::RDONLY {

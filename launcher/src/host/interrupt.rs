@@ -108,8 +108,8 @@ pub(crate) fn reason(interrupts: &[Interrupt]) -> Option<Stop> {
     interrupts.iter().find_map(Interrupt::reason)
 }
 
-/// Keeps the signals of [`Interrupt::on_signals`] away from this thread and from those that it starts from now on, so that
-/// the system hands them to another one: a thread that waits in the kernel for a file would not notice.
+/// Keeps the signals of [`Interrupt::on_signals`] away from this thread and from those that it starts from now on, so
+/// that the system hands them to another one: a thread that waits in the kernel for a file would not notice.
 ///
 /// # Errors
 /// The system's.

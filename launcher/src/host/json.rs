@@ -1,4 +1,5 @@
-//! Strings as JSON has them (RFC 8259, section 7), and null, for what programs read: `--status-file` and `check --json`.
+//! Strings as JSON has them (RFC 8259, section 7), and null, for what programs read: `--status-file` and `check
+//! --json`.
 
 use std::fmt::Write as _;
 

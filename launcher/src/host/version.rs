@@ -15,8 +15,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 /// QEMU's old virtiofsd reads it before it looks at its flags.
 const FILE_MAX: &str = "/proc/sys/fs/file-max";
 
-/// Runs a program in a jail: what it writes on its standard output, if it ends well. The outer error is the run's, which is
-/// over.
+/// Runs a program in a jail: what it writes on its standard output, if it ends well. The outer error is the run's,
+/// which is over.
 ///
 /// # Errors
 /// As [`jail::output`].

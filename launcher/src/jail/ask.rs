@@ -35,8 +35,8 @@ pub(crate) fn asking(mut program: BpfProgram) -> BpfProgram {
     program
 }
 
-/// In the child, which has set no_new_privs: sets the filter, and sends the descriptor of its questions. It makes system
-/// calls only.
+/// In the child, which has set no_new_privs: sets the filter, and sends the descriptor of its questions. It makes
+/// system calls only.
 pub(super) fn set_and_send(program: &BpfProgram, socket: BorrowedFd<'_>) -> Result<(), Errno> {
     let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
     let filter = libc::sock_fprog {

@@ -236,8 +236,8 @@ impl Calls {
 /// The filter of a process that sees others and signals nobody but its own threads. glibc does that by `tgkill`, which
 /// names the process too; musl's `tkill` names a thread alone, which may be anybody's.
 ///
-/// The process makes it itself, since nobody knows its number before, between `clone` and `execve`: without allocation. It
-/// takes the architecture for granted, which the filter of [`Calls`] checks.
+/// The process makes it itself, since nobody knows its number before, between `clone` and `execve`: without allocation.
+/// It takes the architecture for granted, which the filter of [`Calls`] checks.
 pub(super) fn signals_to(process: u32) -> [sock_filter; 8] {
     let deny = statement(BPF_RETURN, SeccompAction::Errno(errno(libc::EPERM)).into());
     [
@@ -262,7 +262,8 @@ pub(super) const BPF_RETURN: u16 = 0x06;
 /// Where the lower half of a call's first argument is in `struct seccomp_data`, on machines that store it first.
 const FIRST_ARGUMENT: u32 = 16;
 
-// Of linux/sched.h, linux/socket.h, linux/net.h, linux/prctl.h and asm-generic/ioctls.h, the same on all architectures here.
+// Of linux/sched.h, linux/socket.h, linux/net.h, linux/prctl.h and asm-generic/ioctls.h, the same on all architectures
+// here.
 const CLONE_THREAD: u32 = 0x1_0000;
 const CLONE_NEWUSER: u32 = 0x1000_0000;
 const AF_UNIX: u32 = 1;

@@ -14,10 +14,10 @@
 //! [`Jail::Auto`] demands the first four, and takes of the others what this host has: namespaces and root are made
 //! together or not at all. [`Jail::Strict`] demands all. What each process got is its [`Layers`], which -v prints.
 //!
-//! To start a process: `Confinement::new(level)`, what the process needs more than nothing, and [`start`], which is given
-//! the program, its words, its streams, and the descriptors that it inherits under their numbers. The [`Child`] dies with
-//! the thread that starts it, and with its value. A daemon that confines itself, for which it needs capabilities and calls
-//! that these layers take away, says so: [`Confinement::confines_itself`].
+//! To start a process: `Confinement::new(level)`, what the process needs more than nothing, and [`start`], which is
+//! given the program, its words, its streams, and the descriptors that it inherits under their numbers. The [`Child`]
+//! dies with the thread that starts it, and with its value. A daemon that confines itself, for which it needs
+//! capabilities and calls that these layers take away, says so: [`Confinement::confines_itself`].
 //!
 //! - `ask`: system calls that the kernel asks the launcher about.
 //! - `child`: a process that was started.
@@ -93,8 +93,8 @@ pub(crate) struct Program<'a> {
 /// ends.
 ///
 /// # Errors
-/// The system's own error where the program cannot be executed; one that names the step where its jail cannot be made; a
-/// [`NotStrict`] where a layer is missing that is demanded.
+/// The system's own error where the program cannot be executed; one that names the step where its jail cannot be made;
+/// a [`NotStrict`] where a layer is missing that is demanded.
 pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Result<(Child, Layers)> {
     if confinement.level == Jail::Off {
         let mut plan = plan(program, confinement, None)?;
@@ -246,8 +246,8 @@ fn plan<'a>(
 /// The most that a program has to say about itself, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// Starts a program in its jail, with nothing on its standard input: what it writes on its standard output until its end,
-/// as far as it is looked at. The outer error is the run's, which is over.
+/// Starts a program in its jail, with nothing on its standard input: what it writes on its standard output until its
+/// end, as far as it is looked at. The outer error is the run's, which is over.
 ///
 /// # Errors
 /// As [`start`]; or it has failed (the message has its first words on standard error), or has not ended within `limit`.

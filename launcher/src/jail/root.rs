@@ -1,5 +1,5 @@
-//! A root of the process's own: empty but for what is in [`View`], under the same names, read-only but for what is to be
-//! written.
+//! A root of the process's own: empty but for what is in [`View`], under the same names, read-only but for what is to
+//! be written.
 //!
 //! Everything is mounted by descriptors: what is to be seen is taken before the new root covers it. No directory of the
 //! host is needed for that, and none is changed. Needs Linux 5.12.

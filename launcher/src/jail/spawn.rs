@@ -1,8 +1,8 @@
 //! The one place where this library starts programs: the child between its beginning and its program.
 //!
-//! Everything is made before: the words, the limits, the filter. The child of a program with threads may only make system
-//! calls; it allocates nothing and takes no lock. What fails is told through a pipe that the program's start closes: the
-//! step, and the system's reason.
+//! Everything is made before: the words, the limits, the filter. The child of a program with threads may only make
+//! system calls; it allocates nothing and takes no lock. What fails is told through a pipe that the program's start
+//! closes: the step, and the system's reason.
 //!
 //! Layer: the child's side of `sys`, `root` and `limits`.
 

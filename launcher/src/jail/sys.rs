@@ -41,8 +41,8 @@ pub(super) unsafe fn clone(flags: c_int) -> io::Result<Option<(Pid, OwnedFd)>> {
 
 /// No signal is blocked, and a broken pipe ends the program, as programs expect; Rust's own ignore it.
 pub(super) fn default_signals() {
-    // SAFETY: a set of signals is plain memory, filled by `sigemptyset`; both calls are made for this process, which has
-    // one thread, and run no handler.
+    // SAFETY: a set of signals is plain memory, filled by `sigemptyset`; both calls are made for this process, which
+    // has one thread, and run no handler.
     unsafe {
         let mut none = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&raw mut none);
@@ -60,7 +60,8 @@ pub(super) fn duplicate(descriptor: RawFd, place: RawFd) -> Result<(), Errno> {
     }
 }
 
-/// Has the program that a command starts inherit no descriptor besides its streams, whatever others have left open here.
+/// Has the program that a command starts inherit no descriptor besides its streams, whatever others have left open
+/// here.
 pub(crate) fn close_in_programs(command: &mut Command) -> &mut Command {
     // SAFETY: what runs in the copy of this process makes one system call, and neither allocates nor takes a lock.
     unsafe { command.pre_exec(close_on_exec) }

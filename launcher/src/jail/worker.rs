@@ -58,8 +58,8 @@ const NOBODY_LISTENS: i32 = 4;
 /// The child says so when it is confined and begins.
 const READY: u8 = b'r';
 
-/// How long the child may take to its beginning, which is a fraction of a millisecond. It is longer only if another thread
-/// held a lock that the child needs, which the copy of this process then never gets.
+/// How long the child may take to its beginning, which is a fraction of a millisecond. It is longer only if another
+/// thread held a lock that the child needs, which the copy of this process then never gets.
 const BEGINNING: Duration = Duration::from_secs(10);
 
 /// Length of an answer's head: its kind, and the length of the rest.
@@ -221,9 +221,9 @@ impl Drop for Child {
 /// - the panic hook. Should another thread just have been panicking, the child hangs before it has said that it begins,
 ///   and the parent gives up ([`BEGINNING`]).
 ///
-/// It prints nothing (standard streams have locks), starts nothing, and ends by `_exit`: neither destructors of statics,
-/// nor what C functions have registered, nor buffers that are written twice. What this process owns by a descriptor is
-/// not touched either: no value of the parent's is dropped here.
+/// It prints nothing (standard streams have locks), starts nothing, and ends by `_exit`: neither destructors of
+/// statics, nor what C functions have registered, nor buffers that are written twice. What this process owns by a
+/// descriptor is not touched either: no value of the parent's is dropped here.
 fn child(pipe: RawFd, parent: Pid, budget: Budget, work: impl FnOnce() -> Result<Vec<u8>, String>) -> ! {
     let result = catch_unwind(AssertUnwindSafe(|| {
         confine(pipe, parent, budget).map_err(|_| CANNOT_CONFINE)?;

@@ -82,7 +82,8 @@ fn nothing_of_the_host_can_be_reached() {
     let directory = tempfile::tempdir().unwrap();
     let file = fs::File::create(directory.path().join("file")).unwrap();
     let number = file.as_raw_fd();
-    // SAFETY: each of these is a system call with plain numbers or valid pointers; whatever it answers is looked at only.
+    // SAFETY: each of these is a system call with plain numbers or valid pointers; whatever it answers is looked at
+    // only.
     let calls: [(&str, Call); 12] = unsafe {
         [
             ("open", |_| libc::open(c"/".as_ptr(), libc::O_RDONLY).into()),

@@ -2,7 +2,8 @@
 
 use super::{Action, Session};
 
-/// The most bytes that a session keeps, whatever its machine sends: not an exact sum, but a bound that no machine passes.
+/// The most bytes that a session keeps, whatever its machine sends: not an exact sum, but a bound that no machine
+/// passes.
 ///
 /// What counts is one read of the line, 64 KiB, as actions: a frame of four bytes becomes an action of up to 40, text
 /// grows by its prefixes, and a queue has room for twice its length. Beside that: one frame, one piece of output (a

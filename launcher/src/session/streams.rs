@@ -47,8 +47,8 @@ pub enum Output {
     Inherit,
     /// Nowhere.
     Null,
-    /// Into memory, without a limit: [`RunResult`](crate::RunResult) has the bytes. A guest that is not trusted should get
-    /// a [`Self::Pipe`] or a [`Self::File`].
+    /// Into memory, without a limit: [`RunResult`](crate::RunResult) has the bytes. A guest that is not trusted should
+    /// get a [`Self::Pipe`] or a [`Self::File`].
     Capture,
     /// A pipe whose other end is [`Running::stdout`](crate::Running::stdout) or
     /// [`Running::stderr`](crate::Running::stderr). Somebody must read it, or the guest waits.

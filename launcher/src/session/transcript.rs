@@ -1,5 +1,5 @@
-//! What the machine and its hypervisor print that is not the guest's: kept for the case that something goes wrong, or shown as
-//! it comes.
+//! What the machine and its hypervisor print that is not the guest's: kept for the case that something goes wrong, or
+//! shown as it comes.
 
 use boot_protocol::shown::{self, Layout};
 

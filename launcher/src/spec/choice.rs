@@ -1,6 +1,6 @@
 //! Which engine a run gets. Without a demand (`--engine auto`) nobody waits longer than for the interpreter: code that
-//! was compiled before runs natively, and so does what is compiled in no time; anything else is interpreted at once, and
-//! compiled meanwhile for the next run.
+//! was compiled before runs natively, and so does what is compiled in no time; anything else is interpreted at once,
+//! and compiled meanwhile for the next run.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -108,8 +108,8 @@ impl Run {
         }
     }
 
-    /// One machine, from its preparation to its end. The cause is one of those that say that nothing of the guest has run,
-    /// from a machine of which nothing else was seen either.
+    /// One machine, from its preparation to its end. The cause is one of those that say that nothing of the guest has
+    /// run, from a machine of which nothing else was seen either.
     fn attempt(
         &self,
         vmm: &dyn Vmm,
@@ -153,8 +153,8 @@ impl Run {
         Ok((result, cause))
     }
 
-    /// The first hypervisor that meets the demands and is installed. Where none is, the first one's reason counts. One whose
-    /// program was named is wanted: where that is not there, no other takes its place.
+    /// The first hypervisor that meets the demands and is installed. Where none is, the first one's reason counts. One
+    /// whose program was named is wanted: where that is not there, no other takes its place.
     pub(super) fn choose(&self, demands: &[Feature]) -> Result<Arc<dyn Vmm>, Error> {
         let known = vmm::all();
         let mut reason = None;

@@ -67,8 +67,8 @@ impl Module {
         }
     }
 
-    /// The module in a file, in binary or in text form. A file in binary form is read when the run starts. A pipe is read
-    /// here, to its end, and waited for as long as that takes.
+    /// The module in a file, in binary or in text form. A file in binary form is read when the run starts. A pipe is
+    /// read here, to its end, and waited for as long as that takes.
     ///
     /// # Errors
     /// It cannot be read, or is not a module.
@@ -84,8 +84,8 @@ impl Module {
         }
     }
 
-    /// The same for a run that has a deadline, in a machine of `memory` bytes, which bounds what is read of a pipe and what
-    /// the translation of a text may take.
+    /// The same for a run that has a deadline, in a machine of `memory` bytes, which bounds what is read of a pipe and
+    /// what the translation of a text may take.
     ///
     /// # Errors
     /// It cannot be read, or is not a module; [`Error::Timeout`] or [`Error::Stopped`].

@@ -95,7 +95,8 @@ pub(crate) fn copy(
     Ok(())
 }
 
-/// A file that is read from its position on, as long as there is time. It was opened so that no read waits for a writer.
+/// A file that is read from its position on, as long as there is time. It was opened so that no read waits for a
+/// writer.
 pub(super) struct Source<'a> {
     pub(super) file: &'a Arc<File>,
     /// Whether it must be waited for: a pipe, a terminal.

@@ -104,8 +104,9 @@ impl<'a> Request<'a> {
         image::of(self.arch(), self.engine())
     }
 
-    /// Writes the payload that the machine is handed into `file`, which is empty: `spec`, the module or its native code,
-    /// whichever the image's engine takes, and the directories to copy, the first as [`payload::directory`](boot_protocol::payload::directory)`(0)`. Returns its length.
+    /// Writes the payload that the machine is handed into `file`, which is empty: `spec`, the module or its native
+    /// code, whichever the image's engine takes, and the directories to copy, the first as
+    /// [`payload::directory`](boot_protocol::payload::directory)`(0)`. Returns its length.
     ///
     /// # Errors
     /// Something cannot be read or written, or is larger than the machine's memory.

@@ -48,8 +48,8 @@ pub const DEFAULT_MEMORY: u64 = 256 * MIB;
 /// ```
 #[derive(Debug)]
 pub struct Run {
-    /// What the guest gets: its arguments, its environment, the log's level. What depends on the hypervisor is filled in
-    /// when the run is prepared.
+    /// What the guest gets: its arguments, its environment, the log's level. What depends on the hypervisor is filled
+    /// in when the run is prepared.
     pub(super) spec: RunSpec,
     argv0: Option<String>,
     pub(super) module: Module,
@@ -206,8 +206,8 @@ impl Run {
         self
     }
 
-    /// Demands an engine; default: native code if the module was compiled before, or is compiled in no time, or if only native
-    /// code has what it needs; otherwise the interpreter. `docs/engines.md` has more.
+    /// Demands an engine; default: native code if the module was compiled before, or is compiled in no time, or if only
+    /// native code has what it needs; otherwise the interpreter. `docs/engines.md` has more.
     #[must_use]
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engines.demanded = Some(engine);
@@ -221,24 +221,24 @@ impl Run {
         self
     }
 
-    /// Allows a module that is native code already although this user's launcher has not compiled it. The whole machine is in
-    /// its hands from the start; the hypervisor in its jail is all that holds it.
+    /// Allows a module that is native code already although this user's launcher has not compiled it. The whole machine
+    /// is in its hands from the start; the hypervisor in its jail is all that holds it.
     #[must_use]
     pub fn allow_precompiled(mut self, allow: bool) -> Self {
         self.engines.precompiled = allow;
         self
     }
 
-    /// Names the program `hermit-wasm`, which compiles a module for its next run while the interpreter runs it, and goes on
-    /// when this process has ended. Default: no module is compiled so.
+    /// Names the program `hermit-wasm`, which compiles a module for its next run while the interpreter runs it, and
+    /// goes on when this process has ended. Default: no module is compiled so.
     #[must_use]
     pub fn compile_later(mut self, program: impl Into<PathBuf>) -> Self {
         self.engines.program = Some(program.into());
         self
     }
 
-    /// Sets how much of the [jail](crate::jail) hypervisor and daemons must have; default: what every Linux has, and all
-    /// else that this host has.
+    /// Sets how much of the [jail](crate::jail) hypervisor and daemons must have; default: what every Linux has, and
+    /// all else that this host has.
     #[must_use]
     pub fn jail(mut self, level: Jail) -> Self {
         self.jail = level;
@@ -258,16 +258,16 @@ impl Run {
         self
     }
 
-    /// Ends the run after this time, with [`Error::Timeout`]. The clock starts with [`Self::run`] or [`Self::start`]: all
-    /// preparations count, and the boot. What comes before, as [`Module::open`], counts with [`Self::deadline`].
+    /// Ends the run after this time, with [`Error::Timeout`]. The clock starts with [`Self::run`] or [`Self::start`]:
+    /// all preparations count, and the boot. What comes before, as [`Module::open`], counts with [`Self::deadline`].
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// Ends the run at this time, or by these interrupts. The clock may have started before: [`Module::open_until`] can be
-    /// given the same deadline.
+    /// Ends the run at this time, or by these interrupts. The clock may have started before: [`Module::open_until`] can
+    /// be given the same deadline.
     #[must_use]
     pub fn deadline(mut self, deadline: Deadline) -> Self {
         self.deadline = deadline;
@@ -331,8 +331,8 @@ impl Run {
         self.run_measured(&mut Figures::begin())
     }
 
-    /// Runs on this thread until the end, and notes in `figures` what it took, also where it fails. With the result they
-    /// make a [`Report`](crate::Report).
+    /// Runs on this thread until the end, and notes in `figures` what it took, also where it fails. With the result
+    /// they make a [`Report`](crate::Report).
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -368,8 +368,8 @@ impl Run {
         })
     }
 
-    /// A command line that runs the same without this program, of the chosen hypervisor. `directory` is where the files go
-    /// that it needs; without one, it names them as they are usually called.
+    /// A command line that runs the same without this program, of the chosen hypervisor. `directory` is where the files
+    /// go that it needs; without one, it names them as they are usually called.
     ///
     /// # Errors
     /// As [`Self::run`].

@@ -1,5 +1,5 @@
-//! WebAssembly's text format, translated in a child that only computes: a text of a few megabytes can make the translator
-//! take gigabytes, and minutes.
+//! WebAssembly's text format, translated in a child that only computes: a text of a few megabytes can make the
+//! translator take gigabytes, and minutes.
 
 use std::path::Path;
 
@@ -18,7 +18,8 @@ const HEADROOM: u64 = 64 * MIB;
 /// A binary is hardly ever longer than its text.
 const LONGER: u64 = MIB;
 
-/// Lines of a message, and bytes of each. The translator quotes whole lines of the source, which may be one of megabytes.
+/// Lines of a message, and bytes of each. The translator quotes whole lines of the source, which may be one of
+/// megabytes.
 const LINES: usize = 8;
 const LONGEST: usize = 600;
 

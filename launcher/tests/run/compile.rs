@@ -156,8 +156,10 @@ fn damaged() {
 }
 
 fn for_reading() {
-    let script = r"cat >/dev/null; printf '\177ELF\002\001\001\310'; printf x 2>&- >&0 && printf written || printf kept";
-    let place = Place::new(script);
+    let begin = r"cat >/dev/null; printf '\177ELF\002\001\001\310'";
+    let place = Place::new(&format!(
+        "{begin}; printf x 2>&- >&0 && printf written || printf kept"
+    ));
     place.compile(&["m.wasm"]).expect_code(0);
     assert!(place.read("m.cwasm").starts_with(b"\x7fELF\x02\x01\x01\xc8kept"));
 }

@@ -1,5 +1,5 @@
-//! `--timeout` and signals hold from the first moment on: while the module is read and translated, while directories are
-//! copied and their daemons start, and where the kernel itself waits.
+//! `--timeout` and signals hold from the first moment on: while the module is read and translated, while directories
+//! are copied and their daemons start, and where the kernel itself waits.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;

@@ -100,8 +100,8 @@ fn without_module(scratch: &Scratch, scenario: &str) -> Command {
     command
         .args(["run", "--qemu"])
         .arg(std::env::current_exe().unwrap())
-        // The scenario comes in the environment, and the journal is written where no jail reaches: `jail.rs` has the tests of
-        // that.
+        // The scenario comes in the environment, and the journal is written where no jail reaches: `jail.rs` has the
+        // tests of that.
         .args(["--jail", "off"])
         .env(SCENARIO, scenario)
         .env(JOURNAL, scratch.path().join("journal"))
@@ -208,8 +208,8 @@ pub(crate) fn wait(child: Child) -> Done {
     done
 }
 
-/// Checks that a launcher has ended its run and reported on it in this file, for launchers whose messages nobody sees: its
-/// watchdog, which would end it too, knows no figures.
+/// Checks that a launcher has ended its run and reported on it in this file, for launchers whose messages nobody sees:
+/// its watchdog, which would end it too, knows no figures.
 #[track_caller]
 pub(crate) fn expect_ended_by_itself(scratch: &Scratch, status_file: &str) {
     let report = fs::read_to_string(scratch.path().join(status_file)).unwrap();

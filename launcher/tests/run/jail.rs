@@ -1,4 +1,5 @@
-//! The jail, from inside, by a program in QEMU's place that tries to get out, and from outside, by what /proc tells of it.
+//! The jail, from inside, by a program in QEMU's place that tries to get out, and from outside, by what /proc tells of
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

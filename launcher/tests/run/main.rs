@@ -66,8 +66,8 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), tests).exit();
 }
 
-/// Begins anew with the usual actions of signals, as in a shell's foreground, if it has been told to ignore some, as a job in
-/// the background has: the launchers of these tests would ignore them too, and rightly.
+/// Begins anew with the usual actions of signals, as in a shell's foreground, if it has been told to ignore some, as a
+/// job in the background has: the launchers of these tests would ignore them too, and rightly.
 fn listen_to_signals() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

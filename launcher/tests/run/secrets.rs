@@ -146,7 +146,8 @@ fn nothing_shows_them_meanwhile() {
         let read = |name: &str| fs::read(format!("/proc/{qemu}/{name}")).unwrap_or_default();
         until("its command line is QEMU's", || !read("cmdline").is_empty());
         assert!(!has_secret(&read("cmdline")));
-        // What is said on the command line is nobody's variable. (FROM_HERE is the launcher's own, which no jail hides here.)
+        // What is said on the command line is nobody's variable. (FROM_HERE is the launcher's own, which no jail hides
+        // here.)
         assert!(!read("environ").windows(9).any(|window| window == b"PASSWORD="));
         expect_no_trace(scratch.path());
         let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();

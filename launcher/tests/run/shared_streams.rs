@@ -1,5 +1,5 @@
-//! Several launchers on one pipe, socket or terminal: what `poll` promises to all of them, one of them takes. The others
-//! still keep their deadline, and still listen to signals.
+//! Several launchers on one pipe, socket or terminal: what `poll` promises to all of them, one of them takes. The
+//! others still keep their deadline, and still listen to signals.
 
 use std::fs::File;
 use std::io::Write as _;

@@ -24,7 +24,8 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A guest must not keep later runs from measuring its directory: it can nest more deeply than a process has descriptors.
+/// A guest must not keep later runs from measuring its directory: it can nest more deeply than a process has
+/// descriptors.
 fn nested_directories_are_measured() {
     let scratch = Scratch::new();
     let mut deepest = scratch.path().join("d");

@@ -122,9 +122,9 @@ pub(super) fn programs(wall: Wall) -> Result<Vec<BpfProgram>, BackendError> {
     Ok(programs)
 }
 
-/// The filter that asks: about every call by which a directory with a quota may grow or shrink, and about `openat2` where
-/// the other filters let it pass. Descriptors that the machine cannot write to, events and the log, are written by
-/// `write`, which is not among them. `None`: nothing is asked.
+/// The filter that asks: about every call by which a directory with a quota may grow or shrink, and about `openat2`
+/// where the other filters let it pass. Descriptors that the machine cannot write to, events and the log, are written
+/// by `write`, which is not among them. `None`: nothing is asked.
 pub(super) fn watched(openat2: bool, quota: bool) -> Result<Option<BpfProgram>, BackendError> {
     let mut rules = BTreeMap::new();
     if openat2 {

@@ -1,7 +1,7 @@
 //! Answers the kernel's questions about a daemon's system calls: which may be made.
 //!
-//! Two kinds are asked about: those by which a directory with a [`Quota`] grows, and `openat2`, whose flags and mode lie in
-//! memory. The machine can write nothing into that memory; between the look and the call it stays what it was.
+//! Two kinds are asked about: those by which a directory with a [`Quota`] grows, and `openat2`, whose flags and mode
+//! lie in memory. The machine can write nothing into that memory; between the look and the call it stays what it was.
 //!
 //! Layer: a thread a daemon; reads the daemon's memory.
 

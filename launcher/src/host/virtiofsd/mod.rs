@@ -1,8 +1,8 @@
 //! virtiofsd: the process on the host that serves one mounted directory to the machine.
 //!
-//! It gets a listening socket that has no name any more, and QEMU the connection to it: nobody else can connect, nothing
-//! has to be waited for by name, and nothing is left behind. Before QEMU gets the connection, the daemon has answered on
-//! it, so a daemon that cannot start is seen here, with its own words.
+//! It gets a listening socket that has no name any more, and QEMU the connection to it: nobody else can connect,
+//! nothing has to be waited for by name, and nothing is left behind. Before QEMU gets the connection, the daemon has
+//! answered on it, so a daemon that cannot start is seen here, with its own words.
 
 mod filter;
 mod find;
@@ -48,8 +48,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// is beyond is answered with ENFILE.
 const MOST_DESCRIPTORS: u64 = 8192;
 
-/// Most private memory that it may use, in bytes. It takes 4 MiB, two thirds of a KiB for each file that the guest has open,
-/// and its buffers; without memory it would die.
+/// Most private memory that it may use, in bytes. It takes 4 MiB, two thirds of a KiB for each file that the guest has
+/// open, and its buffers; without memory it would die.
 pub(crate) const MOST_DATA: u64 = 12 * MIB;
 
 /// Its processes and threads, where they can be counted: itself, a helper, the one in its namespaces, and its threads.

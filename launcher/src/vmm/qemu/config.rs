@@ -142,8 +142,8 @@ impl MachineKind {
     }
 }
 
-/// QEMU's own filter of system calls, all of it. Once the machine is made, QEMU starts no program, gets no privilege and
-/// changes no limit.
+/// QEMU's own filter of system calls, all of it. Once the machine is made, QEMU starts no program, gets no privilege
+/// and changes no limit.
 pub(super) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// The most able processor that an accelerator has: what the host has, or all that QEMU can do (RDRAND among it, which

@@ -40,7 +40,8 @@ pub(super) fn check_payload(request: &Request<'_>, length: u64) -> Result<(), Er
     })
 }
 
-/// Refuses what cannot possibly fit into the machine's memory; `error` is given that memory and the least that is needed.
+/// Refuses what cannot possibly fit into the machine's memory; `error` is given that memory and the least that is
+/// needed.
 fn check(request: &Request<'_>, payload: u64, error: impl FnOnce(u64, u64) -> Error) -> Result<(), Error> {
     // Only what is hopeless: the module's translation and the guest's own memory come on top, and the machine knows. A
     // small module, of less than a MiB, runs with the least memory.

@@ -1,11 +1,11 @@
 //! What QEMU may use of the host: `docs/performance.md` ("What a run may use at most") adds it up.
 //!
-//! Layer: arithmetic. Memory is what an attacker who owns the machine can make QEMU take: translated code and what it notes
-//! of each piece, tables of address translations, maps of devices. All of it is private memory, which RLIMIT_DATA bounds
-//! by its size, used or not. The machine's own memory is a file, and does not count; neither does QEMU's code.
+//! Layer: arithmetic. Memory is what an attacker who owns the machine can make QEMU take: translated code and what it
+//! notes of each piece, tables of address translations, maps of devices. All of it is private memory, which RLIMIT_DATA
+//! bounds by its size, used or not. The machine's own memory is a file, and does not count; neither does QEMU's code.
 //!
-//! Where QEMU's table of translations does not get what it asks for, it makes do with less. Anything else ends it, and the
-//! run with it.
+//! Where QEMU's table of translations does not get what it asks for, it makes do with less. Anything else ends it, and
+//! the run with it.
 
 use boot_protocol::arch::Arch;
 
@@ -15,7 +15,8 @@ use crate::host::units::MIB;
 use crate::jail::Limits;
 
 /// Room for translated code, in MiB, where QEMU's default is 1024. All that CPython executes in a run from start to end
-/// becomes 11 MiB; when the room is full, QEMU forgets all of it and begins anew, which with 8 MiB was not to be measured.
+/// becomes 11 MiB; when the room is full, QEMU forgets all of it and begins anew, which with 8 MiB was not to be
+/// measured.
 pub(super) const TRANSLATED_MIB: u64 = 16;
 
 /// Stack of each thread of QEMU's: the size of the mapping counts, not what is used of it. Its default is 8 MiB.
@@ -37,10 +38,11 @@ pub(super) fn limits(config: &QemuConfig<'_>) -> Limits {
     }
 }
 
-/// Most memory in all, for a cgroup: also what no limit of a process counts. More than a run can reach of what is counted:
-/// the last wall, not the first.
+/// Most memory in all, for a cgroup: also what no limit of a process counts. More than a run can reach of what is
+/// counted: the last wall, not the first.
 pub(super) fn most(config: &QemuConfig<'_>) -> u64 {
-    // QEMU's program and libraries, pipes, sockets; page tables take a 512th of what they map, in two processes at most.
+    // QEMU's program and libraries, pipes, sockets; page tables take a 512th of what they map, in two processes at
+    // most.
     let other = 40 * MIB;
     let machine = match config.backend {
         MemoryBackend::Private => 0,
@@ -62,7 +64,8 @@ fn data(config: &QemuConfig<'_>) -> u64 {
         (MachineKind::Q35 | MachineKind::Pc, _) => {
             (64 * MIB).saturating_add(directories.saturating_mul(16 * MIB))
         }
-        // Two memories for firmware of 64 MiB each, empty and not used, and of 32 MiB each. A run takes 58 and 40 besides.
+        // Two memories for firmware of 64 MiB each, empty and not used, and of 32 MiB each. A run takes 58 and 40
+        // besides.
         (MachineKind::Virt, Arch::Aarch64) => (72 + 128) * MIB,
         (MachineKind::Virt, _) => (54 + 64) * MIB,
     };

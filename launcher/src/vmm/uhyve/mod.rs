@@ -263,8 +263,8 @@ fn image_on_disk(engine: Engine) -> Result<OnDisk, Error> {
     temporary("hermit-wasm.elf", |out| out.write_all(bytes))
 }
 
-/// The program as a file: its own, or a copy if it was translated or compiled, came from a pipe, or has a name that uhyve
-/// cannot take. `None`: the image's own.
+/// The program as a file: its own, or a copy if it was translated or compiled, came from a pipe, or has a name that
+/// uhyve cannot take. `None`: the image's own.
 fn program_on_disk(program: Program<'_>, deadline: &Deadline) -> Result<Option<OnDisk>, Error> {
     if program.member().is_none() {
         return Ok(None);

@@ -2,8 +2,8 @@
 //!
 //! Layer: system calls through rustix. The walk holds two descriptors, however deep the machine has nested directories,
 //! follows no link, and gives up on whatever it cannot read or is moved meanwhile: who asks then knows no better than
-//! before, and lets nothing more in. Only the first walk passes over what this user may not read: what growth is added to
-//! may be too small.
+//! before, and lets nothing more in. Only the first walk passes over what this user may not read: what growth is added
+//! to may be too small.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};

@@ -1,8 +1,8 @@
 //! `--dir HOST,quota=SIZE`: a directory on the host grows by so much and no more, whatever the machine does.
 //!
-//! The kernel asks the launcher before virtiofsd writes or makes anything ([`super::keeper`]). Each such call is charged
-//! with the most that it can take. When that would be too much, the directory is measured again, and what the calls
-//! really took counts. So a call that might go beyond the quota fails, with EDQUOT, and none goes beyond it.
+//! The kernel asks the launcher before virtiofsd writes or makes anything ([`super::keeper`]). Each such call is
+//! charged with the most that it can take. When that would be too much, the directory is measured again, and what the
+//! calls really took counts. So a call that might go beyond the quota fails, with EDQUOT, and none goes beyond it.
 //!
 //! Layer: the account is arithmetic; what a call does is read from the caller's memory.
 
