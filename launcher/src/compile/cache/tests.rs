@@ -397,8 +397,8 @@ fn what_is_not_whole_counts_and_goes_with_its_writer() {
         fs::write(&path, [0; 1000]).unwrap();
         path
     };
-    let (left, held, own) = (unfinished("left.1"), unfinished("held"), unfinished("own"));
     cache.keep("old", &code(&cache, 1000, target(), SOURCE)).unwrap();
+    let (left, held, own) = (unfinished("left.1"), unfinished("held"), unfinished("own"));
     let _held = cache.try_lock("held").unwrap();
     // Room for two, with what somebody writes.
     cache.make_room_within("own", 1000, 3200, 10, SystemTime::now());
