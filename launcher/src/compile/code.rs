@@ -95,15 +95,18 @@ impl Code {
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         let written = self.hand_over(out, &Deadline::never());
         written.map_err(|error| match error {
-            WriteError::Module(_, error) | WriteError::Out(error) => error,
+            WriteError::Code(ForeignError::Unreadable { source, .. }) | WriteError::Out(source) => source,
             other => io::Error::other(other.into_error("write the code").to_string()),
         })
     }
 
     /// The same for a run.
     pub(crate) fn hand_over(&self, out: &mut impl Write, deadline: &Deadline) -> Result<(), WriteError> {
+        let path = || self.path.clone();
         let named = |error| match error {
-            WriteError::Module(_, error) => WriteError::Module(self.path.clone(), error),
+            WriteError::Module(_, source) => {
+                WriteError::Code(ForeignError::Unreadable { path: path(), source })
+            }
             other => other,
         };
         let Some(sealer) = &self.sealer else {
@@ -118,7 +121,10 @@ impl Code {
         copy(&self.file, 0..self.length, &mut checked, deadline).map_err(named)?;
         match checked.trailer(self.length) {
             Some(trailer) if trailer == self.trailer => Ok(()),
-            _ => Err(WriteError::NotOurs(self.path.clone())),
+            _ => {
+                let reason = TrailerError::NotOurs;
+                Err(WriteError::Code(ForeignError::Refused { path: path(), reason }))
+            }
         }
     }
 

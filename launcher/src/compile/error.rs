@@ -170,3 +170,13 @@ pub enum ForeignError {
         reason: TrailerError,
     },
 }
+
+impl ForeignError {
+    /// Why, without the file's name and without advice.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Unreadable { source, .. } => source.to_string(),
+            Self::Refused { reason, .. } => reason.to_string(),
+        }
+    }
+}

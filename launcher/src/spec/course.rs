@@ -82,13 +82,17 @@ impl Run {
         match (chosen, came) {
             // A disk, or somebody else, has changed what was kept.
             (Chosen::Code(_), Err(Error::Foreign(error))) if !module.is_precompiled() && !tried.anew => {
-                log::warn!("code that was compiled before is not used: {error}");
+                log::warn!("code that was compiled before is not used: {}", error.reason());
                 tried.anew = true;
                 choice::forget(self, deadline)?;
                 choice::choose(self, deadline).map(Some)
             }
             // Code is several times as long as its module.
-            (Chosen::Code(_), Err(error)) if free && !tried.module && error.is_lack_of_room() => {
+            (Chosen::Code(_), Err(error))
+                if free
+                    && !tried.module
+                    && (error.is_lack_of_room() || matches!(error, Error::Foreign(_))) =>
+            {
                 log::info!("{module} is interpreted: {error}");
                 Ok(Some(Chosen::Module))
             }

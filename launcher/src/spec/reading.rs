@@ -10,7 +10,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aot_config::trailer::TrailerError;
 use rustix::event::PollFlags;
 
 use super::deadline::Deadline;
@@ -26,8 +25,8 @@ pub(crate) enum WriteError {
     Module(PathBuf, io::Error),
     /// Where it goes.
     Out(io::Error),
-    /// What came is not what this user's launcher has sealed: the file's name.
-    NotOurs(PathBuf),
+    /// What is read is native code: it cannot be read, or is not what this user's launcher has sealed.
+    Code(ForeignError),
     /// The run is over.
     Over(Error),
 }
@@ -38,10 +37,7 @@ impl WriteError {
         match self {
             Self::Module(path, error) => unreadable(&path, &error).into(),
             Self::Out(error) => crate::error::StartError::file(attempt)(error),
-            Self::NotOurs(path) => {
-                let reason = TrailerError::NotOurs;
-                ForeignError::Refused { path, reason }.into()
-            }
+            Self::Code(error) => error.into(),
             Self::Over(error) => error,
         }
     }

@@ -383,8 +383,19 @@ impl Run {
             None if !self.module.is_precompiled() => Chosen::Module,
             _ => choice::choose(&self, &deadline)?,
         };
-        let request = Request::new(&self, chosen.program(&self.module), Terminals::NONE, deadline)?;
-        vmm.command(&request, directory)
+        let command = |chosen: &Chosen| {
+            let program = chosen.program(&self.module);
+            let request = Request::new(&self, program, Terminals::NONE, deadline.clone())?;
+            vmm.command(&request, directory)
+        };
+        match command(&chosen) {
+            // What was kept is damaged.
+            Err(Error::Foreign(_)) if !self.module.is_precompiled() => {
+                choice::forget(&self, &deadline)?;
+                command(&choice::choose(&self, &deadline)?)
+            }
+            made => made,
+        }
     }
 
     /// When it must be over if it begins now.

@@ -239,6 +239,15 @@ fn damaged_code_is_not_used() {
         assert_eq!(asked(&scratch), compiled, "byte {at}");
         assert_eq!(fs::read(kept(&scratch)).unwrap(), good, "byte {at}");
     }
+    // The same for a command line, which hands the code over too.
+    let mut bad = good.clone();
+    bad[2500] ^= 1;
+    fs::write(&path, bad).unwrap();
+    let mut command = tcg_module(&scratch, "given");
+    with_compiler(&mut command, &compiler(&scratch, "compile"));
+    run(&mut command, &["--print-command=files", "--engine", "native"]).expect_code(0);
+    let payload = fs::read(scratch.path().join("files/payload.tar")).unwrap();
+    assert!(payload[4096..].starts_with(&good));
 }
 
 fn code_of_others() {

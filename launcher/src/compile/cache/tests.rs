@@ -304,6 +304,16 @@ fn large_code_is_checked_on_its_way_each_time() {
     writer.set_modified(before).unwrap();
     let error = code.write_to(&mut io::sink()).unwrap_err().to_string();
     assert!(error.contains("keyed digest"), "{error}");
+    // One that has become shorter cannot be read.
+    let shorter = Code {
+        length: code.length + 1,
+        ..code.clone()
+    };
+    let error = shorter
+        .hand_over(&mut io::sink(), &never())
+        .unwrap_err()
+        .into_error("write");
+    assert!(matches!(error, Error::Foreign(_)), "{error}");
     // Another trailer of the same key: of other code, for another processor.
     let v3 = Target {
         level: CpuLevel::X86_64V3,
