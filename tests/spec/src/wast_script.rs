@@ -10,7 +10,7 @@ use wast::parser::{ParseBuffer, parse};
 use wast::token::Id;
 use wast::{QuoteWat, QuoteWatTest, Wast, WastArg, WastDirective, WastExecute, WastInvoke, Wat};
 
-use crate::code::Maker;
+use crate::code::{Made, Maker};
 use crate::judge::{Pattern, Wanted, top};
 
 /// A check of a file.
@@ -108,18 +108,19 @@ impl Translator<'_> {
 
     /// A module's bytes. Those that the compiler refuses are judged here.
     fn bytes(&mut self, line: usize, wasm: &[u8], number: u32, wanted: Wanted) {
-        match (self.maker.make(wasm), &wanted) {
+        let complaint = match (self.maker.make(wasm), &wanted) {
             // It would have to be loaded to see that the engine takes it.
-            (Ok(_), Wanted::Refused) if matches!(self.maker, Maker::Code(..)) => {
-                self.out.here.push((line, Some("the compiler takes it".into())));
+            (Ok(Made::Bytes(_)), Wanted::Refused) if matches!(self.maker, Maker::Code(..)) => {
+                Some("the compiler takes it".into())
             }
-            (Ok(made), _) => self.command(line, &Command::Module(number, &made), wanted),
-            (Err(_), Wanted::Refused) => self.out.here.push((line, None)),
-            (Err(error), _) => self
-                .out
-                .here
-                .push((line, Some(format!("the compiler refuses it: {error:#}")))),
-        }
+            (Ok(Made::Bytes(made)), _) => {
+                return self.command(line, &Command::Module(number, &made), wanted);
+            }
+            (Ok(Made::Refused(_)), Wanted::Refused) => None,
+            (Ok(Made::Refused(why)), _) => Some(format!("the compiler refuses it: {why}")),
+            (Err(error), _) => Some(format!("{error:#}")),
+        };
+        self.out.here.push((line, complaint));
     }
 
     fn number(&mut self) -> u32 {
