@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use test_qemu::Engine;
 
 use crate::arch::{Arch, Target as _};
 use crate::toolchain::{BUILD_STD, cargo, compile, root, run, tool};
@@ -12,40 +13,10 @@ use crate::{guests, inputs, kernel, rust_src};
 /// The profile of cargo's that the application is built with.
 pub(crate) const PROFILE: &str = "image";
 
-/// What runs programs in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
-    /// The interpreter, for modules.
-    Interp,
-    /// The runtime of native code, for what the compiler made of modules.
-    Native,
-}
-
-impl Engine {
-    /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::Interp, Self::Native];
-
-    /// The application's file; the image has `.img` behind that.
-    fn file(self) -> &'static str {
-        match self {
-            Self::Interp => "hermit-wasm",
-            Self::Native => "hermit-wasm-native",
-        }
-    }
-
-    /// The feature of the application's package.
-    pub(crate) fn feature(self) -> &'static str {
-        match self {
-            Self::Interp => "interp",
-            Self::Native => "native",
-        }
-    }
-
-    fn what(self) -> &'static str {
-        match self {
-            Self::Interp => "kernel and interpreter in one",
-            Self::Native => "kernel and runtime of native code in one",
-        }
+const fn what(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Interp => "kernel and interpreter in one",
+        Engine::Native => "kernel and runtime of native code in one",
     }
 }
 
@@ -221,7 +192,7 @@ fn strip(app: &Path) -> Result<PathBuf> {
 fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &[&str]) -> Result<PathBuf> {
     let target_dir = root().join("target/app");
     compile(
-        &format!("{} for {}", engine.what(), arch.name()),
+        &format!("{} for {}", what(engine), arch.name()),
         cargo()
             .args([
                 "build",
@@ -233,7 +204,7 @@ fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &
                 "--bin",
                 "kernel-app",
             ])
-            .args(["--no-default-features", "--features", engine.feature()])
+            .args(["--no-default-features", "--features", engine.name()])
             .args(more.iter().flat_map(|feature| ["--features", feature]))
             .args(["--target", arch.app_target()])
             .args(BUILD_STD)

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use vm_tests::environment::Engine;
+use test_qemu::Engine;
 
 use crate::arch::Arch;
 
@@ -84,7 +84,7 @@ enum Step {
         #[command(subcommand)]
         what: spec::What,
         /// What runs the modules: `interp` or `native`; default: both.
-        #[arg(long, global = true, value_parser = engine)]
+        #[arg(long, global = true)]
         engine: Option<Engine>,
         /// The architecture of the machine; default: this host's.
         #[arg(long, global = true, value_parser = arch::parse)]
@@ -188,12 +188,6 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The engine of this name.
-fn engine(name: &str) -> Result<Engine, String> {
-    let found = Engine::ALL.into_iter().find(|engine| engine.name() == name);
-    found.ok_or_else(|| format!("no engine is called '{name}'"))
 }
 
 /// The architectures meant by an optional `--arch`.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use clap::Subcommand;
-use vm_tests::environment::Engine;
+use test_qemu::Engine;
 
 use crate::arch::Arch;
 use crate::toolchain::{cargo, compile};
@@ -45,13 +45,7 @@ fn build() -> Result<PathBuf> {
 
 /// Runs it on an engine in a machine of an architecture; fails if anything does that is not expected to.
 pub(crate) fn run(what: &What, engine: Engine, arch: Arch) -> Result<()> {
-    let image = image::build_spec(
-        arch,
-        match engine {
-            Engine::Interp => image::Engine::Interp,
-            Engine::Native => image::Engine::Native,
-        },
-    )?;
+    let image = image::build_spec(arch, engine)?;
     let program = build()?;
     let compiler = compiler::build()?;
     let start = |what: &[&str]| {

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
+use test_qemu::Engine;
 
 use crate::arch::Arch;
-use crate::image::{Engine, app_with_symbols};
+use crate::image::app_with_symbols;
 use crate::toolchain::{output, tool};
 
 /// Where wasmi has its handlers.

@@ -1,14 +1,17 @@
 //! QEMU's command lines without the launcher: what the tests of loader, image and hypervisors and the measurements
-//! start machines with.
+//! start machines with; and which engine runs a module there.
 //!
 //! They are the lines that `docs/boot.md` tells a user to type, which a test here sees to. The launcher's own are in
 //! `launcher/src/vmm/qemu/config.rs`. Layer: host tests; only they and `xtask` use it.
+
+mod engine;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
 pub use boot_protocol::arch::Arch;
+pub use engine::Engine;
 
 /// QEMU's device for an exit status, on a PC.
 pub const EXIT_DEVICE: &str = "isa-debug-exit,iobase=0xf4,iosize=0x04";

@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use aot_config::CpuLevel;
 use aot_config::protocol::{Message, Refusal};
+use test_qemu::Engine;
 
-use crate::{Engine, Machine};
+use crate::Machine;
 
 /// What was made of a module.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! What is expected to fail, and why: `expectations.toml`.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use serde::Deserialize;
-
-use crate::Engine;
+use test_qemu::Engine;
 
 /// Checks that an engine rightly fails.
 #[derive(Debug, Deserialize)]
@@ -40,12 +39,8 @@ impl Expectations {
         let file: File = toml::from_str(text)?;
         for rule in &file.rules {
             ensure!(!rule.reason.is_empty(), "{}: say why", rule.file);
-            let known = ["interp", "native"];
-            ensure!(
-                rule.engine.as_deref().is_none_or(|name| known.contains(&name)),
-                "{}: no such engine",
-                rule.file
-            );
+            let named = rule.engine.as_deref().map(str::parse::<Engine>).transpose();
+            named.map_err(|error| anyhow!("{}: {error}", rule.file))?;
         }
         let own = file
             .rules

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use test_qemu::Arch;
+use clap::{Args, Parser, Subcommand};
+use test_qemu::{Arch, Engine};
 
 /// Runs the specification's tests in virtual machines.
 #[derive(Parser)]
@@ -40,7 +40,7 @@ enum What {
 #[derive(Clone, Debug, Args)]
 struct Machine {
     /// The engine.
-    #[arg(long, value_enum)]
+    #[arg(long)]
     engine: Engine,
     /// The machine's architecture; default: this host's.
     #[arg(long, value_parser = arch)]
@@ -51,24 +51,6 @@ struct Machine {
     /// The image, built with the feature `spec-tests`.
     #[arg(long)]
     image: PathBuf,
-}
-
-/// What runs the modules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Engine {
-    /// wasmi.
-    Interp,
-    /// wasmtime, with code compiled before.
-    Native,
-}
-
-impl Engine {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Interp => "interp",
-            Self::Native => "native",
-        }
-    }
 }
 
 impl Machine {

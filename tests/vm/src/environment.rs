@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use boot_protocol::arch::Arch;
-use serde::Deserialize;
+use test_qemu::Engine;
 
 /// The `hermit-wasm` to test.
 pub const LAUNCHER: &str = "HERMIT_WASM_BIN";
@@ -68,30 +68,6 @@ pub fn arch() -> Result<Arch> {
     Arch::from_name(&name).with_context(|| format!("{ARCH}: no architecture is called '{name}'"))
 }
 
-/// What runs a module in the virtual machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// The interpreter.
-    Interp,
-    /// Code that the launcher has compiled.
-    Native,
-}
-
-impl Engine {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Interp, Self::Native];
-
-    /// The launcher's name for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Interp => "interp",
-            Self::Native => "native",
-        }
-    }
-}
-
 /// The engine.
 ///
 /// # Errors
@@ -100,8 +76,8 @@ pub fn engine() -> Result<Engine> {
     let Some(name) = get(ENGINE) else {
         return Ok(Engine::Interp);
     };
-    let found = Engine::ALL.into_iter().find(|engine| name == engine.name());
-    found.with_context(|| format!("{ENGINE}: no engine is called '{}'", name.to_string_lossy()))
+    let found = name.to_string_lossy().parse();
+    found.map_err(|error| anyhow::anyhow!("{ENGINE}: {error}"))
 }
 
 /// The launcher's flags for every run: architecture, engine, and what the variable adds.

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use test_qemu::Engine;
 
 use crate::bytes::{Expected, Stdin};
-use crate::environment::Engine;
 use crate::fixture::{self, Fixture};
 
 /// All runs and all programs to download, of all files.
@@ -82,6 +82,7 @@ pub struct Test {
     pub arch: Vec<String>,
     /// The engine on which the row holds; both if not given. Then `because` says why, and the guest has a row for the
     /// other engine too.
+    #[serde(default, deserialize_with = "engine")]
     pub engine: Option<Engine>,
     /// Why the engines differ.
     pub because: Option<String>,
@@ -91,6 +92,12 @@ pub struct Test {
     pub vectors: bool,
     /// Most seconds that the run may take; the suite's limit if not given.
     pub limit: Option<u64>,
+}
+
+/// An engine by its name.
+fn engine<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Engine>, D::Error> {
+    let name = String::deserialize(source)?;
+    name.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Where a package comes from.

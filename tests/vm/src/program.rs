@@ -7,15 +7,16 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use boot_protocol::arch::Arch;
+use test_qemu::Engine;
 
-use crate::environment::{self, Engine};
+use crate::environment;
 
 /// The name of an image or application for this engine, from the interpreter's.
 #[must_use]
 pub fn image_name(engine: Engine, name: &str) -> String {
-    match (engine, name.strip_prefix("hermit-wasm")) {
-        (Engine::Native, Some(rest)) => format!("hermit-wasm-native{rest}"),
-        _ => name.to_owned(),
+    match name.strip_prefix(Engine::Interp.file()) {
+        Some(rest) => format!("{}{rest}", engine.file()),
+        None => name.to_owned(),
     }
 }
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use test_qemu::Engine;
 
 use crate::compare::show;
-use crate::environment::{self, Engine};
+use crate::environment;
 use crate::fixture::{self, Snapshot};
 use crate::manifest::{Module, Test};
 use crate::process::{Collected, feed, wait};

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
+use test_qemu::Engine;
 use vm_tests::download;
-use vm_tests::environment::{self, Engine};
+use vm_tests::environment;
 use vm_tests::manifest::{Manifest, Module, Test};
 use vm_tests::run::{self, Runner};
 

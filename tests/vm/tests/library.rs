@@ -53,8 +53,8 @@ fn setup() -> Result<Setup> {
     Ok(Setup {
         arch: environment::arch()?,
         engine: match environment::engine()? {
-            environment::Engine::Interp => Engine::Interp,
-            environment::Engine::Native => Engine::Native,
+            test_qemu::Engine::Interp => Engine::Interp,
+            test_qemu::Engine::Native => Engine::Native,
         },
         guests: environment::needed(environment::GUESTS)?,
     })

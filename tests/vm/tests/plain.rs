@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
-use test_qemu::{Arch, Qemu, status_of};
-use vm_tests::environment::Engine;
+use test_qemu::{Arch, Engine, Qemu, status_of};
 use vm_tests::{environment, program, virtiofsd};
 
 /// As in `boot.rs`: each run keeps a core busy.

@@ -4,8 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-
-use vm_tests::environment::Engine;
+use test_qemu::Engine;
 
 use crate::arch::Arch;
 
@@ -27,7 +26,7 @@ impl Machines {
         let (arch, engine) = name.split_once('/')?;
         Some(Self {
             arch: Arch::ALL.into_iter().find(|known| known.name() == arch)?,
-            engine: Engine::ALL.into_iter().find(|known| known.name() == engine)?,
+            engine: engine.parse().ok()?,
         })
     }
 }

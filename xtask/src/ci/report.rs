@@ -124,7 +124,7 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use vm_tests::environment::Engine;
+    use test_qemu::Engine;
 
     use super::*;
     use crate::arch::Arch;

@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use anyhow::Result;
-use vm_tests::environment::{self, Engine};
+use test_qemu::Engine;
+use vm_tests::environment;
 
 use super::harness::{Counts, Machines, check, harness};
 use crate::arch::{Arch, Target as _};
@@ -98,12 +99,12 @@ pub(super) fn clippy(_: &[Arch]) -> Result<Counts> {
 /// What is built for machines, for all architectures at once, and the hostile kernel; flags for code generation make no
 /// difference here.
 pub(super) fn clippy_vm(_: &[Arch]) -> Result<Counts> {
-    let [mut interp, mut native] = image::Engine::ALL.map(|engine| {
+    let [mut interp, mut native] = Engine::ALL.map(|engine| {
         let mut application = cargo();
         application
             .args(["clippy", "--locked", "--profile", image::PROFILE])
             .args(["--package", "kernel-app"])
-            .args(["--no-default-features", "--features", engine.feature()])
+            .args(["--no-default-features", "--features", engine.name()])
             .args(Arch::ALL.iter().flat_map(|arch| ["--target", arch.app_target()]))
             // Nothing is linked, and nothing run: any file will do.
             .env("HERMIT_WASM_KERNEL", root().join("deny.toml"))
