@@ -20,7 +20,7 @@ const fn what(engine: Engine) -> &'static str {
     }
 }
 
-/// Builds everything for `arch` into `out`/<arch>/: `hermit-loader`; for each engine the application, `hermit-wasm` and
+/// Builds everything for `arch` into its directory in `out`: `hermit-loader`; for each engine the application, `hermit-wasm` and
 /// `hermit-wasm-native`, and the image, which is both in one file (`.img`); and `made-from`, the fingerprint of what they
 /// were made of. Does nothing if that says that they are of the present sources.
 pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {

@@ -43,7 +43,7 @@ enum Step {
         #[arg(long, value_parser = arch::parse)]
         arch: Option<Arch>,
     },
-    /// Build loader, applications and images: OUT/<arch>/{hermit-loader,hermit-wasm[-native][.img]}.
+    /// Build loader, applications and images: OUT/ARCH/hermit-loader, OUT/ARCH/hermit-wasm, OUT/ARCH/hermit-wasm.img and others.
     Image {
         /// The architecture to build for; default: all.
         #[arg(long, value_parser = arch::parse)]

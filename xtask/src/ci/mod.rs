@@ -130,6 +130,11 @@ const JOBS: &[Job] = &[
                 "no lint fires in what is in the virtual machine, for its targets",
                 steps::clippy_vm,
             ),
+            Step::new(
+                "doc",
+                "rustdoc has nothing to say about the documentation in the sources",
+                steps::doc,
+            ),
         ],
     },
     Job {

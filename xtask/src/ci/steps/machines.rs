@@ -1,0 +1,232 @@
+//! The steps that start virtual machines, and what they need for it.
+
+use anyhow::Result;
+use test_qemu::Engine;
+use vm_tests::environment;
+
+use crate::arch::Arch;
+use crate::ci::harness::{Counts, Machines, harness};
+use crate::differential::{self as runtimes, Other};
+use crate::toolchain::{cargo, root};
+use crate::{compiler as native, guests, image as images, spec as spec_tests, tail_calls as handlers};
+
+pub(crate) fn image(arches: &[Arch]) -> Result<Counts> {
+    for arch in arches {
+        images::build(*arch, &images::default_out())?;
+    }
+    Ok(Counts::ONE)
+}
+
+/// Looks for frames and returns in the interpreter's handlers, in the machine code of every architecture.
+pub(crate) fn tail_calls(arches: &[Arch]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for arch in arches {
+        images::build(*arch, &images::default_out())?;
+        counts.add(&match handlers::check(*arch) {
+            Ok(()) => Counts::ONE,
+            Err(error) => {
+                println!("{}: {error:#}", arch.name());
+                Counts::FAILED
+            }
+        });
+    }
+    Ok(counts)
+}
+
+pub(crate) fn boot(arches: &[Arch]) -> Result<Counts> {
+    boot_on(Engine::Interp, arches)
+}
+
+pub(crate) fn boot_native(arches: &[Arch]) -> Result<Counts> {
+    boot_on(Engine::Native, arches)
+}
+
+fn boot_on(engine: Engine, arches: &[Arch]) -> Result<Counts> {
+    let tests = ["boot", "plain", "inside", "runner", "library"];
+    let tests = tests.iter().flat_map(|test| ["--test", test]);
+    // The tests of the tests need be run once.
+    let own = (engine == Engine::Interp).then_some("--lib");
+    in_vm(
+        engine,
+        arches,
+        &own.into_iter().chain(tests).collect::<Vec<_>>(),
+        &[],
+    )
+}
+
+pub(crate) fn conformance(arches: &[Arch]) -> Result<Counts> {
+    in_vm(Engine::Interp, arches, &["--test", "conformance"], &[])
+}
+
+pub(crate) fn conformance_native(arches: &[Arch]) -> Result<Counts> {
+    in_vm(Engine::Native, arches, &["--test", "conformance"], &[])
+}
+
+/// The jail of a real QEMU, and what is tried from inside of one, on hosts as they may be.
+pub(crate) fn jail(arches: &[Arch]) -> Result<Counts> {
+    let mut counts =
+        harness(cargo().args(["test", "--locked", "--package", "hermit-wasm-vm", "--lib", "jail"]))?;
+    counts.add(&harness(cargo().args([
+        "test",
+        "--locked",
+        "--package",
+        "hermit-wasm-vm",
+        "--test",
+        "run",
+        "jail",
+    ]))?);
+    counts.add(&in_vm(Engine::Interp, arches, &["--test", "jail"], &[])?);
+    Ok(counts)
+}
+
+/// The directory's tests, and the tutorial under wasmtime too, if that can be had.
+pub(crate) fn share(arches: &[Arch]) -> Result<Counts> {
+    share_on(Engine::Interp, arches)
+}
+
+/// The same, with the guests compiled.
+pub(crate) fn share_native(arches: &[Arch]) -> Result<Counts> {
+    share_on(Engine::Native, arches)
+}
+
+fn share_on(engine: Engine, arches: &[Arch]) -> Result<Counts> {
+    let script = root().join("tests/vm/reference/wasmtime_run.py");
+    let reference = match runtimes::python() {
+        Ok(python) => format!("{} {}", python.display(), script.display()),
+        Err(error) => {
+            println!("SKIP the tutorial under wasmtime: {error:#}");
+            String::new()
+        }
+    };
+    in_vm(
+        engine,
+        arches,
+        &["--test", "share"],
+        &[(environment::REFERENCE, &reference)],
+    )
+}
+
+/// Boots the hostile kernel, which is one of x86_64, in the launcher.
+pub(crate) fn owned(arches: &[Arch]) -> Result<Counts> {
+    if !arches.contains(&Arch::X86_64) {
+        println!("SKIP: the hostile kernel is one of x86_64");
+        return Ok(Counts::default());
+    }
+    let hostile = images::build_hostile()?;
+    in_vm(
+        Engine::Interp,
+        &[Arch::X86_64],
+        &["--test", "owned"],
+        &[(environment::HOSTILE, &hostile.display().to_string())],
+    )
+}
+
+/// Boots the application that makes the kernel's calls for memory, code and faults.
+pub(crate) fn calls(arches: &[Arch]) -> Result<Counts> {
+    let mut total = Counts::default();
+    for arch in arches {
+        // Neither engine is in it.
+        let machines = Machines {
+            arch: *arch,
+            engine: Engine::Interp,
+        };
+        println!("\n--- {}", arch.name());
+        let image = images::build_system_calls(*arch)?;
+        let images = image.parent().unwrap_or(&image);
+        let counts = harness(
+            cargo()
+                .args(["test", "--locked", "--package", "vm-tests", "--test", "calls"])
+                .env(environment::CALLS, images)
+                .env(environment::ARCH, arch.name()),
+        )?;
+        total.add(&counts);
+        total.note(machines, [counts.passed, counts.failed, counts.skipped]);
+    }
+    total.print_by_machines();
+    Ok(total)
+}
+
+/// Runs test programs of `tests/vm` on an engine, on each architecture, with the guests and the launcher that they need.
+fn in_vm(engine: Engine, arches: &[Arch], which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
+    let guests_out = root().join("target/guests");
+    guests::build(&root(), &guests_out)?;
+    let launcher = images::build_launcher(arches)?;
+    if engine == Engine::Native {
+        // Where the launcher looks for it.
+        native::build()?;
+    }
+    let mut total = Counts::default();
+    for arch in arches {
+        let machines = Machines { arch: *arch, engine };
+        println!("\n--- {}", machines.name());
+        let counts = harness(
+            cargo()
+                .args(["test", "--locked", "--package", "vm-tests"])
+                .args(which)
+                .envs(variables.iter().copied())
+                .env(environment::LAUNCHER, &launcher)
+                .env(environment::GUESTS, &guests_out)
+                .env(environment::IMAGES, images::default_out())
+                .env(environment::ARCH, arch.name())
+                .env(environment::ENGINE, engine.name())
+                // What is compiled for one row serves the others, and nothing of it is the user's.
+                .env("XDG_CACHE_HOME", root().join("target/tmp/cache")),
+        )?;
+        total.add(&counts);
+        total.note(machines, [counts.passed, counts.failed, counts.skipped]);
+    }
+    total.print_by_machines();
+    Ok(total)
+}
+
+/// Compares with wasmi_wasi and wasmtime on this host, and with our own in the machines.
+pub(crate) fn differential(arches: &[Arch]) -> Result<Counts> {
+    if !arches.contains(&Arch::host()) {
+        return Ok(Counts::default());
+    }
+    let run = runtimes::Differential::default();
+    let mut counts = harness(
+        cargo()
+            .current_dir(runtimes::workspace())
+            .args(["test", "--locked", "--release", "--target-dir"])
+            .arg(runtimes::target()),
+    )?;
+    let mut compare = |other: Other| match runtimes::compare(&run, &other) {
+        Ok(()) => counts.passed += 1,
+        Err(error) => {
+            println!("differential: {error:#}");
+            counts.failed += 1;
+        }
+    };
+    compare(Other::WasmiWasi);
+    compare(Other::Vm(images::build_launcher(&[Arch::host()])?));
+    match runtimes::python() {
+        Ok(python) => compare(Other::Wasmtime(python)),
+        Err(error) => {
+            println!("SKIP: differential test against wasmtime NOT RUN: it cannot be installed: {error:#}");
+            counts.skipped += 1;
+        }
+    }
+    Ok(counts)
+}
+
+/// The suite on the native engine.
+pub(crate) fn spec(arches: &[Arch]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for arch in arches {
+        let machines = Machines {
+            arch: *arch,
+            engine: Engine::Native,
+        };
+        println!("\n--- {}", machines.name());
+        let what = spec_tests::What::Suite { only: None };
+        counts.add(&match spec_tests::run(&what, Engine::Native, *arch) {
+            Ok(()) => Counts::ONE,
+            Err(error) => {
+                println!("{}: {error:#}", machines.name());
+                Counts::FAILED
+            }
+        });
+    }
+    Ok(counts)
+}
