@@ -33,8 +33,8 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
-    /// The interpreter on an allocator that wants to be told how memories and tables grow: see
-    /// [`Growth::prepare`](linker::Growth).
+    /// The interpreter on an allocator that wants to be told how memories and tables grow: `prepare` gets how many bytes
+    /// one has and how many it wants, and says whether it can have them.
     #[must_use]
     pub fn on(prepare: fn(usize, usize) -> bool) -> Self {
         Self {
