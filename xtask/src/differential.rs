@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use test_qemu::Engine;
 
-use crate::guests;
-use crate::toolchain::{cargo, compile, root};
+use crate::arch::Arch;
+use crate::toolchain::{cargo, compile, root, test_cache};
+use crate::{compiler, guests, image};
 
 /// The guest that makes the calls.
 const GUEST: &str = "differential";
@@ -75,8 +77,8 @@ pub(crate) enum Other {
     Wasmtime(PathBuf),
     /// Crate `wasmi_wasi`.
     WasmiWasi,
-    /// Our own in the virtual machine, by this launcher.
-    Vm(PathBuf),
+    /// Our own in the virtual machine, by this launcher on this engine.
+    Vm(PathBuf, Engine),
 }
 
 /// Compares with one runtime; fails if an answer differs without a reason.
@@ -88,7 +90,10 @@ pub(crate) fn compare(run: &Differential, other: &Other) -> Result<()> {
     match other {
         Other::Wasmtime(python) => command.args(["--reference", "wasmtime", "--python"]).arg(python),
         Other::WasmiWasi => command.args(["--reference", "wasmi-wasi"]),
-        Other::Vm(launcher) => command.args(["--reference", "vm", "--launcher"]).arg(launcher),
+        Other::Vm(launcher, engine) => command
+            .args(["--reference", "vm", "--engine", engine.name(), "--launcher"])
+            .arg(launcher)
+            .env("XDG_CACHE_HOME", test_cache()),
     };
     for (flag, value) in [
         ("--seed", run.seed),
@@ -99,6 +104,13 @@ pub(crate) fn compare(run: &Differential, other: &Other) -> Result<()> {
         command.args([flag, &value.to_string()]);
     }
     crate::toolchain::run(&mut command)
+}
+
+/// Our own in the virtual machine on each engine, with what they need.
+pub(crate) fn machines() -> Result<[Other; 2]> {
+    let launcher = image::build_launcher(&[Arch::host()])?;
+    compiler::build()?;
+    Ok(Engine::ALL.map(|engine| Other::Vm(launcher.clone(), engine)))
 }
 
 /// A Python of our own that has the package `wasmtime`, of the version and with the hashes that the repository names.

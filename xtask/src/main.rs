@@ -154,10 +154,9 @@ fn main() -> Result<()> {
         Step::Differential(run) => {
             differential::compare(&run, &differential::Other::Wasmtime(differential::python()?))?;
             differential::compare(&run, &differential::Other::WasmiWasi)?;
-            differential::compare(
-                &run,
-                &differential::Other::Vm(image::build_launcher(&[Arch::host()])?),
-            )?;
+            for machines in differential::machines()? {
+                differential::compare(&run, &machines)?;
+            }
         }
         Step::Bench { record: None, only } => bench::run_all(only)?,
         Step::Bench {

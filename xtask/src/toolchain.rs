@@ -13,6 +13,12 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
+/// The launcher's cache in tests and measurements: what is compiled for one run serves the others, and nothing that this
+/// user's own runs left behind decides.
+pub(crate) fn test_cache() -> PathBuf {
+    root().join("target/tmp/cache")
+}
+
 /// A `cargo` command that may use unstable features of the pinned toolchain.
 pub(crate) fn cargo() -> Command {
     shielded(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

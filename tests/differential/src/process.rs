@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use test_qemu::Engine;
 
 use crate::expectations::Reference;
 
@@ -18,8 +19,8 @@ pub struct Programs {
     pub guest: PathBuf,
     /// A Python that has the package `wasmtime`.
     pub python: Option<PathBuf>,
-    /// `hermit-wasm`.
-    pub launcher: Option<PathBuf>,
+    /// `hermit-wasm`, and the engine that it runs the guest on.
+    pub launcher: Option<(PathBuf, Engine)>,
 }
 
 impl Programs {
@@ -53,12 +54,14 @@ impl Programs {
                 command
             }
             Reference::Vm => {
-                let launcher = self
+                let (launcher, engine) = self
                     .launcher
                     .as_ref()
                     .context("no launcher of virtual machines")?;
                 let mut command = Command::new(launcher);
-                command.args(["run", "--tmpfs", "/"]).arg(&self.guest);
+                // What was compiled before must not decide.
+                command.args(["run", "--engine", engine.name(), "--tmpfs", "/"]);
+                command.arg(&self.guest);
                 return log(&mut command, arguments);
             }
             Reference::WasmiWasi => {

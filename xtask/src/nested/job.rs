@@ -14,6 +14,8 @@ use super::checks::Check;
 /// busybox too.
 const SCRIPT: &str = r#"
 FILES=$1/files; export FILES
+# Nothing that this user's runs left behind counts.
+XDG_CACHE_HOME=$1/cache; export XDG_CACHE_HOME
 # uhyve's warnings are no results.
 RUST_LOG=error; export RUST_LOG
 box=$1/box

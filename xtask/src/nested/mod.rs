@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::arch::Arch;
 use crate::ci::harness::Counts;
-use crate::toolchain::{find, root};
+use crate::toolchain::{find, root, test_cache};
 use crate::{guests, image};
 
 use checks::Check;
@@ -120,6 +120,7 @@ fn kvm_works(tools: &Tools, files: &Path) -> Result<bool> {
     let status = Command::new(&tools.launcher)
         .args(["run", "--engine", "interp", "--accel", "kvm", "--timeout", "20s"])
         .arg(files.join("hello-rust.wasm"))
+        .env("XDG_CACHE_HOME", test_cache())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

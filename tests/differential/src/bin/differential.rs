@@ -11,6 +11,7 @@ use clap::Parser;
 use differential::compare::Report;
 use differential::expectations::{Expectations, Reference};
 use differential::process::Programs;
+use test_qemu::Engine;
 
 #[derive(Parser)]
 struct Arguments {
@@ -24,8 +25,11 @@ struct Arguments {
     #[arg(long)]
     python: Option<PathBuf>,
     /// The program hermit-wasm, to compare with our WASI in the virtual machine.
-    #[arg(long)]
+    #[arg(long, requires = "engine")]
     launcher: Option<PathBuf>,
+    /// What runs the guest there: `interp` or `native`.
+    #[arg(long)]
+    engine: Option<Engine>,
     /// Determines what is called.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -58,7 +62,7 @@ fn main() -> Result<ExitCode> {
             .join("wasi-host"),
         guest: arguments.guest.clone(),
         python: arguments.python.clone(),
-        launcher: arguments.launcher.clone(),
+        launcher: arguments.launcher.clone().zip(arguments.engine),
     };
     let mut good = true;
     for reference in &arguments.references {

@@ -7,7 +7,7 @@ use vm_tests::environment;
 use crate::arch::Arch;
 use crate::ci::harness::{Counts, Machines, harness};
 use crate::differential::{self as runtimes, Other};
-use crate::toolchain::{cargo, root};
+use crate::toolchain::{cargo, root, test_cache};
 use crate::{compiler as native, guests, image as images, spec as spec_tests, tail_calls as handlers};
 
 pub(crate) fn image(arches: &[Arch]) -> Result<Counts> {
@@ -169,8 +169,7 @@ fn in_vm(engine: Engine, arches: &[Arch], which: &[&str], variables: &[(&str, &s
                 .env(environment::IMAGES, images::default_out())
                 .env(environment::ARCH, arch.name())
                 .env(environment::ENGINE, engine.name())
-                // What is compiled for one row serves the others, and nothing of it is the user's.
-                .env("XDG_CACHE_HOME", root().join("target/tmp/cache")),
+                .env("XDG_CACHE_HOME", test_cache()),
         )?;
         total.add(&counts);
         total.note(machines, [counts.passed, counts.failed, counts.skipped]);
@@ -199,7 +198,9 @@ pub(crate) fn differential(arches: &[Arch]) -> Result<Counts> {
         }
     };
     compare(Other::WasmiWasi);
-    compare(Other::Vm(images::build_launcher(&[Arch::host()])?));
+    for machines in runtimes::machines()? {
+        compare(machines);
+    }
     match runtimes::python() {
         Ok(python) => compare(Other::Wasmtime(python)),
         Err(error) => {
