@@ -43,7 +43,8 @@ enum Step {
         #[arg(long, value_parser = arch::parse)]
         arch: Option<Arch>,
     },
-    /// Build loader, applications and images: OUT/ARCH/hermit-loader, OUT/ARCH/hermit-wasm, OUT/ARCH/hermit-wasm.img and others.
+    /// Build loader, applications and images: OUT/ARCH/hermit-loader, OUT/ARCH/hermit-wasm, OUT/ARCH/hermit-wasm.img
+    /// and others.
     Image {
         /// The architecture to build for; default: all.
         #[arg(long, value_parser = arch::parse)]
@@ -79,7 +80,7 @@ enum Step {
     },
     /// Make random WASI calls on our shim, on wasmtime and on wasmi_wasi, and compare the answers.
     Differential(differential::Differential),
-    /// Run the specification's test suite in virtual machines.
+    /// Run the specification's test suite, or random modules, in virtual machines.
     Spec {
         #[command(subcommand)]
         what: spec::What,

@@ -1,9 +1,11 @@
-//! The specification's test suite in virtual machines: builds `tests/spec` and the images for it, and runs it.
+//! The specification's test suite and random modules in virtual machines: builds `tests/spec` and the images for it,
+//! and runs it.
 //!
 //! What it runs, and how: `docs/testing.md`.
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -22,22 +24,49 @@ pub(crate) enum What {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Random modules, compared with wasmtime on this host.
+    Smith {
+        /// Determines the modules.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The number of the first module: to repeat one.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        /// How many modules.
+        #[arg(long, default_value_t = MODULES)]
+        modules: u64,
+        /// Go on with the next seeds for so many seconds, on each engine.
+        #[arg(long, default_value_t = 0)]
+        seconds: u64,
+    },
 }
 
-/// Builds the program of the host.
-fn build() -> Result<PathBuf> {
+/// The packages of the workspace that compile for this host.
+pub(crate) const PACKAGES: [&str; 4] = ["--package", "spec", "--package", "native-host"];
+
+/// How many random modules a test run compares.
+const MODULES: u64 = 200;
+
+impl What {
+    /// The random modules of a test run: always the same.
+    pub(crate) const FIXED: Self = Self::Smith {
+        seed: 1,
+        first: 0,
+        modules: MODULES,
+        seconds: 0,
+    };
+}
+
+/// Builds the program of the host. `native-host` with it, so that Cranelift has the same features whoever is built
+/// first.
+pub(crate) fn build() -> Result<PathBuf> {
     compile(
         "the specification's tests for the host",
         cargo()
             .current_dir(differential::workspace())
-            .args([
-                "build",
-                "--locked",
-                "--release",
-                "--workspace",
-                "--bins",
-                "--target-dir",
-            ])
+            .args(["build", "--locked", "--release", "--bins"])
+            .args(PACKAGES)
+            .arg("--target-dir")
             .arg(differential::target()),
     )?;
     Ok(differential::target().join("release/spec"))
@@ -61,5 +90,30 @@ pub(crate) fn run(what: &What, engine: Engine, arch: Arch) -> Result<()> {
     match what {
         What::Suite { only: None } => start(&["suite"]),
         What::Suite { only: Some(only) } => start(&["suite", "--only", only]),
+        What::Smith {
+            seed,
+            first,
+            modules,
+            seconds,
+        } => {
+            let begun = Instant::now();
+            let (first, modules) = (first.to_string(), modules.to_string());
+            let mut seed = *seed;
+            loop {
+                start(&[
+                    "smith",
+                    "--seed",
+                    &seed.to_string(),
+                    "--first",
+                    &first,
+                    "--modules",
+                    &modules,
+                ])?;
+                if begun.elapsed().as_secs() >= *seconds {
+                    return Ok(());
+                }
+                seed = seed.wrapping_add(1);
+            }
+        }
     }
 }

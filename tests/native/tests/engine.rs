@@ -1,54 +1,20 @@
-//! What the compiler makes runs in the application's native engine, here on the host: exit codes, traps with their
-//! backtraces, refusals, proposals, options. The engine and its settings are the image's; memory and faults are
-//! wasmtime's own.
+//! What is compiled runs in the application's native engine, here on the host: exit codes, traps with their backtraces,
+//! refusals, proposals, options.
 
-use aot_config::{Arch, Options, Trailer, settings};
+use aot_config::{Options, settings};
 use kernel_app::engine::Engine as _;
 use kernel_app::engine::wasmtime::{Machine, NO_ADDRESSES, Native};
 use kernel_app::exit_status::Outcome;
+use native_host::Process;
 use wasi_core::context::WasiCtxBuilder;
 use wasi_core::testing::TestSystem;
 use wasmtime::{Config, Engine, Module, Result};
 
-/// This process.
-struct Process;
-
-impl Machine for Process {
-    fn configure(&self, _: &mut Config) {}
-
-    fn load(&self, engine: &Engine, code: &[u8]) -> Result<Module> {
-        #[allow(unsafe_code, reason = "whoever loads code answers for it")]
-        // SAFETY: the code is what the compiler just made, or is damaged and never called.
-        unsafe {
-            Module::deserialize(engine, code)
-        }
-    }
-
-    fn has_memory(bytes: usize) -> bool {
-        bytes <= MEMORY
-    }
-}
-
-/// Bytes that there are for tables.
-const MEMORY: usize = 64 << 20;
-
 /// The native code of a module given as text, with our trailer.
 fn compile(wat: &str, options: Options) -> Vec<u8> {
     let module = wat::parse_str(wat).expect("the test's module is well-formed text");
-    let mut config = Config::new();
-    // For this host, which is no machine of ours: the rest is as the compiler has it.
-    settings::configure(&mut config, options);
-    config
-        .native_unwind_info(false)
-        .cranelift_nan_canonicalization(options.deterministic);
-    let code = Engine::new(&config).unwrap().precompile_module(&module).unwrap();
-    let trailer = Trailer {
-        level: Arch::CURRENT.unwrap().default_level(),
-        options,
-        source: [0; 32],
-    };
-    let trailer = trailer.to_bytes(u64::try_from(code.len()).unwrap());
-    [code.as_slice(), &trailer].concat()
+    let level = native_host::level().expect("native code is made for this architecture");
+    native_host::compile(&module, level, options).expect("the test's module can be compiled")
 }
 
 fn run_code(code: &[u8]) -> (Outcome, Vec<u8>) {
@@ -56,7 +22,7 @@ fn run_code(code: &[u8]) -> (Outcome, Vec<u8>) {
         .arg("test.cwasm")
         .unwrap()
         .build(TestSystem::default());
-    let (outcome, context) = Native(Process).run(code, context);
+    let (outcome, context) = native_host::run(code, context);
     (outcome, context.system.stdout)
 }
 

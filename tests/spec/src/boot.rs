@@ -1,15 +1,17 @@
-//! Has a script carried out by a virtual machine.
+//! Has a script carried out: by a virtual machine, or by this host.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
+use kernel_app::engine::wasmi::config;
+use spec_script::interpreter::Interpreter;
 use spec_script::{ANSWER, Answer, END};
-use test_qemu::{Arch, Qemu};
+use test_qemu::{Arch, Engine, Qemu};
 
-use crate::Machine;
+use crate::{Machine, reference};
 
 /// Seconds after which a machine is ended. Far more than any takes.
 const LIMIT: u32 = 1800;
@@ -26,7 +28,22 @@ pub(crate) struct Answers {
 
 /// Carries a script out on what `machine` says.
 pub(crate) fn run(machine: &Machine, script: &[u8]) -> Result<Answers> {
-    boot(machine.arch(), &machine.image, script)
+    match &machine.image {
+        Some(image) => boot(machine.arch(), image, script),
+        None => here(machine.engine, script),
+    }
+}
+
+/// Carries a script of wasm out on this host: the native engine compiles for itself.
+pub(crate) fn here(engine: Engine, script: &[u8]) -> Result<Answers> {
+    let mut text = String::new();
+    let write = |line: &str| text.push_str(line);
+    let done = match engine {
+        Engine::Interp => spec_script::run(script, &mut Interpreter::new(&config()), write),
+        Engine::Native => spec_script::run(script, &mut reference::world()?, write),
+    };
+    done.map_err(|error| anyhow!("the script is damaged: {error}"))?;
+    Reader::default().all(text.lines().map(|line| Ok(line.to_owned())))
 }
 
 /// Boots a machine with the script as its payload.

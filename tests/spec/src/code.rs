@@ -29,9 +29,9 @@ pub(crate) enum Maker {
 }
 
 impl Maker {
-    /// What a machine wants.
+    /// What a machine wants. This host takes wasm, whatever the engine.
     pub(crate) fn of(machine: &Machine) -> Result<Self> {
-        if machine.engine == Engine::Interp {
+        if machine.engine == Engine::Interp || machine.image.is_none() {
             return Ok(Self::Wasm);
         }
         let compiler = machine

@@ -1,5 +1,5 @@
-//! `spec suite` runs the specification's test suite in virtual machines. `cargo xtask spec` builds what it needs and calls
-//! it.
+//! `spec suite` runs the specification's test suite in virtual machines, `spec smith` compares random modules there
+//! with wasmtime on this host. `cargo xtask spec` builds what they need and calls them.
 //!
 //! Layer: host tests; what the machines do is in `tests/spec-script`.
 
@@ -7,6 +7,8 @@ mod boot;
 mod code;
 mod expectations;
 mod judge;
+mod reference;
+mod smith;
 mod suite;
 mod wast_script;
 
@@ -17,7 +19,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use test_qemu::{Arch, Engine};
 
-/// Runs the specification's tests in virtual machines.
+/// Runs the specification's tests and random modules in virtual machines.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -34,6 +36,20 @@ enum What {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Compare random modules with wasmtime on this host.
+    Smith {
+        #[command(flatten)]
+        machine: Machine,
+        /// Determines the modules.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The number of the first module: to repeat one.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        /// How many modules.
+        #[arg(long, default_value_t = 200)]
+        modules: u64,
+    },
 }
 
 /// What the scripts run on.
@@ -48,9 +64,9 @@ struct Machine {
     /// The program that compiles for the native engine.
     #[arg(long)]
     compiler: Option<PathBuf>,
-    /// The image, built with the feature `spec-tests`.
+    /// The image, built with the feature `spec-tests`. Without it this host carries the scripts out.
     #[arg(long)]
-    image: PathBuf,
+    image: Option<PathBuf>,
 }
 
 impl Machine {
@@ -66,6 +82,12 @@ fn arch(name: &str) -> Result<Arch, String> {
 fn main() -> ExitCode {
     let done = match Arguments::parse().what {
         What::Suite { machine, only } => suite::run(&machine, only.as_deref()),
+        What::Smith {
+            machine,
+            seed,
+            first,
+            modules,
+        } => smith::run(&machine, seed, first..first.saturating_add(modules)),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! The checks, grouped into jobs: `cargo xtask ci JOB` runs one, as the programs in `ci/` do; `cargo xtask test` runs them
-//! all, by these programs, and ends with a summary.
+//! The checks, grouped into jobs: `cargo xtask ci JOB` runs one, as the programs in `ci/` do; `cargo xtask test` runs
+//! them all, by these programs, and ends with a summary.
 
 pub(crate) mod harness;
 mod report;
@@ -106,8 +106,18 @@ const JOBS: &[Job] = &[
             ),
             Step::new(
                 "spec",
-                "the specification's test suite passes in the virtual machine, as native code",
+                "the specification's test suite passes in the virtual machine, on both engines",
                 steps::spec,
+            ),
+            Step::new(
+                "smith",
+                "random modules compute on both engines in the virtual machine what they do on wasmtime here",
+                steps::smith,
+            ),
+            Step::new(
+                "native-host",
+                "the native engine, compiled for this host: ends, traps, backtraces, refusals, proposals, options",
+                steps::native_host,
             ),
         ],
     },
@@ -288,8 +298,8 @@ fn run_steps<'a>(steps: impl Iterator<Item = &'a Step>, arches: &[Arch]) -> Repo
 /// What the line before a step's output begins with.
 const MARK: &str = "=== ";
 
-/// Runs all jobs, two at a time: each spends a good part of its time on what keeps one processor busy, such as linking, or
-/// a virtual machine.
+/// Runs all jobs, two at a time: each spends a good part of its time on what keeps one processor busy, such as linking,
+/// or a virtual machine.
 fn run_jobs() -> Result<Report> {
     let waiting = Mutex::new(JOBS.iter());
     let reports = Mutex::new(Vec::new());

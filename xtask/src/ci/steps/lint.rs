@@ -71,6 +71,18 @@ pub(crate) fn clippy(_: &[Arch]) -> Result<Counts> {
         ("loader", &["--lib", "--tests"]),
         ("compiler", &["--release", "--all-targets"]),
         ("tests/differential", &["--release", "--all-targets"]),
+        // Apart, as they are built.
+        (
+            "tests/differential",
+            &[
+                "--release",
+                "--all-targets",
+                "--package",
+                "spec",
+                "--package",
+                "native-host",
+            ],
+        ),
         ("tests/fuzz", &["--all-targets", "--all-features"]),
     ] {
         let mut command = cargo();

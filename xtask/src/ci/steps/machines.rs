@@ -146,7 +146,8 @@ pub(crate) fn calls(arches: &[Arch]) -> Result<Counts> {
     Ok(total)
 }
 
-/// Runs test programs of `tests/vm` on an engine, on each architecture, with the guests and the launcher that they need.
+/// Runs test programs of `tests/vm` on an engine, on each architecture, with the guests and the launcher that they
+/// need.
 fn in_vm(engine: Engine, arches: &[Arch], which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
     let guests_out = root().join("target/guests");
     guests::build(&root(), &guests_out)?;
@@ -211,23 +212,45 @@ pub(crate) fn differential(arches: &[Arch]) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The suite on the native engine.
+/// The suite on both engines.
 pub(crate) fn spec(arches: &[Arch]) -> Result<Counts> {
+    scripts(&spec_tests::What::Suite { only: None }, arches)
+}
+
+/// The same random modules each time.
+pub(crate) fn smith(arches: &[Arch]) -> Result<Counts> {
+    scripts(&spec_tests::What::FIXED, arches)
+}
+
+/// Has scripts carried out on each engine.
+fn scripts(what: &spec_tests::What, arches: &[Arch]) -> Result<Counts> {
     let mut counts = Counts::default();
     for arch in arches {
-        let machines = Machines {
-            arch: *arch,
-            engine: Engine::Native,
-        };
-        println!("\n--- {}", machines.name());
-        let what = spec_tests::What::Suite { only: None };
-        counts.add(&match spec_tests::run(&what, Engine::Native, *arch) {
-            Ok(()) => Counts::ONE,
-            Err(error) => {
-                println!("{}: {error:#}", machines.name());
-                Counts::FAILED
-            }
-        });
+        for engine in Engine::ALL {
+            let machines = Machines { arch: *arch, engine };
+            println!("\n--- {}", machines.name());
+            let (count, noted) = match spec_tests::run(what, engine, *arch) {
+                Ok(()) => (Counts::ONE, [1, 0, 0]),
+                Err(error) => {
+                    println!("{}: {error:#}", machines.name());
+                    (Counts::FAILED, [0, 1, 0])
+                }
+            };
+            counts.add(&count);
+            counts.note(machines, noted);
+        }
     }
     Ok(counts)
+}
+
+/// The native engine in a process of this host, on what is compiled for it.
+pub(crate) fn native_host(_: &[Arch]) -> Result<Counts> {
+    harness(
+        cargo()
+            .current_dir(runtimes::workspace())
+            .args(["test", "--locked", "--release", "--no-fail-fast"])
+            .args(spec_tests::PACKAGES)
+            .arg("--target-dir")
+            .arg(runtimes::target()),
+    )
 }

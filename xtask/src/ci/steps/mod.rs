@@ -1,5 +1,5 @@
-//! What each step does: the commands that it runs, and how it counts what they say. Here those of the host alone; beside
-//! this, [`lint`] and those that start [`machines`].
+//! What each step does: the commands that it runs, and how it counts what they say. Here those of the host alone;
+//! beside this, [`lint`] and those that start [`machines`].
 
 mod lint;
 mod machines;
@@ -13,8 +13,8 @@ use crate::{compiler as native, fuzz as targets, image as images, miri as interp
 
 pub(super) use lint::{clippy, clippy_vm, doc, fmt, scripts};
 pub(super) use machines::{
-    boot, boot_native, calls, conformance, conformance_native, differential, image, jail, owned, share,
-    share_native, spec, tail_calls,
+    boot, boot_native, calls, conformance, conformance_native, differential, image, jail, native_host, owned,
+    share, share_native, smith, spec, tail_calls,
 };
 
 /// The application's library with the engine that it has not by default, too.
