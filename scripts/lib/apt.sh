@@ -4,7 +4,7 @@
 # Debian's. riscv64's firmware, OpenSBI, is in a package that QEMU's depends on.
 declare -rA packages=(
     [linker]='gcc libc6-dev' [cxx]=g++ [valgrind]=valgrind [pgrep]=procps [shellcheck]=shellcheck
-    [qemu]=qemu-system-x86 [qemu_arm]=qemu-system-arm [qemu_riscv]=qemu-system-misc
+    [qemu]=qemu-system-x86 [qemu_user]=qemu-user [qemu_arm]=qemu-system-arm [qemu_riscv]=qemu-system-misc
     [virtiofsd_package]=virtiofsd [virtiofsd_libraries]='libseccomp-dev libcap-ng-dev'
     [python_venv]=python3-venv [wasi_cc]='clang lld wasi-libc libclang-rt-dev-wasm32'
 )
@@ -25,8 +25,8 @@ refresh_apt() {
     as_root apt-get -qq update >&2 || say "apt-get update failed in part; going on"
 }
 
-# What apt would do if it installed these packages: lines `Inst NAME …`, `Remv NAME …`. Changes nothing, needs no rights.
-# Recommended packages would bring QEMU's graphical front ends.
+# What apt would do if it installed these packages: lines `Inst NAME …`, `Remv NAME …`. Changes nothing, needs no
+# rights. Recommended packages would bring QEMU's graphical front ends.
 simulate_apt() { LC_ALL=C apt-get -qq -s --no-install-recommends install "$@" 2>/dev/null; }
 
 # The names in the lines of a simulation ($1) that begin with $2.

@@ -1,17 +1,24 @@
-//! `cargo xtask bench`: what a run costs, as tables, without pass or fail; and the exact figures among them held against
-//! those on record, which `guard` does. What each figure means: `docs/performance.md`.
+//! `cargo xtask bench`: what a run costs, as tables and a picture, without pass or fail; and the exact figures among
+//! them held against those on record, which `guard` does. What each figure means: `docs/performance.md`.
 
 mod boot;
 mod calls;
+mod compute;
+mod counter;
+mod elf;
 mod fuel;
 pub(crate) mod guard;
+mod machine_calls;
+mod plot;
 mod share;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use test_qemu::Engine;
 
+use crate::arch::Arch;
 use crate::toolchain::root;
 
 /// What to measure.
@@ -19,17 +26,21 @@ use crate::toolchain::root;
 pub(crate) enum What {
     /// Booting and running hello in a virtual machine.
     Boot,
-    /// WASI calls on the host.
+    /// WASI calls, on the host and in virtual machines.
     Calls,
+    /// Programs that compute, beside the same code on wasmtime.
+    Compute,
     /// The interpreter, in virtual machines and on the host.
     Fuel,
+    /// A picture of what computing and starting cost; it is not among the tables.
+    Plot,
     /// Work in a shared directory, in a virtual machine.
     Share,
 }
 
-/// Measures all, or only one thing.
+/// Measures all and prints the tables, or does only one thing.
 pub(crate) fn run_all(only: Option<What>) -> Result<()> {
-    for (index, what) in [What::Boot, What::Calls, What::Fuel, What::Share]
+    for (index, what) in [What::Boot, What::Calls, What::Compute, What::Fuel, What::Share]
         .into_iter()
         .enumerate()
     {
@@ -41,8 +52,13 @@ pub(crate) fn run_all(only: Option<What>) -> Result<()> {
         }
         match what {
             What::Boot => boot::run_all()?,
-            What::Calls => calls::run_all()?,
+            What::Calls => {
+                calls::run_all()?;
+                machine_calls::run_all()?;
+            }
+            What::Compute => compute::run_all()?,
             What::Fuel => fuel::run_all()?,
+            What::Plot => plot::run_all()?,
             What::Share => share::run_all()?,
         }
     }
@@ -51,6 +67,41 @@ pub(crate) fn run_all(only: Option<What>) -> Result<()> {
 
 /// A figure with its name.
 type Figure = (String, u64);
+
+/// A figure of a kind of machines.
+struct Counted {
+    arch: Arch,
+    engine: Engine,
+    figure: Figure,
+}
+
+impl Counted {
+    fn new(arch: Arch, engine: Engine, name: String, value: u64) -> Self {
+        Self {
+            arch,
+            engine,
+            figure: (name, value),
+        }
+    }
+
+    /// The figure, whose name says the machine.
+    fn figure(self) -> Figure {
+        self.figure
+    }
+}
+
+/// A table as documents have it.
+fn table(columns: &[&str], rows: impl IntoIterator<Item = (String, Vec<String>)>) -> String {
+    let mut text = format!(
+        "| | {} |\n|---|{}\n",
+        columns.join(" | "),
+        "---|".repeat(columns.len())
+    );
+    for (name, cells) in rows {
+        text.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
+    }
+    text
+}
 
 /// The directory for what measuring makes.
 fn work() -> Result<PathBuf> {
@@ -71,6 +122,12 @@ fn module(work: &Path, name: &str, text: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A count as a number with a fraction.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn precise(count: u64) -> f64 {
+    count as f64
+}
+
 /// `1234567` as `1,234,567`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -87,6 +144,15 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_are_as_documents_have_them() {
+        let row = |name: &str, cells: [&str; 2]| (name.to_owned(), cells.map(String::from).to_vec());
+        assert_eq!(
+            table(&["a", "b"], [row("x", ["1", "2"]), row("y", ["3", "4"])]),
+            "| | a | b |\n|---|---|---|\n| x | 1 | 2 |\n| y | 3 | 4 |\n"
+        );
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

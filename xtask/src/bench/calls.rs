@@ -1,8 +1,8 @@
 //! What one WASI call costs, on our shim and on `wasmi_wasi`: same interpreter, same modules, one run.
 //!
-//! Each figure is a difference of two differences: a loop with the call (and what puts things back) against the same loop
-//! without it, each for two numbers of rounds. So start-up, the loop and what puts things back cancel. What is left is the
-//! guest's call instruction, the interpreter's way out and in, and the function.
+//! Each figure is a difference of two differences: a loop with the call (and what puts things back) against the same
+//! loop without it, each for two numbers of rounds. So start-up, the loop and what puts things back cancel. What is
+//! left is the guest's call instruction, the interpreter's way out and in, and the function.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Figure, grouped, has_valgrind};
+use super::{Figure, grouped, has_valgrind, precise};
 use crate::differential;
 
 /// One row: what a round does, and what it does without the call.
-struct Case {
-    name: &'static str,
+pub(super) struct Case {
+    pub(super) name: &'static str,
     body: &'static str,
     base: &'static str,
     /// Rounds for counting instructions, and more of them for measuring time.
@@ -25,7 +25,7 @@ struct Case {
 
 const SEEK: &str = "(call $fd_seek (global.get $file) (i64.const 0) (i32.const 0) (i32.const 8))";
 
-const CASES: [Case; 9] = [
+pub(super) const CASES: [Case; 9] = [
     Case {
         name: "fd_write, 1 byte",
         body: "(call $fd_seek (global.get $file) (i64.const 0) (i32.const 0) (i32.const 8))
@@ -156,15 +156,17 @@ enum Side {
 /// Instructions of each call on our shim.
 pub(super) fn figures() -> Result<Vec<Figure>> {
     let host = differential::build()?.join("wasi-host");
+    let costs = costs(|module| instructions(&host, module))?;
+    Ok(CASES.iter().map(|case| case.name.to_owned()).zip(costs).collect())
+}
+
+/// What each call costs, if `count` says what a module does.
+pub(super) fn costs(count: impl Fn(&Path) -> Result<u64>) -> Result<Vec<u64>> {
     let work = super::work()?;
     let mut bases: Vec<(&str, u32, f64)> = Vec::new();
-    let mut figures = Vec::new();
+    let mut costs = Vec::new();
     for case in &CASES {
-        let cost = |body| {
-            slope(&work, body, case.rounds, |module| {
-                count(&host, &work, Side::Ours, module)
-            })
-        };
+        let cost = |body| slope(&work, body, case.rounds, |module| Ok(precise(count(module)?)));
         let known = bases
             .iter()
             .find(|(body, rounds, _)| (*body, *rounds) == (case.base, case.rounds));
@@ -176,9 +178,9 @@ pub(super) fn figures() -> Result<Vec<Figure>> {
                 base
             }
         };
-        figures.push((case.name.to_owned(), whole(cost(case.body)? - base)));
+        costs.push(whole(cost(case.body)? - base));
     }
-    Ok(figures)
+    Ok(costs)
 }
 
 /// Instructions of a whole run of a module on our shim.

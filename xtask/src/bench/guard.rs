@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use test_qemu::Engine;
 
-use super::boot::{self, Counter};
-use super::{Figure, calls, fuel, has_valgrind};
+use super::counter::Counter;
+use super::{Figure, boot, calls, compute, fuel, has_valgrind, machine_calls};
 use crate::arch::Arch;
 use crate::ci::harness::Counts;
 use crate::toolchain::{output, root};
@@ -41,8 +42,8 @@ enum Verdict {
     Gone,
 }
 
-/// Measures, and compares with the record; what is not on record for this machine's QEMU, or cannot be measured here, is
-/// skipped, and that is said.
+/// Measures, and compares with the record; what is not on record for this machine's QEMU, or cannot be measured here,
+/// is skipped, and that is said.
 pub(crate) fn check() -> Result<Counts> {
     let record = Record::read()?;
     let mut counts = Counts::default();
@@ -110,23 +111,17 @@ fn measure(counts: &mut Counts) -> Result<Vec<(String, Vec<Figure>)>> {
     let counter = Counter::new()?;
     let mut in_machines = boot::figures(&counter)?;
     in_machines.extend(fuel::in_machines(&counter)?);
+    in_machines.extend(machine_calls::figures(&counter)?);
+    in_machines.extend(compute::in_machines(&counter)?);
     let mut sections = vec![("sizes in bytes".to_owned(), boot::sizes()?)];
-    // The versions of the three may differ; figures are of one of them.
-    for arch in Arch::ALL {
-        let of_arch = |(name, _): &Figure| {
-            let column = name.split(':').next().unwrap_or_default();
-            boot::MACHINES
-                .iter()
-                .any(|machine| machine.arch == arch && [machine.column(), arch.name()].contains(&column))
-        };
-        let (these, others) = in_machines.into_iter().partition::<Vec<_>, _>(of_arch);
-        in_machines = others;
-        sections.push((format!("{} on QEMU {}", arch.name(), qemu_version(arch)?), these));
+    for counted in in_machines {
+        // The versions of the three may differ; figures are of one of them.
+        let section = section(counted.arch, counted.engine, &qemu_version(counted.arch)?);
+        match sections.iter_mut().find(|(name, _)| *name == section) {
+            Some((_, figures)) => figures.push(counted.figure),
+            None => sections.push((section, vec![counted.figure])),
+        }
     }
-    ensure!(
-        in_machines.is_empty(),
-        "figures of no architecture: {in_machines:?}"
-    );
     if has_valgrind() {
         let mut native = calls::figures()?;
         native.extend(fuel::on_host()?);
@@ -141,6 +136,11 @@ fn measure(counts: &mut Counts) -> Result<Vec<(String, Vec<Figure>)>> {
         counts.skipped += 1;
     }
     Ok(sections)
+}
+
+/// The name of the section for a kind of machines.
+fn section(arch: Arch, engine: Engine, version: &str) -> String {
+    format!("{}, {}, on QEMU {version}", arch.name(), engine.name())
 }
 
 /// The version of an architecture's QEMU: the first two numbers.
@@ -244,6 +244,15 @@ mod tests {
             .insert("x86_64 on QEMU 7.2".to_owned(), figures.into());
         let read: Record = toml::from_str(&record.to_text()).unwrap();
         assert_eq!(read, record);
+    }
+
+    #[test]
+    fn the_records_sections_are_of_machines_and_engines() {
+        let known = Record::read().unwrap();
+        for arch in Arch::ALL {
+            let section = section(arch, Engine::Interp, "7.2");
+            assert!(known.section.contains_key(&section), "{section}");
+        }
     }
 
     #[test]

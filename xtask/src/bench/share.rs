@@ -1,8 +1,10 @@
-//! What work in a shared directory costs: our machine and a small Linux, on the same virtiofsd, under the same emulator.
+//! What work in a shared directory costs: our machine and a small Linux, on the same virtiofsd, under the same
+//! emulator.
 //!
-//! Counted by a plugin of its own (`xtask/bench/requests.c`) which can hold the processor until the server has answered:
-//! without that, instructions of waiting are counted too, and how many these are depends on the machine's load. Requests
-//! are counted in virtiofsd's log. Each figure is a difference: the work against the same with nothing to do.
+//! Counted by a plugin of its own (`xtask/bench/requests.c`) which can hold the processor until the server has
+//! answered: without that, instructions of waiting are counted too, and how many these are depends on the machine's
+//! load. Requests are counted in virtiofsd's log. Each figure is a difference: the work against the same with nothing
+//! to do.
 
 mod linux;
 mod run;

@@ -1,7 +1,7 @@
 //! A small Linux of Debian's cloud kernel and one program of our own, which does the same work.
 //!
-//! It has no user's programs but `xtask/bench/share-cost.c`, linked statically, as its first process; all that is in its
-//! file system besides are the kernel's own modules for virtiofs.
+//! It has no user's programs but `xtask/bench/share-cost.c`, linked statically, as its first process; all that is in
+//! its file system besides are the kernel's own modules for virtiofs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -95,7 +95,8 @@ impl Linux {
                 ..MACHINE
             },
         )?;
-        // Each is done with nothing to do and then with all; two marks and two separators each, then the plugin's total.
+        // Each is done with nothing to do and then with all; two marks and two separators each, then the plugin's
+        // total.
         let parts = 2 * jobs().count();
         ensure!(
             logs.counts.len() == 2 * parts + 1,
