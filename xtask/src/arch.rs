@@ -31,8 +31,9 @@ pub(crate) trait Target {
     /// riscv64: the same, without a flag of the target that says so. Processors may leave unaligned accesses to the
     /// firmware, which is slow but right; QEMU does them.
     ///
-    /// rustc warns of both, for each crate and again whenever cargo repeats what it said; and nothing but silence for all
-    /// warnings silences that. The x86_64 build shows those of our own code, and clippy denies them on every architecture.
+    /// rustc warns of both, for each crate and again whenever cargo repeats what it said; and nothing but silence for
+    /// all warnings silences that. The x86_64 build shows those of our own code, and clippy denies them on every
+    /// architecture.
     fn app_flags(self) -> String;
 
     /// Whether hypervisors take Linux's kernel image rather than an ELF file: QEMU hands no boot module to the latter

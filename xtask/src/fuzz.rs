@@ -63,8 +63,8 @@ pub(crate) fn missing() -> Option<String> {
     (!there).then(|| "cargo-fuzz is not here; `scripts/setup --for test` installs it".to_owned())
 }
 
-/// Builds all targets in one go. Without a sanitizer: the code under test has no unsafe blocks, so AddressSanitizer would
-/// look at the standard library and dependencies only, for twice the time. The long runs have it.
+/// Builds all targets in one go. Without a sanitizer: the code under test has no unsafe blocks, so AddressSanitizer
+/// would look at the standard library and dependencies only, for twice the time. The long runs have it.
 fn build(sanitizer: &str, only: Option<&str>) -> Result<PathBuf> {
     let host = host()?;
     let out = root().join("target/fuzz").join(sanitizer);

@@ -114,8 +114,8 @@ fn many_exports() -> String {
     format!("(module (func $start (export \"_start\")) {exports})")
 }
 
-/// A sum of so many numbers and one. The interpreter evaluates and drops it on the native stack: the machine's overflows
-/// at less than 25,000 where it is evaluated, 50,000 where it is only dropped.
+/// A sum of so many numbers and one. The interpreter evaluates and drops it on the native stack: the machine's
+/// overflows at less than 25,000 where it is evaluated, 50,000 where it is only dropped.
 fn sum(numbers: usize) -> String {
     format!("i32.const 1 {}", "i32.const 1 i32.add ".repeat(numbers))
 }

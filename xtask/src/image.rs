@@ -20,9 +20,9 @@ const fn what(engine: Engine) -> &'static str {
     }
 }
 
-/// Builds everything for `arch` into its directory in `out`: `hermit-loader`; for each engine the application, `hermit-wasm` and
-/// `hermit-wasm-native`, and the image, which is both in one file (`.img`); and `made-from`, the fingerprint of what they
-/// were made of. Does nothing if that says that they are of the present sources.
+/// Builds everything for `arch` into its directory in `out`: `hermit-loader`; for each engine the application,
+/// `hermit-wasm` and `hermit-wasm-native`, and the image, which is both in one file (`.img`); and `made-from`, the
+/// fingerprint of what they were made of. Does nothing if that says that they are of the present sources.
 pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
     let directory = out.join(arch.name());
     let made_from = directory.join(inputs::MADE_FROM);
@@ -187,8 +187,8 @@ fn strip(app: &Path) -> Result<PathBuf> {
     Ok(stripped)
 }
 
-/// Builds the application with an engine and the kernel `object` inside, and with the interpreter the module `embedded`.
-/// `more` are features besides.
+/// Builds the application with an engine and the kernel `object` inside, and with the interpreter the module
+/// `embedded`. `more` are features besides.
 fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &[&str]) -> Result<PathBuf> {
     let target_dir = root().join("target/app");
     compile(

@@ -1,7 +1,7 @@
 //! Runs unit tests under Miri, which sees undefined behaviour in whatever safe code stands on.
 //!
-//! What runs WebAssembly is left out: the interpreter, itself interpreted, takes minutes for a test. So are single tests
-//! that do a great deal; they are marked as ignored under Miri.
+//! What runs WebAssembly is left out: the interpreter, itself interpreted, takes minutes for a test. So are single
+//! tests that do a great deal; they are marked as ignored under Miri.
 
 use std::process::Command;
 

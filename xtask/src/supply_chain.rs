@@ -37,7 +37,8 @@ fn find_locked(folder: &Path, found: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// The folder of cargo-deny's own choosing for the database at RustSec's address: its name, and a digest of the address.
+/// The folder of cargo-deny's own choosing for the database at RustSec's address: its name, and a digest of the
+/// address.
 const DATABASE: &str = "advisory-db-3157b0e258782691";
 
 /// cargo-deny's check of a workspace: `checks` is what it looks at.
@@ -70,8 +71,8 @@ pub(crate) fn config() -> PathBuf {
 }
 
 /// Makes a database of the advisories in `from`, a folder as RustSec's database has it, for checks without a network;
-/// returns the configuration that names it. cargo-deny wants a clone of a certain name, and looks at nothing of git's but
-/// the time of the last fetch: that says when this was made, not how old the list is. The list says that itself.
+/// returns the configuration that names it. cargo-deny wants a clone of a certain name, and looks at nothing of git's
+/// but the time of the last fetch: that says when this was made, not how old the list is. The list says that itself.
 pub(crate) fn local(from: &Path, folder: &Path) -> Result<PathBuf> {
     let shown = || format!("cannot make {}", folder.display());
     let database = folder.join(DATABASE);

@@ -13,8 +13,8 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
-/// The launcher's cache in tests and measurements: what is compiled for one run serves the others, and nothing that this
-/// user's own runs left behind decides.
+/// The launcher's cache in tests and measurements: what is compiled for one run serves the others, and nothing that
+/// this user's own runs left behind decides.
 pub(crate) fn test_cache() -> PathBuf {
     root().join("target/tmp/cache")
 }

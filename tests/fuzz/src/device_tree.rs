@@ -1,6 +1,6 @@
 //! The loader's memory map and device tree: nothing of ours is given away, nothing is given twice, and the kernel's
-//! reader finds what was written. Whatever bytes pass for a device tree or for ACPI's tables, reading them does no harm,
-//! and what is extracted of one that the kernel's reader understands, it understands too.
+//! reader finds what was written. Whatever bytes pass for a device tree or for ACPI's tables, reading them does no
+//! harm, and what is extracted of one that the kernel's reader understands, it understands too.
 
 use arbitrary::{Arbitrary, Unstructured};
 use firmware_tables::acpi;

@@ -80,7 +80,8 @@ enum Part {
     },
 }
 
-/// Instructions that name a type or nest: each is well-formed behind `unreachable`, with types 0 and up, and blocks closed.
+/// Instructions that name a type or nest: each is well-formed behind `unreachable`, with types 0 and up, and blocks
+/// closed.
 const INSTRUCTIONS: [&[u8]; 12] = [
     &[0x02, 0x00, 0x0b],
     &[0x03, 0x00, 0x0b],

@@ -173,8 +173,8 @@ pub(crate) fn entries(fs: &mut MemFs, dir: Node) -> Vec<(Vec<u8>, Node, Filetype
     names.into_iter().map(find).collect()
 }
 
-/// All that is beneath `dir`, but for the directory `except`: names, attributes, the first bytes of files. Looking is an
-/// access, so access times are not in it.
+/// All that is beneath `dir`, but for the directory `except`: names, attributes, the first bytes of files. Looking is
+/// an access, so access times are not in it.
 pub(crate) fn dump(fs: &mut MemFs, dir: Node, except: Option<Node>, all: &mut Vec<u8>) {
     for (name, node, filetype) in entries(fs, dir) {
         let stat = fs.stat(node).expect("it is there");

@@ -1,4 +1,5 @@
-//! The line to the launcher, and attacks on it: frames as `docs/console.md` has them, and everything else that can be sent.
+//! The line to the launcher, and attacks on it: frames as `docs/console.md` has them, and everything else that can be
+//! sent.
 
 use crate::machine::{self, Machine, in8, out8};
 
@@ -93,7 +94,8 @@ pub(crate) fn wrong_frames(_: &Machine) {
     }
 }
 
-/// Bytes without sense, many of which begin a frame. None is of the guest's standard error, which is its own, or the end.
+/// Bytes without sense, many of which begin a frame. None is of the guest's standard error, which is its own, or the
+/// end.
 pub(crate) fn noise(_: &Machine) {
     const KINDS: [u8; 8] = [
         kind::STDOUT,

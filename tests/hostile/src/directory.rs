@@ -1,8 +1,8 @@
 //! Attacks on a mounted directory: requests that no kernel would send, to make virtiofsd do on the host what the run's
 //! flags do not allow.
 //!
-//! FUSE's messages: `include/uapi/linux/fuse.h` of Linux. What each request was answered goes to standard output, by the
-//! number of the error.
+//! FUSE's messages: `include/uapi/linux/fuse.h` of Linux. What each request was answered goes to standard output, by
+//! the number of the error.
 
 use core::fmt::{self, Write};
 
@@ -219,7 +219,8 @@ fn connect(machine: &Machine) -> Option<Fuse> {
     fuse
 }
 
-/// Nodes and rights that would be another user's way in: devices, pipes, sockets, setuid and setgid, as root and as others.
+/// Nodes and rights that would be another user's way in: devices, pipes, sockets, setuid and setgid, as root and as
+/// others.
 pub(crate) fn rights(machine: &Machine) {
     const DISK: u32 = 8 << 8;
     let Some(mut fuse) = connect(machine) else { return };
@@ -264,7 +265,8 @@ fn set_rights(fuse: &mut Fuse) {
         ("setattr-both", MODE | OWNER, 0),
         ("setattr-mode", MODE, 0),
     ] {
-        // valid, padding, file, size, owner of a lock, three times, their nanoseconds, mode, unused, user, group, unused
+        // valid, padding, file, size, owner of a lock, three times, their nanoseconds, mode, unused, user, group,
+        // unused
         let content = Content::new()
             .u32(valid)
             .u32(0)

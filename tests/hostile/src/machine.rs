@@ -201,8 +201,8 @@ const HUGE: u64 = 1 << 7;
 /// Where one page appears again and again.
 const ALIASES: u64 = 1 << 39;
 
-/// Maps the low 4 GiB to their own addresses, everything writable and executable, and one page 2^27 times from [`ALIASES`]
-/// on. Forgets all translations.
+/// Maps the low 4 GiB to their own addresses, everything writable and executable, and one page 2^27 times from
+/// [`ALIASES`] on. Forgets all translations.
 pub(crate) fn map_everything(rights: Rights) {
     let tables = &raw mut TABLES;
     let place = |index: u64| tables as u64 + index * PAGE;
@@ -270,7 +270,8 @@ fn set_cr4(bit: u64, on: bool) {
 /// The same in user mode, whose translations QEMU keeps apart too.
 pub(crate) fn touch_aliases_as_user(count: u64) {
     map_everything(Rights::User);
-    // `syscall` and `sysret` exist; the segments that they load come from nowhere but here: those of now, and next to them.
+    // `syscall` and `sysret` exist; the segments that they load come from nowhere but here: those of now, and next to
+    // them.
     write_msr(0xc000_0080, read_msr(0xc000_0080) | 1);
     write_msr(0xc000_0081, 0x0008_0008 << 32);
     write_msr(0xc000_0084, 0);

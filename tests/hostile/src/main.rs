@@ -1,4 +1,5 @@
-//! An attacker who owns the whole virtual machine: a program in the place of kernel and application that attacks the host.
+//! An attacker who owns the whole virtual machine: a program in the place of kernel and application that attacks the
+//! host.
 //!
 //! The loader boots it as it boots the real application. The payload's module holds a line `attack=NAME`; each name of
 //! [`ATTACKS`] is one function. What an attack got done goes to standard output, one line each, so that the test

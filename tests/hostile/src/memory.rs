@@ -36,8 +36,8 @@ pub(crate) fn code(machine: &Machine) {
     machine::wait(HOLD);
 }
 
-/// Makes QEMU grow its table of address translations, one for each mode of the processor: it doubles when most of it was
-/// in use before a flush.
+/// Makes QEMU grow its table of address translations, one for each mode of the processor: it doubles when most of it
+/// was in use before a flush.
 pub(crate) fn translations(_: &Machine) {
     /// 2^20 entries are 64 MiB in each mode; QEMU would go on to 2^22.
     const MOST: u32 = 20;

@@ -1,8 +1,8 @@
 //! Scripts of the specification's tests: what is done, in which order, as bytes; and the answers, as lines of text.
 //!
-//! Programs on the host write scripts ([`Command::encode`]) and judge the answers. The application in the machine, built
-//! with its feature `spec-tests`, carries a script out ([`run()`]) on the engine that it has; so can a host. Nothing of
-//! this is in an image that anybody ships. Layer: pure, but for the engines in `interpreter` and `native`.
+//! Programs on the host write scripts ([`Command::encode`]) and judge the answers. The application in the machine,
+//! built with its feature `spec-tests`, carries a script out ([`run()`]) on the engine that it has; so can a host.
+//! Nothing of this is in an image that anybody ships. Layer: pure, but for the engines in `interpreter` and `native`.
 //!
 //! A script is [`MAGIC`] and commands. Numbers are little-endian; bytes and text have their length before them, as u32.
 

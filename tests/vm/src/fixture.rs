@@ -1,4 +1,5 @@
-//! Directories that runs are given: prepared ones with what a checkout does not keep, and the proof that a run left them alone.
+//! Directories that runs are given: prepared ones with what a checkout does not keep, and the proof that a run left
+//! them alone.
 //!
 //! Layer: host tests.
 

@@ -153,8 +153,8 @@ pub fn check_stack(pages: &[Mapping], pointer: u64, guard: u64) -> Result<Range<
     Ok(stack)
 }
 
-/// The stack that the kernel is started on, which the idle task keeps: in the loader, which begins at `loader`, the larger
-/// of the two that its guards set apart.
+/// The stack that the kernel is started on, which the idle task keeps: in the loader, which begins at `loader`, the
+/// larger of the two that its guards set apart.
 ///
 /// # Errors
 /// If the loader has other guards, or the stack is none.

@@ -1,5 +1,5 @@
-//! Runs the published conformance suite in the virtual machine, one run a module, each on a fresh copy of its directory: in
-//! the machine's memory, and shared by virtiofsd.
+//! Runs the published conformance suite in the virtual machine, one run a module, each on a fresh copy of its
+//! directory: in the machine's memory, and shared by virtiofsd.
 //!
 //! Environment as in `boot.rs`, `VIRTIOFSD` of `environment.rs`, and `WASI_TESTSUITE`: the suite's folder. Without it
 //! nothing is run, and that is said.

@@ -1,5 +1,5 @@
-//! A real QEMU in its jail, looked at from outside while a guest runs: what /proc tells of its rights, its descriptors and
-//! the files that it sees; on each machine, with and without a shared directory, as root and as an ordinary user.
+//! A real QEMU in its jail, looked at from outside while a guest runs: what /proc tells of its rights, its descriptors
+//! and the files that it sees; on each machine, with and without a shared directory, as root and as an ordinary user.
 //!
 //! What such a process cannot do is tried by `launcher/tests/run/jail.rs`, on more kinds of hosts.
 //! Environment: `LAUNCHER`, `GUESTS` and `ARCH` of `environment.rs`.

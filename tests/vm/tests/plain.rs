@@ -204,9 +204,9 @@ const NO_PLACE: [&str; 8] = [
     "Some ROM regions are overlapping",
 ];
 
-/// A small module runs with the least memory that the launcher allows. With 1 MiB less the loader refuses on x86_64, for
-/// the larger of the images, the interpreter's, and names what the launcher allows. Elsewhere, and with the other image,
-/// less may do, until the loader refuses, or QEMU has no place for its files.
+/// A small module runs with the least memory that the launcher allows. With 1 MiB less the loader refuses on x86_64,
+/// for the larger of the images, the interpreter's, and names what the launcher allows. Elsewhere, and with the other
+/// image, less may do, until the loader refuses, or QEMU has no place for its files.
 fn least_memory(machine: &Machine) -> Result<()> {
     let allowed = boot_protocol::memory::least(machine.arch) >> 20;
     let hello = machine.guest("hello-wat")?;

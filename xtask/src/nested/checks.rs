@@ -1,7 +1,8 @@
 //! The checks: `xtask/nested/checks.toml`, read, and compared with what came.
 //!
-//! A check is a piece of shell script, run in an empty directory. `$FILES` is where the images and the guests lie; `uhyve`,
-//! `hermit-wasm` and `qemu-system-x86_64` are in PATH. Input and expectations are written as in `guests/tests/*.toml`.
+//! A check is a piece of shell script, run in an empty directory. `$FILES` is where the images and the guests lie;
+//! `uhyve`, `hermit-wasm` and `qemu-system-x86_64` are in PATH. Input and expectations are written as in
+//! `guests/tests/*.toml`.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! `cargo xtask nested`: real hypervisors run the image: uhyve, and QEMU with KVM.
 //!
-//! Where KVM works, the checks of `xtask/nested/checks.toml` are run right here. Elsewhere a small Linux is booted under
-//! QEMU's translation, which emulates AMD's virtualisation extensions, so that KVM works in that Linux. One boot
+//! Where KVM works, the checks of `xtask/nested/checks.toml` are run right here. Elsewhere a small Linux is booted
+//! under QEMU's translation, which emulates AMD's virtualisation extensions, so that KVM works in that Linux. One boot
 //! serves all checks. `docs/testing.md` says more.
 
 mod checks;

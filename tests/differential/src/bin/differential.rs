@@ -1,7 +1,7 @@
 //! Runs random sequences of WASI calls on our WASI and on other runtimes, and tells where they answer differently.
 //!
-//! Fails if a difference is not explained by `tests/differential/expectations.toml`. Prints what it did in words, last a line
-//! `differential: …` for each runtime.
+//! Fails if a difference is not explained by `tests/differential/expectations.toml`. Prints what it did in words, last
+//! a line `differential: …` for each runtime.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -24,8 +24,8 @@ struct Arguments {
     /// An environment variable.
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// Instead of running it with WASI, say on standard error how much of wasmi's fuel the module, which imports nothing,
-    /// uses.
+    /// Instead of running it with WASI, say on standard error how much of wasmi's fuel the module, which imports
+    /// nothing, uses.
     #[arg(long)]
     fuel: bool,
     /// At the end, say on standard error how much CPU time it all took.

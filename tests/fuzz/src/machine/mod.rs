@@ -1,9 +1,9 @@
-//! The launcher's session with a machine that does as it likes: sends what it likes, changes the shared buffer while the
-//! launcher reads it, takes no answers, ends at any moment; and a virtiofsd that greets as it likes.
+//! The launcher's session with a machine that does as it likes: sends what it likes, changes the shared buffer while
+//! the launcher reads it, takes no answers, ends at any moment; and a virtiofsd that greets as it likes.
 //!
-//! The session is the launcher's own; see its `fuzzing`. What must hold: it never panics, it ends, it keeps no more than a
-//! bound, the guest's streams get just what the machine sent as such, in order, standard input loses no more than was
-//! asked for, and of the memory only the window is looked at or written to.
+//! The session is the launcher's own; see its `fuzzing`. What must hold: it never panics, it ends, it keeps no more
+//! than a bound, the guest's streams get just what the machine sent as such, in order, standard input loses no more
+//! than was asked for, and of the memory only the window is looked at or written to.
 
 mod model;
 mod player;

@@ -44,8 +44,8 @@ pub(super) struct Ends {
     stderr_is_file: bool,
 }
 
-/// A pipe whose reading end is the player's, and never blocks it. What the session does to its own end is its own affair:
-/// standard streams may well block.
+/// A pipe whose reading end is the player's, and never blocks it. What the session does to its own end is its own
+/// affair: standard streams may well block.
 fn pipe_from_session() -> io::Result<(File, OwnedFd)> {
     let (reader, writer) = pipe()?;
     Ok((unblocked(reader)?, writer.into()))

@@ -72,7 +72,8 @@ impl<'a> Script<'a> {
         u16::from_le_bytes([self.byte(), self.byte()])
     }
 
-    /// A number of any size from two bytes: eight bits, shifted. Above 31 it is a small one below 0 or below a power of two.
+    /// A number of any size from two bytes: eight bits, shifted. Above 31 it is a small one below 0 or below a power of
+    /// two.
     fn number(&mut self) -> u32 {
         let (bits, shift) = (u32::from(self.byte()), self.byte());
         match shift {

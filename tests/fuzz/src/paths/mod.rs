@@ -1,5 +1,5 @@
-//! Path resolution: in any tree, by any path, a guest gets what a small independent walk says, and nothing outside of its
-//! directory is ever touched, changed or found.
+//! Path resolution: in any tree, by any path, a guest gets what a small independent walk says, and nothing outside of
+//! its directory is ever touched, changed or found.
 //!
 //! The walk here works on names and a queue of components. That of the shim works on bytes and positions, and puts the
 //! target of a link in front of the rest of the path.
@@ -377,8 +377,8 @@ impl Jail {
         panic!("{ino} is not there")
     }
 
-    /// Rename, link and symlink. Their outcome has many rules, which `mem_fs` and unit tests hold; here only where their
-    /// paths lead matters: if one of them leads nowhere, so says the call.
+    /// Rename, link and symlink. Their outcome has many rules, which `mem_fs` and unit tests hold; here only where
+    /// their paths lead matters: if one of them leads nowhere, so says the call.
     fn two_paths(
         &mut self,
         script: &mut Unstructured<'_>,

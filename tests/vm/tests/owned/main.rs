@@ -1,8 +1,8 @@
-//! Machines that an attacker owns: `tests/hostile` boots in the place of kernel and application, in the very launcher that
-//! is tested, and nothing that it does is seen on the host but what the flags allow.
+//! Machines that an attacker owns: `tests/hostile` boots in the place of kernel and application, in the very launcher
+//! that is tested, and nothing that it does is seen on the host but what the flags allow.
 //!
-//! Environment: `LAUNCHER`, `IMAGES`, `HOSTILE` and `VIRTIOFSD` of `environment.rs`. The launcher's image is replaced in a
-//! copy of its program: the hostile one is shorter. x86_64 only, under translation.
+//! Environment: `LAUNCHER`, `IMAGES`, `HOSTILE` and `VIRTIOFSD` of `environment.rs`. The launcher's image is replaced
+//! in a copy of its program: the hostile one is shorter. x86_64 only, under translation.
 //!
 //! - [`attacks`]: what is tried, and how it must end.
 //! - [`run`]: a run that is watched from outside: its memory, its output, its end.

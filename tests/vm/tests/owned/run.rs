@@ -18,7 +18,8 @@ const BESIDES: u64 = 100_000_000;
 const KEPT: usize = 1 << 20;
 /// Longest that messages may be together, in bytes: the end of what the machine printed, prefixes, and a few lines.
 const LONGEST: u64 = 1 << 20;
-/// How long a run may take that should have met its time limit long before; not for ever, so that a test that fails ends.
+/// How long a run may take that should have met its time limit long before; not for ever, so that a test that fails
+/// ends.
 const PATIENCE: Duration = Duration::from_secs(400);
 
 /// A run that has ended.
@@ -215,8 +216,8 @@ impl Ended {
         String::from_utf8_lossy(&self.stdout.0).contains(text) || self.stderr().contains(text)
     }
 
-    /// Fails for messages that command a terminal or have no end. The guest's own standard error is no message; no attack
-    /// writes to it.
+    /// Fails for messages that command a terminal or have no end. The guest's own standard error is no message; no
+    /// attack writes to it.
     pub(crate) fn nothing_raw(&self) -> Result<()> {
         let raw = |character: &char| match character {
             '\n' | '\t' => false,
@@ -233,8 +234,8 @@ impl Ended {
         Ok(())
     }
 
-    /// Fails if launcher, QEMU and virtiofsd took more memory together than they may; `memory` is the machine's, in MiB.
-    /// `shares`: whether there is a virtiofsd.
+    /// Fails if launcher, QEMU and virtiofsd took more memory together than they may; `memory` is the machine's, in
+    /// MiB. `shares`: whether there is a virtiofsd.
     pub(crate) fn within_memory(&self, memory: u64, shares: bool) -> Result<()> {
         let seen = |part: &str| {
             self.peak

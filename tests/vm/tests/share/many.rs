@@ -72,8 +72,8 @@ fn beyond_4_gib(machine: &Machine) -> Result<()> {
         .said(&format!("the end... at {}\n", SIZE - 10))
 }
 
-/// All names that are UTF-8 come through. A listing that has another fails with ILSEQ (25), as elsewhere; what else is in the
-/// directory can be opened nevertheless.
+/// All names that are UTF-8 come through. A listing that has another fails with ILSEQ (25), as elsewhere; what else is
+/// in the directory can be opened nevertheless.
 fn odd_names(machine: &Machine) -> Result<()> {
     let scratch = Scratch::new("names")?;
     let guest = machine.guest("share");
