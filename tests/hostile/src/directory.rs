@@ -219,8 +219,7 @@ fn connect(machine: &Machine) -> Option<Fuse> {
     fuse
 }
 
-/// Nodes and rights that would be another user's way in: devices, pipes, sockets, setuid and setgid, as root and as
-/// others.
+/// Nodes and rights that would let others in: devices, pipes, sockets, setuid and setgid, as root and as others.
 pub(crate) fn rights(machine: &Machine) {
     const DISK: u32 = 8 << 8;
     let Some(mut fuse) = connect(machine) else { return };
@@ -265,8 +264,7 @@ fn set_rights(fuse: &mut Fuse) {
         ("setattr-both", MODE | OWNER, 0),
         ("setattr-mode", MODE, 0),
     ] {
-        // valid, padding, file, size, owner of a lock, three times, their nanoseconds, mode, unused, user, group,
-        // unused
+        // valid, padding, file, size, a lock's owner, three times, their nanoseconds, mode, unused, user, group, unused
         let content = Content::new()
             .u32(valid)
             .u32(0)
