@@ -14,8 +14,8 @@ use aot_config::settings;
 use kernel_app::engine::wasmtime::{Machine, NO_ADDRESSES, NO_MEMORY};
 use wasmtime::{Config, CustomCodeMemory, Engine, Error, LinearMemory, MemoryCreator, MemoryType, Module};
 
-use super::{allocator, code, stack};
 use super::ranges::{PAGE, Range, Refused};
+use super::{allocator, code, stack};
 
 /// Most bytes of a 64-bit memory, if there is that much address space.
 const LARGE_MEMORY: usize = 64 << 30;
