@@ -2,6 +2,7 @@
 //! was compiled before runs natively, and so does what is compiled in no time; anything else is interpreted at once,
 //! and compiled meanwhile for the next run.
 
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -264,17 +265,22 @@ fn explain(why: &Lookup) {
     }
 }
 
-/// Compiles now; whoever waits is told.
+/// Compiles now. Whoever waits at a terminal is told; what is kept of standard error is the same however fast the host.
 fn compile(
     run: &Run,
     compilation: &Compilation<'_>,
     deadline: &Deadline,
 ) -> Result<Result<Code, CompileError>, Error> {
+    let level = match io::stderr().is_terminal() {
+        true => log::Level::Warn,
+        false => log::Level::Info,
+    };
     let mut next = LONG;
     let mut progress = |progress: Progress| {
         if progress.elapsed >= next {
             next = progress.elapsed.saturating_add(LONG);
-            log::warn!(
+            log::log!(
+                level,
                 "compiling {}: {} of {} functions after {}",
                 run.module,
                 progress.done,

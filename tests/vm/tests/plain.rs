@@ -206,7 +206,7 @@ const NO_PLACE: [&str; 8] = [
 
 /// A small module runs with the least memory that the launcher allows. With 1 MiB less the loader refuses on x86_64,
 /// for the larger of the images, the interpreter's, and names what the launcher allows. Elsewhere, and with the other
-/// image, less may do, until the loader refuses, or QEMU has no place for its files.
+/// image, less may do, until the loader or the application refuses, or QEMU has no place for its files.
 fn least_memory(machine: &Machine) -> Result<()> {
     let allowed = boot_protocol::memory::least(machine.arch) >> 20;
     let hello = machine.guest("hello-wat")?;
@@ -239,6 +239,19 @@ fn least_memory(machine: &Machine) -> Result<()> {
             .with_context(|| format!("with {} MiB QEMU said {said:?}", least - 1))?;
         if text.starts_with("hermit-loader: ") {
             break text;
+        }
+        if text.starts_with("hermit-wasm: cannot run ") {
+            ensure!(
+                !exact,
+                "with {} MiB the application refuses, not the loader: {text}",
+                least - 1
+            );
+            ensure!(
+                text.contains("too little memory") && text.contains("--memory SIZE"),
+                "with {} MiB it printed {text:?}",
+                least - 1
+            );
+            return Ok(());
         }
         least -= 1;
         ensure!(
