@@ -6,8 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use boot_protocol::arch::Arch;
+use test_qemu::Engine;
 use vm_tests::download;
-use vm_tests::environment::{self, Engine};
+use vm_tests::environment;
 use vm_tests::manifest::Manifest;
 use vm_tests::root;
 
