@@ -1,7 +1,7 @@
 //! Processors: which instructions native code may use.
 //!
 //! A level is a promise of the one who starts the machine: code of a level runs on every processor that has it. The
-//! levels of x86-64 are those of its psABI; the runtime asks the processor for each feature before it runs code.
+//! levels of x86-64 are those of its psABI; the machine asks its processor for each feature before it runs code.
 
 /// An architecture that native code is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl Arch {
         match self {
             Self::X86_64 => CpuLevel::X86_64V2,
             Self::Aarch64 => CpuLevel::Armv8A,
-            Self::Riscv64 => CpuLevel::Rv64gc,
+            Self::Riscv64 => CpuLevel::Rv64gcv,
         }
     }
 
@@ -88,8 +88,10 @@ pub enum CpuLevel {
     Armv8A,
     /// Armv8.1-A's atomic instructions besides.
     Armv81A,
-    /// RISC-V with the extensions of `G` and `C`.
+    /// RISC-V with the extensions of `G` and `C`. The compiler has no SIMD there.
     Rv64gc,
+    /// `V` besides: vectors of 128 bits or more.
+    Rv64gcv,
 }
 
 /// A feature of a processor: by the compiler's name, which enables it, and by the name that the runtime asks for.
@@ -97,7 +99,7 @@ pub enum CpuLevel {
 pub struct Feature {
     /// Cranelift's flag.
     pub flag: &'static str,
-    /// wasmtime's name at run time.
+    /// wasmtime's name at run time; on riscv64, where wasmtime asks for nothing, ours.
     pub name: &'static str,
 }
 
@@ -122,16 +124,18 @@ const X86_64_FEATURES: [Feature; 12] = [
 ];
 const V2_FEATURES: usize = 6;
 const AARCH64_FEATURES: [Feature; 1] = [feature("has_lse", "lse")];
+const RISCV64_FEATURES: [Feature; 1] = [feature("has_v", "v")];
 
 impl CpuLevel {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::X86_64V1,
         Self::X86_64V2,
         Self::X86_64V3,
         Self::Armv8A,
         Self::Armv81A,
         Self::Rv64gc,
+        Self::Rv64gcv,
     ];
 
     /// Its name, as a flag takes it.
@@ -144,6 +148,7 @@ impl CpuLevel {
             Self::Armv8A => "armv8-a",
             Self::Armv81A => "armv8.1-a",
             Self::Rv64gc => "rv64gc",
+            Self::Rv64gcv => "rv64gcv",
         }
     }
 
@@ -159,7 +164,7 @@ impl CpuLevel {
         match self {
             Self::X86_64V1 | Self::X86_64V2 | Self::X86_64V3 => Arch::X86_64,
             Self::Armv8A | Self::Armv81A => Arch::Aarch64,
-            Self::Rv64gc => Arch::Riscv64,
+            Self::Rv64gc | Self::Rv64gcv => Arch::Riscv64,
         }
     }
 
@@ -171,6 +176,7 @@ impl CpuLevel {
             Self::X86_64V2 => X86_64_FEATURES.split_at(V2_FEATURES).0,
             Self::X86_64V3 => &X86_64_FEATURES,
             Self::Armv81A => &AARCH64_FEATURES,
+            Self::Rv64gcv => &RISCV64_FEATURES,
         }
     }
 
@@ -178,7 +184,7 @@ impl CpuLevel {
     const fn raw(self) -> u8 {
         match self {
             Self::X86_64V1 | Self::Armv8A | Self::Rv64gc => 1,
-            Self::X86_64V2 | Self::Armv81A => 2,
+            Self::X86_64V2 | Self::Armv81A | Self::Rv64gcv => 2,
             Self::X86_64V3 => 3,
         }
     }
@@ -211,7 +217,7 @@ mod tests {
         assert_eq!(Arch::from_name("x86-64"), None);
         assert_eq!(CpuLevel::from_name("x86-64-v4"), None);
         assert_eq!(CpuLevel::from_bytes([0, 1]), None);
-        assert_eq!(CpuLevel::from_bytes([3, 2]), None);
+        assert_eq!(CpuLevel::from_bytes([3, 3]), None);
     }
 
     #[test]
@@ -221,5 +227,7 @@ mod tests {
         assert!(v1.is_empty() && v3.starts_with(v2) && v3.len() > v2.len());
         assert_eq!(v2.last().map(|feature| feature.name), Some("popcnt"));
         assert!(v3.contains(&feature("has_avx2", "avx2")));
+        assert!(CpuLevel::Rv64gc.features().is_empty());
+        assert_eq!(CpuLevel::Rv64gcv.features(), [feature("has_v", "v")]);
     }
 }

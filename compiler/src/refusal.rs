@@ -3,7 +3,7 @@
 
 use aot_config::protocol::Refusal;
 use aot_config::settings::MORE_PROPOSALS;
-use aot_config::{Arch, CpuLevel};
+use aot_config::CpuLevel;
 use wasmparser::{FunctionBody, Operator, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
 /// Why a module is not compiled that the compiler would take: what the machines' runtime cannot carry out.
@@ -11,15 +11,15 @@ use wasmparser::{FunctionBody, Operator, Parser, Payload, TypeRef, Validator, Wa
 /// Waiting takes threads, which the runtime does not have: without its feature `threads` it takes these instructions
 /// for unreachable, also where the memory is not shared. Nor has it shared memories.
 pub(crate) fn before(module: &[u8], level: CpuLevel) -> Option<Refusal> {
-    // Without the vector extension, which no level has, Cranelift panics there.
+    // Without the vector extension, Cranelift panics there.
     let vectors = WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD;
-    if level.arch() == Arch::Riscv64
+    if level == CpuLevel::Rv64gc
         && check(module, WasmFeatures::all()).is_ok()
         && check(module, WasmFeatures::all() - vectors).is_err()
     {
         return Some(Refusal::Unsupported {
             proposals: vec!["simd".to_string()],
-            message: "the compiler has no vectors for this processor".to_string(),
+            message: "rv64gc has no vectors, without which the compiler has no SIMD; rv64gcv has them".to_string(),
         });
     }
     for payload in Parser::new(0).parse_all(module) {

@@ -149,11 +149,24 @@ fn a_proposal_that_is_missing_is_named() {
 fn vectors_are_refused_for_a_processor_without() {
     let text = "(module (memory 1) (func (v128.store (i32.const 0) (v128.const i64x2 0 0))))";
     let module = wat::parse_str(text).unwrap();
-    assert!(compile(&module, &["--cpu", "x86-64-v2"]).status.success());
+    for able in ["x86-64-v2", "rv64gcv"] {
+        assert!(compile(&module, &["--cpu", able]).status.success(), "{able}");
+    }
     let said = String::from_utf8_lossy(&compile(&module, &["--cpu", "rv64gc"]).stderr).into_owned();
     match said.lines().last().and_then(Message::parse) {
         Some(Message::Refused(Refusal::Unsupported { proposals, .. })) => assert_eq!(proposals, ["simd"]),
         _ => panic!("{said}"),
+    }
+}
+
+/// wasmtime takes vectors for it on every processor.
+#[test]
+fn a_constant_number_of_bytes_is_copied_where_there_are_vectors() {
+    for bytes in [15, 16, 127, 128] {
+        let text = format!(
+            "(module (memory 1) (func (memory.copy (i32.const 0) (i32.const 256) (i32.const {bytes}))))"
+        );
+        code(&text, &["--cpu", "rv64gcv"]);
     }
 }
 

@@ -29,12 +29,37 @@ impl Machine for Process {
     }
 }
 
+/// One whose processor lacks everything that wasmtime does not ask for.
+struct Poor;
+
+impl Machine for Poor {
+    fn configure(&self, config: &mut wasmtime::Config) {
+        Process.configure(config);
+    }
+
+    fn load(&self, _: &wasmtime::Engine, _: &[u8]) -> wasmtime::Result<wasmtime::Module> {
+        panic!("the code is looked at");
+    }
+
+    fn has_memory(_: usize) -> bool {
+        true
+    }
+
+    fn lacks(&self, _: &str) -> bool {
+        true
+    }
+}
+
 fn run(program: &[u8]) -> Outcome {
+    run_on(Process, program)
+}
+
+fn run_on(machine: impl Machine, program: &[u8]) -> Outcome {
     let context = WasiCtxBuilder::new()
         .arg("test.cwasm")
         .unwrap()
         .build(TestSystem::default());
-    Native(Process).run(program, context).0
+    Native(machine).run(program, context).0
 }
 
 /// What wasmtime's ELF files begin with.
@@ -85,7 +110,11 @@ fn what_is_neither_is_named() {
 
 /// Why code is refused.
 fn refusal(program: &[u8]) -> String {
-    match run(program) {
+    text_of(run(program))
+}
+
+fn text_of(outcome: Outcome) -> String {
+    match outcome {
         Outcome::CodeRefused(text) => text,
         other => panic!("{other:?}"),
     }
@@ -107,6 +136,25 @@ fn code_for_another_architecture_is_told_so() {
             assert!(text.starts_with(&expected), "{text}");
         }
         assert!(text.contains("compile the module again"), "{text}");
+    }
+}
+
+#[test]
+fn code_for_a_better_processor_is_refused_before_it_is_looked_at() {
+    let here = Arch::CURRENT.unwrap();
+    let levels = CpuLevel::ALL.into_iter().filter(|level| level.arch() == here);
+    for level in levels {
+        let Some(feature) = level.features().first() else {
+            continue;
+        };
+        let text = text_of(run_on(Poor, &with_trailer(ELF, level)));
+        let expected = format!(
+            "it was compiled for {}, and this machine's processor lacks the feature {}; compile the module again",
+            level.name(),
+            feature.name
+        );
+        assert!(text.starts_with(&expected), "{text}");
+        assert!(!refusal(&with_trailer(ELF, level)).contains("lacks the feature"));
     }
 }
 

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use aot_config::trailer::TrailerError;
-use aot_config::{Arch, Options, Trailer, settings};
+use aot_config::{Arch, CpuLevel, Options, Trailer, settings};
 use boot_protocol::file_kind::{self, FileKind};
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
@@ -49,6 +49,12 @@ pub trait Machine {
 
     /// Whether the application could allocate `bytes` for the guest.
     fn has_memory(bytes: usize) -> bool;
+
+    /// Whether the processor lacks a feature of a [`CpuLevel`], by its name at run time, that wasmtime does not ask for:
+    /// it asks for all of them on x86-64 and Arm, and for none on RISC-V.
+    fn lacks(&self, _: &str) -> bool {
+        false
+    }
 }
 
 /// Whether there is memory for a table: `Growth::prepare` of `wasi-p1`.
@@ -100,7 +106,7 @@ fn script<S: System + 'static>(
 /// Loads a program, if it is native code for this machine.
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn load(machine: &impl Machine, program: &[u8]) -> Result<(Engine, Module, Options), Outcome> {
-    let (options, code) = inspect(program)?;
+    let (options, code) = inspect(machine, program)?;
     let mut config = Config::new();
     settings::configure(&mut config, options);
     machine.configure(&mut config);
@@ -113,7 +119,7 @@ fn load(machine: &impl Machine, program: &[u8]) -> Result<(Engine, Module, Optio
 ///
 /// Code without a trailer is another program's, which whoever started the machine trusts.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-fn inspect(program: &[u8]) -> Result<(Options, &[u8]), Outcome> {
+fn inspect<'a>(machine: &impl Machine, program: &'a [u8]) -> Result<(Options, &'a [u8]), Outcome> {
     match FileKind::of(program) {
         FileKind::NativeCode => {}
         FileKind::Module => {
@@ -129,7 +135,10 @@ fn inspect(program: &[u8]) -> Result<(Options, &[u8]), Outcome> {
         }
     }
     match Trailer::of(program) {
-        Ok((trailer, code)) if Arch::CURRENT == Some(trailer.level.arch()) => Ok((trailer.options, code)),
+        Ok((trailer, code)) if Arch::CURRENT == Some(trailer.level.arch()) => {
+            check_processor(machine, trailer.level)?;
+            Ok((trailer.options, code))
+        }
         Ok((trailer, _)) => Err(Outcome::CodeRefused(format!(
             "it was compiled for {}, and this machine is {}; {COMPILE_AGAIN}",
             trailer.level.arch().name(),
@@ -137,6 +146,23 @@ fn inspect(program: &[u8]) -> Result<(Options, &[u8]), Outcome> {
         ))),
         Err(TrailerError::Missing) => Ok((Options::default(), program)),
         Err(error) => Err(Outcome::CodeRefused(format!("{error}; {COMPILE_AGAIN}"))),
+    }
+}
+
+/// Checks that the processor has what code of this level may use, as far as wasmtime does not.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn check_processor(machine: &impl Machine, level: CpuLevel) -> Result<(), Outcome> {
+    match level
+        .features()
+        .iter()
+        .find(|feature| machine.lacks(feature.name))
+    {
+        None => Ok(()),
+        Some(feature) => Err(Outcome::CodeRefused(format!(
+            "it was compiled for {}, and this machine's processor lacks the feature {}; {COMPILE_AGAIN}",
+            level.name(),
+            feature.name,
+        ))),
     }
 }
 

@@ -58,6 +58,10 @@ impl Machine for Pages {
     fn has_memory(bytes: usize) -> bool {
         allocator::has(bytes)
     }
+
+    fn lacks(&self, feature: &str) -> bool {
+        cfg!(target_arch = "riscv64") && has_feature(feature) != Some(true)
+    }
 }
 
 /// Backs a part of a range, of which nothing is backed. What the application keeps back for itself is not the guest's:
@@ -233,8 +237,42 @@ fn has_feature(name: &str) -> Option<bool> {
     Some(features >> 20 & 0xf >= 2)
 }
 
-/// As above: wasmtime asks for nothing here.
+/// As above. wasmtime asks for nothing here, so [`Machine::lacks`] does.
 #[cfg(target_arch = "riscv64")]
-fn has_feature(_: &str) -> Option<bool> {
-    None
+fn has_feature(name: &str) -> Option<bool> {
+    /// The least that the extension V has.
+    const VECTOR: usize = 16;
+
+    (name == "v").then(|| vector_bytes() >= VECTOR)
+}
+
+/// Bytes of a vector register; 0 without vectors.
+///
+/// The register that says so is none there, and reading it is an illegal instruction, also where the kernel could not
+/// turn vectors on. The field of `sstatus` by which it does would not do: QEMU 7.2 lets that be set on any processor.
+///
+/// Spec: RISC-V "V" Vector Extension, 3.4 (`vlenb`); Privileged Architecture, 12.1.2 (`stvec`).
+#[cfg(target_arch = "riscv64")]
+fn vector_bytes() -> usize {
+    let bytes: usize;
+    // SAFETY: interrupts stay off, so the only trap there can be is that of the illegal instruction. It goes on behind
+    // it: nothing but `bytes` has changed, which is then 0, and what a trap changes in `sstatus`, which is put back, as
+    // is the kernel's entry for traps. What else a trap notes is read in traps alone, and this is in none.
+    unsafe {
+        core::arch::asm!(
+            "csrrci {status}, sstatus, 2",
+            "lla {kernels}, 2f",
+            "csrrw {kernels}, stvec, {kernels}",
+            "csrr {bytes}, 0xc22",
+            ".balign 4",
+            "2:",
+            "csrw stvec, {kernels}",
+            "csrw sstatus, {status}",
+            status = out(reg) _,
+            kernels = out(reg) _,
+            bytes = inout(reg) 0_usize => bytes,
+            options(nomem, nostack),
+        );
+    }
+    bytes
 }

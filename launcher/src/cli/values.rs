@@ -39,7 +39,12 @@ pub(super) const CPU_LEVELS: &[Word<CpuLevel>] = &[
         CpuLevel::Armv81A,
         "With atomic instructions besides",
     ),
-    (CpuLevel::Rv64gc.name(), CpuLevel::Rv64gc, "riscv64's default"),
+    (CpuLevel::Rv64gc.name(), CpuLevel::Rv64gc, "Without SIMD"),
+    (
+        CpuLevel::Rv64gcv.name(),
+        CpuLevel::Rv64gcv,
+        "With vectors; riscv64's default",
+    ),
 ];
 
 /// The accelerators.

@@ -388,7 +388,7 @@ fn another_processor() {
     let scratch = Scratch::new();
     let [own, other] = match Arch::host() {
         Arch::X86_64 => ["x86-64-v3", "armv8-a"],
-        Arch::Aarch64 => ["armv8.1-a", "rv64gc"],
+        Arch::Aarch64 => ["armv8.1-a", "rv64gcv"],
         Arch::Riscv64 => ["rv64gc", "x86-64"],
     };
     run(&mut launcher(&scratch, "compile", MODULE), &["--cpu", own]).expect_output(NATIVE);

@@ -54,7 +54,7 @@ impl<'a> Qemu<'a> {
         let (machine, processor) = match arch {
             Arch::X86_64 => ("microvm", "max"),
             Arch::Aarch64 => ("virt,gic-version=3", "max"),
-            Arch::Riscv64 => ("virt", "rv64"),
+            Arch::Riscv64 => ("virt", "rv64,v=true,vext_spec=v1.0"),
         };
         Self {
             arch,

@@ -29,11 +29,18 @@ pub const fn extension(engine: Engine) -> &'static str {
     }
 }
 
-/// A module as the engine takes it: itself, or code that the launcher has compiled into `directory`.
+/// A module as the engine takes it: itself, or code that the launcher has compiled into `directory`, for a processor of
+/// this level or for the usual one.
 ///
 /// # Errors
 /// If it cannot be compiled, with what the launcher says.
-pub fn of(module: &Path, arch: Arch, engine: Engine, directory: &Path) -> Result<PathBuf> {
+pub fn of(
+    module: &Path,
+    arch: Arch,
+    level: Option<&str>,
+    engine: Engine,
+    directory: &Path,
+) -> Result<PathBuf> {
     if engine == Engine::Interp {
         return Ok(module.to_owned());
     }
@@ -41,7 +48,9 @@ pub fn of(module: &Path, arch: Arch, engine: Engine, directory: &Path) -> Result
     let stem = module.file_stem().context("a module without a name")?;
     let code = directory.join(stem).with_extension(extension(engine));
     let output = Command::new(environment::needed(environment::LAUNCHER)?)
-        .args(["compile", "--arch", arch.name(), "--output"])
+        .args(["compile", "--arch", arch.name()])
+        .args(level.iter().flat_map(|level| ["--cpu", level]))
+        .arg("--output")
         .arg(&code)
         .arg(module)
         .stdin(Stdio::null())
@@ -74,7 +83,7 @@ mod tests {
     #[test]
     fn the_interpreter_takes_modules_as_they_are() {
         let module = Path::new("/nowhere/a.wasm");
-        let taken = of(module, Arch::host(), Engine::Interp, Path::new("/nowhere"));
+        let taken = of(module, Arch::host(), None, Engine::Interp, Path::new("/nowhere"));
         assert_eq!(taken.unwrap(), module);
     }
 }

@@ -211,7 +211,7 @@ impl Runner {
         if self.engine == Engine::Native && !self.reference && large() {
             let directory = self.scratch.join(test.name.replace('/', "-"));
             // What cannot be compiled cannot be run either, and the run says why.
-            let _ = program::of(&module, environment::arch()?, self.engine, &directory);
+            let _ = program::of(&module, environment::arch()?, None, self.engine, &directory);
             std::fs::remove_dir_all(&directory)
                 .with_context(|| format!("cannot remove {}", directory.display()))?;
         }

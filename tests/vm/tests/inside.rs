@@ -202,6 +202,6 @@ fn start(arch: Arch, name: &str, module: &str, stays: bool) -> Result<Machine> {
     boot.start(|directory| {
         let file = directory.join("module.wasm");
         std::fs::write(&file, wat::parse_str(module)?)?;
-        program::of(&file, arch, engine, directory)
+        program::of(&file, arch, None, engine, directory)
     })
 }

@@ -38,6 +38,8 @@ const X86_64_TESTS: &[Test] = &[
     ("unable-processor", unable_processor, false),
 ];
 
+const RISCV64_TESTS: &[Test] = &[("without-vectors", without_vectors, false)];
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
@@ -52,10 +54,10 @@ fn main() -> ExitCode {
     if let Some(reason) = &reason {
         eprintln!("SKIP plain/module-on-a-share: {reason}");
     }
-    let own = if machine.arch == Arch::X86_64 {
-        X86_64_TESTS
-    } else {
-        &[]
+    let own = match machine.arch {
+        Arch::X86_64 => X86_64_TESTS,
+        Arch::Aarch64 => &[],
+        Arch::Riscv64 => RISCV64_TESTS,
     };
     let trials = TESTS
         .iter()
@@ -329,6 +331,29 @@ fn unable_processor(machine: &Machine) -> Result<()> {
     machine.check(&output, expected, 1)
 }
 
+/// A processor without vectors interprets. Code that may have some is refused before it runs; other code runs.
+fn without_vectors(machine: &Machine) -> Result<()> {
+    let image = machine.image("hermit-wasm.img");
+    let boot = |program: &Path| {
+        let qemu = Qemu {
+            processor: "rv64",
+            initrd: Some(program),
+            append: Some("-- -- 7"),
+            ..machine.qemu(&image)
+        };
+        finish(&mut qemu.limited(LIMIT))
+    };
+    let runs = |program: &Path| machine.check(&boot(program)?, "exiting with 7\n", machine.status_of(7));
+    if machine.engine == Engine::Interp {
+        return runs(&machine.guest("exit")?);
+    }
+    runs(&machine.guest_for("exit", Some("rv64gc"))?)?;
+    let refusal = "hermit-wasm: cannot load the native code of `boot-module.wasm`: it was compiled for rv64gcv, and \
+                   this machine's processor lacks the feature v; compile the module again with this version of \
+                   hermit-wasm, for this architecture and processor\n";
+    machine.check(&boot(&machine.guest("exit")?)?, refusal, machine.status_of(126))
+}
+
 /// Runs to the end.
 fn finish(qemu: &mut Command) -> Result<Output> {
     qemu.stdin(Stdio::null()).output().context("cannot start QEMU")
@@ -360,11 +385,16 @@ impl Machine {
 
     /// A guest as the engine takes it.
     fn guest(&self, name: &str) -> Result<PathBuf> {
+        self.guest_for(name, None)
+    }
+
+    /// The same, compiled for a processor.
+    fn guest_for(&self, name: &str, level: Option<&str>) -> Result<PathBuf> {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("native")
-            .join(self.arch.name());
+            .join(level.unwrap_or(self.arch.name()));
         let module = self.guests.join(format!("{name}.wasm"));
-        program::of(&module, self.arch, self.engine, &directory)
+        program::of(&module, self.arch, level, self.engine, &directory)
     }
 
     /// The usual machine with one of the images.

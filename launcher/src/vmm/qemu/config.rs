@@ -151,8 +151,8 @@ pub(super) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=
 const fn processor(accelerator: Accelerator, arch: Arch) -> &'static str {
     match (accelerator, arch) {
         (Accelerator::Kvm, _) => "host",
-        // QEMU 7.2 has no "max" there.
-        (Accelerator::Tcg, Arch::Riscv64) => "rv64",
+        // QEMU 7.2 has no "max" there, no vectors unless they are asked for, and a remark if their version is not said.
+        (Accelerator::Tcg, Arch::Riscv64) => "rv64,v=true,vext_spec=v1.0",
         (Accelerator::Tcg, _) => "max",
     }
 }
@@ -374,7 +374,7 @@ mod tests {
             (Arch::X86_64, MachineKind::Pc, "max"),
             (Arch::X86_64, MachineKind::Microvm, "max"),
             (Arch::Aarch64, MachineKind::Virt, "max"),
-            (Arch::Riscv64, MachineKind::Virt, "rv64"),
+            (Arch::Riscv64, MachineKind::Virt, "rv64,v=true,vext_spec=v1.0"),
         ] {
             let option = machine.machine_option(arch, TOLD);
             assert_eq!(option.split(',').next(), Some(machine.name()));
