@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use spec_script::{Answer, Command, MAGIC, Top, Value};
-use test_qemu::{Arch, Engine};
+use test_qemu::Engine;
 use wasm_smith::{Config, Module as Smith};
 use wasmtime::{Engine as Wasmtime, ExternType, HeapType, Module, ValType};
 
@@ -56,7 +56,7 @@ pub(crate) fn run(machine: &Machine, seed: u64, numbers: Range<u64>) -> Result<b
     for batch in numbers.chunks(BATCH) {
         let cases: Vec<Case> = batch
             .iter()
-            .filter_map(|number| case(&host, seed, *number, machine).transpose())
+            .filter_map(|number| case(&host, seed, *number, machine.engine).transpose())
             .collect::<Result<_>>()?;
         let theirs = boot::here(Engine::Native, &script(&cases, &Maker::Wasm)?)?;
         ensure!(theirs.trouble.is_none(), "{:?}", theirs.trouble);
@@ -90,8 +90,8 @@ pub(crate) fn run(machine: &Machine, seed: u64, numbers: Range<u64>) -> Result<b
 }
 
 /// What both sides have, and what makes their answers the same: no NaN's bits, no growth that one may refuse. `more` is
-/// what the interpreter has not; vectors are what the compiler has not for riscv64.
-fn config(more: bool, vectors: bool) -> Config {
+/// what the interpreter has not.
+fn config(more: bool) -> Config {
     Config {
         export_everything: true,
         canonicalize_nans: true,
@@ -106,7 +106,6 @@ fn config(more: bool, vectors: bool) -> Config {
         max_memories: 2,
         max_imports: 0,
         max_instructions: 300,
-        simd_enabled: vectors,
         gc_enabled: more,
         exceptions_enabled: more,
         custom_page_sizes_enabled: true,
@@ -132,20 +131,19 @@ fn entropy(seed: u64, number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The module of a number: those of even numbers are the same for both engines (but on riscv64), the others have what the
-/// native engine alone has, if it is that one. `None` if no module comes of these bytes.
-fn module(seed: u64, number: u64, engine: Engine, arch: Arch) -> Option<Vec<u8>> {
-    let native = engine == Engine::Native;
-    let config = config(native && number % 2 == 1, !native || arch != Arch::Riscv64);
+/// The module of a number: those of even numbers are the same for both engines, the others have what the native engine
+/// alone has, if it is that one. `None` if no module comes of these bytes.
+fn module(seed: u64, number: u64, engine: Engine) -> Option<Vec<u8>> {
+    let more = engine == Engine::Native && number % 2 == 1;
     let bytes = entropy(seed, number);
-    let mut smith = Smith::new(config, &mut arbitrary::Unstructured::new(&bytes)).ok()?;
+    let mut smith = Smith::new(config(more), &mut arbitrary::Unstructured::new(&bytes)).ok()?;
     smith.ensure_termination(FUEL).ok()?;
     Some(smith.to_bytes())
 }
 
 /// A module and its calls; `None` if there is no module.
-fn case(host: &Wasmtime, seed: u64, number: u64, machine: &Machine) -> Result<Option<Case>> {
-    let Some(wasm) = module(seed, number, machine.engine, machine.arch()) else {
+fn case(host: &Wasmtime, seed: u64, number: u64, engine: Engine) -> Result<Option<Case>> {
+    let Some(wasm) = module(seed, number, engine) else {
         return Ok(None);
     };
     let module = Module::new(host, &wasm)
@@ -343,10 +341,10 @@ mod tests {
     fn modules_are_the_same_each_time_and_even_ones_for_both_engines() {
         let mut made = 0;
         for number in 0..20 {
-            let native = module(1, number, Engine::Native, Arch::X86_64);
-            assert_eq!(native, module(1, number, Engine::Native, Arch::X86_64));
+            let native = module(1, number, Engine::Native);
+            assert_eq!(native, module(1, number, Engine::Native));
             if number % 2 == 0 {
-                assert_eq!(native, module(1, number, Engine::Interp, Arch::X86_64));
+                assert_eq!(native, module(1, number, Engine::Interp));
             }
             made += usize::from(native.is_some());
         }

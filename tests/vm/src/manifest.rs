@@ -86,10 +86,6 @@ pub struct Test {
     pub engine: Option<Engine>,
     /// Why the engines differ.
     pub because: Option<String>,
-    /// Whether the code takes vectors, which native code for riscv64 cannot have: it has them itself, or it copies a constant
-    /// number of bytes, from 16 to 128, for which wasmtime 48 takes them on every processor.
-    #[serde(default)]
-    pub vectors: bool,
     /// Most seconds that the run may take; the suite's limit if not given.
     pub limit: Option<u64>,
 }

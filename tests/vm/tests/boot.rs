@@ -95,11 +95,6 @@ fn reason_to_skip(test: &Test, absent: &BTreeMap<&str, String>) -> Result<Option
     if !test.arch.is_empty() && !test.arch.iter().any(|own| own == arch) {
         return Ok(Some(format!("it is for {}", test.arch.join(", "))));
     }
-    if test.vectors && engine == Engine::Native && arch == "riscv64" {
-        return Ok(Some(
-            "it takes vectors, for which the compiler wants an extension of riscv64 (docs/wasm.md)".into(),
-        ));
-    }
     if test.engine.is_some_and(|only| only != engine) {
         let because = test.because.as_deref().unwrap_or_default();
         return Ok(Some(format!("the other engine's behaviour: {because}")));

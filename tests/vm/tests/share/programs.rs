@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use boot_protocol::arch::Arch;
-use test_qemu::Engine;
 use vm_tests::download;
-use vm_tests::environment;
 use vm_tests::manifest::Manifest;
 use vm_tests::root;
 
@@ -44,10 +41,6 @@ fn copy(fixture: &str) -> Result<Scratch> {
 
 /// esbuild writes its bundle into the host's directory: the bytes that it writes under wasmtime.
 fn esbuild(machine: &Machine) -> Result<()> {
-    if environment::engine()? == Engine::Native && environment::arch()? == Arch::Riscv64 {
-        eprintln!("SKIP share/esbuild: wasmtime's compiler cannot compile it for riscv64 (docs/wasm.md)");
-        return Ok(());
-    }
     let Some(module) = program("esbuild")? else {
         return Ok(());
     };
