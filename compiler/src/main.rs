@@ -65,8 +65,7 @@ fn compile(job: &settings::Job) -> Result<(), Refusal> {
     let engine = settings::engine(job)
         .map_err(|error| Refusal::Failed(format!("cannot use its settings: {error}")))?;
     progress::report(progress::functions(&module));
-    let code = engine
-        .precompile_module(&module)
+    let code = refusal::of_panic(job.level, || engine.precompile_module(&module))?
         .map_err(|error| refusal::of(&error, &module))?;
     let mut out = io::stdout();
     out.write_all(&code)

@@ -3,6 +3,8 @@
 
 use aot_config::protocol::Refusal;
 use aot_config::settings::MORE_PROPOSALS;
+use std::panic::{self, AssertUnwindSafe};
+
 use aot_config::CpuLevel;
 use wasmparser::{FunctionBody, Operator, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
@@ -17,10 +19,9 @@ pub(crate) fn before(module: &[u8], level: CpuLevel) -> Option<Refusal> {
         && check(module, WasmFeatures::all()).is_ok()
         && check(module, WasmFeatures::all() - vectors).is_err()
     {
-        return Some(Refusal::Unsupported {
-            proposals: vec!["simd".to_string()],
-            message: "rv64gc has no vectors, without which the compiler has no SIMD; rv64gcv has them".to_string(),
-        });
+        return Some(without_vectors(
+            "rv64gc has no vectors, without which the compiler has no SIMD",
+        ));
     }
     for payload in Parser::new(0).parse_all(module) {
         // The compiler says what is wrong with it.
@@ -43,6 +44,26 @@ pub(crate) fn before(module: &[u8], level: CpuLevel) -> Option<Refusal> {
         }
     }
     None
+}
+
+/// The refusal of a module that takes vectors, for a processor without.
+fn without_vectors(why: &str) -> Refusal {
+    Refusal::Unsupported {
+        proposals: vec!["simd".to_string()],
+        message: format!("{why}; rv64gcv has them"),
+    }
+}
+
+/// What `compile` gives. If it panics for a processor without vectors, that is a refusal: wasmtime takes some of its own
+/// accord to copy a constant number of bytes (`memory.copy`, `table.copy`, `array.copy`; 16 to 128), without asking
+/// whether there are any. No other panic at that level is known.
+pub(crate) fn of_panic<T>(level: CpuLevel, compile: impl FnOnce() -> T) -> Result<T, Refusal> {
+    if level != CpuLevel::Rv64gc {
+        return Ok(compile());
+    }
+    panic::catch_unwind(AssertUnwindSafe(compile)).map_err(|_| {
+        without_vectors("the compiler panicked, as it does where it wants vectors to copy 16 to 128 bytes")
+    })
 }
 
 /// The refusal of a module with a shared memory.
