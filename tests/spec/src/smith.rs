@@ -245,7 +245,8 @@ fn has_no_room(answer: &Answer) -> bool {
         "out of system memory",
         "allocation size too large",
     ];
-    matches!(answer, Answer::Trap(text) if full.iter().any(|words| text.contains(words)))
+    // A module that fills a heap at its start has no instance.
+    matches!(answer, Answer::Trap(text) | Answer::Unlinkable(text) if full.iter().any(|words| text.contains(words)))
 }
 
 /// Whether two engines say the same; what a trap or a missing instance is called is each one's own.
@@ -334,6 +335,9 @@ mod tests {
         assert!(!same(&trap("integer overflow"), &trap("integer divide by zero")));
         assert!(!same(&trap("unreachable"), &Answer::Done));
         assert!(has_no_room(&trap("wasm trap: call stack exhausted")));
+        assert!(has_no_room(&Answer::Unlinkable(
+            "GC heap out of memory: no capacity for allocation of 7 bytes".into()
+        )));
         assert!(!has_no_room(&trap("out of bounds memory access")));
     }
 
