@@ -36,6 +36,10 @@ pub(crate) struct Translated {
 /// The number of the module that the suite's own imports come from.
 const HOST: u32 = 0;
 
+/// Most modules that a world gets which nothing names any more. Natively the memory of each takes 4 to 64 GiB of
+/// addresses, and riscv64 has 256 GiB.
+const MOST_FORGOTTEN: u32 = 10;
+
 /// What the suite imports from `spectest`, as a module: nothing that it prints matters.
 const SPECTEST: &str = r#"(module
   (func (export "print"))
@@ -68,6 +72,10 @@ struct Translator<'a> {
     instances: BTreeMap<String, u32>,
     definitions: BTreeMap<String, u32>,
     definition: u32,
+    /// Whether nothing that stands so far has a name.
+    nameless: bool,
+    /// The number of the world's first module.
+    first: u32,
 }
 
 /// Translates a file.
@@ -89,18 +97,36 @@ pub(crate) fn translate(text: &str, maker: &Maker) -> Result<Translated> {
         instances: BTreeMap::new(),
         definitions: BTreeMap::new(),
         definition: HOST,
+        nameless: true,
+        first: HOST,
     };
-    translator.command(0, &Command::Reset, Wanted::Success);
-    translator.bytes(0, &module(SPECTEST)?, HOST, Wanted::Success);
-    translator.command(0, &Command::Instantiate(HOST, HOST), Wanted::Success);
-    translator.command(0, &Command::Register(HOST, "spectest"), Wanted::Success);
+    translator.begin()?;
     for directive in wast.directives {
-        translator.directive(directive);
+        translator.directive(directive)?;
     }
     Ok(translator.out)
 }
 
 impl Translator<'_> {
+    /// A new world, in which there is what the suite imports.
+    fn begin(&mut self) -> Result<()> {
+        self.command(0, &Command::Reset, Wanted::Success);
+        self.bytes(0, &module(SPECTEST)?, HOST, Wanted::Success);
+        self.command(0, &Command::Instantiate(HOST, HOST), Wanted::Success);
+        self.command(0, &Command::Register(HOST, "spectest"), Wanted::Success);
+        self.first = self.next;
+        Ok(())
+    }
+
+    /// Begins a new world for the next module if many are there that nothing can mean any more. An instance without a
+    /// name is the one that is meant until the next stands.
+    fn forget(&mut self) -> Result<()> {
+        if self.nameless && self.next - self.first >= MOST_FORGOTTEN {
+            self.begin()?;
+        }
+        Ok(())
+    }
+
     fn command(&mut self, line: usize, command: &Command<'_>, wanted: Wanted) {
         command.encode(&mut self.out.script);
         self.out.checks.push(Check { line, wanted });
@@ -167,11 +193,13 @@ impl Translator<'_> {
         }
     }
 
-    fn directive(&mut self, directive: WastDirective<'_>) {
+    fn directive(&mut self, directive: WastDirective<'_>) -> Result<()> {
         let line = directive.span().linecol_in(self.text).0 + 1;
         match directive {
             WastDirective::Module(mut module) => {
                 let name = module.name();
+                self.forget()?;
+                self.nameless &= name.is_none();
                 let encoded = module.encode();
                 if let Some(number) = self.make(line, encoded, Wanted::Success) {
                     self.known(name, number);
@@ -181,6 +209,7 @@ impl Translator<'_> {
             }
             WastDirective::ModuleDefinition(mut module) => {
                 let name = module.name();
+                self.nameless &= name.is_none();
                 let encoded = module.encode();
                 if let Some(number) = self.load(line, encoded, Wanted::Success) {
                     self.define(name, number);
@@ -192,10 +221,12 @@ impl Translator<'_> {
                     None => self.definition,
                 };
                 let number = self.number();
+                self.nameless &= instance.is_none();
                 self.command(line, &Command::Instantiate(module, number), Wanted::Success);
                 self.known(instance, number);
             }
             WastDirective::Register { name, module, .. } => {
+                self.nameless = false;
                 let instance = self.instance(module);
                 self.command(line, &Command::Register(instance, name), Wanted::Success);
             }
@@ -208,6 +239,7 @@ impl Translator<'_> {
             }
             other => self.execution(line, other),
         }
+        Ok(())
     }
 
     fn define(&mut self, id: Option<Id<'_>>, number: u32) {
@@ -295,4 +327,28 @@ fn argument(argument: &WastArg<'_>) -> Option<Value> {
 
 fn vector(value: &V128Const) -> Value {
     Value::V128(u128::from_le_bytes(value.to_le_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many worlds a file gets.
+    fn worlds(file: &str) -> usize {
+        const CHECKS: usize = 4;
+        let checks = translate(file, &Maker::Wasm).unwrap().checks;
+        let begun = checks.iter().filter(|check| check.line == 0).count();
+        assert_eq!(begun % CHECKS, 0);
+        begun / CHECKS
+    }
+
+    #[test]
+    fn what_nothing_names_is_forgotten_and_nothing_else() {
+        let modules = "(module)\n".repeat(25);
+        assert_eq!(worlds(&modules), 3);
+        assert_eq!(worlds(&format!("(module)(register \"m\")\n{modules}")), 1);
+        assert_eq!(worlds(&format!("(module $m)\n{modules}")), 1);
+        assert_eq!(worlds(&format!("(module definition $m)\n{modules}")), 1);
+        assert_eq!(worlds(&format!("{modules}(module $m)\n{modules}")), 3);
+    }
 }
