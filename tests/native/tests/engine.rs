@@ -365,7 +365,10 @@ fn a_lack_of_addresses_is_called_that() {
         .build(TestSystem::default());
     match Native(Crowded).run(&code, context).0 {
         Outcome::Refused(text) => {
-            assert!(text.starts_with("too few addresses") && !text.contains("--memory"), "{text}");
+            assert!(
+                text.starts_with("too few addresses") && !text.contains("--memory"),
+                "{text}"
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -411,6 +414,8 @@ fn calls_nest_as_deep_as_the_stack_is() {
             .build(TestSystem::default());
         Native(Deep).run(&code, context).0
     };
-    let thread = std::thread::Builder::new().stack_size(STACK + (4 << 20)).spawn(run);
+    let thread = std::thread::Builder::new()
+        .stack_size(STACK + (4 << 20))
+        .spawn(run);
     assert_eq!(thread.unwrap().join().unwrap(), Outcome::Exit(0));
 }

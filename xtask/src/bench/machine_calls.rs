@@ -1,4 +1,4 @@
-//! What one WASI call costs in a virtual machine, on each engine: the modules of [`calls`](super::calls), as differences
+//! What one WASI call costs in a virtual machine, on each engine: the modules of [`super::calls`], as differences
 //! of the same kind.
 
 use anyhow::{Context as _, Result};
