@@ -83,10 +83,12 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    /// A copy of a program, which may lie where other users do not get.
+    /// A copy of a program, which may lie where other users do not get. Made by a program of its own: what is open for
+    /// writing here is for a moment open in whatever another test starts, too, and cannot be executed meanwhile.
     fn copy(&self, from: &Path) -> Result<PathBuf> {
         let to = self.0.join(from.file_name().context("no file name")?);
-        fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        let copied = Command::new("cp").arg(from).arg(&to).status()?;
+        ensure!(copied.success(), "cannot copy {}", from.display());
         open_to_all(&to)?;
         Ok(to)
     }
