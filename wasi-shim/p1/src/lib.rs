@@ -50,6 +50,7 @@ pub mod calls;
 pub mod context;
 pub mod error;
 pub mod fd_table;
+#[cfg(any(feature = "wasmi", feature = "wasmtime"))]
 pub mod linker;
 pub mod memory;
 

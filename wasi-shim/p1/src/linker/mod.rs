@@ -13,7 +13,6 @@ pub mod wasmtime;
 
 /// The binders' macro for the table's rows: the function `bind`. The engine's `Store`, `Func` and `Caller` and the
 /// binder's `Host` and `call` have to be in scope.
-#[cfg(any(feature = "wasmi", feature = "wasmtime"))]
 macro_rules! bind {
     ($($snapshot:ident {
         $($variant:ident: $family:ident :: $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:tt;)+
@@ -37,7 +36,6 @@ macro_rules! bind {
     (@return ! $end:ident) => { $end.map(|_errno| ()) };
 }
 
-#[cfg(any(feature = "wasmi", feature = "wasmtime"))]
 use bind;
 
 use core::fmt;
