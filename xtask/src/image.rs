@@ -215,8 +215,11 @@ fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &
             .env("HERMIT_WASM_KERNEL", object)
             .env("HERMIT_WASM_EMBEDDED", embedded),
     )?;
-    // The next engine's application takes this one's place.
-    let app = app_with_symbols(arch, engine);
+    // The next application, of another engine or with other features, takes this one's place.
+    let app = match more {
+        [] => app_with_symbols(arch, engine),
+        _ => products(arch).join(format!("{}-{}.symbols", engine.file(), more.join("-"))),
+    };
     copy_if_changed(&products(arch).join("kernel-app"), &app)?;
     Ok(app)
 }
