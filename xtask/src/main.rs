@@ -12,6 +12,7 @@ mod inputs;
 mod kernel;
 mod miri;
 mod nested;
+mod programs;
 mod rust_src;
 #[cfg(test)]
 mod setup_tests;
@@ -80,6 +81,11 @@ enum Step {
     },
     /// Make random WASI calls on our shim, on wasmtime and on wasmi_wasi, and compare the answers.
     Differential(differential::Differential),
+    /// Compare programs that nobody here wrote, fetched by pip and npm, with what they do under wasmtime.
+    Programs {
+        /// Only runs with one of these words in their names.
+        only: Vec<String>,
+    },
     /// Run the specification's test suite, or random modules, in virtual machines.
     Spec {
         #[command(subcommand)]
@@ -152,6 +158,7 @@ fn main() -> Result<()> {
             }
             image::build_launcher(&arch)?;
         }
+        Step::Programs { only } => programs::compare(&only)?,
         Step::Differential(run) => {
             differential::compare(&run, &differential::Other::Wasmtime(differential::python()?))?;
             differential::compare(&run, &differential::Other::WasmiWasi)?;

@@ -2,8 +2,11 @@
 """Runs a module under the Python package `wasmtime` with the command line of `hermit-wasm run`.
 
 The boot tests' expectations must be what another, trusted WASI runtime does too, not just what ours happens to do.
-Usage: wasmtime_run.py run [--env K=V]... [--timeout DUR] [--memory SIZE] [--tmpfs GUEST | --[copy-]dir HOST[::GUEST][:ro]]...
+Usage: wasmtime_run.py run [--env K=V]... [--timeout DUR] [--memory SIZE] [--argv0 NAME] [--cache]
+                           [--tmpfs GUEST | --[copy-]dir HOST[::GUEST][:ro]]...
                            MODULE [ARGS...]
+
+--cache keeps what has been compiled for the next run, in wasmtime's own cache directory.
 
 Each directory for the guest but those of --dir is one of the host, made for the run and removed after it. Directories in turn lie below
 TMPDIR and in /dev/shm: on file systems of their own, as they are in our machine.
@@ -24,7 +27,7 @@ import wasmtime
 
 def parse(words):
     """The command line: a dictionary of flags, and the rest (module and arguments)."""
-    flags = {"env": [], "timeout": None, "directories": []}
+    flags = {"env": [], "timeout": None, "directories": [], "argv0": None, "cache": False}
     words = list(words)
     if words.pop(0) != "run":
         sys.exit("the only command is run")
@@ -41,6 +44,10 @@ def parse(words):
             flags["timeout"] = float(value[: len(value) - len(unit)]) * {"ms": 0.001, "s": 1, "": 1, "m": 60}[unit]
         elif flag in ("--tmpfs", "--copy-dir", "--dir"):
             flags["directories"].append(directory(flag, words.pop(0)))
+        elif flag == "--argv0":
+            flags["argv0"] = words.pop(0)
+        elif flag == "--cache":
+            flags["cache"] = True
         elif flag in ("--memory", "--accel", "--machine"):
             words.pop(0)
         else:
@@ -115,12 +122,14 @@ def main():
         timer.start()
 
     config = wasmtime.Config()
+    if flags["cache"]:
+        config.cache = True
     engine = wasmtime.Engine(config)
     store = wasmtime.Store(engine)
     linker = wasmtime.Linker(engine)
     linker.define_wasi()
     wasi = wasmtime.WasiConfig()
-    wasi.argv = [os.path.basename(path), *arguments]
+    wasi.argv = [flags["argv0"] or os.path.basename(path), *arguments]
     wasi.env = flags["env"]
     wasi.inherit_stdin()
     wasi.inherit_stdout()

@@ -1,0 +1,1 @@
+export const createElement = (...a) => a, Fragment = 1;

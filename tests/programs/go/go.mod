@@ -1,0 +1,2 @@
+module all
+go 1.24

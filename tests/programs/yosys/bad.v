@@ -1,0 +1,3 @@
+module top(input a, output b);
+  assign b = a &&& ;
+endmodule
