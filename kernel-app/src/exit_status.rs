@@ -23,8 +23,8 @@ pub enum Outcome {
     /// Native code cannot be loaded here, and nothing of it has run: the host can have the module interpreted. The text
     /// says why.
     CodeRefused(String),
-    /// The machine has too little memory to load native code, and nothing of it has run: the module may fit. The text says
-    /// so.
+    /// The machine has too little memory, or too few addresses, for native code and what it declares, and nothing of it
+    /// has run: the interpreter may have room for the module. The text says so.
     CodeDoesNotFit(String),
     /// The module needs a proposal that the interpreter does not have; the text names it.
     ProposalMissing(String),

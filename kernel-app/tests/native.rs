@@ -1,5 +1,5 @@
 //! Programs that are not native code for this machine: each is refused with a message that says what to do, and none is
-//! a panic. What code does once it runs is tested beside the compiler (`compiler/tests/engine.rs`) and in the VM.
+//! a panic. What code does once it runs is tested in `tests/native/tests/engine.rs` and in the VM.
 
 use std::ptr::NonNull;
 

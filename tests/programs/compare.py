@@ -150,9 +150,10 @@ def main():
                 shutil.copyfile(place / module, modules[package["name"]])
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"SKIP {package['name']}: it cannot be had: {error}", flush=True)
-    for run in known["run"]:
-        if ONLY and not any(word in run["name"] for word in ONLY):
-            continue
+    runs = [run for run in known["run"] if not ONLY or any(word in run["name"] for word in ONLY)]
+    if not runs:
+        sys.exit("no run has one of these words in its name")
+    for run in runs:
         needed = {run.get("program", "clang")}
         needed |= {part.split("}")[0][1:] for part in run.get("directories", [])} - {"empty"}
         if not needed <= packages.keys() or run.get("program", "clang") not in modules:

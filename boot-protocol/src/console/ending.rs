@@ -27,7 +27,7 @@ pub enum Cause {
     /// The application, which cannot load native code: it is of another version, or made for another processor. Nothing of
     /// the guest has run, and the module itself can still be interpreted.
     CodeRefused = 4,
-    /// The application, which has too little memory for the native code alone. The module itself may be smaller.
+    /// The application, which has no room for native code and the memories that it declares. The interpreter may have.
     CodeDoesNotFit = 5,
     /// The interpreter, which lacks a proposal that the module needs. Native code may have it.
     ProposalMissing = 6,

@@ -196,12 +196,12 @@ fn run_module<S: System + 'static>(
         Ok(instance) => instance,
         // The module's declared memories and tables: it could not even begin.
         Err(error) if is_lack_of_memory(&error) && !has_run(store, &error) => {
-            return Err(Outcome::Refused(too_little_memory(
+            return Err(Outcome::CodeDoesNotFit(too_little_memory(
                 "its memories and tables do not fit",
             )));
         }
         Err(error) if error.root_cause().to_string() == NO_ADDRESSES => {
-            return Err(Outcome::Refused(format!(
+            return Err(Outcome::CodeDoesNotFit(format!(
                 "{NO_ADDRESSES}: natively, each memory takes 4 GiB of addresses, however small it is; run the module \
                  with --engine interp"
             )));

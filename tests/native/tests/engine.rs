@@ -364,7 +364,7 @@ fn a_lack_of_addresses_is_called_that() {
         .unwrap()
         .build(TestSystem::default());
     match Native(Crowded).run(&code, context).0 {
-        Outcome::Refused(text) => {
+        Outcome::CodeDoesNotFit(text) => {
             assert!(
                 text.starts_with("too few addresses") && !text.contains("--memory"),
                 "{text}"

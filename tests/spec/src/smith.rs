@@ -61,8 +61,22 @@ pub(crate) fn run(machine: &Machine, seed: u64, numbers: Range<u64>) -> Result<b
         let theirs = boot::here(Engine::Native, &script(&cases, &Maker::Wasm)?)?;
         ensure!(theirs.trouble.is_none(), "{:?}", theirs.trouble);
         let ours = boot::run(machine, &script(&cases, &maker)?)?;
+        // Each command's, and those for memories and globals at the end.
+        let wanted: usize = cases.iter().map(|case| case.commands.len()).sum();
+        ensure!(
+            theirs.answers.len() >= wanted,
+            "wasmtime here gave {} of {wanted} answers",
+            theirs.answers.len()
+        );
         if let Some(trouble) = &ours.trouble {
             println!("{trouble}");
+            all.unequal += 1;
+        } else if ours.answers.len() != theirs.answers.len() {
+            println!(
+                "the machine gave {} answers, wasmtime here {}",
+                ours.answers.len(),
+                theirs.answers.len()
+            );
             all.unequal += 1;
         }
         made += cases.len();
