@@ -2,9 +2,9 @@
 """Runs the programs of programs.toml under wasmtime and as native code in the virtual machine, and compares them.
 
 `cargo xtask programs` calls it: compare.py LAUNCHER REFERENCE DIRECTORY [WORD...]. LAUNCHER is hermit-wasm, REFERENCE
-the script that runs a module under the Python package `wasmtime` with this Python, DIRECTORY takes packages and results,
-and only runs with one of the WORDs in their names are made. Exit code, standard output, standard error and every file
-must be the same, byte for byte; the exit code must be the expected one and the expected files must be there.
+the script that runs a module under the Python package `wasmtime` with this Python, DIRECTORY takes packages and
+results, and only runs with one of the WORDs in their names are made. Exit code, standard output, standard error and
+every file must be the same, byte for byte; the exit code must be the expected one and the expected files must be there.
 """
 
 import hashlib
