@@ -99,12 +99,11 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<()> {
 type Text = fn() -> String;
 
 /// Guests whose text is too long to be written by hand.
-const GENERATED: [(&str, Text); 5] = [
+const GENERATED: [(&str, Text); 4] = [
     ("many-exports", many_exports),
     ("long-constant", long_constant),
     ("long-constant-no-start", long_constant_without_start),
     ("wide-branches", wide_branches),
-    ("many-targets", many_targets),
 ];
 
 /// A module that makes the interpreter allocate many small blocks.
@@ -137,12 +136,6 @@ fn wide_branches() -> String {
     let results = "i32 ".repeat(1_000);
     let targets = "0 ".repeat(100_000);
     format!("(module (func (export \"_start\")) (func (result {results}) unreachable br_table {targets}))")
-}
-
-/// A module with a table of 70,000 branches.
-fn many_targets() -> String {
-    let targets = "0 ".repeat(70_000);
-    format!("(module (func (export \"_start\") i32.const 0 br_table {targets}))")
 }
 
 /// Builds only the guest that the image carries; gives its path. Needs no C compiler.
