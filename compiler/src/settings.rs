@@ -37,8 +37,8 @@ pub(crate) fn engine(job: &Job) -> Result<Engine> {
     reason = "wasmtime has it so, since code for another processor must not be run"
 )]
 fn enable(config: &mut Config, flag: &str) {
-    // SAFETY: what this promises, that the processor has the feature, is asked of it by the runtime, which refuses the
-    // code otherwise.
+    // SAFETY: what this promises, that the processor has the feature, is asked of it before the code runs: by the
+    // runtime, and on riscv64, where that asks for none, by the application. The code is refused otherwise.
     unsafe {
         config.cranelift_flag_enable(flag);
     }
