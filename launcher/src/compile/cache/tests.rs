@@ -340,9 +340,10 @@ fn only_one_at_a_time_has_the_lock() {
                     let lock = cache.lock("name", &never(), &mut || {}).unwrap();
                     assert!(matches!(lock, Right::Ours(_)));
                     most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                    // Whoever removes what was used long ago removes the file of the lock, too.
-                    cache.remove("name.lock");
                     inside.fetch_sub(1, Ordering::SeqCst);
+                    // Whoever removes what was used long ago removes the file of the lock, too, as the last thing it
+                    // does with the lock: another may have the lock of a new file from then on.
+                    cache.remove("name.lock");
                     drop(lock);
                 }
             });
