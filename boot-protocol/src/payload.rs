@@ -8,6 +8,8 @@
 //! padding         zeros, so that what follows is aligned
 //! module.cwasm    instead of the module: its native code, aligned to [`ALIGNMENT`]
 //! dir-N.tar       the content of the directory N, for a mount that copies it
+//! preload-N.wasm  the module N that others import from; its native code: preload-N.cwasm
+//! recording       what the calls of an earlier run answered
 //! ```
 //!
 //! The machine finds the payload at the start of a page, so that native code which is aligned in the payload is made
@@ -35,4 +37,13 @@ pub const PADDING: &str = "padding";
 #[must_use]
 pub fn directory(index: usize) -> String {
     format!("dir-{index}.tar")
+}
+
+/// The member that holds what the calls of an earlier run answered.
+pub const RECORDING: &str = "recording";
+
+/// The member that is the module `index` of those that others import from, counted from 0.
+#[must_use]
+pub fn preload(index: usize, is_native: bool) -> String {
+    format!("preload-{index}.{}", if is_native { "cwasm" } else { "wasm" })
 }

@@ -87,6 +87,7 @@ fn every_option_in_both_forms() {
             mounts: mounts(),
             terminals: Terminals::NONE,
             log: Some(LogLevel::Debug),
+            ..RunSpec::default()
         },
         run_word: Some("-f"),
     };
@@ -219,7 +220,7 @@ fn what_is_written_is_read_back() {
             stdin: false,
             ..Terminals::ALL
         },
-        log: None,
+        ..RunSpec::default()
     };
     let smallest = RunSpec::default();
     let greeting = RunSpec {

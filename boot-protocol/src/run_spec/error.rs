@@ -36,6 +36,8 @@ pub enum SpecError {
     DuplicateVariable(String),
     /// Two mounts have this path in the guest.
     DuplicateMount(String),
+    /// Two preloads have this name.
+    DuplicatePreload(String),
 }
 
 impl fmt::Display for SpecError {
@@ -67,6 +69,7 @@ impl fmt::Display for SpecError {
                 None => f.write_str("environment variable: the name is empty"),
             },
             Self::DuplicateVariable(name) => write!(f, "environment variable: {name:?} is set twice"),
+            Self::DuplicatePreload(name) => write!(f, "preload: two have the name {name:?}"),
             Self::DuplicateMount(guest) => write!(f, "mount: two have the path {guest:?} in the guest"),
         }
     }

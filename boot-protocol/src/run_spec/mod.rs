@@ -7,6 +7,7 @@
 //! Here: what fields are made of. The fields, and their bytes: `wire.rs`.
 
 mod error;
+mod limits;
 mod wire;
 
 use alloc::collections::BTreeMap;
@@ -16,6 +17,7 @@ use core::fmt;
 use core::str::FromStr;
 
 pub use error::SpecError;
+pub use limits::{Limit, Limits};
 pub use wire::{MAGIC, Record, RunSpec, VERSION};
 
 /// Where a module comes from.
@@ -83,6 +85,24 @@ pub enum Access {
     ReadWrite,
     /// Read and look around.
     ReadOnly,
+}
+
+/// A module whose exports others import by its name. As wasmtime's `--preload NAME=FILE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preload {
+    /// The name that imports give.
+    pub name: String,
+    /// The module, or its native code: a member of the payload.
+    pub member: String,
+}
+
+/// What is done with what the guest's calls answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracing {
+    /// It goes to the launcher, too.
+    Record,
+    /// It comes from the payload's member [`RECORDING`](crate::payload::RECORDING).
+    Replay,
 }
 
 /// Which of the guest's standard streams are terminals. A guest colours and line-buffers what it writes to one.

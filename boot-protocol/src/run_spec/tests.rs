@@ -48,6 +48,23 @@ fn full() -> RunSpec {
             stderr: true,
         },
         log: Some(LogLevel::Debug),
+        entry: Some("run \u{1f980}".into()),
+        preloads: vec![
+            Preload {
+                name: "env".into(),
+                member: "preload-0.wasm".into(),
+            },
+            Preload {
+                name: String::new(),
+                member: "preload-1.cwasm".into(),
+            },
+        ],
+        limits: Limits::NONE
+            .with(Limit::Fuel, u64::MAX)
+            .with(Limit::OutputBytes, 0)
+            .trapping_on_grow_failure(),
+        deterministic: Some(7),
+        tracing: Some(Tracing::Record),
     }
 }
 
@@ -65,7 +82,7 @@ fn refused(more: &[u8]) -> SpecError {
 #[test]
 fn the_smallest_description_byte_for_byte() {
     let expected = [
-        b'H', b'W', b'R', b'S', 1, 0, // magic, version
+        b'H', b'W', b'R', b'S', 2, 0, // magic, version
         1, 0, 1, 0, 0, 0, 0, // module: the payload's
         5, 0, 1, 0, 0, 0, 0, // terminals: none
     ];
@@ -89,15 +106,29 @@ fn each_record_byte_for_byte() {
             ..Terminals::NONE
         },
         log: Some(LogLevel::Trace),
+        entry: Some("f".into()),
+        preloads: vec![Preload {
+            name: "n".into(),
+            member: "m".into(),
+        }],
+        limits: Limits::NONE.with(Limit::Stack, 0x102).trapping_on_grow_failure(),
+        deterministic: Some(3),
+        tracing: Some(Tracing::Replay),
     };
     let expected = [
-        b'H', b'W', b'R', b'S', 1, 0, // magic, version
+        b'H', b'W', b'R', b'S', 2, 0, // magic, version
         1, 0, 4, 0, 0, 0, 2, b't', b'/', b'm', // module: a path
         5, 0, 1, 0, 0, 0, 4, // terminals: standard error
         6, 0, 1, 0, 0, 0, 5, // log: trace
         2, 0, 2, 0, 0, 0, 0xc3, 0xa4, // an argument
         3, 0, 3, 0, 0, 0, b'K', b'=', b'=', // a variable
         4, 0, 8, 0, 0, 0, 2, 1, 1, 0, 0, 0, b't', b'/', // a mount: virtio-fs, read only
+        7, 0, 1, 0, 0, 0, b'f', // entry
+        8, 0, 6, 0, 0, 0, 1, 0, 0, 0, b'n', b'm', // a preload
+        9, 0, 9, 0, 0, 0, 4, 2, 1, 0, 0, 0, 0, 0, 0, // a limit: stack
+        10, 0, 0, 0, 0, 0, // growth that fails traps
+        11, 0, 8, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, // deterministic
+        12, 0, 1, 0, 0, 0, 1, // trace: replayed
     ];
     assert_eq!(spec.encode(), expected);
     assert_eq!(RunSpec::decode(&expected), Ok(spec));
@@ -144,7 +175,7 @@ fn another_magic_and_another_version() {
         assert_eq!(RunSpec::decode(bytes), Err(SpecError::NotASpec));
     }
     let mut bytes = full().encode();
-    for version in [0u16, 2, 0x100, u16::MAX] {
+    for version in [0u16, 1, 3, 0x100, u16::MAX] {
         bytes[4..6].copy_from_slice(&version.to_le_bytes());
         assert_eq!(RunSpec::decode(&bytes), Err(SpecError::Version(version)));
     }
@@ -152,7 +183,7 @@ fn another_magic_and_another_version() {
 
 #[test]
 fn what_this_version_does_not_know_is_refused() {
-    assert_eq!(refused(&[7, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(7));
+    assert_eq!(refused(&[13, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(13));
     assert_eq!(refused(&[0, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(0));
     assert_eq!(refused(&[2, 1, 0, 0, 0, 0]), SpecError::UnknownRecord(0x102));
     // What follows the last record, if it is none.
@@ -174,7 +205,7 @@ fn what_stands_once_stands_once() {
     let log = [6, 0, 1, 0, 0, 0, 1];
     assert!(RunSpec::decode(&with(&log)).is_ok());
     assert_eq!(refused(&[log, log].concat()), SpecError::Duplicate(Record::Log));
-    let head = b"HWRS\x01\0";
+    let head = b"HWRS\x02\0";
     assert_eq!(RunSpec::decode(head), Err(SpecError::Missing(Record::Module)));
     let module = [head.as_slice(), &[1, 0, 1, 0, 0, 0, 0]].concat();
     assert_eq!(
@@ -222,7 +253,7 @@ fn each_value_that_a_record_does_not_know() {
     ];
     for (kind, value, expected) in cases {
         // The record takes the place of the usual one, if that one stands once.
-        let mut bytes = b"HWRS\x01\0".to_vec();
+        let mut bytes = b"HWRS\x02\0".to_vec();
         for (usual, rest) in [(1u16, [1, 0, 0, 0, 0]), (5, [1, 0, 0, 0, 0])] {
             if usual != *kind {
                 bytes.extend(usual.to_le_bytes());
@@ -315,4 +346,51 @@ fn the_default_name_is_the_last_part_of_the_path() {
     }
     assert_eq!(ModuleSource::Payload.default_name(), "boot-module.wasm");
     assert_eq!(ModuleSource::Embedded.default_name(), "embedded.wasm");
+}
+
+#[test]
+fn nor_do_entry_limits_seed_and_trace_stand_twice() {
+    use SpecError::Duplicate;
+
+    let twice = |record: &[u8], kind| assert_eq!(refused(&[record, record].concat()), Duplicate(kind));
+    twice(&[7, 0, 0, 0, 0, 0], Record::Entry);
+    twice(&[9, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], Record::Limit);
+    twice(&[10, 0, 0, 0, 0, 0], Record::Growth);
+    twice(
+        &[11, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        Record::Deterministic,
+    );
+    twice(&[12, 0, 1, 0, 0, 0, 0], Record::Tracing);
+    let preload = [8, 0, 5, 0, 0, 0, 0, 0, 0, 0, b'm'];
+    let same_name = refused(&[preload, preload].concat());
+    assert_eq!(same_name, SpecError::DuplicatePreload(String::new()));
+}
+
+#[test]
+fn values_of_another_size_are_refused() {
+    for (kind, length) in [
+        (8, 3),
+        (8, 4),
+        (9, 8),
+        (9, 10),
+        (10, 1),
+        (11, 7),
+        (12, 0),
+        (12, 2),
+    ] {
+        let mut record = vec![kind, 0, length, 0, 0, 0];
+        record.resize(6 + usize::from(length), 0);
+        assert!(
+            matches!(refused(&record), SpecError::Value(..)),
+            "{kind} of {length} bytes"
+        );
+    }
+    assert!(matches!(
+        refused(&[9, 0, 9, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0]),
+        SpecError::Value(Record::Limit, _)
+    ));
+    assert!(matches!(
+        refused(&[12, 0, 1, 0, 0, 0, 2]),
+        SpecError::Value(Record::Tracing, _)
+    ));
 }

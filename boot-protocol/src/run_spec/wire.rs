@@ -18,6 +18,12 @@
 //!       write, 1 read), length of the source's name (4 bytes), that name, guest's path  any, in order
 //! 5     terminals: bit 0 standard input, bit 1 standard output, bit 2 standard error    1
 //! 6     log level: 0 off, 1 error, 2 warn, 3 info, 4 debug, 5 trace                     0 or 1
+//! 7     entry: the name of the exported function that is called in place of _start     0 or 1
+//! 8     preload: length of a name (4 bytes), that name, member of the payload           any, in order
+//! 9     limit: which (1 byte, the place in Limit::ALL), value (8 bytes)                 each 0 or 1
+//! 10    growth that fails traps: no bytes                                               0 or 1
+//! 11    deterministic: seed (8 bytes)                                                   0 or 1
+//! 12    trace: 0 = recorded, 1 = replayed from the payload's recording                  0 or 1
 //! ```
 //!
 //! A reader refuses what it does not know, so that an old image never drops a limit that it has not heard of.
@@ -28,13 +34,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Access, LogLevel, ModuleSource, Mount, MountSource, SpecError, Terminals};
+use super::{
+    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, SpecError, Terminals, Tracing,
+};
 
 /// Begins every description of a run.
 pub const MAGIC: [u8; 4] = *b"HWRS";
 
 /// The version that this program writes and reads.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Longest text: half of what a length can say, since a record may hold two.
 const LONGEST: usize = 1 << 30;
@@ -45,6 +53,12 @@ const VARIABLE: u16 = 3;
 const MOUNT: u16 = 4;
 const TERMINALS: u16 = 5;
 const LOG: u16 = 6;
+const ENTRY: u16 = 7;
+const PRELOAD: u16 = 8;
+const LIMIT: u16 = 9;
+const GROWTH: u16 = 10;
+const DETERMINISTIC: u16 = 11;
+const TRACING: u16 = 12;
 
 /// One description of a run.
 ///
@@ -63,6 +77,17 @@ pub struct RunSpec {
     pub terminals: Terminals,
     /// Which messages of the application and the kernel are shown; `None`: the usual ones.
     pub log: Option<LogLevel>,
+    /// The exported function that is called in place of `_start`, with the guest's arguments behind `argv[0]` as its
+    /// own; its results are printed. As wasmtime's `--invoke`.
+    pub entry: Option<String>,
+    /// Modules that are instantiated before, in order, and whose exports the later ones import by name.
+    pub preloads: Vec<Preload>,
+    /// What the guest may use up.
+    pub limits: Limits,
+    /// The same output on every run: clocks that count what is executed, and random numbers made of this seed.
+    pub deterministic: Option<u64>,
+    /// Whether what the guest's calls answer is recorded, or taken from a recording.
+    pub tracing: Option<Tracing>,
 }
 
 impl fmt::Debug for RunSpec {
@@ -75,6 +100,11 @@ impl fmt::Debug for RunSpec {
             .field("mounts", &self.mounts)
             .field("terminals", &self.terminals)
             .field("log", &self.log)
+            .field("entry", &self.entry)
+            .field("preloads", &self.preloads)
+            .field("limits", &self.limits)
+            .field("deterministic", &self.deterministic)
+            .field("tracing", &self.tracing)
             .finish()
     }
 }
@@ -94,6 +124,18 @@ pub enum Record {
     Terminals,
     /// The log's level.
     Log,
+    /// The function that is called.
+    Entry,
+    /// A module that is instantiated before.
+    Preload,
+    /// One of the limits.
+    Limit,
+    /// Growth that fails traps.
+    Growth,
+    /// The seed of a deterministic run.
+    Deterministic,
+    /// Whether calls are recorded or replayed.
+    Tracing,
 }
 
 impl fmt::Display for Record {
@@ -105,6 +147,12 @@ impl fmt::Display for Record {
             Self::Mount => "mount",
             Self::Terminals => "terminals",
             Self::Log => "log level",
+            Self::Entry => "entry",
+            Self::Preload => "preload",
+            Self::Limit => "limit",
+            Self::Growth => "trap on grow failure",
+            Self::Deterministic => "deterministic",
+            Self::Tracing => "trace",
         })
     }
 }
@@ -121,6 +169,11 @@ impl RunSpec {
             mounts,
             terminals,
             log,
+            entry,
+            preloads,
+            limits,
+            deterministic,
+            tracing,
         } = self;
         let mut out = Vec::new();
         out.extend(MAGIC);
@@ -148,6 +201,25 @@ impl RunSpec {
         }
         for mount in mounts {
             encode_mount(&mut out, mount);
+        }
+        if let Some(name) = entry {
+            record(&mut out, ENTRY, &[name.as_bytes()]);
+        }
+        for Preload { name, member } in preloads {
+            let length = length_bytes(name.len());
+            record(&mut out, PRELOAD, &[&length, name.as_bytes(), member.as_bytes()]);
+        }
+        for (limit, value) in limits.iter() {
+            record(&mut out, LIMIT, &[&[limit as u8], &value.to_le_bytes()]);
+        }
+        if limits.trap_on_grow_failure {
+            record(&mut out, GROWTH, &[]);
+        }
+        if let Some(seed) = deterministic {
+            record(&mut out, DETERMINISTIC, &[&seed.to_le_bytes()]);
+        }
+        if let Some(tracing) = *tracing {
+            record(&mut out, TRACING, &[&[tracing as u8]]);
         }
         out
     }
@@ -179,11 +251,15 @@ impl RunSpec {
 }
 
 impl RunSpec {
-    /// Whether the machine has to be given a payload besides this description: a module, or copies of directories.
+    /// Whether the machine has to be given a payload besides this description: a module, preloads, copies of directories,
+    /// or a recording.
     #[must_use]
     pub fn has_payload(&self) -> bool {
         let copy = |mount: &Mount| matches!(mount.source, MountSource::Copy { .. });
-        self.module == ModuleSource::Payload || self.mounts.iter().any(copy)
+        self.module == ModuleSource::Payload
+            || self.mounts.iter().any(copy)
+            || !self.preloads.is_empty()
+            || self.tracing == Some(Tracing::Replay)
     }
 
     /// Checks what the types do not: that each value can reach a guest, and that none contradicts another.
@@ -198,8 +274,25 @@ impl RunSpec {
         for argument in &self.argv {
             check_text(Record::Argument, argument)?;
         }
+        if let Some(name) = &self.entry {
+            check_text(Record::Entry, name)?;
+        }
+        self.check_preloads()?;
         self.check_env()?;
         self.check_mounts()
+    }
+
+    fn check_preloads(&self) -> Result<(), SpecError> {
+        let mut names = BTreeMap::new();
+        for (index, Preload { name, member }) in self.preloads.iter().enumerate() {
+            check_text(Record::Preload, name)?;
+            check_text(Record::Preload, member)?;
+            not_empty(Record::Preload, member)?;
+            if names.insert(name.as_str(), index).is_some() {
+                return Err(SpecError::DuplicatePreload(name.clone()));
+            }
+        }
+        Ok(())
     }
 
     fn check_env(&self) -> Result<(), SpecError> {
@@ -323,6 +416,11 @@ struct Parts {
     argv: Vec<String>,
     env: Vec<(String, String)>,
     mounts: Vec<Mount>,
+    entry: Option<String>,
+    preloads: Vec<Preload>,
+    limits: Limits,
+    deterministic: Option<u64>,
+    tracing: Option<Tracing>,
 }
 
 impl Parts {
@@ -343,6 +441,34 @@ impl Parts {
             }
             TERMINALS => once(&mut self.terminals, Record::Terminals, terminals(value)?),
             LOG => once(&mut self.log, Record::Log, level(value)?),
+            ENTRY => once(&mut self.entry, Record::Entry, text(Record::Entry, value)?),
+            PRELOAD => {
+                self.preloads.push(preload(value)?);
+                Ok(())
+            }
+            LIMIT => {
+                let (limit, value) = limit(value)?;
+                if self.limits.get(limit).is_some() {
+                    return Err(SpecError::Duplicate(Record::Limit));
+                }
+                self.limits.set(limit, Some(value));
+                Ok(())
+            }
+            GROWTH => {
+                if !value.is_empty() {
+                    return Err(SpecError::Value(Record::Growth, "no bytes"));
+                }
+                match core::mem::replace(&mut self.limits.trap_on_grow_failure, true) {
+                    false => Ok(()),
+                    true => Err(SpecError::Duplicate(Record::Growth)),
+                }
+            }
+            DETERMINISTIC => {
+                let seed = value.try_into().map(u64::from_le_bytes);
+                let seed = seed.map_err(|_| SpecError::Value(Record::Deterministic, "8 bytes"))?;
+                once(&mut self.deterministic, Record::Deterministic, seed)
+            }
+            TRACING => once(&mut self.tracing, Record::Tracing, tracing(value)?),
             unknown => Err(SpecError::UnknownRecord(unknown)),
         }
     }
@@ -355,6 +481,11 @@ impl Parts {
             mounts: self.mounts,
             terminals: self.terminals.ok_or(SpecError::Missing(Record::Terminals))?,
             log: self.log,
+            entry: self.entry,
+            preloads: self.preloads,
+            limits: self.limits,
+            deterministic: self.deterministic,
+            tracing: self.tracing,
         })
     }
 }
@@ -441,4 +572,34 @@ fn level(value: &[u8]) -> Result<LogLevel, SpecError> {
         _ => None,
     };
     level.ok_or(SpecError::Value(Record::Log, "one byte below 6"))
+}
+
+fn preload(value: &[u8]) -> Result<Preload, SpecError> {
+    let mut reader = Reader(value);
+    let name = reader
+        .array()
+        .and_then(|length| reader.bytes(u32::from_le_bytes(length)))
+        .ok_or(SpecError::Value(Record::Preload, "a name as long as it says"))?;
+    Ok(Preload {
+        name: text(Record::Preload, name)?,
+        member: text(Record::Preload, reader.0)?,
+    })
+}
+
+fn limit(value: &[u8]) -> Result<(Limit, u64), SpecError> {
+    let limit = match *value {
+        [which, a, b, c, d, e, f, g, h] => Limit::ALL
+            .get(usize::from(which))
+            .map(|limit| (*limit, u64::from_le_bytes([a, b, c, d, e, f, g, h]))),
+        _ => None,
+    };
+    limit.ok_or(SpecError::Value(Record::Limit, "one byte below 8, and 8 bytes"))
+}
+
+fn tracing(value: &[u8]) -> Result<Tracing, SpecError> {
+    match *value {
+        [0] => Ok(Tracing::Record),
+        [1] => Ok(Tracing::Replay),
+        _ => Err(SpecError::Value(Record::Tracing, "0 or 1")),
+    }
 }

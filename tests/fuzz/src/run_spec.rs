@@ -6,7 +6,8 @@ use boot_protocol::command_line::words::{self, Words};
 use boot_protocol::command_line::{CommandLine, Console, join, quote};
 use boot_protocol::file_kind;
 use boot_protocol::run_spec::{
-    Access, LogLevel, ModuleSource, Mount, MountSource, RunSpec, SpecError, Terminals, unique_variables,
+    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, RunSpec, SpecError, Terminals, Tracing,
+    unique_variables,
 };
 use kernel_app::preflight;
 
@@ -22,6 +23,12 @@ struct Parts {
     mounts: Vec<Directory>,
     terminals: u8,
     log: Option<u8>,
+    entry: Option<String>,
+    preloads: Vec<(String, String)>,
+    limits: Vec<(u8, u64)>,
+    trap_on_grow_failure: bool,
+    deterministic: Option<u64>,
+    replay: Option<bool>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -69,8 +76,31 @@ impl Parts {
             log: self
                 .log
                 .map(|level| LogLevel::ALL[usize::from(level) % LogLevel::ALL.len()]),
+            entry: self.entry,
+            preloads: self
+                .preloads
+                .into_iter()
+                .map(|(name, member)| Preload { name, member })
+                .collect(),
+            limits: limits(&self.limits, self.trap_on_grow_failure),
+            deterministic: self.deterministic,
+            tracing: self.replay.map(|replay| match replay {
+                true => Tracing::Replay,
+                false => Tracing::Record,
+            }),
         }
     }
+}
+
+fn limits(values: &[(u8, u64)], trap_on_grow_failure: bool) -> Limits {
+    let mut limits = match trap_on_grow_failure {
+        true => Limits::NONE.trapping_on_grow_failure(),
+        false => Limits::NONE,
+    };
+    for (limit, value) in values {
+        limits.set(Limit::ALL[usize::from(*limit) % Limit::ALL.len()], Some(*value));
+    }
+    limits
 }
 
 impl Directory {
