@@ -6,18 +6,19 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
 
 use boot_protocol::command_line::Console;
 use boot_protocol::command_line::words::{self, Words};
 use boot_protocol::payload::{MODULE, RUN_SPEC};
-use boot_protocol::run_spec::{LogLevel, ModuleSource, MountSource, RunSpec};
+use boot_protocol::run_spec::{self, LogLevel, ModuleSource, MountSource, RunSpec};
 use wasi_core::context::{BuildError, WasiCtxBuilder};
 use wasi_core::fs::FileSystem;
 use wasi_core::fs::fuse::Transport;
 use wasi_core::system::Clock;
 use wasi_core::{Errno, System, Terminals};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Entry, Job, Preload};
 use crate::exit_status::{ExitStatus, Outcome};
 use crate::mounts::{self, MountSources};
 use crate::payload::Payload;
@@ -167,7 +168,20 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
             );
             let mut system = platform.system();
             match build_wasi_ctx(platform, &mut system, payload, spec, name, &mut devices) {
-                Ok(builder) => platform.engine().run(&program, builder.build(system)).0,
+                Ok(builder) => match preloads(payload, &spec.preloads) {
+                    Ok(preloads) => {
+                        let job = Job {
+                            program: &program,
+                            preloads: &preloads,
+                            entry: spec.entry.as_deref().map(|name| Entry {
+                                name,
+                                arguments: spec.argv.get(1..).unwrap_or_default(),
+                            }),
+                        };
+                        platform.engine().run(job, builder.build(system)).0
+                    }
+                    Err(outcome) => outcome,
+                },
                 Err(outcome) => outcome,
             }
         }
@@ -210,6 +224,33 @@ fn program<P: Platform>(
             ))),
         },
     }
+}
+
+/// The libraries that the program imports from: members of the payload.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn preloads(payload: Option<Payload>, preloads: &[run_spec::Preload]) -> Result<Vec<Preload<'_>>, Outcome> {
+    let find = |run_spec::Preload { name, member }: &_| {
+        let unreadable = |text: String| Outcome::Unreadable(text).of_preload(name);
+        match payload.and_then(|payload| payload.member(member)) {
+            Some(Ok(Some(program))) => Ok(program),
+            Some(Ok(None)) => Err(unreadable(format!(
+                "the payload, a tar archive, has no member {member:?}"
+            ))),
+            Some(Err(error)) => Err(Outcome::Usage(format!("the payload is damaged: {error}"))),
+            None => Err(unreadable(format!(
+                "member {member:?}: the machine was given no payload that is a tar archive"
+            ))),
+        }
+    };
+    preloads
+        .iter()
+        .map(|preload| {
+            Ok(Preload {
+                name: &preload.name,
+                program: find(preload)?,
+            })
+        })
+        .collect()
 }
 
 /// Arguments, environment and directories of the guest.

@@ -7,12 +7,13 @@ use alloc::format;
 use alloc::string::String;
 
 use boot_protocol::console::{Cause, Ending};
-use boot_protocol::{exit_code, shown};
+use boot_protocol::exit_code;
+use boot_protocol::shown::{self, Layout};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The guest returned from `_start` (0) or called `proc_exit`.
+    /// The guest returned from `_start`, or the function that was called (0), or called `proc_exit`.
     Exit(u32),
     /// The guest did what WebAssembly forbids; the text names it.
     Trap(String),
@@ -56,6 +57,9 @@ pub struct ExitStatus {
 const STARVED: &str = "the virtual machine had too little memory for the guest: a growth failed before it ended; \
                        raise it with --memory SIZE";
 
+/// Longest name of a preload in a message, in bytes.
+const LONGEST_NAME: usize = 200;
+
 impl Outcome {
     /// This end, of a guest that was `refused` memory: where it ended badly, that is worth a word.
     #[must_use]
@@ -63,6 +67,26 @@ impl Outcome {
         match self {
             Self::Trap(_) | Self::Exit(1..) if refused => Self::Starved(Box::new(self)),
             outcome => outcome,
+        }
+    }
+
+    /// This end, which the module that others import by `name` has come to.
+    #[must_use]
+    pub fn of_preload(self, name: &str) -> Self {
+        let name = shown::bounded(name.as_bytes(), Layout::Line, LONGEST_NAME);
+        let named = |text: String| format!("preload `{name}`: {text}");
+        match self {
+            Self::Trap(text) => {
+                let (first, rest) = first_line(&text);
+                Self::Trap(format!("{first}, in the preload `{name}`{rest}"))
+            }
+            Self::Refused(text) => Self::Refused(named(text)),
+            Self::CodeRefused(text) => Self::CodeRefused(named(text)),
+            Self::CodeDoesNotFit(text) => Self::CodeDoesNotFit(named(text)),
+            Self::ProposalMissing(text) => Self::ProposalMissing(named(text)),
+            Self::Unreadable(text) => Self::Unreadable(named(text)),
+            Self::MachineFailed(text) => Self::MachineFailed(named(text)),
+            Self::Starved(_) | Self::Exit(_) | Self::Usage(_) => self,
         }
     }
 
@@ -257,6 +281,33 @@ mod tests {
             assert!(!message.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{message:?}");
             assert!(message.len() <= shown::LONGEST_MESSAGE, "{}", message.len());
         }
+    }
+
+    #[test]
+    fn the_end_of_a_preload_names_it() {
+        let text = || String::from("because");
+        for outcome in [
+            Outcome::Refused(text()),
+            Outcome::CodeRefused(text()),
+            Outcome::CodeDoesNotFit(text()),
+            Outcome::ProposalMissing(text()),
+            Outcome::Unreadable(text()),
+            Outcome::MachineFailed(text()),
+        ] {
+            let (own, of) = (
+                outcome.exit_status("m"),
+                outcome.of_preload("a\u{1b}").exit_status("m"),
+            );
+            assert_eq!((own.code, own.cause), (of.code, of.cause));
+            let message = of.message.unwrap();
+            assert!(message.contains("`m`: preload `a\\u{1b}`: because"), "{message}");
+        }
+        let trap = Outcome::Trap("unreachable\nwasm backtrace:\n    0: a!b".into()).of_preload("a");
+        assert_eq!(
+            trap,
+            Outcome::Trap("unreachable, in the preload `a`\nwasm backtrace:\n    0: a!b".into())
+        );
+        assert_eq!(Outcome::Exit(3).of_preload("a"), Outcome::Exit(3));
     }
 
     #[test]

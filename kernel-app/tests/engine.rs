@@ -1,7 +1,7 @@
 //! How runs end: exit codes, traps, and why modules are refused, each with its message.
 
-use kernel_app::engine::Engine as _;
 use kernel_app::engine::wasmi::Interpreter;
+use kernel_app::engine::{Engine as _, Job};
 use kernel_app::exit_status::Outcome;
 use wasi_core::context::WasiCtxBuilder;
 use wasi_core::testing::TestSystem;
@@ -16,7 +16,7 @@ fn run_bytes(wasm: &[u8]) -> (Outcome, Vec<u8>) {
         .arg("test.wasm")
         .unwrap()
         .build(TestSystem::default());
-    let (outcome, context) = Interpreter::default().run(wasm, context);
+    let (outcome, context) = Interpreter::default().run(Job::of(wasm), context);
     (outcome, context.system.stdout)
 }
 

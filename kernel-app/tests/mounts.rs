@@ -1,8 +1,8 @@
 //! Mounts of every kind, as a guest meets them.
 
 use boot_protocol::run_spec::{Access, Mount, MountSource};
-use kernel_app::engine::Engine as _;
 use kernel_app::engine::wasmi::Interpreter;
+use kernel_app::engine::{Engine as _, Job};
 use kernel_app::exit_status::Outcome;
 use kernel_app::mounts::{MountSources, limits, mount_all};
 use kernel_app::payload::Payload;
@@ -121,7 +121,7 @@ fn module(fd: u32, write: bool) -> Vec<u8> {
 
 fn run(builder: WasiCtxBuilder, fd: u32, write: bool) -> (Outcome, String) {
     let (outcome, context) =
-        Interpreter::default().run(&module(fd, write), builder.build(TestSystem::default()));
+        Interpreter::default().run(Job::of(&module(fd, write)), builder.build(TestSystem::default()));
     (outcome, String::from_utf8(context.system.stdout).unwrap())
 }
 

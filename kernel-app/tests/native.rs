@@ -4,8 +4,8 @@
 use std::ptr::NonNull;
 
 use aot_config::{Arch, CpuLevel, Options, Trailer};
-use kernel_app::engine::Engine as _;
 use kernel_app::engine::wasmtime::{Machine, Native};
+use kernel_app::engine::{Engine as _, Job};
 use kernel_app::exit_status::Outcome;
 use wasi_core::context::WasiCtxBuilder;
 use wasi_core::testing::TestSystem;
@@ -59,7 +59,7 @@ fn run_on(machine: impl Machine, program: &[u8]) -> Outcome {
         .arg("test.cwasm")
         .unwrap()
         .build(TestSystem::default());
-    Native(machine).run(program, context).0
+    Native(machine).run(Job::of(program), context).0
 }
 
 /// What wasmtime's ELF files begin with.

@@ -5,6 +5,7 @@
 //! Which engine a program is for shows in its first bytes. Why each setting is as it is: `docs/rationale.md`,
 //! `docs/engines.md`.
 
+mod invoke;
 #[cfg(feature = "spec-tests")]
 mod script;
 #[cfg(feature = "interp")]
@@ -20,16 +21,70 @@ use core::fmt;
 use boot_protocol::shown::{self, Layout};
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
+use wasi_p1::linker::is_wasi;
 
 use crate::exit_status::Outcome;
 use crate::origin;
 
 /// What runs programs.
 pub trait Engine {
-    /// Runs `program` with the world that `ctx` describes until it ends.
+    /// Runs `job` with the world that `ctx` describes until it ends.
     ///
     /// Gives `ctx` back, so that its console can say how it ended.
-    fn run<S: System + 'static>(&self, program: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>);
+    fn run<S: System + 'static>(&self, job: Job<'_>, ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>);
+}
+
+/// What an engine is to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Job<'a> {
+    /// The program: a module, or native code made of one.
+    pub program: &'a [u8],
+    /// Libraries that are instantiated before it, in this order. Those behind them, and the program, import what they
+    /// export by their names.
+    pub preloads: &'a [Preload<'a>],
+    /// The exported function to call in place of `_start`.
+    pub entry: Option<Entry<'a>>,
+}
+
+impl<'a> Job<'a> {
+    /// A program alone, from its `_start` on.
+    #[must_use]
+    pub fn of(program: &'a [u8]) -> Self {
+        Self {
+            program,
+            ..Self::default()
+        }
+    }
+
+    /// What is wrong with it before anything is loaded.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn check(&self) -> Result<(), Outcome> {
+        match self.preloads.iter().find(|preload| is_wasi(preload.name)) {
+            Some(preload) => Err(Outcome::Usage(format!(
+                "preload `{0}`: {0} is WASI itself; give the module another name",
+                preload.name
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A library: a module that others import from, or native code made of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Preload<'a> {
+    /// The name that imports give.
+    pub name: &'a str,
+    /// The module, or its native code.
+    pub program: &'a [u8],
+}
+
+/// A function to call.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The export's name.
+    pub name: &'a str,
+    /// Its arguments as text. What the function does not take is not looked at, as by wasmtime.
+    pub arguments: &'a [String],
 }
 
 /// Most missing imports that a message names.
@@ -56,6 +111,16 @@ impl Problem {
     }
 }
 
+/// What a library exports to be called before anything else.
+const INITIALIZE: &str = "_initialize";
+
+/// The end of a module whose `_initialize` is another function.
+fn initialize_has_another_type() -> Outcome {
+    Outcome::Refused(
+        "its `_initialize` takes parameters or returns results, which a library's does not".into(),
+    )
+}
+
 /// What a module exports as `_start`.
 enum Start {
     /// A function without parameters and results.
@@ -69,6 +134,19 @@ enum Start {
         /// Whether it exports `_initialize`.
         is_reactor: bool,
     },
+}
+
+/// Checks that a module is a library, which others import from.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn check_library(start: &Start) -> Result<(), Outcome> {
+    match start {
+        Start::Missing { .. } => Ok(()),
+        _ => Err(Outcome::Refused(
+            "it exports `_start`, so it is a program, and others can import from libraries only; build it as a library \
+             (in Rust: crate-type cdylib)"
+                .into(),
+        )),
+    }
 }
 
 /// Checks that a module is a command.
@@ -131,18 +209,29 @@ impl MissingImports {
         has_room
     }
 
-    /// The problem that they are together, if there are any.
+    /// The problem that they are together, if there are any, where these modules provide something.
     #[cfg_attr(target_os = "hermit", optimize(size))]
-    fn check(mut self) -> Result<(), Problem> {
+    fn check<'a>(mut self, preloads: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
         if self.named.is_empty() {
             return Ok(());
         }
         if self.unnamed > 0 {
             self.named.push(format!("and {} more", self.unnamed));
         }
+        let names: Vec<_> = preloads
+            .take(MAX_NAMED_IMPORTS)
+            .map(|name| format!("`{}`", quoted(name)))
+            .collect();
+        let known = match names.is_empty() {
+            true => String::from("wasi_snapshot_preview1 and wasi_unstable are"),
+            false => format!(
+                "wasi_snapshot_preview1, wasi_unstable and what is preloaded before, {}, are",
+                names.join(", ")
+            ),
+        };
         Err(Problem {
             reason: format!(
-                "it imports what nothing here provides (only wasi_snapshot_preview1 and wasi_unstable are): {}",
+                "it imports what nothing here provides (only {known}): {}",
                 self.named.join(", ")
             ),
             advice: None,

@@ -14,9 +14,16 @@ use wasi_p1::linker::{
     wasmi::{Host, resolve, stop},
 };
 use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
-use wasmi::{CompilationMode, Config, Engine, Error, Extern, ExternType, Instance, Module, Store, TrapCode};
+use wasmi::{
+    CompilationMode, Config, Engine, Error, Extern, ExternType, F32, F64, Instance, Module, Store, TrapCode,
+    Val, ValType,
+};
 
-use super::{MissingImports, Problem, Start, check_start, too_little_memory};
+use super::invoke::{self, Type, Value};
+use super::{
+    Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, check_library, check_start,
+    initialize_has_another_type, quoted, too_little_memory,
+};
 use crate::exit_status::Outcome;
 use crate::{limits, preflight};
 
@@ -45,30 +52,64 @@ impl Interpreter {
 
 impl super::Engine for Interpreter {
     #[cfg_attr(target_os = "hermit", optimize(size))]
-    fn run<S: System + 'static>(&self, program: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
+    fn run<S: System + 'static>(&self, job: Job<'_>, ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
         #[cfg(feature = "spec-tests")]
-        if spec_script::is_script(program) {
+        if spec_script::is_script(job.program) {
             let mut world = spec_script::interpreter::Interpreter::new(&config());
-            return super::script::run(program, &mut world, ctx);
-        }
-        if let Some(text) = refusal(program) {
-            return (Outcome::Refused(text), ctx);
+            return super::script::run(job.program, &mut world, ctx);
         }
         let engine = Engine::new(&config());
-        let module = match Module::new(&engine, program) {
-            Ok(module) => module,
-            Err(error) => return (refused_by_parser(&error), ctx),
+        let modules = match Modules::load(&engine, job) {
+            Ok(modules) => modules,
+            Err(outcome) => return (outcome, ctx),
         };
         let mut host = Host::new(ctx);
+        if !modules.preloads.is_empty() {
+            host = host.for_several();
+        }
         if let Some(prepare) = self.prepare {
             host.growth.prepare = prepare;
         }
         let mut store = Store::new(&engine, host);
         store.limiter(|host| &mut host.growth);
-        let outcome = run_module(&mut store, &module).unwrap_or_else(|outcome| outcome);
+        let outcome = run_modules(&mut store, &modules, job.entry).unwrap_or_else(|outcome| outcome);
         let host = store.into_data();
         (outcome.of_refused_memory(host.growth.failed), host.context.core)
     }
+}
+
+/// What a job's programs are, loaded.
+struct Modules<'a> {
+    preloads: Vec<(&'a str, Module)>,
+    program: Module,
+}
+
+impl<'a> Modules<'a> {
+    /// Loads all of them before anything of any runs.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn load(engine: &Engine, job: Job<'a>) -> Result<Self, Outcome> {
+        job.check()?;
+        let program = load(engine, job.program)?;
+        let preload = |preload: &Preload<'a>| {
+            let module = load(engine, preload.program)
+                .and_then(|module| check_library(&start(&module)).map(|()| module))
+                .map_err(|outcome| outcome.of_preload(preload.name))?;
+            Ok((preload.name, module))
+        };
+        Ok(Self {
+            preloads: job.preloads.iter().map(preload).collect::<Result<_, _>>()?,
+            program,
+        })
+    }
+}
+
+/// Loads a module.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn load(engine: &Engine, program: &[u8]) -> Result<Module, Outcome> {
+    if let Some(text) = refusal(program) {
+        return Err(Outcome::Refused(text));
+    }
+    Module::new(engine, program).map_err(|error| refused_by_parser(&error))
 }
 
 /// Why the interpreter does not even look at a program.
@@ -104,24 +145,121 @@ pub fn config() -> Config {
     config
 }
 
-/// Instantiates the module and calls its `_start`. Both sides of the result are ends of the run.
+/// Instantiates the modules and calls the program's `_start`, or the function that was named. Both sides of the result
+/// are ends of the run.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-fn run_module<S: System + 'static>(store: &mut Store<Host<S>>, module: &Module) -> Result<Outcome, Outcome> {
-    let imports = check_start(&start(module))
-        .and_then(|()| resolve_imports(store, module))
-        .map_err(|problem| {
-            problem.refusal(module.imports().map(|import| (import.module(), import.name())))
-        })?;
+fn run_modules<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    modules: &Modules<'_>,
+    entry: Option<Entry<'_>>,
+) -> Result<Outcome, Outcome> {
+    let program = &modules.program;
+    let (name, arguments) = prepare_call(program, entry)?;
+    let mut instances = Vec::with_capacity(modules.preloads.len());
+    for (name, module) in &modules.preloads {
+        let instance = instantiate(store, module, &instances).map_err(|outcome| outcome.of_preload(name))?;
+        instances.push((*name, instance));
+    }
+    let instance = instantiate(store, program, &instances)?;
+    let function = instance
+        .get_func(&*store, name)
+        .ok_or_else(|| Outcome::Refused(format!("no func export named `{name}` found")))?;
+    let mut results: Vec<_> = function
+        .ty(&*store)
+        .results()
+        .iter()
+        .copied()
+        .map(Val::default_for_ty)
+        .collect();
+    invoke::begin(&mut store.data_mut().context.core.system, arguments.len());
+    function
+        .call(&mut *store, &arguments, &mut results)
+        .map_err(|error| ended_by(&error))?;
+    let results = results.iter().map(shown);
+    invoke::finish(&mut store.data_mut().context.core.system, results);
+    Ok(Outcome::Exit(0))
+}
+
+/// Instantiates a module that may import from `others`, and initializes it.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn instantiate<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    module: &Module,
+    others: &[(&str, Instance)],
+) -> Result<Instance, Outcome> {
+    let imports =
+        resolve_imports(store, module, others).map_err(|problem| problem.refusal(imports(module)))?;
     let instance = Instance::new(&mut *store, module, &imports).map_err(|error| ended_by(&error))?;
     if let Some(memory) = instance.get_memory(&*store, "memory") {
         store.data_mut().attach_memory(memory);
     }
-    let start = instance
-        .get_typed_func::<(), ()>(&*store, "_start")
-        .map_err(|error| Outcome::Refused(error.to_string()))?;
-    match start.call(&mut *store, ()) {
-        Ok(()) => Ok(Outcome::Exit(0)),
-        Err(error) => Err(ended_by(&error)),
+    if let Some(function) = instance.get_func(&*store, INITIALIZE) {
+        let function = function
+            .typed::<(), ()>(&*store)
+            .map_err(|_| initialize_has_another_type())?;
+        function.call(&mut *store, ()).map_err(|error| ended_by(&error))?;
+    }
+    Ok(instance)
+}
+
+/// Module and name of each import.
+fn imports(module: &Module) -> impl Iterator<Item = (&str, &str)> {
+    module.imports().map(|import| (import.module(), import.name()))
+}
+
+/// The function to call, and what it is called with.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn prepare_call<'a>(module: &Module, entry: Option<Entry<'a>>) -> Result<(&'a str, Vec<Val>), Outcome> {
+    let Some(entry) = entry else {
+        check_start(&start(module)).map_err(|problem| problem.refusal(imports(module)))?;
+        return Ok(("_start", Vec::new()));
+    };
+    let Some(ExternType::Func(ty)) = module.get_export(entry.name) else {
+        let functions = module.exports().filter(|export| export.ty().func().is_some());
+        let problem = invoke::missing(entry, functions.map(|export| export.name()));
+        return Err(problem.refusal(imports(module)));
+    };
+    let types: Vec<_> = ty.params().iter().map(type_of).collect();
+    let values = invoke::arguments(entry, &types)?;
+    let values = values.into_iter().map(|value| match value {
+        Value::I32(value) => Val::I32(value),
+        Value::I64(value) => Val::I64(value),
+        Value::F32(bits) => Val::F32(F32::from_bits(bits)),
+        Value::F64(bits) => Val::F64(F64::from_bits(bits)),
+        // No argument is.
+        Value::V128(_) | Value::Reference(_) => Val::I32(0),
+    });
+    Ok((entry.name, values.collect()))
+}
+
+fn type_of(ty: &ValType) -> Type {
+    match ty {
+        ValType::I32 => Type::I32,
+        ValType::I64 => Type::I64,
+        ValType::F32 => Type::F32,
+        ValType::F64 => Type::F64,
+        ValType::V128 => Type::Other("v128".into()),
+        ValType::FuncRef => Type::Other("funcref".into()),
+        ValType::ExternRef => Type::Other("externref".into()),
+    }
+}
+
+/// A result as it is shown.
+fn shown(value: &Val) -> Value {
+    match value {
+        Val::I32(value) => Value::I32(*value),
+        Val::I64(value) => Value::I64(*value),
+        Val::F32(value) => Value::F32(value.to_bits()),
+        Val::F64(value) => Value::F64(value.to_bits()),
+        Val::V128(value) => Value::V128(value.as_u128()),
+        Val::FuncRef(reference) => Value::Reference(match reference.is_null() {
+            true => "<null funcref>",
+            false => "<funcref>",
+        }),
+        Val::ExternRef(reference) => Value::Reference(match reference.is_null() {
+            true => "<null externref>",
+            false => "<externref>",
+        }),
     }
 }
 
@@ -143,11 +281,17 @@ fn start(module: &Module) -> Start {
 fn resolve_imports<S: System + 'static>(
     store: &mut Store<Host<S>>,
     module: &Module,
+    others: &[(&str, Instance)],
 ) -> Result<Vec<Extern>, Problem> {
     let mut found = Vec::new();
     let mut missing = MissingImports::default();
     for import in module.imports() {
         let (from, name) = (import.module(), import.name());
+        let other = others.iter().find(|(other, _)| *other == from);
+        if let Some(export) = other.and_then(|(_, other)| other.get_export(&*store, name)) {
+            found.push(export);
+            continue;
+        }
         let kind = match import.ty() {
             ExternType::Func(ty) => match resolve(store, from, name, ty) {
                 Ok(Some(function)) => {
@@ -166,7 +310,9 @@ fn resolve_imports<S: System + 'static>(
         };
         missing.add(from, name, kind);
     }
-    missing.check().map(|()| found)
+    missing
+        .check(others.iter().map(|(name, _)| *name))
+        .map(|()| found)
 }
 
 /// The end of a run that the parser refused to begin.
@@ -203,10 +349,26 @@ fn ended_by(error: &Error) -> Outcome {
         | ErrorKind::Memory(MemoryError::OutOfSystemMemory)
         | ErrorKind::Table(TableError::OutOfSystemMemory) => Outcome::MachineFailed(too_little_memory(&text)),
         ErrorKind::TrapCode(code) => Outcome::Trap(trap_name(*code).into()),
+        ErrorKind::Instantiation(error) if let Some(reason) = incompatible(error) => Outcome::Refused(reason),
         ErrorKind::Instantiation(_) | ErrorKind::Memory(_) | ErrorKind::Table(_) => Outcome::Trap(text),
         // Lazily translated code can still fail to translate, by an implementation limit.
         _ => Outcome::Refused(text),
     }
+}
+
+/// Which import has another type than what was found for it, if that is the error.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn incompatible(error: &InstantiationError) -> Option<String> {
+    let (import, found) = match error {
+        InstantiationError::ImportTypeMismatch { name, .. } => (name, "it is something else"),
+        InstantiationError::FuncTypeMismatch { name, .. } => (name, "the function has another type"),
+        InstantiationError::GlobalTypeMismatch { name, .. } => (name, "the global has another type"),
+        InstantiationError::MemoryTypeMismatch { name, .. } => (name, "the memory has another type or size"),
+        InstantiationError::TableTypeMismatch { name, .. } => (name, "the table has another type or size"),
+        _ => return None,
+    };
+    let [from, name] = [import.module(), import.name()].map(quoted);
+    Some(format!("incompatible import type for `{from}::{name}`: {found}"))
 }
 
 /// A trap's name, in wasmtime's words.

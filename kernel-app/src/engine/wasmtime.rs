@@ -16,14 +16,18 @@ use aot_config::{Arch, CpuLevel, Options, Trailer, settings};
 use boot_protocol::file_kind::{self, FileKind};
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
-use wasi_p1::linker::Stop;
 use wasi_p1::linker::wasmtime::{Host, resolve, stop};
+use wasi_p1::linker::{Growth, Stop};
 use wasmtime::{
     Config, Engine, Error, Extern, ExternType, GcHeapOutOfMemory, Instance, Module, OutOfMemory, Store, Trap,
-    WasmBacktrace,
+    Val, ValType, WasmBacktrace,
 };
 
-use super::{MissingImports, Problem, Start, check_start, quoted, too_little_memory};
+use super::invoke::{self, Type, Value};
+use super::{
+    Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, check_library, check_start,
+    initialize_has_another_type, quoted, too_little_memory,
+};
 use crate::exit_status::Outcome;
 
 /// What a [`Machine`] says where it has too little memory.
@@ -66,19 +70,23 @@ pub struct Native<M>(pub M);
 
 impl<M: Machine> super::Engine for Native<M> {
     #[cfg_attr(target_os = "hermit", optimize(size))]
-    fn run<S: System + 'static>(&self, program: &[u8], ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
+    fn run<S: System + 'static>(&self, job: Job<'_>, ctx: WasiCtx<S>) -> (Outcome, WasiCtx<S>) {
         #[cfg(feature = "spec-tests")]
-        if spec_script::is_script(program) {
-            return script(&self.0, program, ctx);
+        if spec_script::is_script(job.program) {
+            return script(&self.0, job.program, ctx);
         }
-        let (engine, module, options) = match load(&self.0, program) {
-            Ok(loaded) => loaded,
+        let modules = match Modules::load(&self.0, job) {
+            Ok(modules) => modules,
             Err(outcome) => return (outcome, ctx),
         };
-        let mut store = Store::new(&engine, Host::new(ctx));
+        let mut host = Host::new(ctx);
+        if !modules.preloads.is_empty() {
+            host = host.for_several();
+        }
+        let mut store = Store::new(&modules.engine, host);
         store.limiter(|host| &mut host.growth);
         let prepare: Prepare = |_, desired| M::has_memory(desired);
-        let outcome = run_module(&mut store, &module, options, prepare).unwrap_or_else(|outcome| outcome);
+        let outcome = run_modules(&mut store, &modules, job.entry, prepare).unwrap_or_else(|outcome| outcome);
         let host = store.into_data();
         (outcome.of_refused_memory(host.growth.failed), host.context.core)
     }
@@ -103,16 +111,48 @@ fn script<S: System + 'static>(
     }
 }
 
-/// Loads a program, if it is native code for this machine.
-#[cfg_attr(target_os = "hermit", optimize(size))]
-fn load(machine: &impl Machine, program: &[u8]) -> Result<(Engine, Module, Options), Outcome> {
-    let (options, code) = inspect(machine, program)?;
-    let mut config = Config::new();
-    settings::configure(&mut config, options);
-    machine.configure(&mut config);
-    let engine = Engine::new(&config).map_err(|error| not_loaded(&error))?;
-    let module = machine.load(&engine, code).map_err(|error| not_loaded(&error))?;
-    Ok((engine, module, options))
+/// What a job's programs are, loaded.
+struct Modules<'a> {
+    engine: Engine,
+    options: Options,
+    preloads: Vec<(&'a str, Module)>,
+    program: Module,
+}
+
+impl<'a> Modules<'a> {
+    /// Loads all of them, if they are native code for this machine, before anything of any runs.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    fn load(machine: &impl Machine, job: Job<'a>) -> Result<Self, Outcome> {
+        job.check()?;
+        let (options, code) = inspect(machine, job.program)?;
+        let mut config = Config::new();
+        settings::configure(&mut config, options);
+        machine.configure(&mut config);
+        let engine = Engine::new(&config).map_err(|error| not_loaded(&error))?;
+        let load = |code: &[u8]| machine.load(&engine, code).map_err(|error| not_loaded(&error));
+        let program = load(code)?;
+        let library = |program: &[u8]| {
+            let (its, code) = inspect(machine, program)?;
+            if its != options {
+                return Err(Outcome::CodeRefused(format!(
+                    "it was compiled with other options than the program that imports from it; {COMPILE_AGAIN}"
+                )));
+            }
+            let module = load(code)?;
+            check_library(&start(&module)).map(|()| module)
+        };
+        let preload = |preload: &Preload<'a>| {
+            let module = library(preload.program).map_err(|outcome| outcome.of_preload(preload.name))?;
+            Ok((preload.name, module))
+        };
+        let preloads = job.preloads.iter().map(preload).collect::<Result<_, _>>()?;
+        Ok(Self {
+            engine,
+            options,
+            preloads,
+            program,
+        })
+    }
 }
 
 /// What the compiler was asked for, and the code alone.
@@ -176,22 +216,51 @@ fn not_loaded(error: &Error) -> Outcome {
     Outcome::CodeRefused(format!("{error:#}; {COMPILE_AGAIN}"))
 }
 
-/// Instantiates the module and calls its `_start`. Both sides of the result are ends of the run.
+/// Instantiates the modules and calls the program's `_start`, or the function that was named. Both sides of the result
+/// are ends of the run.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-fn run_module<S: System + 'static>(
+fn run_modules<S: System + 'static>(
     store: &mut Store<Host<S>>,
-    module: &Module,
-    options: Options,
+    modules: &Modules<'_>,
+    entry: Option<Entry<'_>>,
     prepare: Prepare,
 ) -> Result<Outcome, Outcome> {
-    let imports = check_start(&start(module))
-        .and_then(|()| resolve_imports(store, module))
-        .map_err(|problem| {
-            problem.refusal(module.imports().map(|import| (import.module(), import.name())))
-        })?;
-    if options.fuel {
+    let program = &modules.program;
+    let (name, arguments) = prepare_call(program, entry)?;
+    if modules.options.fuel {
         store.set_fuel(u64::MAX).map_err(|error| ended_by(&error))?;
     }
+    let mut instances = Vec::with_capacity(modules.preloads.len());
+    for (name, module) in &modules.preloads {
+        let instance = instantiate(store, module, &instances, prepare);
+        instances.push((*name, instance.map_err(|outcome| outcome.of_preload(name))?));
+    }
+    let instance = instantiate(store, program, &instances, prepare)?;
+    let function = instance
+        .get_func(&mut *store, name)
+        .ok_or_else(|| Outcome::Refused(format!("no func export named `{name}` found")))?;
+    let mut results = alloc::vec![Val::I32(0); function.ty(&*store).results().len()];
+    invoke::begin(&mut store.data_mut().context.core.system, arguments.len());
+    function
+        .call(&mut *store, &arguments, &mut results)
+        .map_err(|error| ended_by(&error))?;
+    let results = results.iter().map(shown);
+    invoke::finish(&mut store.data_mut().context.core.system, results);
+    Ok(Outcome::Exit(0))
+}
+
+/// Instantiates a module that may import from `others`, and initializes it.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn instantiate<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    module: &Module,
+    others: &[(&str, Instance)],
+    prepare: Prepare,
+) -> Result<Instance, Outcome> {
+    let imports =
+        resolve_imports(store, module, others).map_err(|problem| problem.refusal(imports(module)))?;
+    // wasmtime has an error of its own for tables that do not fit at the start.
+    store.data_mut().growth.prepare = Growth::default().prepare;
     let instance = match Instance::new(&mut *store, module, &imports) {
         Ok(instance) => instance,
         // The module's declared memories and tables: it could not even begin.
@@ -206,20 +275,87 @@ fn run_module<S: System + 'static>(
                  with --engine interp"
             )));
         }
+        // The chain of causes, outermost first.
+        Err(error) if error.to_string().starts_with(INCOMPATIBLE) => {
+            return Err(Outcome::Refused(format!("{error:#}")));
+        }
         Err(error) => return Err(ended_by(&error)),
     };
-    // From here on, as wasmtime has an error of its own for tables that do not fit at the start.
     store.data_mut().growth.prepare = prepare;
     if let Some(memory) = instance.get_memory(&mut *store, "memory") {
         store.data_mut().attach_memory(memory);
     }
-    let start = instance
-        .get_typed_func::<(), ()>(&mut *store, "_start")
-        .map_err(|error| Outcome::Refused(error.to_string()))?;
-    match start.call(&mut *store, ()) {
-        Ok(()) => Ok(Outcome::Exit(0)),
-        Err(error) => Err(ended_by(&error)),
+    if let Some(function) = instance.get_func(&mut *store, INITIALIZE) {
+        let function = function
+            .typed::<(), ()>(&*store)
+            .map_err(|_| initialize_has_another_type())?;
+        function.call(&mut *store, ()).map_err(|error| ended_by(&error))?;
     }
+    Ok(instance)
+}
+
+/// What wasmtime's error begins with where something is imported that has another type.
+const INCOMPATIBLE: &str = "incompatible import type";
+
+/// Module and name of each import.
+fn imports(module: &Module) -> impl Iterator<Item = (&str, &str)> {
+    module.imports().map(|import| (import.module(), import.name()))
+}
+
+/// The function to call, and what it is called with.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn prepare_call<'a>(module: &Module, entry: Option<Entry<'a>>) -> Result<(&'a str, Vec<Val>), Outcome> {
+    let Some(entry) = entry else {
+        check_start(&start(module)).map_err(|problem| problem.refusal(imports(module)))?;
+        return Ok(("_start", Vec::new()));
+    };
+    let Some(ExternType::Func(ty)) = module.get_export(entry.name) else {
+        let functions = module.exports().filter(|export| export.ty().func().is_some());
+        let problem = invoke::missing(entry, functions.map(|export| export.name()));
+        return Err(problem.refusal(imports(module)));
+    };
+    let types: Vec<_> = ty.params().map(type_of).collect();
+    let values = invoke::arguments(entry, &types)?;
+    let values = values.into_iter().map(|value| match value {
+        Value::I32(value) => Val::I32(value),
+        Value::I64(value) => Val::I64(value),
+        Value::F32(bits) => Val::F32(bits),
+        Value::F64(bits) => Val::F64(bits),
+        // No argument is.
+        Value::V128(_) | Value::Reference(_) => Val::I32(0),
+    });
+    Ok((entry.name, values.collect()))
+}
+
+fn type_of(ty: ValType) -> Type {
+    match ty {
+        ValType::I32 => Type::I32,
+        ValType::I64 => Type::I64,
+        ValType::F32 => Type::F32,
+        ValType::F64 => Type::F64,
+        other => Type::Other(other.to_string()),
+    }
+}
+
+/// A result as it is shown.
+fn shown(value: &Val) -> Value {
+    Value::Reference(match value {
+        Val::I32(value) => return Value::I32(*value),
+        Val::I64(value) => return Value::I64(*value),
+        Val::F32(bits) => return Value::F32(*bits),
+        Val::F64(bits) => return Value::F64(*bits),
+        Val::V128(value) => return Value::V128(value.as_u128()),
+        Val::ExternRef(None) => "<null externref>",
+        Val::ExternRef(Some(_)) => "<externref>",
+        Val::FuncRef(None) => "<null funcref>",
+        Val::FuncRef(Some(_)) => "<funcref>",
+        Val::AnyRef(None) => "<null anyref>",
+        Val::AnyRef(Some(_)) => "<anyref>",
+        Val::ExnRef(None) => "<null exnref>",
+        Val::ExnRef(Some(_)) => "<exnref>",
+        Val::ContRef(None) => "<null contref>",
+        Val::ContRef(Some(_)) => "<contref>",
+    })
 }
 
 /// Whether the guest has run before this error, in its start function. If it has called nothing there, and the error
@@ -246,11 +382,17 @@ fn start(module: &Module) -> Start {
 fn resolve_imports<S: System + 'static>(
     store: &mut Store<Host<S>>,
     module: &Module,
+    others: &[(&str, Instance)],
 ) -> Result<Vec<Extern>, Problem> {
     let mut found = Vec::new();
     let mut missing = MissingImports::default();
     for import in module.imports() {
         let (from, name) = (import.module(), import.name());
+        let other = others.iter().find(|(other, _)| *other == from);
+        if let Some(export) = other.and_then(|(_, other)| other.get_export(&mut *store, name)) {
+            found.push(export);
+            continue;
+        }
         let kind = match import.ty() {
             ExternType::Func(ty) => match resolve(store, from, name, &ty) {
                 Ok(Some(function)) => {
@@ -270,7 +412,9 @@ fn resolve_imports<S: System + 'static>(
         };
         missing.add(from, name, kind);
     }
-    missing.check().map(|()| found)
+    missing
+        .check(others.iter().map(|(name, _)| *name))
+        .map(|()| found)
 }
 
 /// The end of a run that began.

@@ -4,8 +4,8 @@
 //! Layer: host tests and measurements.
 
 use aot_config::{Arch, CpuLevel, Options, Trailer, settings};
-use kernel_app::engine::Engine as _;
 use kernel_app::engine::wasmtime::{Machine, Native};
+use kernel_app::engine::{Engine as _, Job};
 use kernel_app::exit_status::Outcome;
 use wasi_core::context::WasiCtx;
 use wasi_core::testing::TestSystem;
@@ -80,5 +80,5 @@ fn enable(config: &mut Config, flag: &str) {
 
 /// Runs native code to its end.
 pub fn run(code: &[u8], context: WasiCtx<TestSystem>) -> (Outcome, WasiCtx<TestSystem>) {
-    Native(Process).run(code, context)
+    Native(Process).run(Job::of(code), context)
 }

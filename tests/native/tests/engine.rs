@@ -2,8 +2,8 @@
 //! refusals, proposals, options.
 
 use aot_config::{Options, settings};
-use kernel_app::engine::Engine as _;
 use kernel_app::engine::wasmtime::{Machine, NO_ADDRESSES, Native};
+use kernel_app::engine::{Engine as _, Job};
 use kernel_app::exit_status::Outcome;
 use native_host::Process;
 use wasi_core::context::WasiCtxBuilder;
@@ -363,7 +363,7 @@ fn a_lack_of_addresses_is_called_that() {
         .arg("test.cwasm")
         .unwrap()
         .build(TestSystem::default());
-    match Native(Crowded).run(&code, context).0 {
+    match Native(Crowded).run(Job::of(&code), context).0 {
         Outcome::CodeDoesNotFit(text) => {
             assert!(
                 text.starts_with("too few addresses") && !text.contains("--memory"),
@@ -412,7 +412,7 @@ fn calls_nest_as_deep_as_the_stack_is() {
             .arg("test.cwasm")
             .unwrap()
             .build(TestSystem::default());
-        Native(Deep).run(&code, context).0
+        Native(Deep).run(Job::of(&code), context).0
     };
     let thread = std::thread::Builder::new()
         .stack_size(STACK + (4 << 20))

@@ -42,7 +42,7 @@ use core::fmt;
 
 use wasi_core::WasiCtx;
 
-pub use table::{Signature, SignatureMismatch, ValueType};
+pub use table::{Signature, SignatureMismatch, ValueType, is_wasi};
 
 use crate::{
     abi::Errno,
@@ -59,6 +59,16 @@ pub struct Host<S, M> {
     pub growth: Growth,
     // Looking an export up costs more than many a call, so the handle is kept.
     memory: Option<M>,
+    memories: Memories,
+}
+
+/// Whose memory the pointers of a call point into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memories {
+    /// The only instance's.
+    One,
+    /// That of the instance that calls, each time; whether one has called.
+    Callers(bool),
 }
 
 impl<S, M> Host<S, M> {
@@ -68,18 +78,38 @@ impl<S, M> Host<S, M> {
             context: WasiP1Ctx::new(context),
             growth: Growth::default(),
             memory: None,
+            memories: Memories::One,
         }
     }
 
+    /// The same for several instances, each of which may call: the pointers of a call point into the memory that the
+    /// instance exports as `memory` which makes it.
+    #[must_use]
+    pub fn for_several(mut self) -> Self {
+        self.memories = Memories::Callers(false);
+        self
+    }
+
     /// Tells which memory the guest's pointers point into: the instance's export `memory`. Without it the first
-    /// call looks the export up; this matters only to an embedder who links several modules.
+    /// call looks the export up. For [several](Self::for_several) instances this does nothing.
     pub fn attach_memory(&mut self, memory: M) {
-        self.memory = Some(memory);
+        if self.memories == Memories::One {
+            self.memory = Some(memory);
+        }
+    }
+
+    /// Notes the memory that a call has looked up.
+    #[cfg(any(feature = "wasmi", feature = "wasmtime"))]
+    fn found_memory(&mut self, memory: M) {
+        match &mut self.memories {
+            Memories::One => self.memory = Some(memory),
+            Memories::Callers(called) => *called = true,
+        }
     }
 
     /// Whether the memory is known: it was attached, or the guest has made a call.
     pub fn knows_memory(&self) -> bool {
-        self.memory.is_some()
+        self.memory.is_some() || self.memories == Memories::Callers(true)
     }
 }
 

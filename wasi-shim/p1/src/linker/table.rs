@@ -88,6 +88,12 @@ const SNAPSHOT_PREVIEW1: &str = "wasi_snapshot_preview1";
 /// The module name of snapshot 0.
 const UNSTABLE: &str = "wasi_unstable";
 
+/// Whether imports from this module are WASI's.
+#[must_use]
+pub fn is_wasi(module: &str) -> bool {
+    matches!(module, SNAPSHOT_PREVIEW1 | UNSTABLE)
+}
+
 /// A type of Wasm values that a WASI function takes or returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueType {

@@ -104,12 +104,12 @@ fn call<S>(
     leave(body(&mut host.context, &mut GuestMemory::new(bytes))).map_err(stopped)
 }
 
-/// The first call: a start function may come before the embedder could attach the memory.
+/// The first call: a start function may come before the embedder could attach the memory. Of several instances, each.
 #[cold]
 fn find_memory<S>(caller: &mut Caller<'_, Host<S>>) -> wasmtime::Result<Memory> {
     match caller.get_export("memory") {
         Some(Extern::Memory(memory)) => {
-            caller.data_mut().attach_memory(memory);
+            caller.data_mut().found_memory(memory);
             Ok(memory)
         }
         _ => Err(stopped(Stop::Trap(Trap::NoMemory))),
