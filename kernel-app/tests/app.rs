@@ -11,7 +11,9 @@ use std::fs;
 use std::rc::Rc;
 
 use boot_protocol::command_line::Console;
-use boot_protocol::run_spec::{Access, LogLevel, ModuleSource, Mount, MountSource, RunSpec, Terminals};
+use boot_protocol::run_spec::{
+    Access, LogLevel, ModuleSource, Mount, MountSource, Preload, RunSpec, Terminals,
+};
 use kernel_app::app::{self, Platform};
 use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::ExitStatus;
@@ -314,6 +316,60 @@ fn a_payload_describes_its_run() {
     assert_eq!(machine.output(), "payload:m\0two words\0A=1\0");
     assert_eq!(machine.log.get(), Some(LogLevel::Info));
     assert_eq!(machine.asked.take(), [("root".to_owned(), Some(0))]);
+}
+
+#[test]
+fn a_function_is_called_that_imports_from_members_of_the_payload() {
+    let library = wat::parse_str(r#"(module (global (export "g") i32 (i32.const 40)))"#).unwrap();
+    let module = wat::parse_str(
+        r#"(module (import "l" "g" (global i32))
+            (func (export "add") (param i32) (result i32) (i32.add (global.get 0) (local.get 0))))"#,
+    )
+    .unwrap();
+    let members = [("module.wasm", module.as_slice()), ("l.wasm", &library)];
+    let mut machine = Machine::with_payload(&members);
+    let status = machine.run("--invoke add --preload l=l.wasm 2", &[]);
+    assert_eq!((status.code, status.message), (0, None));
+    assert_eq!(machine.output(), "42\n");
+
+    let described = RunSpec {
+        argv: vec!["m".into(), "-41".into()],
+        entry: Some("add".into()),
+        preloads: vec![Preload {
+            name: "l".into(),
+            member: "l.wasm".into(),
+        }],
+        ..RunSpec::default()
+    };
+    let mut machine =
+        Machine::with_payload(&[members.as_slice(), &[("run.spec", &described.encode())]].concat());
+    assert_eq!(machine.run("", &[]).code, 0);
+    assert_eq!(machine.output(), "-1\n");
+
+    refused(
+        &Machine::with_payload(&members).run("--invoke add --preload l=l.wasm", &[]),
+        2,
+        &["not enough arguments for `add`"],
+    );
+    refused(
+        &Machine::with_payload(&members).run("--invoke sub --preload l=l.wasm", &[]),
+        126,
+        &["no func export named `sub` found", "`add`"],
+    );
+    refused(
+        &Machine::with_payload(&members).run("--invoke add --preload l=k.wasm 2", &[]),
+        127,
+        &["preload `l`", "no member \"k.wasm\""],
+    );
+    let mut bare = Machine {
+        payload: Some(module.leak()),
+        ..Machine::default()
+    };
+    refused(
+        &bare.run("--invoke add --preload l=l.wasm 2", &[]),
+        127,
+        &["preload `l`", "no payload that is a tar archive"],
+    );
 }
 
 #[test]

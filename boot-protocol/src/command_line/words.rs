@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed|shared] [--terminals LIST] [--log LEVEL]
+//! [--entry|--invoke FUNCTION] [--preload NAME=MEMBER]…
 //! [--tmpfs GUEST | --copy-dir MEMBER::GUEST[:ro] | --share TAG::GUEST[:ro] | --map PATH::GUEST[:ro]]…
 //! [--] [ARGS…]
 //! ```
@@ -17,7 +18,7 @@ use core::fmt;
 
 use super::Console;
 use crate::run_spec::{
-    Access, ModuleSource, Mount, MountSource, NoSuchLevel, RunSpec, Terminals, unique_variables,
+    Access, ModuleSource, Mount, MountSource, NoSuchLevel, Preload, RunSpec, Terminals, unique_variables,
 };
 
 /// What the words say.
@@ -132,11 +133,14 @@ fn parse_dyn<'a>(
 }
 
 /// Every option. Each takes a value.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 15] = [
     "-f",
     "--file",
     "--argv0",
     "--env",
+    "--entry",
+    "--invoke",
+    "--preload",
     "--console",
     "--terminals",
     "--log",
@@ -187,6 +191,14 @@ impl<'a> Parser<'a> {
                 Some((name, value)) if !name.is_empty() => self.env.push((name, value)),
                 _ => return Err(invalid("NAME=VALUE")),
             },
+            // The latter is wasmtime's word.
+            "--entry" | "--invoke" => self.run.entry = Some(value.to_owned()),
+            "--preload" => {
+                let preload = preload(value);
+                self.run
+                    .preloads
+                    .push(preload.ok_or_else(|| invalid("NAME=MEMBER"))?);
+            }
             "--terminals" => {
                 self.terminals =
                     Some(terminals(value).ok_or_else(|| invalid("stdin, stdout, stderr, comma-separated"))?);
@@ -277,6 +289,16 @@ fn mount(value: &str, source: fn(String) -> MountSource) -> Option<Mount> {
     })
 }
 
+/// Parses `NAME=MEMBER`.
+#[inline(never)]
+fn preload(value: &str) -> Option<Preload> {
+    let (name, member) = value.split_once('=')?;
+    (!member.is_empty()).then(|| Preload {
+        name: name.to_owned(),
+        member: member.to_owned(),
+    })
+}
+
 /// Parses `stdin`, `stdout`, `stderr` in any order, comma-separated; nothing means none of them.
 fn terminals(list: &str) -> Option<Terminals> {
     let mut terminals = Terminals::NONE;
@@ -345,6 +367,15 @@ fn words_of(run: &RunSpec, console: Console) -> Result<Vec<String>, Unwritable> 
     }
     for (name, value) in &run.env {
         option("--env", &[name.as_str(), value].join("="));
+    }
+    if let Some(name) = &run.entry {
+        option("--entry", name);
+    }
+    for Preload { name, member } in &run.preloads {
+        if name.contains('=') {
+            return Err(Unwritable(["the name ", name].concat()));
+        }
+        option("--preload", &[name.as_str(), member].join("="));
     }
     for mount in &run.mounts {
         let (name, value) = mount_words(mount)?;

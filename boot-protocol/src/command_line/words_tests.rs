@@ -103,6 +103,35 @@ fn every_option_in_both_forms() {
     assert_eq!(parse(joined.split(' '), [], true), Ok(expected));
 }
 
+/// Libraries, as a launcher names their members and as a person does.
+fn preloads() -> Vec<Preload> {
+    [("env", "preload-0.wasm"), ("", "a=b")]
+        .map(|(name, member)| Preload {
+            name: name.into(),
+            member: member.into(),
+        })
+        .into()
+}
+
+#[test]
+fn a_function_and_libraries() {
+    for entry in ["--entry", "--invoke"] {
+        let words = [
+            entry,
+            "add",
+            "--preload",
+            "env=preload-0.wasm",
+            "--preload==a=b",
+            "1",
+            "-2",
+        ];
+        let run = parse(words, [], true).unwrap().run;
+        assert_eq!((run.entry.as_deref(), &run.preloads), (Some("add"), &preloads()));
+        assert_eq!(run.argv, ["boot-module.wasm", "1", "-2"]);
+        assert_eq!(parse(words, [], true).unwrap().run_word, Some(entry));
+    }
+}
+
 #[test]
 fn what_follows_the_first_argument_is_the_guests() {
     assert_eq!(args(&["a", "--env", "X"]), ["a", "--env", "X"]);
@@ -200,6 +229,8 @@ fn what_cannot_be_understood_is_named() {
         ("--copy-dir", "d.tar:::ro"),
         ("--tmpfs", ""),
         ("--spec", ""),
+        ("--preload", "preload-0.wasm"),
+        ("--preload", "env="),
     ] {
         let error = parse_words(&[option, value]).unwrap_err().to_string();
         assert!(
@@ -220,6 +251,8 @@ fn what_is_written_is_read_back() {
             stdin: false,
             ..Terminals::ALL
         },
+        entry: Some("add=".into()),
+        preloads: preloads(),
         ..RunSpec::default()
     };
     let smallest = RunSpec::default();
@@ -268,6 +301,19 @@ fn what_words_cannot_say_is_refused() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_library_whose_name_has_an_equals_sign_cannot_be_told_by_words() {
+    let run = RunSpec {
+        preloads: vec![Preload {
+            name: "a=b".into(),
+            member: "c".into(),
+        }],
+        ..RunSpec::default()
+    };
+    let error = format!("{}", write(&run, Console::Raw).unwrap_err());
+    assert!(error.ends_with("the name a=b"), "{error}");
 }
 
 #[test]
