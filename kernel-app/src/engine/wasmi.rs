@@ -239,8 +239,8 @@ fn type_of(ty: &ValType) -> Type {
         ValType::F32 => Type::F32,
         ValType::F64 => Type::F64,
         ValType::V128 => Type::Other("v128".into()),
-        ValType::FuncRef => Type::Other("funcref".into()),
-        ValType::ExternRef => Type::Other("externref".into()),
+        ValType::FuncRef => Type::Other("(ref null func)".into()),
+        ValType::ExternRef => Type::Other("(ref null extern)".into()),
     }
 }
 

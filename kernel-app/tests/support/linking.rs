@@ -113,7 +113,7 @@ fn a_function_that_is_not_there_or_has_other_arguments_is_refused_before_anythin
             "no func export named `h` found; it exports `_initialize`, `f`, `r`",
         ),
         ("g", &[], "no func export named `g` found"),
-        ("r", &["1"], "unsupported argument type externref of `r`"),
+        ("r", &["1"], "unsupported argument type (ref null extern) of `r`"),
     ] {
         match invoke(&wat, name, arguments) {
             (Outcome::Refused(text), out) => assert!(text.contains(words) && out.is_empty(), "{text}"),

@@ -341,14 +341,6 @@ const TABLE: &[(&str, Advice)] = &[
     // wasmtime, wasmer, wazero.
     ("--mapdir", Advice::MountGuestFirst),
     (
-        "--invoke",
-        Advice::Say("calling an exported function is not supported; only _start runs"),
-    ),
-    (
-        "--preload",
-        Advice::Say("linking modules at run time is not supported; link them into one module first"),
-    ),
-    (
         "--fuel --gas",
         Advice::Say("instructions are not counted; --timeout limits a run"),
     ),

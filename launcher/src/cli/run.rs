@@ -1,8 +1,9 @@
 //! The flags of a run, their help, and the run that they describe. Flags are called as wasmtime calls them where it has
 //! them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,6 +47,19 @@ pub(super) struct Run {
     /// Can be repeated. The guest sees only these variables. `--env K` sets nothing if K is not set on the host.
     #[arg(long = "env", value_name = "K[=V]", action = ArgAction::Append)]
     pub(super) env: Vec<OsString>,
+
+    /// Call this exported function instead of _start; its arguments and results are numbers
+    ///
+    /// Arguments are those behind the module: i32 and i64 in decimal or behind 0x, f32 and f64 in decimal. Results go to
+    /// standard output, one on a line. A library's _initialize runs first.
+    #[arg(long, value_name = "FUNCTION")]
+    pub(super) invoke: Option<OsString>,
+
+    /// Instantiate a module before, whose exports others import by NAME
+    ///
+    /// Can be repeated: a module can import from those that stand before it.
+    #[arg(long = "preload", value_name = "NAME=MODULE", value_hint = ValueHint::FilePath, action = ArgAction::Append)]
+    pub(super) preload: Vec<OsString>,
 
     /// The guest's directories.
     #[command(flatten)]
@@ -277,6 +291,7 @@ impl Run {
             Some(path) => Module::open_until(path, self.memory, &deadline)?,
             None => Module::greeting(),
         };
+        let preloads = self.preloads(&deadline)?;
         let mut run = vm::Run::new(module)
             .args(self.args()?)
             .memory(self.memory)
@@ -286,6 +301,12 @@ impl Run {
             .diagnostics(Diagnostics::Stderr)
             .show_machine(self.verbose > 0)
             .allow_precompiled(self.allow_precompiled);
+        if let Some(name) = &self.invoke {
+            run = run.invoke(utf8(name, || "--invoke".to_string())?);
+        }
+        for (name, module) in preloads {
+            run = run.preload(name, module);
+        }
         if let Some(engine) = self.engine {
             run = run.engine(engine);
         }
@@ -325,6 +346,24 @@ impl Run {
             Hypervisor::Uhyve => run.hypervisor(uhyve),
             Hypervisor::Auto => run.hypervisors([Arc::new(qemu) as Arc<dyn Vmm>, Arc::new(uhyve)]),
         })
+    }
+
+    /// The modules that others import from, each with its name.
+    fn preloads(&self, deadline: &Deadline) -> Result<Vec<(String, Module)>, Error> {
+        let open = |value: &OsString| {
+            let bytes = value.as_encoded_bytes();
+            // Only the path may be anything.
+            let name = bytes.split(|byte| *byte == b'=').next().unwrap_or_default();
+            let path = bytes
+                .get(name.len().saturating_add(1)..)
+                .filter(|path| !path.is_empty());
+            let path = Path::new(OsStr::from_bytes(path.ok_or_else(|| {
+                usage("--preload: expected NAME=MODULE, the name that imports give and a file")
+            })?));
+            let name = utf8(OsStr::from_bytes(name), || "--preload: the name".to_string())?;
+            Ok((name, Module::open_until(path, self.memory, deadline)?))
+        };
+        self.preload.iter().map(open).collect()
     }
 
     /// The module to run; `None`: the greeting.
@@ -367,7 +406,7 @@ impl Run {
 }
 
 /// WASI strings are UTF-8.
-fn utf8(text: &std::ffi::OsStr, what: impl Fn() -> String) -> Result<String, Error> {
+fn utf8(text: &OsStr, what: impl Fn() -> String) -> Result<String, Error> {
     let text = text.to_str();
     text.map(str::to_string).ok_or_else(|| {
         usage(format!(

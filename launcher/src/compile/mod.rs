@@ -159,6 +159,11 @@ impl<'a> Compilation<'a> {
         }
     }
 
+    /// The module.
+    pub(crate) fn module(&self) -> &'a Module {
+        self.module
+    }
+
     /// What it may take, by far.
     #[must_use]
     pub fn budget(&self) -> Budget {

@@ -2,15 +2,17 @@
 //! was compiled before runs natively, and so does what is compiled in no time; anything else is interpreted at once,
 //! and compiled meanwhile for the next run.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::engine::Engine;
 use super::module::Module;
 use super::outline::Outline;
-use super::program::Program;
+use super::program::{Program, Programs};
 use super::run::Run;
 use crate::compile::{Budget, Code, Compilation, CompileError, CpuLevel, Lookup, Options, Progress, Target};
 use crate::error::Error;
@@ -48,18 +50,32 @@ pub(crate) struct Engines {
 /// What the machine is given.
 #[derive(Debug)]
 pub(crate) enum Chosen {
-    /// The module.
+    /// The modules.
     Module,
-    /// Native code.
-    Code(Code),
+    /// Native code of each: of the run's module, and of those that it and others import from.
+    Code(Vec<Code>),
 }
 
 impl Chosen {
-    /// The same of `module`.
-    pub(crate) fn program<'a>(&'a self, module: &'a Module) -> Program<'a> {
+    /// The same of the modules of `run`.
+    pub(crate) fn programs<'a>(&'a self, run: &'a Run) -> Programs<'a> {
+        let mut programs: Vec<_> = match self {
+            Self::Module => run.modules().map(Program::Module).collect(),
+            Self::Code(codes) => codes.iter().map(Program::Code).collect(),
+        };
+        // There is one for each module, of which a run has one at least.
+        let preloads = programs.split_off(programs.len().min(1));
+        match programs.pop() {
+            Some(main) => Programs { main, preloads },
+            None => Program::Module(&run.module).into(),
+        }
+    }
+
+    /// The engine that runs it.
+    const fn engine(&self) -> Engine {
         match self {
-            Self::Module => Program::Module(module),
-            Self::Code(code) => Program::Code(code),
+            Self::Module => Engine::Interp,
+            Self::Code(_) => Engine::Native,
         }
     }
 }
@@ -70,28 +86,38 @@ impl Chosen {
 /// What is demanded cannot be had; the run is over.
 pub(super) fn choose(run: &Run, deadline: &Deadline) -> Result<Chosen, Error> {
     let target = target(run)?;
-    if run.module.is_precompiled() {
-        return precompiled(run, target, deadline);
-    }
-    let (chosen, reason) = match run.engines.demanded {
-        Some(Engine::Interp) => (Chosen::Module, "it is demanded".to_string()),
-        Some(Engine::Native) => (
+    let precompiled = run.modules().find(|module| module.is_precompiled());
+    let (chosen, reason) = match (run.engines.demanded, precompiled) {
+        (Some(Engine::Interp), Some(module)) => {
+            return Err(Error::Invalid(format!(
+                "--engine interp: {module} is native code, which only --engine native runs"
+            )));
+        }
+        (Some(Engine::Interp), None) => (Chosen::Module, "it is demanded".to_string()),
+        (_, Some(module)) => (
+            Chosen::Code(demanded(run, target, deadline)?),
+            format!("{module} is native code"),
+        ),
+        (Some(Engine::Native), None) => (
             Chosen::Code(demanded(run, target, deadline)?),
             "it is demanded".to_string(),
         ),
-        None => auto(run, target, deadline)?,
+        (None, None) => auto(run, target, deadline)?,
     };
-    log::info!("the engine is {}: {reason}", chosen.program(&run.module).engine());
+    log::info!("the engine is {}: {reason}", chosen.engine());
     Ok(chosen)
 }
 
 /// Removes kept code that was found to be damaged on its way into the machine.
 pub(super) fn forget(run: &Run, deadline: &Deadline) -> Result<(), Error> {
-    Compilation::new(&run.module, target(run)?, deadline)?.forget();
+    for module in run.modules() {
+        Compilation::new(module, target(run)?, deadline)?.forget();
+    }
     Ok(())
 }
 
-/// Sees to it that code which the machine has refused is not tried again soon.
+/// Sees to it that code which the machine has refused is not tried again soon. Whose it was is not known: the program
+/// stands for all.
 pub(super) fn refused(run: &Run, deadline: &Deadline) -> Result<(), Error> {
     let compilation = Compilation::new(&run.module, target(run)?, deadline)?;
     compilation.refused("a machine could not load its code");
@@ -120,13 +146,7 @@ fn target(run: &Run) -> Result<Target, Error> {
 }
 
 /// A file that is native code already.
-fn precompiled(run: &Run, target: Target, deadline: &Deadline) -> Result<Chosen, Error> {
-    let module = &run.module;
-    if run.engines.demanded == Some(Engine::Interp) {
-        return Err(Error::Invalid(format!(
-            "--engine interp: {module} is native code, which only --engine native runs"
-        )));
-    }
+fn precompiled(run: &Run, module: &Module, target: Target, deadline: &Deadline) -> Result<Code, Error> {
     let code = Code::open(module.name(), run.engines.precompiled, deadline)??;
     let arch = code.target().level.arch();
     if arch != target.level.arch() {
@@ -136,26 +156,41 @@ fn precompiled(run: &Run, target: Target, deadline: &Deadline) -> Result<Chosen,
             run.machine.arch.name()
         )));
     }
-    log::info!("the engine is native: {module} is native code");
-    Ok(Chosen::Code(code))
+    Ok(code)
 }
 
 /// Native code at any price.
-fn demanded(run: &Run, target: Target, deadline: &Deadline) -> Result<Code, Error> {
+fn demanded(run: &Run, target: Target, deadline: &Deadline) -> Result<Vec<Code>, Error> {
     if run.module.is_greeting() {
         return Err(Error::Invalid(
             "--engine native: the built-in greeting is interpreted; name a module".to_string(),
         ));
     }
     image::of(run.machine.arch, Engine::Native)?;
-    let compilation = Compilation::new(&run.module, target, deadline)?;
-    match compilation.lookup() {
-        Lookup::Found(code) => Ok(code),
-        why => {
-            explain(&why);
-            Ok(compile(run, &compilation, deadline)??)
+    let mut codes = Vec::new();
+    let mut missing = Vec::new();
+    for (place, module) in run.modules().enumerate() {
+        if module.is_precompiled() {
+            codes.push((place, precompiled(run, module, target, deadline)?));
+            continue;
+        }
+        let compilation = Compilation::new(module, target, deadline)?;
+        match compilation.lookup() {
+            Lookup::Found(code) => codes.push((place, code)),
+            why => {
+                explain(&why);
+                missing.push((place, compilation));
+            }
         }
     }
+    codes.extend(compile_all(run, &missing, deadline)??);
+    Ok(in_place(codes))
+}
+
+/// Codes in the order of their modules.
+fn in_place(mut codes: Vec<(usize, Code)>) -> Vec<Code> {
+    codes.sort_by_key(|(place, _)| *place);
+    codes.into_iter().map(|(_, code)| code).collect()
 }
 
 /// The engine that is best for whoever waits, and why.
@@ -168,92 +203,161 @@ fn auto(run: &Run, target: Target, deadline: &Deadline) -> Result<(Chosen, Strin
     if image::of(run.machine.arch, Engine::Native).is_err() {
         return interpreted("this hermit-wasm was built without a native image".to_string());
     }
-    let compilation = Compilation::new(module, target, deadline)?;
-    let found = compilation.lookup();
-    explain(&found);
-    if let Lookup::Found(code) = found {
-        return Ok((Chosen::Code(code), "the module was compiled before".to_string()));
+    let mut codes = Vec::new();
+    let mut missing = Vec::new();
+    let mut seen = Seen::default();
+    for (place, module) in run.modules().enumerate() {
+        let compilation = Compilation::new(module, target, deadline)?;
+        let found = compilation.lookup();
+        explain(&found);
+        match found {
+            Lookup::Found(code) => {
+                codes.push((place, code));
+                continue;
+            }
+            Lookup::Failed(reason) => seen.failed = seen.failed.or(Some(reason)),
+            Lookup::NoCache(reason) => seen.not_kept = Some(reason),
+            Lookup::Missing(_) => {}
+        }
+        let outline =
+            Outline::of(module, deadline).map_err(|error| error.into_error("look at the module"))?;
+        seen.needed = seen
+            .needed
+            .or(outline.native_only.map(|proposal| (module, proposal)));
+        seen.code = seen.code.saturating_add(outline.code);
+        seen.length = seen.length.saturating_add(module.length());
+        missing.push((place, compilation));
     }
-    let outline = Outline::of(module, deadline).map_err(|error| error.into_error("look at the module"))?;
-    match (found, outline.native_only) {
-        (Lookup::Failed(reason), needed) => {
-            if let Some(proposal) = needed {
+    if missing.is_empty() {
+        return Ok((
+            Chosen::Code(in_place(codes)),
+            "the module was compiled before".to_string(),
+        ));
+    }
+    match seen {
+        Seen {
+            failed: Some(reason),
+            needed,
+            ..
+        } => {
+            if let Some((module, proposal)) = needed {
                 log::warn!("{module} needs {proposal}, which only native code has: {reason}");
             }
             interpreted(format!("the module cannot be compiled: {reason}"))
         }
-        (_, Some(proposal)) => match compile(run, &compilation, deadline)? {
-            Ok(code) => Ok((Chosen::Code(code), format!("the module needs {proposal}"))),
+        Seen {
+            needed: Some((module, proposal)),
+            ..
+        } => match compile_all(run, &missing, deadline)? {
+            Ok(made) => {
+                codes.extend(made);
+                Ok((
+                    Chosen::Code(in_place(codes)),
+                    format!("the module needs {proposal}"),
+                ))
+            }
             Err(error) => {
                 log::warn!("{module} needs {proposal}, which only native code has: {error}");
                 interpreted(error.to_string())
             }
         },
         // What is not kept would have to be compiled each time.
-        (Lookup::NoCache(reason), None) => interpreted(format!("compiled code is not kept: {reason}")),
-        (_, None) if outline.code <= SMALL && module.length() <= SMALL_MODULE => {
-            small(run, &compilation, outline.code, deadline)
+        Seen {
+            not_kept: Some(reason),
+            ..
+        } => interpreted(format!("compiled code is not kept: {reason}")),
+        Seen { code, length, .. } if code <= SMALL && length <= SMALL_MODULE => {
+            small(run, codes, &missing, code, deadline)
         }
-        _ => Ok(meanwhile(run, &compilation, deadline)),
+        _ => Ok(meanwhile(run, &missing, deadline)),
     }
 }
 
-/// Compiles a small module, for as long as whoever waits may be kept waiting.
+/// What is seen of modules that were not compiled before.
+#[derive(Default)]
+struct Seen<'a> {
+    /// Why one cannot be compiled.
+    failed: Option<String>,
+    /// Why no code is kept.
+    not_kept: Option<String>,
+    /// One that only native code runs, and the proposal for which.
+    needed: Option<(&'a Module, &'static str)>,
+    /// Bytes of their code.
+    code: u64,
+    /// Bytes of them in all.
+    length: u64,
+}
+
+/// A module's place among those of the run, and how it is compiled.
+type Missing<'a> = (usize, Compilation<'a>);
+
+/// Compiles small modules, for as long as whoever waits may be kept waiting.
 fn small(
     run: &Run,
-    compilation: &Compilation<'_>,
+    mut codes: Vec<(usize, Code)>,
+    missing: &[Missing<'_>],
     code: u64,
     deadline: &Deadline,
 ) -> Result<(Chosen, String), Error> {
     let interpreted = |reason: String| Ok((Chosen::Module, reason));
-    log::info!("compiling {}", run.module);
-    let budget = Budget {
-        time: PATIENCE,
-        ..compilation.budget()
-    };
-    match compilation.compile_unless_busy(&budget, run.jail, deadline)? {
-        Some(Ok(made)) => Ok((Chosen::Code(made), format!("only {} of code", show_size(code)))),
-        Some(Err(CompileError::Time { .. })) => Ok(meanwhile(run, compilation, deadline)),
-        Some(Err(error)) => interpreted(error.to_string()),
-        // It may take long, or be stopped.
-        None => interpreted("another process compiles the module".to_string()),
+    for (place, compilation) in missing {
+        log::info!("compiling {}", compilation.module());
+        let budget = Budget {
+            time: PATIENCE,
+            ..compilation.budget()
+        };
+        match compilation.compile_unless_busy(&budget, run.jail, deadline)? {
+            Some(Ok(made)) => codes.push((*place, made)),
+            Some(Err(CompileError::Time { .. })) => return Ok(meanwhile(run, missing, deadline)),
+            Some(Err(error)) => return interpreted(error.to_string()),
+            // It may take long, or be stopped.
+            None => return interpreted("another process compiles the module".to_string()),
+        }
     }
+    Ok((
+        Chosen::Code(in_place(codes)),
+        format!("only {} of code", show_size(code)),
+    ))
 }
 
-/// Interprets the module, which is compiled for the next run.
-fn meanwhile(run: &Run, compilation: &Compilation<'_>, deadline: &Deadline) -> (Chosen, String) {
-    let reason = match later(run, compilation, deadline) {
+/// Interprets the modules, which are compiled for the next run.
+fn meanwhile(run: &Run, missing: &[Missing<'_>], deadline: &Deadline) -> (Chosen, String) {
+    let begun = missing
+        .iter()
+        .try_for_each(|(_, compilation)| later(run, compilation, deadline));
+    let reason = match begun {
         Ok(()) => "the module is compiled meanwhile, for the next run".to_string(),
         Err(reason) => format!("the module is not compiled: {reason}"),
     };
     (Chosen::Module, reason)
 }
 
-/// Native code for a module that the interpreter has refused, since it lacks a proposal: what an [`Outline`] does not
+/// Native code for modules that the interpreter has refused, since it lacks a proposal: what an [`Outline`] does not
 /// see. `None`: there is none either, which is said.
 pub(super) fn instead_of_the_interpreter(run: &Run, deadline: &Deadline) -> Result<Option<Chosen>, Error> {
-    let module = &run.module;
-    if module.is_greeting() || image::of(run.machine.arch, Engine::Native).is_err() {
+    if run.module.is_greeting() || image::of(run.machine.arch, Engine::Native).is_err() {
         return Ok(None);
     }
-    let compilation = Compilation::new(module, target(run)?, deadline)?;
-    let code = match compilation.lookup() {
-        Lookup::Found(code) => Ok(code),
-        Lookup::Failed(reason) => Err(reason),
-        Lookup::Missing(_) | Lookup::NoCache(_) => {
-            compile(run, &compilation, deadline)?.map_err(|error| error.to_string())
-        }
+    let refused = |module: &Module, reason: &dyn fmt::Display| {
+        log::warn!("{module} cannot be run as native code either: {reason}");
+        Ok(None)
     };
-    match code {
-        Ok(code) => {
-            log::warn!("{module} is run as native code instead");
-            Ok(Some(Chosen::Code(code)))
-        }
-        Err(reason) => {
-            log::warn!("{module} cannot be run as native code either: {reason}");
-            Ok(None)
+    let mut codes = Vec::new();
+    let mut missing = Vec::new();
+    for (place, module) in run.modules().enumerate() {
+        let compilation = Compilation::new(module, target(run)?, deadline)?;
+        match compilation.lookup() {
+            Lookup::Found(code) => codes.push((place, code)),
+            Lookup::Failed(reason) => return refused(module, &reason),
+            Lookup::Missing(_) | Lookup::NoCache(_) => missing.push((place, compilation)),
         }
     }
+    match compile_all(run, &missing, deadline)? {
+        Ok(made) => codes.extend(made),
+        Err(error) => return refused(&run.module, &error),
+    }
+    log::warn!("{} is run as native code instead", run.module);
+    Ok(Some(Chosen::Code(in_place(codes))))
 }
 
 /// Says what is wrong with the cache, if something is.
@@ -263,6 +367,35 @@ fn explain(why: &Lookup) {
         Lookup::NoCache(reason) => log::info!("compiled code is not kept: {reason}"),
         Lookup::Found(_) | Lookup::Missing(None) | Lookup::Failed(_) => {}
     }
+}
+
+/// Compiles now, several modules at the same time.
+fn compile_all(
+    run: &Run,
+    missing: &[Missing<'_>],
+    deadline: &Deadline,
+) -> Result<Result<Vec<(usize, Code)>, CompileError>, Error> {
+    let compile = |(place, compilation): &Missing<'_>| {
+        let made = compile(run, compilation, deadline)?;
+        Ok(made.map(|code| (*place, code)))
+    };
+    if let [one] = missing {
+        return Ok(compile(one)?.map(|code| vec![code]));
+    }
+    thread::scope(|scope| {
+        let begun: Vec<_> = missing
+            .iter()
+            .map(|one| scope.spawn(move || compile(one)))
+            .collect();
+        let ends = begun.into_iter().map(|thread| match thread.join() {
+            Ok(end) => end,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        // All of them end before the first error counts.
+        let ends: Vec<_> = ends.collect();
+        ends.into_iter()
+            .collect::<Result<Result<Vec<_>, CompileError>, Error>>()
+    })
 }
 
 /// Compiles now. Whoever waits at a terminal is told; what is kept of standard error is the same however fast the host.
@@ -275,21 +408,21 @@ fn compile(
         true => log::Level::Warn,
         false => log::Level::Info,
     };
+    let module = compilation.module();
     let mut next = LONG;
     let mut progress = |progress: Progress| {
         if progress.elapsed >= next {
             next = progress.elapsed.saturating_add(LONG);
             log::log!(
                 level,
-                "compiling {}: {} of {} functions after {}",
-                run.module,
+                "compiling {module}: {} of {} functions after {}",
                 progress.done,
                 progress.all,
                 show_duration(Duration::from_secs(progress.elapsed.as_secs()))
             );
         }
     };
-    log::info!("compiling {}", run.module);
+    log::info!("compiling {module}");
     compilation.compile(&compilation.budget(), run.jail, deadline, &mut progress)
 }
 

@@ -46,18 +46,19 @@ impl Run {
                 "--jail off: a machine that is taken over has all rights of this user, on the whole host"
             );
         }
-        let vmm = self.choose(&capabilities::demands(&self))?;
+        let this = self.in_order(&deadline)?;
+        let vmm = this.choose(&capabilities::demands(&this))?;
         let captured = ends.captured;
         let mut tried = Tried::default();
-        let mut chosen = choice::choose(&self, &deadline)?;
+        let mut chosen = choice::choose(&this, &deadline)?;
         loop {
             let keep = StartError::file("keep the guest's streams open");
             let copies = streams
                 .try_clone()
                 .and_then(|streams| Ok((streams, captured.try_clone()?)));
             let (streams, captured) = copies.map_err(keep)?;
-            let came = self.attempt(&*vmm, &chosen, streams, captured, &deadline, figures);
-            match self.instead(&chosen, &came, &mut tried, &deadline)? {
+            let came = this.attempt(&*vmm, &chosen, streams, captured, &deadline, figures);
+            match this.instead(&chosen, &came, &mut tried, &deadline)? {
                 Some(other) => chosen = other,
                 None => return came.map(|(result, _)| result),
             }
@@ -74,14 +75,14 @@ impl Run {
     ) -> Result<Option<Chosen>, Error> {
         let module = &self.module;
         // Whether the engine is ours to choose.
-        let free = self.engines.demanded.is_none() && !module.is_precompiled();
+        let free = self.engines.demanded.is_none() && !self.is_precompiled();
         match chosen {
             Chosen::Module => tried.module = true,
             Chosen::Code(_) => tried.code = true,
         }
         match (chosen, came) {
             // A disk, or somebody else, has changed what was kept.
-            (Chosen::Code(_), Err(Error::Foreign(error))) if !module.is_precompiled() && !tried.anew => {
+            (Chosen::Code(_), Err(Error::Foreign(error))) if !self.is_precompiled() && !tried.anew => {
                 log::warn!("code that was compiled before is not used: {}", error.reason());
                 tried.anew = true;
                 choice::forget(self, deadline)?;
@@ -123,8 +124,8 @@ impl Run {
         deadline: &Deadline,
         figures: &mut Figures,
     ) -> Result<(RunResult, Option<Cause>), Error> {
-        let program = chosen.program(&self.module);
-        let request = Request::new(self, program, streams.terminals(), deadline.clone())?;
+        let programs = chosen.programs(self);
+        let request = Request::new(self, programs, streams.terminals(), deadline.clone())?;
         let prepared = vmm.prepare(&request)?;
         request.deadline().check()?;
         let mut machine = prepared.spawn()?;

@@ -12,12 +12,14 @@
 //! - [`mounts`]: the guest's directories.
 //! - [`text`]: the text format's translation.
 //! - [`outline`]: a module from outside.
+//! - [`linking`]: the order of modules that import from each other.
 //! - [`payload`]: all of it in the one file that the machine is handed.
 
 pub(crate) mod choice;
 mod course;
 pub(crate) mod deadline;
 pub(crate) mod engine;
+mod linking;
 pub(crate) mod module;
 mod module_error;
 pub(crate) mod mounts;

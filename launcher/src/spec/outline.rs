@@ -4,6 +4,7 @@
 //! Layer: host. Nothing is validated: what is not understood is left to the engine, which says what is wrong with it.
 //! Source: WebAssembly core specification 3.0, "Modules" (binary format).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use wasmparser::{
@@ -45,35 +46,67 @@ impl Outline {
     /// It cannot be read, or the run is over.
     pub(super) fn of(module: &Module, deadline: &Deadline) -> Result<Self, WriteError> {
         let mut outline = Self::default();
-        let length = module.length();
-        // Behind magic and version.
-        let mut at = 8u64;
-        for _ in 0..MOST {
-            if at >= length {
-                break;
-            }
-            let head = module.part(at..length.min(at.saturating_add(HEAD)), deadline)?;
-            let Some((number, section)) = section(&head, at) else {
-                break;
-            };
-            let size = section.end.saturating_sub(section.start);
-            if number == CODE {
-                outline.code = outline.code.saturating_add(size);
-            } else if matches!(number, TYPES | IMPORTS | TABLES | TAGS)
-                && size <= LONGEST
-                && section.end <= length
-            {
-                let bytes = module.part(section.clone(), deadline)?;
-                outline.native_only = outline.native_only.or_else(|| native_only(number, &bytes));
-            }
-            at = section.end;
-        }
-        if at < length {
+        let all = look(
+            module,
+            deadline,
+            &[TYPES, IMPORTS, TABLES, TAGS],
+            |number, size, bytes| {
+                if number == CODE {
+                    outline.code = outline.code.saturating_add(size);
+                }
+                outline.native_only = outline.native_only.or_else(|| native_only(number, bytes?));
+            },
+        )?;
+        if !all {
             // Whatever comes behind may be code, too.
             outline.code = u64::MAX;
         }
         Ok(outline)
     }
+}
+
+/// The names of the modules that a module imports from.
+///
+/// # Errors
+/// It cannot be read, or the run is over.
+pub(super) fn imports(module: &Module, deadline: &Deadline) -> Result<BTreeSet<String>, WriteError> {
+    let mut names = BTreeSet::new();
+    look(module, deadline, &[IMPORTS], |_, _, bytes| {
+        let reader = ImportSectionReader::new(BinaryReader::new(bytes.unwrap_or_default(), 0));
+        let imports = reader.into_iter().flatten().map_while(Result::ok);
+        names.extend(imports.map(|import| import.module.to_string()));
+    })?;
+    Ok(names)
+}
+
+/// Shows `see` each section: its number, its size, and its bytes if it is one of those that are `wanted` and not too long.
+/// Whether these were all.
+fn look(
+    module: &Module,
+    deadline: &Deadline,
+    wanted: &[u8],
+    mut see: impl FnMut(u8, u64, Option<&[u8]>),
+) -> Result<bool, WriteError> {
+    let length = module.length();
+    // Behind magic and version.
+    let mut at = 8u64;
+    for _ in 0..MOST {
+        if at >= length {
+            break;
+        }
+        let head = module.part(at..length.min(at.saturating_add(HEAD)), deadline)?;
+        let Some((number, section)) = section(&head, at) else {
+            break;
+        };
+        let size = section.end.saturating_sub(section.start);
+        let bytes = match wanted.contains(&number) && size <= LONGEST && section.end <= length {
+            true => Some(module.part(section.clone(), deadline)?),
+            false => None,
+        };
+        see(number, size, bytes.as_deref());
+        at = section.end;
+    }
+    Ok(at >= length)
 }
 
 /// A section's number and place, from the first bytes of its head, which are at `at`.
@@ -191,6 +224,19 @@ mod tests {
     }
 
     #[test]
+    fn modules_that_are_imported_from_are_named() {
+        let of = |text: &str| {
+            let module = Module::from_bytes("m.wat", text).unwrap();
+            imports(&module, &Deadline::never()).unwrap()
+        };
+        assert!(of("(module (func) (memory 1))").is_empty());
+        let names = of(
+            r#"(module (import "b" "f" (func)) (import "" "m" (memory 1)) (import "b" "g" (global i32)))"#,
+        );
+        assert_eq!(names, ["", "b"].map(String::from).into());
+    }
+
+    #[test]
     fn code_is_measured_wherever_it_stands() {
         let none = outline("(module (memory 1) (data (i32.const 0) \"0123456789\"))");
         assert_eq!(none.code, 0);
@@ -233,6 +279,7 @@ mod tests {
                 bad[at] = value;
                 let module = Module::from_bytes("m.wasm", bad).unwrap();
                 Outline::of(&module, &Deadline::never()).unwrap();
+                imports(&module, &Deadline::never()).unwrap();
             }
             let module = Module::from_bytes("m.wasm", &bytes[..at]).unwrap();
             Outline::of(&module, &Deadline::never()).unwrap();

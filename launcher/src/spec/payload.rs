@@ -1,4 +1,4 @@
-//! The payload: the description of the run, the program and copies of directories in one tar archive.
+//! The payload: the description of the run, the programs and copies of directories in one tar archive.
 //!
 //! Its form: `boot_protocol::payload`. A directory is read once, before the machine starts, and never written to.
 //! Others may change it meanwhile: what is copied lies beneath it in any case ([`Beneath`]), and is a file, a directory
@@ -17,7 +17,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::deadline::Deadline;
 use super::mounts::MountError;
-use super::program::Program;
+use super::program::Programs;
 use crate::error::{Error, StartError};
 use crate::host::beneath::{self, Beneath};
 use crate::host::files::HostFile;
@@ -50,15 +50,15 @@ pub(crate) struct Payload {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Puts the description, the program and a copy of each of `directories` into one file, which has no name.
+/// Puts the description, the programs and a copy of each of `directories` into one file, which has no name.
 pub(crate) fn build(
     spec: &RunSpec,
-    program: Program<'_>,
+    programs: &Programs<'_>,
     directories: &[&Path],
     bounds: Bounds<'_>,
 ) -> Result<Payload, Error> {
     let file = HostFile::empty("payload.tar").map_err(StartError::file(KEEP))?;
-    let (length, warnings) = write(file.file(), Some(spec), program, directories, bounds)?;
+    let (length, warnings) = write(file.file(), Some(spec), programs, directories, bounds)?;
     file.finish().map_err(StartError::file(KEEP))?;
     Ok(Payload {
         file,
@@ -74,7 +74,7 @@ const KEEP: &str = "keep the payload in memory for the hypervisor";
 pub(crate) fn write(
     file: &File,
     spec: Option<&RunSpec>,
-    program: Program<'_>,
+    programs: &Programs<'_>,
     directories: &[&Path],
     bounds: Bounds<'_>,
 ) -> Result<(u64, Vec<String>), Error> {
@@ -85,8 +85,8 @@ pub(crate) fn write(
             out.write_all(&spec.encode()).map_err(cannot)
         })?;
     }
-    if let Some((name, alignment)) = program.member() {
-        member(file, name, alignment, |out| {
+    for (name, alignment, program) in programs.members() {
+        member(file, &name, alignment, |out| {
             let written = program.write_to(out, bounds.deadline);
             written.map_err(|error| error.into_error(KEEP))
         })?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::*;
 use crate::host::interrupt::{Interrupt, Stop};
 use crate::spec::module::Module;
+use crate::spec::program::Program;
 
 /// A payload of `module` and `directories`, for a machine with so much memory.
 fn payload_of(module: &Module, directories: &[&Path], bytes: u64) -> Result<Payload, Error> {
@@ -19,7 +20,7 @@ fn payload_of(module: &Module, directories: &[&Path], bytes: u64) -> Result<Payl
     let deadline = &deadline;
     build(
         &RunSpec::default(),
-        Program::Module(module),
+        &Program::Module(module).into(),
         directories,
         Bounds { bytes, deadline },
     )
@@ -183,7 +184,7 @@ fn what_is_no_directory_or_does_not_fit_is_refused() {
     };
     let late = build(
         &RunSpec::default(),
-        Program::Module(&Module::greeting()),
+        &Program::Module(&Module::greeting()).into(),
         &[&scratch.0],
         late,
     );
@@ -198,7 +199,7 @@ fn what_is_no_directory_or_does_not_fit_is_refused() {
     let make = || {
         build(
             &RunSpec::default(),
-            Program::Module(&Module::greeting()),
+            &Program::Module(&Module::greeting()).into(),
             &[&scratch.0],
             bounds,
         )

@@ -1,5 +1,6 @@
 //! What the machine is given to run, which depends on its engine.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -10,6 +11,42 @@ use super::engine::Engine;
 use super::module::Module;
 use super::reading::WriteError;
 use crate::compile::Code;
+
+/// All that the machine is given to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs<'a> {
+    /// The program.
+    pub(crate) main: Program<'a>,
+    /// What is instantiated before, in order; for the same engine.
+    pub(crate) preloads: Vec<Program<'a>>,
+}
+
+impl<'a> From<Program<'a>> for Programs<'a> {
+    fn from(main: Program<'a>) -> Self {
+        Self {
+            main,
+            preloads: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Programs<'a> {
+    /// The payload's members that they become: the name, what the data is aligned to, the program.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Cow<'static, str>, u64, Program<'a>)> {
+        let main = self
+            .main
+            .member()
+            .map(|(name, alignment)| (name.into(), alignment, self.main));
+        let preloads = self.preloads.iter().enumerate();
+        main.into_iter().chain(preloads.map(|(index, program)| {
+            let alignment = match program.engine() {
+                Engine::Interp => 1,
+                Engine::Native => payload::ALIGNMENT,
+            };
+            (program.preload_member(index).into(), alignment, *program)
+        }))
+    }
+}
 
 /// What the machine is given to run.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +81,11 @@ impl Program<'_> {
             Self::Module(_) => Some((payload::MODULE, 1)),
             Self::Code(_) => Some((payload::CODE, payload::ALIGNMENT)),
         }
+    }
+
+    /// The payload's member that it becomes as the module `index` of those that others import from.
+    pub(crate) fn preload_member(self, index: usize) -> String {
+        payload::preload(index, self.engine() == Engine::Native)
     }
 
     /// The path of a file of the host's that holds exactly its bytes, if one is known.

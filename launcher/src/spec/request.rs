@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::module::Module;
 use super::mounts::{Mount, MountSource, check_places};
 use super::payload::{self, Bounds};
-use super::program::Program;
+use super::program::{Program, Programs};
 use super::run::Run;
 use crate::error::{Error, StartError};
 use crate::host::image::{self, Image};
@@ -25,7 +25,7 @@ use crate::vmm::qemu::MachineKind;
 #[derive(Debug)]
 pub struct Request<'a> {
     run: &'a Run,
-    program: Program<'a>,
+    programs: Programs<'a>,
     spec: RunSpec,
     deadline: Deadline,
     tsc: Measurement,
@@ -35,7 +35,7 @@ impl<'a> Request<'a> {
     /// Checks what does not depend on the hypervisor, and fills in what the builder leaves open.
     pub(super) fn new(
         run: &'a Run,
-        program: Program<'a>,
+        programs: Programs<'a>,
         terminals: Terminals,
         deadline: Deadline,
     ) -> Result<Self, Error> {
@@ -57,13 +57,20 @@ impl<'a> Request<'a> {
                 .map(|(name, value)| (name.as_str(), value.as_str())),
         );
         spec.terminals = terminals;
-        spec.module = match program.member() {
+        spec.module = match programs.main.member() {
             None => ModuleSource::Embedded,
             Some(_) => ModuleSource::Payload,
         };
+        let preloads = run.preloads.iter().zip(&programs.preloads).enumerate();
+        spec.preloads = preloads
+            .map(|(index, ((name, _), program))| run_spec::Preload {
+                name: name.clone(),
+                member: program.preload_member(index),
+            })
+            .collect();
         Ok(Self {
             run,
-            program,
+            programs,
             spec,
             deadline,
             tsc,
@@ -112,7 +119,7 @@ impl<'a> Request<'a> {
     /// Something cannot be read or written, or is larger than the machine's memory.
     pub fn write_payload(&self, spec: &RunSpec, file: &File) -> Result<u64, Error> {
         let (length, warnings) =
-            payload::write(file, Some(spec), self.program(), &self.copies(), self.bounds())?;
+            payload::write(file, Some(spec), self.programs(), &self.copies(), self.bounds())?;
         for warning in warnings {
             log::warn!("{warning}");
         }
@@ -141,18 +148,28 @@ impl<'a> Request<'a> {
     /// What executes the guest's code.
     #[must_use]
     pub fn engine(&self) -> Engine {
-        self.program.engine()
+        self.programs.main.engine()
     }
 
-    /// What the machine is given to run.
+    /// The program.
     pub(crate) fn program(&self) -> Program<'a> {
-        self.program
+        self.programs.main
+    }
+
+    /// All that the machine is given to run.
+    pub(crate) fn programs(&self) -> &Programs<'a> {
+        &self.programs
     }
 
     /// The module.
     #[must_use]
     pub fn module(&self) -> &Module {
         &self.run.module
+    }
+
+    /// The module, and those that it and others import from, in the order of [`Self::programs`].
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &Module> {
+        self.run.modules()
     }
 
     /// The guest's directories, in order.
@@ -226,8 +243,9 @@ impl<'a> Request<'a> {
     /// A request of `run`, for unit tests of hypervisors.
     #[cfg(test)]
     pub(crate) fn for_tests(run: &'a Run) -> Self {
-        let program = Program::Module(&run.module);
-        Self::new(run, program, Terminals::NONE, run.deadline_from_now()).unwrap()
+        use super::choice::Chosen;
+        let programs = Chosen::Module.programs(run);
+        Self::new(run, programs, Terminals::NONE, run.deadline_from_now()).unwrap()
     }
 }
 

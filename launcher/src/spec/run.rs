@@ -14,6 +14,7 @@ use super::engine::Engine;
 use super::module::Module;
 use super::mounts::{Mount, MountSource};
 use super::request::Request;
+use super::{linking, outline};
 use crate::compile::CpuLevel;
 use crate::error::{Error, StartError};
 use crate::host::interrupt::Interrupt;
@@ -53,6 +54,10 @@ pub struct Run {
     pub(super) spec: RunSpec,
     argv0: Option<String>,
     pub(super) module: Module,
+    /// The modules that others import from, each with the name that imports give.
+    pub(crate) preloads: Vec<(String, Module)>,
+    /// Whether these are put in order by what they import.
+    linked: bool,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) machine: MachineOptions,
     pub(super) vmms: Vec<Arc<dyn Vmm>>,
@@ -89,6 +94,8 @@ impl Run {
             spec: RunSpec::default(),
             argv0: None,
             module,
+            preloads: Vec::new(),
+            linked: false,
             mounts: Vec::new(),
             machine: MachineOptions {
                 arch: Arch::host(),
@@ -136,6 +143,30 @@ impl Run {
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.spec.env.push((name.into(), value.into()));
         self
+    }
+
+    /// Calls the exported function `name` instead of `_start`, with the arguments. They and its results are numbers;
+    /// results go to standard output, one on a line. As `wasmtime run --invoke`.
+    #[must_use]
+    pub fn invoke(mut self, name: impl Into<String>) -> Self {
+        self.spec.entry = Some(name.into());
+        self
+    }
+
+    /// Adds a module whose exports others import by `name`: those that are added behind it, and the run's. They are
+    /// instantiated in this order. As `wasmtime run --preload`.
+    #[must_use]
+    pub fn preload(mut self, name: impl Into<String>, module: Module) -> Self {
+        self.preloads.push((name.into(), module));
+        self
+    }
+
+    /// The same in any order: once one is added so, all are put in order by what they import from each other. A circle
+    /// is [`Error::Invalid`].
+    #[must_use]
+    pub fn link(mut self, name: impl Into<String>, module: Module) -> Self {
+        self.linked = true;
+        self.preload(name, module)
     }
 
     /// Adds a directory.
@@ -375,27 +406,67 @@ impl Run {
     /// As [`Self::run`].
     pub fn command(self, directory: Option<&std::path::Path>) -> Result<String, Error> {
         let deadline = self.deadline_from_now();
-        let mut demands = capabilities::demands(&self);
+        let this = self.in_order(&deadline)?;
+        this.command_in_order(directory, deadline)
+    }
+
+    fn command_in_order(
+        &self,
+        directory: Option<&std::path::Path>,
+        deadline: Deadline,
+    ) -> Result<String, Error> {
+        let mut demands = capabilities::demands(self);
         demands.push(Feature::Command);
         let vmm = self.choose(&demands)?;
         // By itself a command carries the module: native code is of this build alone.
         let chosen = match self.engines.demanded {
-            None if !self.module.is_precompiled() => Chosen::Module,
-            _ => choice::choose(&self, &deadline)?,
+            None if !self.is_precompiled() => Chosen::Module,
+            _ => choice::choose(self, &deadline)?,
         };
         let command = |chosen: &Chosen| {
-            let program = chosen.program(&self.module);
-            let request = Request::new(&self, program, Terminals::NONE, deadline.clone())?;
+            let request = Request::new(self, chosen.programs(self), Terminals::NONE, deadline.clone())?;
             vmm.command(&request, directory)
         };
         match command(&chosen) {
             // What was kept is damaged.
-            Err(Error::Foreign(_)) if !self.module.is_precompiled() => {
-                choice::forget(&self, &deadline)?;
-                command(&choice::choose(&self, &deadline)?)
+            Err(Error::Foreign(_)) if !self.is_precompiled() => {
+                choice::forget(self, &deadline)?;
+                command(&choice::choose(self, &deadline)?)
             }
             made => made,
         }
+    }
+
+    /// The same with the modules that others import from in order.
+    ///
+    /// # Errors
+    /// They import from each other in a circle, or cannot be read; the run is over.
+    pub(super) fn in_order(mut self, deadline: &Deadline) -> Result<Self, Error> {
+        if !self.linked {
+            return Ok(self);
+        }
+        let mut nodes = Vec::new();
+        for (name, module) in &self.preloads {
+            let imports = outline::imports(module, deadline);
+            let imports = imports.map_err(|error| error.into_error("look at the module"))?;
+            nodes.push((name.as_str(), imports));
+        }
+        let order = linking::order(&nodes).map_err(|cycle| Error::Invalid(cycle.to_string()))?;
+        let ordered = order
+            .iter()
+            .filter_map(|index| self.preloads.get(*index).cloned());
+        self.preloads = ordered.collect();
+        Ok(self)
+    }
+
+    /// The module, and those that it and others import from.
+    pub(super) fn modules(&self) -> impl Iterator<Item = &Module> {
+        std::iter::once(&self.module).chain(self.preloads.iter().map(|(_, module)| module))
+    }
+
+    /// Whether some of them is native code already.
+    pub(super) fn is_precompiled(&self) -> bool {
+        self.modules().any(Module::is_precompiled)
     }
 
     /// When it must be over if it begins now.

@@ -48,7 +48,7 @@ pub struct Capabilities {
     pub architectures: &'static [Arch],
     /// What executes the guest.
     pub accelerators: &'static [Accelerator],
-    /// Whether it hands the machine a payload of any size, with copies of directories in it.
+    /// Whether it hands the machine a payload of any size, with copies of directories and several modules in it.
     pub copies: bool,
     /// Whether the guest can see a directory of the host.
     pub directories: bool,
@@ -78,6 +78,8 @@ pub enum Feature {
     Accelerator(Accelerator),
     /// `--copy-dir`.
     Copy,
+    /// `--preload`.
+    Preload,
     /// `--dir`.
     Directory,
     /// `--dir` with a quota.
@@ -97,6 +99,7 @@ impl Feature {
             Self::Architecture(_) => "arch",
             Self::Accelerator(_) => "accel",
             Self::Copy => "copy-dir",
+            Self::Preload => "preload",
             Self::Directory | Self::Quota => "dir",
             Self::Memory(_) => "memory",
             Self::Machine => "machine",
@@ -113,6 +116,7 @@ impl fmt::Display for Feature {
             Self::Accelerator(Accelerator::Tcg) => f.write_str("run without KVM"),
             Self::Accelerator(Accelerator::Kvm) => f.write_str("use KVM"),
             Self::Copy => f.write_str("hand the guest a copy of a directory"),
+            Self::Preload => f.write_str("hand the machine more than one module"),
             Self::Directory => f.write_str("show the guest a directory of this host"),
             Self::Quota => f.write_str("keep a directory of this host to a quota"),
             Self::Memory(bytes) => write!(f, "give a machine {} of memory", show_size(*bytes)),
@@ -129,7 +133,7 @@ impl Capabilities {
         match feature {
             Feature::Architecture(arch) => self.architectures.contains(&arch),
             Feature::Accelerator(accelerator) => self.accelerators.contains(&accelerator),
-            Feature::Copy => self.copies,
+            Feature::Copy | Feature::Preload => self.copies,
             Feature::Directory => self.directories,
             Feature::Quota => self.quotas,
             Feature::Memory(bytes) => self.memory.contains(&bytes),
@@ -166,6 +170,9 @@ pub(crate) fn demands(run: &Run) -> Vec<Feature> {
     ];
     demands.extend(run.machine.accelerator.map(Feature::Accelerator));
     demands.extend(run.machine.kind.map(|_| Feature::Machine));
+    if !run.preloads.is_empty() {
+        demands.push(Feature::Preload);
+    }
     for mount in &run.mounts {
         match mount.source {
             MountSource::Tmpfs => {}

@@ -4,7 +4,7 @@
 The boot tests' expectations must be what another, trusted WASI runtime does too, not just what ours happens to do.
 Usage: wasmtime_run.py run [--env K=V]... [--timeout DUR] [--memory SIZE] [--argv0 NAME] [--cache]
                            [--tmpfs GUEST | --[copy-]dir HOST[::GUEST][:ro]]...
-                           MODULE [ARGS...]
+                           [--invoke FUNCTION] [--preload NAME=MODULE]... MODULE [ARGS...]
 
 --cache keeps what has been compiled for the next run, in wasmtime's own cache directory.
 
@@ -15,8 +15,10 @@ Exit codes as hermit-wasm's: the guest's own, 134 for a trap, 126 for a module t
 is not there, 124 for a time-out.
 """
 
+import decimal
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,7 @@ import wasmtime
 
 def parse(words):
     """The command line: a dictionary of flags, and the rest (module and arguments)."""
-    flags = {"env": [], "timeout": None, "directories": [], "argv0": None, "cache": False}
+    flags = {"env": [], "timeout": None, "directories": [], "argv0": None, "cache": False, "invoke": None, "preload": []}
     words = list(words)
     if words.pop(0) != "run":
         sys.exit("the only command is run")
@@ -35,9 +37,17 @@ def parse(words):
         flag = words.pop(0)
         if flag == "--":
             break
+        if "=" in flag:
+            flag, _, value = flag.partition("=")
+            words.insert(0, value)
         if flag == "--env":
             name, _, value = words.pop(0).partition("=")
             flags["env"].append((name, value))
+        elif flag == "--invoke":
+            flags["invoke"] = words.pop(0)
+        elif flag == "--preload":
+            name, _, path = words.pop(0).partition("=")
+            flags["preload"].append((name, path))
         elif flag == "--timeout":
             value = words.pop(0)
             unit = value.lstrip("0123456789.")
@@ -108,14 +118,81 @@ def define_preview0(store, linker):
         linker.define(store, "wasi_unstable", name, linker.get(store, "wasi_snapshot_preview1", name))
 
 
+def load(engine, path):
+    """A module in binary or text form."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        end(127, f"{path}: {error}")
+    return wasmtime.Module(engine, wasmtime.wat2wasm(content) if path.endswith(".wat") else content)
+
+
+def begin(store, linker, module):
+    """An instance, initialized."""
+    instance = linker.instantiate(store, module)
+    exports = instance.exports(store)
+    if "_initialize" in exports:
+        exports["_initialize"](store)
+    return exports
+
+
+def number(text, kind):
+    """An argument of wasmtime's command line."""
+    if kind in ("f32", "f64"):
+        return float(text)
+    return int(text[2:], 16) if text[:2] in ("0x", "0X") else int(text)
+
+
+def shown(value, kind):
+    """A result as wasmtime's command line prints it, which is Rust's way."""
+    if kind in ("(ref null func)", "funcref", "(ref null extern)", "externref"):
+        name = "funcref" if "func" in kind else "externref"
+        return f"<null {name}>" if value is None else f"<{name}>"
+    if kind == "v128":
+        return str(int.from_bytes(bytes(value), "little"))
+    if kind in ("i32", "i64"):
+        return str(value)
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return str(value)
+    text = repr(value)
+    if kind == "f32":
+        single = struct.pack("<f", value)
+        digits = (f"{value:.{precision}e}" for precision in range(10))
+        text = next(text for text in digits if struct.pack("<f", float(text)) == single)
+    text = format(decimal.Decimal(text), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+WARNING = "warning: using `--invoke` with a function that {} is experimental and may break in the future"
+
+
+def invoke(store, function, name, arguments):
+    """Calls a function as wasmtime's command line does."""
+    kinds = [str(kind) for kind in function.type(store).params]
+    results = [str(kind) for kind in function.type(store).results]
+    if kinds:
+        print(WARNING.format("takes arguments"), file=sys.stderr, flush=True)
+    if len(arguments) < len(kinds):
+        end(2, f"not enough arguments for `{name}`")
+    try:
+        values = [number(text, kind) for text, kind in zip(arguments, kinds)]
+    except ValueError as error:
+        end(2, f"{name}: {error}")
+    answer = function(store, *values)
+    if results:
+        print(WARNING.format("returns values"), file=sys.stderr, flush=True)
+        answers = answer if len(results) > 1 else [answer]
+        print("".join(f"{shown(value, kind)}\n" for value, kind in zip(answers, results)), end="", flush=True)
+
+
 def main():
     flags, words = parse(sys.argv[1:])
     path, arguments = words[0], words[1:]
-    try:
-        with open(path, "rb") as file:
-            module_bytes = file.read()
-    except OSError as error:
-        end(127, f"{path}: {error}")
+    if not os.access(path, os.R_OK):
+        end(127, f"{path}: it cannot be read")
     if flags["timeout"] is not None:
         timer = threading.Timer(flags["timeout"], lambda: end(124, f"{path}: time is up"))
         timer.daemon = True
@@ -140,14 +217,15 @@ def main():
     store.set_wasi(wasi)
     define_preview0(store, linker)
     try:
-        if path.endswith(".wat"):
-            module_bytes = wasmtime.wat2wasm(module_bytes)
-        module = wasmtime.Module(engine, module_bytes)
+        module = load(engine, path)
         linker.allow_shadowing = True
-        instance = linker.instantiate(store, module)
-        start = instance.exports(store)["_start"]
-        if not isinstance(start, wasmtime.Func) or start.type(store).params:
-            end(126, f"{path}: its _start is not a function without parameters")
+        for name, library in flags["preload"]:
+            for export, item in begin(store, linker, load(engine, library)).items():
+                linker.define(store, name, export, item)
+        exports = begin(store, linker, module)
+        start = exports[flags["invoke"] or "_start"]
+        if not isinstance(start, wasmtime.Func) or flags["invoke"] is None and start.type(store).params:
+            end(126, f"{path}: its {flags['invoke'] or '_start'} is not a function without parameters")
     except wasmtime.ExitTrap as trap:
         end(trap.code)
     except wasmtime.Trap as trap:
@@ -155,7 +233,7 @@ def main():
     except (wasmtime.WasmtimeError, KeyError) as error:
         end(126, f"{path}: {error}")
     try:
-        start(store)
+        invoke(store, start, flags["invoke"], arguments if flags["invoke"] else [])
     except wasmtime.ExitTrap as trap:
         end(trap.code if trap.code < 256 else 1)
     except wasmtime.Trap as trap:

@@ -1,23 +1,34 @@
 //! Refuses what cannot possibly fit into the machine's memory, before it starts.
 
+use std::iter;
+
 use crate::error::Error;
 use crate::host::units::{MIB, show_size};
 use crate::spec::module::ModuleError;
 use crate::spec::mounts::MountError;
 use crate::spec::request::Request;
 
-/// Refuses a module that is too large.
+/// Refuses a module that is too large, by itself or with those before it.
 pub(super) fn check_module(request: &Request<'_>) -> Result<(), Error> {
-    let length = request.program().length();
-    check(request, length, |memory, least| {
-        ModuleError::DoesNotFit {
-            path: request.module().name().into(),
-            length,
-            memory,
-            least,
-        }
-        .into()
-    })
+    let programs = request.programs();
+    let mut all = 0u64;
+    for (module, program) in request
+        .modules()
+        .zip(iter::once(&programs.main).chain(&programs.preloads))
+    {
+        let length = program.length();
+        all = all.saturating_add(length);
+        check(request, all, |memory, least| {
+            ModuleError::DoesNotFit {
+                path: module.name().into(),
+                length,
+                memory,
+                least,
+            }
+            .into()
+        })?;
+    }
+    Ok(())
 }
 
 /// Refuses a payload of `length` bytes that is too large although its module is not.

@@ -107,7 +107,7 @@ impl Vmm for Qemu {
         let image = request.image()?;
         let spec = lower(request)?;
         fit::check_module(request)?;
-        let payload = host_payload::build(&spec, request.program(), &request.copies(), request.bounds())?;
+        let payload = host_payload::build(&spec, request.programs(), &request.copies(), request.bounds())?;
         fit::check_payload(request, payload.length)?;
         for warning in &payload.warnings {
             log::warn!("{warning}");

@@ -138,12 +138,11 @@ fn payload_file(
     directory: Option<&Path>,
 ) -> Result<Option<PathBuf>, Error> {
     let copies = request.copies();
-    if copies.is_empty() && spec.module == ModuleSource::Embedded {
+    let alone = copies.is_empty() && request.programs().preloads.is_empty();
+    if alone && spec.module == ModuleSource::Embedded {
         return Ok(None);
     }
-    if copies.is_empty()
-        && let Some(path) = request.program().path()
-    {
+    if alone && let Some(path) = request.program().path() {
         // As the user wrote it, so that the command can be moved with the file.
         let given = request.module().name();
         return Ok(Some(if directory.is_some() {
@@ -154,14 +153,14 @@ fn payload_file(
     }
     let Some(directory) = directory else {
         return Err(Error::Invalid(
-            "--print-command: this run needs a file besides the module (a translated module, native code, or what \
-             --copy-dir takes along); say where to write it: --print-command=DIRECTORY"
+            "--print-command: this run needs a file besides the module (a translated module, native code, a module \
+             that others import from, or what --copy-dir takes along); say where to write it: --print-command=DIRECTORY"
                 .to_string(),
         ));
     };
     // For this user alone, whatever the umask: what is copied may be.
     let file = HostFile::temporary(directory, "payload.tar").map_err(StartError::file(WRITE))?;
-    let (_, warnings) = payload::write(file.file(), None, request.program(), &copies, request.bounds())?;
+    let (_, warnings) = payload::write(file.file(), None, request.programs(), &copies, request.bounds())?;
     let path = directory.join("payload.tar");
     file.rename(&path).map_err(StartError::file(WRITE))?;
     for warning in warnings {

@@ -1,0 +1,16 @@
+;; A library that uses another: "log" must stand before. Run only as `--preload math=text/math.wat`.
+(module
+  (import "log" "print" (func $print (param i32)))
+  (global (export "base") i32 (i32.const 0))
+  (global $calls (export "calls") (mut i32) (i32.const 0))
+  (table (export "operations") 2 funcref)
+  (elem (i32.const 0) $square $cube)
+  (func $count (global.set $calls (i32.add (global.get $calls) (i32.const 1))))
+  (func $square (export "square") (param i32) (result i32)
+    (call $count)
+    (i32.mul (local.get 0) (local.get 0)))
+  (func $cube (param i32) (result i32)
+    (call $count)
+    (i32.mul (local.get 0) (i32.mul (local.get 0) (local.get 0))))
+  (func $begin (call $print (i32.const 1)))
+  (start $begin))

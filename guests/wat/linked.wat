@@ -1,0 +1,23 @@
+;; Uses what the libraries "log" and "math" (text/) export: functions, a memory, a table and globals.
+(module
+  (type $unary (func (param i32) (result i32)))
+  (import "log" "print" (func $print (param i32)))
+  (import "log" "letters" (memory $letters 1))
+  (import "math" "square" (func $square (type $unary)))
+  (import "math" "operations" (table $operations 2 funcref))
+  (import "math" "base" (global $base i32))
+  (import "math" "calls" (global $calls (mut i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory $own (export "memory") 1)
+  (data (memory $own) (i32.const 0) "\08\00\00\00\0e\00\00\00from the main\0a")
+  (func (export "_start")
+    ;; Each on its own memory, in turns.
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)))
+    (call $print (i32.add (global.get $base) (call $square (i32.const 2))))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)))
+    (if (i32.ne (call_indirect $operations (type $unary) (i32.const 5) (i32.const 1)) (i32.const 125))
+      (then unreachable))
+    (if (i32.ne (global.get $calls) (i32.const 2)) (then unreachable))
+    (if (i32.ne (i32.load8_u $letters (i32.const 64)) (i32.const 101)) (then unreachable)))
+  (func (export "cube") (param i32) (result i32)
+    (call_indirect $operations (type $unary) (local.get 0) (i32.const 1))))
