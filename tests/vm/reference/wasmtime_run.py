@@ -146,13 +146,11 @@ def number(text, kind):
 
 def shown(value, kind):
     """A result as wasmtime's command line prints it, which is Rust's way."""
-    if kind in ("(ref null func)", "funcref", "(ref null extern)", "externref"):
-        name = "funcref" if "func" in kind else "externref"
-        return f"<null {name}>" if value is None else f"<{name}>"
-    if kind == "v128":
-        return str(int.from_bytes(bytes(value), "little"))
     if kind in ("i32", "i64"):
         return str(value)
+    if kind not in ("f32", "f64"):
+        name = "funcref" if "func" in kind else "externref"
+        return f"<null {name}>" if value is None else f"<{name}>"
     if value != value:
         return "NaN"
     if value in (float("inf"), float("-inf")):
