@@ -252,6 +252,7 @@ impl<'a> Request<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::choice::Chosen;
     use boot_protocol::payload as names;
     use boot_protocol::run_spec::Access;
     use std::io::{Read as _, Seek as _};
@@ -299,5 +300,74 @@ mod tests {
         assert_eq!(RunSpec::decode(encoded), Ok(spec));
         assert_eq!(module, MODULE);
         assert!(copy.windows(7).any(|bytes| bytes == b"content"));
+    }
+
+    fn importing(from: &str) -> Module {
+        Module::from_bytes("m.wat", format!(r#"(module (import "{from}" "x" (func)))"#)).unwrap()
+    }
+
+    /// The names of what a run of a module that imports from these is given, in order.
+    fn given(run: Run) -> Result<Vec<(String, String)>, Error> {
+        let run = run.in_order(&Deadline::never())?;
+        let request = Request::for_tests(&run);
+        let spec = request.spec(|_, _| Ok(run_spec::MountSource::Tmpfs))?;
+        let preloads = spec.preloads.into_iter();
+        Ok(preloads.map(|preload| (preload.name, preload.member)).collect())
+    }
+
+    fn pairs(names: [&str; 3]) -> Vec<(String, String)> {
+        let pair = |(index, name): (usize, &str)| (name.to_string(), names::preload(index, false));
+        names.into_iter().enumerate().map(pair).collect()
+    }
+
+    #[test]
+    fn linked_modules_are_put_in_order_and_preloads_are_not() {
+        let run = || Run::new(importing("a"));
+        let linked = run()
+            .link("a", importing("b"))
+            .link("b", importing("c"))
+            .link("c", importing("env"));
+        assert_eq!(given(linked).unwrap(), pairs(["c", "b", "a"]));
+        let preloads = run()
+            .preload("a", importing("b"))
+            .preload("b", importing("c"))
+            .preload("c", importing("env"));
+        assert_eq!(given(preloads).unwrap(), pairs(["a", "b", "c"]));
+
+        let circle = run().link("a", importing("b")).link("b", importing("a"));
+        let error = given(circle).unwrap_err();
+        assert_eq!(error.exit_code(), boot_protocol::exit_code::USAGE);
+        let message = error.to_string();
+        assert!(
+            message.ends_with("'a' imports from 'b', which imports from 'a'"),
+            "{message}"
+        );
+        // Two of one name hide each other.
+        let twice = run().preload("a", importing("x")).preload("a", importing("x"));
+        assert_eq!(
+            given(twice).unwrap_err().exit_code(),
+            boot_protocol::exit_code::USAGE
+        );
+    }
+
+    #[test]
+    fn the_payload_has_each_module() {
+        let run = Run::new(importing("a"))
+            .invoke("f")
+            .preload("a", importing("b"))
+            .preload("b", importing("c"));
+        let programs = Chosen::Module.programs(&run);
+        let members: Vec<_> = programs.members().map(|(name, at, _)| (name, at)).collect();
+        assert_eq!(
+            members,
+            [
+                (names::MODULE.into(), 1),
+                ("preload-0.wasm".into(), 1),
+                ("preload-1.wasm".into(), 1)
+            ]
+        );
+        let request = Request::for_tests(&run);
+        let spec = request.spec(|_, _| Ok(run_spec::MountSource::Tmpfs)).unwrap();
+        assert_eq!(spec.entry.as_deref(), Some("f"));
     }
 }

@@ -40,6 +40,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         ),
         test("engines::damaged_code_is_not_used", damaged_code_is_not_used),
         test("engines::code_of_others", code_of_others),
+        test("engines::several_modules", several_modules),
         test("engines::as_process_1", as_process_1),
         test(
             "engines::a_cache_that_cannot_be_used",
@@ -289,6 +290,72 @@ fn code_of_others() {
     precompiled(&good, &["--arch", other])
         .expect_code(exit_code::USAGE)
         .expect_message(&["'m.cwasm' is native code for --arch"]);
+}
+
+/// What others import from is compiled too, is aligned like the program's code, and is kept for itself.
+fn several_modules() {
+    const NATIVE: &str = "code at a multiple of 4096\npreload-0.cwasm at a multiple of 4096\npreload-1.cwasm at a multiple \
+                          of 4096\n";
+    const INTERPRETED: &str = "module\npreload-0.wasm\npreload-1.wasm\n";
+    let scratch = Scratch::new();
+    scratch.file("a.wasm", &[MODULE, &[0, 2, 1, b'a']].concat());
+    scratch.file("b.wasm", &[MODULE, &[0, 2, 1, b'b']].concat());
+    let flags = ["--preload", "a=a.wasm", "--preload=b=b.wasm"];
+    let run_all = |module: &[u8], more: &[&str]| {
+        let mut command = launcher(&scratch, "compile", module);
+        run(&mut command, &[&flags[..], more].concat())
+    };
+    for reason in ["only 0 bytes of code", "the module was compiled before"] {
+        run_all(MODULE, &["-v"])
+            .expect_code(0)
+            .expect_output(NATIVE)
+            .expect_message(&[reason]);
+        assert_eq!((asked(&scratch), engine(&scratch)), (3, "native".into()));
+    }
+    // One that is new has them all interpreted, or is compiled alone if that is demanded.
+    let large = large();
+    run_all(&large, &[]).expect_code(0).expect_output(INTERPRETED);
+    until("the module is compiled", || asked(&scratch) == 4);
+    let other = [MODULE, &[0, 2, 1, b'o']].concat();
+    run_all(&other, &["--engine", "native"])
+        .expect_code(0)
+        .expect_output(NATIVE);
+    assert_eq!(asked(&scratch), 5);
+    run_all(&other, &["--engine", "interp"])
+        .expect_code(0)
+        .expect_output(INTERPRETED);
+
+    // Several at the same time, with nothing kept.
+    let fresh = Scratch::new();
+    fresh.file("a.wasm", &[MODULE, &[0, 2, 1, b'a']].concat());
+    fresh.file("b.wasm", &[MODULE, &[0, 2, 1, b'b']].concat());
+    let mut command = launcher(&fresh, "compile", MODULE);
+    run(&mut command, &[&flags[..], &["--engine", "native"]].concat())
+        .expect_code(0)
+        .expect_output(NATIVE);
+    assert_eq!(asked(&fresh), 3);
+
+    // Native code among them decides for all.
+    let third = Scratch::new();
+    run(&mut launcher(&third, "compile", MODULE), &[]).expect_code(0);
+    fs::copy(kept(&third), scratch.path().join("a.cwasm")).unwrap();
+    let mut command = launcher(&scratch, "compile", MODULE);
+    run(
+        &mut command,
+        &[
+            "--allow-precompiled",
+            "--preload",
+            "a=a.cwasm",
+            "--engine",
+            "interp",
+        ],
+    )
+    .expect_code(exit_code::USAGE)
+    .expect_message(&["--engine interp: 'a.cwasm' is native code"]);
+    let mut command = launcher(&scratch, "compile", MODULE);
+    run(&mut command, &["--allow-precompiled", "--preload", "a=a.cwasm"])
+        .expect_code(0)
+        .expect_output("code at a multiple of 4096\npreload-0.cwasm at a multiple of 4096\n");
 }
 
 fn as_process_1() {

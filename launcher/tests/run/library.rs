@@ -275,6 +275,10 @@ fn what_a_hypervisor_cannot_do_is_refused() {
             "--dir: fake cannot show the guest a directory of this host; qemu can: --vmm qemu",
         ),
         (
+            run("hello").preload("l", Module::from_bytes("l.wasm", MODULE).unwrap()),
+            "--preload: fake cannot hand the machine more than one module; qemu can: --vmm qemu",
+        ),
+        (
             run("hello").arch(Arch::Riscv64),
             "--arch: fake cannot make riscv64 machines here; qemu can: --vmm qemu",
         ),

@@ -241,6 +241,15 @@ fn given(given: Given) -> ! {
         }
         other => format!("{other:?}\n"),
     };
+    let preloads = members.iter().filter(|(name, _)| name.starts_with("preload-"));
+    let preloads =
+        preloads.map(
+            |(name, at)| match name.ends_with(".cwasm") && at % payload::ALIGNMENT == 0 {
+                true => format!("{name} at a multiple of {}\n", payload::ALIGNMENT),
+                false => format!("{name}\n"),
+            },
+        );
+    let text: String = std::iter::once(text).chain(preloads).collect();
     let mut guest = guest();
     guest.write(Output::Stdout, text.as_bytes());
     leave(guest, 0)
