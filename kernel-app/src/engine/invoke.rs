@@ -41,9 +41,11 @@ pub(super) enum Value {
 }
 
 /// wasmtime's words.
-const TAKES_ARGUMENTS: &str = "warning: using `--invoke` with a function that takes arguments is experimental and may break in the future\n";
+const TAKES_ARGUMENTS: &str = "warning: using `--invoke` with a function that takes arguments is experimental and may \
+                               break in the future\n";
 /// wasmtime's words.
-const RETURNS_VALUES: &str = "warning: using `--invoke` with a function that returns values is experimental and may break in the future\n";
+const RETURNS_VALUES: &str = "warning: using `--invoke` with a function that returns values is experimental and may break \
+                              in the future\n";
 
 /// Most functions that a message names.
 const MAX_NAMED_EXPORTS: usize = 20;

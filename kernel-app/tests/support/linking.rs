@@ -240,7 +240,9 @@ fn a_call_of_wasi_works_on_the_memory_of_whoever_calls() {
             (export "raw" (func $write)))"#
     );
     let program = format!(
-        r#"(module (import "l" "say" (func $l)) (import "l" "raw" (func $raw (param i32 i32 i32 i32) (result i32))) {SAY}
+        r#"(module
+            (import "l" "say" (func $l))
+            (import "l" "raw" (func $raw (param i32 i32 i32 i32) (result i32))) {SAY}
             (func (export "_start")
                 (call $say (i32.const 112)) (call $l) (call $say (i32.const 113))
                 (drop (call $raw (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#

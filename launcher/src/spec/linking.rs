@@ -17,7 +17,7 @@ pub(super) struct Cycle(Vec<String>);
 impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("modules that import from each other in a circle cannot be linked: ")?;
-        let names = self.0.iter().chain(self.0.first()).map(|name| piece(name));
+        let names = self.0.iter().chain(self.0.first()).map(piece);
         for (number, name) in names.enumerate() {
             match number {
                 0 => write!(f, "'{name}'")?,

@@ -79,7 +79,7 @@ pub(super) fn imports(module: &Module, deadline: &Deadline) -> Result<BTreeSet<S
     Ok(names)
 }
 
-/// Shows `see` each section: its number, its size, and its bytes if it is one of those that are `wanted` and not too long.
+/// Shows `see` each section: its number, its size, and its bytes, if it is `wanted` and not too long.
 /// Whether these were all.
 fn look(
     module: &Module,
