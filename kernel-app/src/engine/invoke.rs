@@ -12,7 +12,7 @@ use core::num::ParseIntError;
 
 use wasi_core::{Stream, System};
 
-use super::{Entry, Problem, quoted};
+use super::{Entry, Problem, decimal, quoted};
 use crate::exit_status::Outcome;
 
 /// A type of parameters.
@@ -167,8 +167,8 @@ impl Type {
         Ok(match self {
             Self::I32 => Value::I32(integer(text, i32::from_str_radix)?),
             Self::I64 => Value::I64(integer(text, i64::from_str_radix)?),
-            Self::F32 => Value::F32(text.parse::<f32>().map_err(words)?.to_bits()),
-            Self::F64 => Value::F64(text.parse::<f64>().map_err(words)?.to_bits()),
+            Self::F32 => Value::F32(decimal::single(text).map_err(words)?),
+            Self::F64 => Value::F64(decimal::double(text).map_err(words)?),
             Self::Other(name) => return Err(format!("unsupported argument type {name}")),
         })
     }

@@ -5,6 +5,7 @@
 //! Which engine a program is for shows in its first bytes. Why each setting is as it is: `docs/rationale.md`,
 //! `docs/engines.md`.
 
+mod decimal;
 mod invoke;
 #[cfg(feature = "spec-tests")]
 mod script;
