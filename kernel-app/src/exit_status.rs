@@ -72,22 +72,23 @@ impl Outcome {
 
     /// This end, which the module that others import by `name` has come to.
     #[must_use]
-    pub fn of_preload(self, name: &str) -> Self {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    pub fn of_preload(mut self, name: &str) -> Self {
         let name = shown::bounded(name.as_bytes(), Layout::Line, LONGEST_NAME);
-        let named = |text: String| format!("preload `{name}`: {text}");
-        match self {
+        match &mut self {
             Self::Trap(text) => {
-                let (first, rest) = first_line(&text);
-                Self::Trap(format!("{first}, in the preload `{name}`{rest}"))
+                let (first, rest) = first_line(text);
+                *text = format!("{first}, in the preload `{name}`{rest}");
             }
-            Self::Refused(text) => Self::Refused(named(text)),
-            Self::CodeRefused(text) => Self::CodeRefused(named(text)),
-            Self::CodeDoesNotFit(text) => Self::CodeDoesNotFit(named(text)),
-            Self::ProposalMissing(text) => Self::ProposalMissing(named(text)),
-            Self::Unreadable(text) => Self::Unreadable(named(text)),
-            Self::MachineFailed(text) => Self::MachineFailed(named(text)),
-            Self::Starved(_) | Self::Exit(_) | Self::Usage(_) => self,
+            Self::Refused(text)
+            | Self::CodeRefused(text)
+            | Self::CodeDoesNotFit(text)
+            | Self::ProposalMissing(text)
+            | Self::Unreadable(text)
+            | Self::MachineFailed(text) => *text = format!("preload `{name}`: {text}"),
+            Self::Starved(_) | Self::Exit(_) | Self::Usage(_) => {}
         }
+        self
     }
 
     /// Exit code and message of this end of a run of the module called `name`.

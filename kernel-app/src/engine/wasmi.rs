@@ -15,8 +15,8 @@ use wasi_p1::linker::{
 };
 use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{
-    CompilationMode, Config, Engine, Error, Extern, ExternType, F32, F64, Instance, Module, Store, TrapCode,
-    Val, ValType,
+    CompilationMode, Config, Engine, Error, Extern, ExternType, F32, F64, Func, Instance, Module, Store,
+    TrapCode, Val, ValType,
 };
 
 use super::invoke::{self, Type, Value};
@@ -172,9 +172,7 @@ fn run_modules<S: System + 'static>(
         .map(Val::default_for_ty)
         .collect();
     invoke::begin(&mut store.data_mut().context.core.system, arguments.len());
-    function
-        .call(&mut *store, &arguments, &mut results)
-        .map_err(|error| ended_by(&error))?;
+    call(store, function, &arguments, &mut results)?;
     let results = results.iter().map(shown);
     invoke::finish(&mut store.data_mut().context.core.system, results);
     Ok(Outcome::Exit(0))
@@ -194,12 +192,27 @@ fn instantiate<S: System + 'static>(
         store.data_mut().attach_memory(memory);
     }
     if let Some(function) = instance.get_func(&*store, INITIALIZE) {
-        let function = function
-            .typed::<(), ()>(&*store)
-            .map_err(|_| initialize_has_another_type())?;
-        function.call(&mut *store, ()).map_err(|error| ended_by(&error))?;
+        let ty = function.ty(&*store);
+        if !(ty.params().is_empty() && ty.results().is_empty()) {
+            return Err(initialize_has_another_type());
+        }
+        call(store, function, &[], &mut [])?;
     }
     Ok(instance)
+}
+
+/// Calls a function. The one place for all of them, as an image has to be small.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+#[inline(never)]
+fn call<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    function: Func,
+    arguments: &[Val],
+    results: &mut [Val],
+) -> Result<(), Outcome> {
+    function
+        .call(store, arguments, results)
+        .map_err(|error| ended_by(&error))
 }
 
 /// Module and name of each import.

@@ -19,8 +19,8 @@ use wasi_core::context::WasiCtx;
 use wasi_p1::linker::wasmtime::{Host, resolve, stop};
 use wasi_p1::linker::{Growth, Stop};
 use wasmtime::{
-    Config, Engine, Error, Extern, ExternType, GcHeapOutOfMemory, Instance, Module, OutOfMemory, Store, Trap,
-    Val, ValType, WasmBacktrace,
+    Config, Engine, Error, Extern, ExternType, Func, GcHeapOutOfMemory, Instance, Module, OutOfMemory, Store,
+    Trap, Val, ValType, WasmBacktrace,
 };
 
 use super::invoke::{self, Type, Value};
@@ -241,9 +241,7 @@ fn run_modules<S: System + 'static>(
         .ok_or_else(|| Outcome::Refused(format!("no func export named `{name}` found")))?;
     let mut results = alloc::vec![Val::I32(0); function.ty(&*store).results().len()];
     invoke::begin(&mut store.data_mut().context.core.system, arguments.len());
-    function
-        .call(&mut *store, &arguments, &mut results)
-        .map_err(|error| ended_by(&error))?;
+    call(store, function, &arguments, &mut results)?;
     let results = results.iter().map(shown);
     invoke::finish(&mut store.data_mut().context.core.system, results);
     Ok(Outcome::Exit(0))
@@ -286,16 +284,31 @@ fn instantiate<S: System + 'static>(
         store.data_mut().attach_memory(memory);
     }
     if let Some(function) = instance.get_func(&mut *store, INITIALIZE) {
-        let function = function
-            .typed::<(), ()>(&*store)
-            .map_err(|_| initialize_has_another_type())?;
-        function.call(&mut *store, ()).map_err(|error| ended_by(&error))?;
+        let ty = function.ty(&*store);
+        if !(ty.params().len() == 0 && ty.results().len() == 0) {
+            return Err(initialize_has_another_type());
+        }
+        call(store, function, &[], &mut [])?;
     }
     Ok(instance)
 }
 
 /// What wasmtime's error begins with where something is imported that has another type.
 const INCOMPATIBLE: &str = "incompatible import type";
+
+/// Calls a function. The one place for all of them, as an image has to be small.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+#[inline(never)]
+fn call<S: System + 'static>(
+    store: &mut Store<Host<S>>,
+    function: Func,
+    arguments: &[Val],
+    results: &mut [Val],
+) -> Result<(), Outcome> {
+    function
+        .call(store, arguments, results)
+        .map_err(|error| ended_by(&error))
+}
 
 /// Module and name of each import.
 fn imports(module: &Module) -> impl Iterator<Item = (&str, &str)> {
