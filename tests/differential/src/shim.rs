@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Write as _};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
-use kernel_app::engine::{Engine as _, Job};
 use kernel_app::engine::wasmi::{Interpreter, config};
+use kernel_app::engine::{Engine as _, Job};
 use kernel_app::exit_status::Outcome;
 use wasi_core::context::WasiCtxBuilder;
 use wasi_core::fs::Permission;
@@ -43,7 +43,10 @@ pub fn run(wasm: &[u8], world: &World) -> Result<u32> {
         }
         builder = builder.preopen(MemFs::new(LIMITS, now), guest, Permission::ReadWrite)?;
     }
-    match Interpreter::default().run(Job::of(wasm), builder.build(machine)).0 {
+    match Interpreter::default()
+        .run(Job::of(wasm), builder.build(machine))
+        .0
+    {
         Outcome::Exit(code) => Ok(code),
         Outcome::Trap(text) => bail!("trap: {text}"),
         other => bail!("{other:?}"),
