@@ -233,6 +233,10 @@ pub(super) fn send_anyway(kind: FrameKind, payload: &[u8]) {
 
 /// Writes bytes to the serial line as they are.
 pub(super) fn write_line(bytes: &[u8]) {
-    // SAFETY: `bytes` is valid for reads of its length.
-    unsafe { sys_console_write(bytes.as_ptr(), bytes.len()) };
+    /// Most bytes of one call, for whose end the deadline waits.
+    const MOST: usize = 16 << 10;
+    for piece in bytes.chunks(MOST) {
+        // SAFETY: `piece` is valid for reads of its length.
+        unsafe { sys_console_write(piece.as_ptr(), piece.len()) };
+    }
 }
