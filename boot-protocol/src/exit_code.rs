@@ -3,6 +3,8 @@
 //! A guest's own code, 0 to 255, is passed on as it is and so may coincide with one of these; whoever must tell
 //! them apart looks at standard error, where each of these comes with a message.
 
+use crate::run_spec::Limit;
+
 /// The guest ended well: it returned from `_start` or called `proc_exit(0)`.
 pub const SUCCESS: u8 = 0;
 
@@ -32,6 +34,24 @@ pub const TRAP: u8 = 134;
 /// Standard output or standard error was closed by its reader: 128 + 13, as after a SIGPIPE.
 pub const OUTPUT_CLOSED: u8 = 141;
 
+/// The code of a guest that has reached its first limit, fuel; the other limits' follow, up to 248. No shell and no
+/// `sysexits.h` uses them.
+const FIRST_LIMIT: u8 = 241;
+
+/// The code of a guest that has reached this limit.
+///
+/// ```
+/// use boot_protocol::{exit_code::of_limit, run_spec::Limit};
+/// assert_eq!(of_limit(Limit::Fuel), 241);
+/// assert_eq!(of_limit(Limit::Deadline), 242);
+/// assert_eq!(of_limit(Limit::OutputBytes), 248);
+/// ```
+#[must_use]
+pub const fn of_limit(limit: Limit) -> u8 {
+    // The discriminants are the numbers, of which there are eight.
+    FIRST_LIMIT.saturating_add(limit as u8)
+}
+
 /// The code of a run that a signal ended, as shells report it: 128 + the signal's number.
 ///
 /// ```
@@ -49,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_codes_are_distinct() {
-        let codes = [
+        let mut codes = std::vec![
             SUCCESS,
             OUT_OF_RANGE,
             USAGE,
@@ -60,6 +80,7 @@ mod tests {
             TRAP,
             OUTPUT_CLOSED,
         ];
+        codes.extend(Limit::ALL.map(of_limit));
         for (index, code) in codes.iter().enumerate() {
             assert!(
                 !codes.iter().skip(index + 1).any(|other| other == code),

@@ -11,10 +11,11 @@ use alloc::vec::Vec;
 use boot_protocol::command_line::Console;
 use boot_protocol::command_line::words::{self, Words};
 use boot_protocol::payload::{MODULE, RUN_SPEC};
-use boot_protocol::run_spec::{self, LogLevel, ModuleSource, MountSource, RunSpec};
+use boot_protocol::run_spec::{self, Limit, LogLevel, ModuleSource, MountSource, RunSpec};
 use wasi_core::context::{BuildError, WasiCtxBuilder};
 use wasi_core::fs::FileSystem;
 use wasi_core::fs::fuse::Transport;
+use wasi_core::limits;
 use wasi_core::system::Clock;
 use wasi_core::{Errno, System, Terminals};
 
@@ -52,6 +53,8 @@ pub trait Platform {
     fn virtio_fs(&self, tag: &str, number: Option<u32>) -> Option<Self::Device>;
     /// The files of uhyve, if it is around this machine.
     fn uhyve(&self) -> Option<Self::Files>;
+    /// Ends the machine in so many nanoseconds, whatever it does then, with a message about the module of this name.
+    fn set_deadline(&self, nanoseconds: u64, name: &str);
     /// Bytes of memory that are free for what a guest asks for.
     fn free_memory(&self) -> usize;
 }
@@ -150,6 +153,10 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
         Some(name) => name,
         None => spec.module.default_name(),
     };
+    // Before anything else: what follows may take as long as whoever made the module likes.
+    if let Some(nanoseconds) = spec.limits.get(Limit::Deadline) {
+        platform.set_deadline(nanoseconds, name);
+    }
     let mut devices = Devices::new(|tag: &str| {
         let mut tags = spec.mounts.iter().filter_map(|mount| match &mount.source {
             MountSource::VirtioFs { tag } => Some(tag),
@@ -172,6 +179,7 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
                     Ok(preloads) => {
                         let job = Job {
                             program: &program,
+                            limits: spec.limits,
                             preloads: &preloads,
                             entry: spec.entry.as_deref().map(|name| Entry {
                                 name,
@@ -271,6 +279,14 @@ fn build_wasi_ctx<P: Platform>(
     };
     let builder = WasiCtxBuilder::new()
         .terminals(terminals)
+        .limits(limits::Limits {
+            descriptors: spec
+                .limits
+                .get(Limit::Descriptors)
+                .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            file_bytes: spec.limits.get(Limit::FileBytes),
+            output_bytes: spec.limits.get(Limit::OutputBytes),
+        })
         .arg(name)
         .and_then(|builder| builder.args(spec.argv.iter().skip(1)))
         .map_err(usage)?;

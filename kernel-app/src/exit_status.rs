@@ -8,6 +8,7 @@ use alloc::string::String;
 
 use boot_protocol::console::{Cause, Ending};
 use boot_protocol::exit_code;
+use boot_protocol::run_spec::Reached;
 use boot_protocol::shown::{self, Layout};
 
 /// How a run ended.
@@ -19,6 +20,8 @@ pub enum Outcome {
     Trap(String),
     /// The guest ended badly, in this way, after it had been refused memory that the machine did not have.
     Starved(Box<Outcome>),
+    /// The guest has reached a limit of what it may use up; the text says where, if that is known.
+    LimitReached(Reached, String),
     /// The module cannot be run; the text says why and what to do.
     Refused(String),
     /// Native code cannot be loaded here, and nothing of it has run: the host can have the module interpreted. The text
@@ -46,6 +49,8 @@ pub struct ExitStatus {
     pub cause: Cause,
     /// Whether memory was wanted that the machine does not have.
     pub memory_refused: bool,
+    /// The limit that has ended the guest, if one has.
+    pub reached: Option<Reached>,
     /// A message for standard error, without a final newline; `None` where the guest has said it all.
     pub message: Option<String>,
 }
@@ -86,7 +91,7 @@ impl Outcome {
             | Self::ProposalMissing(text)
             | Self::Unreadable(text)
             | Self::MachineFailed(text) => *text = format!("preload `{name}`: {text}"),
-            Self::Starved(_) | Self::Exit(_) | Self::Usage(_) => {}
+            Self::Starved(_) | Self::Exit(_) | Self::Usage(_) | Self::LimitReached(..) => {}
         }
         self
     }
@@ -132,6 +137,17 @@ impl Outcome {
                 exit_code::TRAP,
                 Some(format!("failed to run `{name}`: wasm trap: {text}")),
             ),
+            Self::LimitReached(reached, text) => {
+                let (first, rest) = first_line(text);
+                let colon = if first.is_empty() { "" } else { ": " };
+                (
+                    Cause::Limit,
+                    exit_code::of_limit(reached.limit),
+                    Some(format!(
+                        "`{name}` reached its limit of {reached}{colon}{first}{rest}"
+                    )),
+                )
+            }
             Self::Refused(text) => (
                 Cause::Refused,
                 exit_code::MODULE_REFUSED,
@@ -166,6 +182,10 @@ impl Outcome {
             code,
             cause,
             memory_refused: matches!(self, Self::MachineFailed(_)),
+            reached: match self {
+                Self::LimitReached(reached, _) => Some(*reached),
+                _ => None,
+            },
             message: message.map(|text| format!("hermit-wasm: {text}")),
         }
     }
@@ -181,13 +201,17 @@ impl ExitStatus {
     /// What the host is told, besides the message.
     #[must_use]
     pub const fn ending(&self) -> Ending {
-        Ending::new(self.cause, self.code).with_memory_refused(self.memory_refused)
+        match self.reached {
+            Some(reached) => Ending::of_limit(reached),
+            None => Ending::new(self.cause, self.code).with_memory_refused(self.memory_refused),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use boot_protocol::run_spec::Limit;
 
     #[test]
     fn the_guests_codes_come_out_as_they_are_and_silently() {
@@ -309,6 +333,28 @@ mod tests {
             Outcome::Trap("unreachable, in the preload `a`\nwasm backtrace:\n    0: a!b".into())
         );
         assert_eq!(Outcome::Exit(3).of_preload("a"), Outcome::Exit(3));
+    }
+
+    #[test]
+    fn a_limit_is_named_with_its_value_and_told_to_the_host() {
+        for limit in Limit::ALL {
+            let reached = limit.of(7_000_000_000);
+            let text = "all fuel consumed\nwasm backtrace:\n    0: a!b";
+            let status = Outcome::LimitReached(reached, text.into()).exit_status("m");
+            assert_eq!(status.ending().reached(), Some(reached));
+            let message = status.message.unwrap();
+            let (first, rest) = message.split_once('\n').unwrap();
+            assert_eq!(
+                first,
+                format!("hermit-wasm: `m` reached its limit of {reached}: all fuel consumed")
+            );
+            assert_eq!(rest, "wasm backtrace:\n    0: a!b");
+        }
+        let silent = Outcome::LimitReached(Limit::OutputBytes.of(3), String::new()).exit_status("m");
+        assert_eq!(
+            silent.message.as_deref(),
+            Some("hermit-wasm: `m` reached its limit of output bytes (3)")
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use boot_protocol::command_line::Console;
 use boot_protocol::run_spec::{
-    Access, LogLevel, ModuleSource, Mount, MountSource, Preload, RunSpec, Terminals,
+    Access, Limit, LogLevel, ModuleSource, Mount, MountSource, Preload, RunSpec, Terminals,
 };
 use kernel_app::app::{self, Platform};
 use kernel_app::engine::wasmi::Interpreter;
@@ -113,6 +113,8 @@ struct Machine {
     system: Shared,
     console: Option<Console>,
     log: Cell<Option<LogLevel>>,
+    /// In how many nanoseconds it ends.
+    deadline: Cell<Option<u64>>,
     /// What the last device asked for was called, and its number.
     asked: RefCell<Vec<(String, Option<u32>)>>,
 }
@@ -147,6 +149,9 @@ impl Platform for Machine {
     }
     fn uhyve(&self) -> Option<Files> {
         self.files.clone()
+    }
+    fn set_deadline(&self, nanoseconds: u64, _: &str) {
+        self.deadline.set(Some(nanoseconds));
     }
     fn free_memory(&self) -> usize {
         64 << 20
@@ -525,4 +530,24 @@ fn many_arguments_and_variables_arrive() {
             .sum::<usize>();
     assert_eq!(machine.output().len(), "m:".len() + expected);
     assert!(machine.output().ends_with("v\0"));
+}
+
+#[test]
+fn a_limit_ends_the_guest_with_its_code_and_the_deadline_is_the_machines() {
+    let mut machine = Machine::bare();
+    let status = machine.run("--limit max-output-bytes=5 --limit timeout=250ms", &[]);
+    assert_eq!(machine.deadline.get(), Some(250_000_000));
+    assert_eq!(
+        (status.ending().reached(), machine.output().as_str()),
+        (Some(Limit::OutputBytes.of(5)), "embed")
+    );
+    let mut machine = Machine::bare();
+    assert_eq!(machine.run("--limit fuel=1000000", &[]).code, 0);
+    assert_eq!(machine.deadline.get(), None);
+    let mut machine = Machine::bare();
+    let status = machine.run("--limit fuel=10", &[]);
+    assert_eq!(status.ending().reached(), Some(Limit::Fuel.of(10)), "{status:?}");
+    let usage = Machine::bare().run("--limit feul=1", &[]);
+    assert_eq!(usage.code, 2);
+    assert!(usage.message.unwrap().contains("fuel, timeout"));
 }

@@ -15,6 +15,7 @@ fn execute(preloads: &[(&str, Vec<u8>)], program: &[u8], entry: Option<Entry<'_>
         .map(|(name, program)| Preload { name, program })
         .collect();
     let job = Job {
+        limits: Default::default(),
         program,
         preloads: &preloads,
         entry,

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed|shared] [--terminals LIST] [--log LEVEL]
-//! [--entry|--invoke FUNCTION] [--preload NAME=MEMBER]…
+//! [--entry|--invoke FUNCTION] [--preload NAME=MEMBER]… [--limit NAME=VALUE]…
 //! [--tmpfs GUEST | --copy-dir MEMBER::GUEST[:ro] | --share TAG::GUEST[:ro] | --map PATH::GUEST[:ro]]…
 //! [--] [ARGS…]
 //! ```
@@ -18,7 +18,8 @@ use core::fmt;
 
 use super::Console;
 use crate::run_spec::{
-    Access, ModuleSource, Mount, MountSource, NoSuchLevel, Preload, RunSpec, Terminals, unique_variables,
+    Access, LimitError, ModuleSource, Mount, MountSource, NoSuchLevel, Preload, RunSpec, Terminals,
+    unique_variables,
 };
 
 /// What the words say.
@@ -50,6 +51,8 @@ pub enum WordError {
         /// What would be right.
         expected: &'static str,
     },
+    /// What `--limit` is given is none.
+    Limit(LimitError),
 }
 
 impl fmt::Display for WordError {
@@ -66,6 +69,7 @@ impl fmt::Display for WordError {
                 value,
                 expected,
             } => write!(f, "{option}: cannot use {value:?}; expected {expected}"),
+            Self::Limit(error) => write!(f, "--limit: {error}"),
         }
     }
 }
@@ -133,7 +137,7 @@ fn parse_dyn<'a>(
 }
 
 /// Every option. Each takes a value.
-const OPTIONS: [&str; 15] = [
+const OPTIONS: [&str; 16] = [
     "-f",
     "--file",
     "--argv0",
@@ -141,6 +145,7 @@ const OPTIONS: [&str; 15] = [
     "--entry",
     "--invoke",
     "--preload",
+    "--limit",
     "--console",
     "--terminals",
     "--log",
@@ -199,6 +204,7 @@ impl<'a> Parser<'a> {
                     .preloads
                     .push(preload.ok_or_else(|| invalid("NAME=MEMBER"))?);
             }
+            "--limit" => self.run.limits.apply(value).map_err(WordError::Limit)?,
             "--terminals" => {
                 self.terminals =
                     Some(terminals(value).ok_or_else(|| invalid("stdin, stdout, stderr, comma-separated"))?);
@@ -376,6 +382,9 @@ fn words_of(run: &RunSpec, console: Console) -> Result<Vec<String>, Unwritable> 
             return Err(Unwritable(["the name ", name].concat()));
         }
         option("--preload", &[name.as_str(), member].join("="));
+    }
+    for limit in run.limits.words() {
+        option("--limit", &limit);
     }
     for mount in &run.mounts {
         let (name, value) = mount_words(mount)?;

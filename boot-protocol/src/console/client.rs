@@ -40,6 +40,11 @@ pub enum Received {
 pub trait Line {
     /// Writes all of `bytes`.
     fn write(&mut self, bytes: &[u8]);
+    /// Writes all of a frame's header and content. A line whose owner may be interrupted for good writes them as one.
+    fn write_both(&mut self, head: &[u8], body: &[u8]) {
+        self.write(head);
+        self.write(body);
+    }
     /// Called behind a message that the host has to see now.
     fn end_message(&mut self) {}
     /// Reads at most `buf.len()` bytes; waits for the first at most `timeout` nanoseconds (`None`: for ever).
@@ -469,8 +474,7 @@ pub fn send(line: &mut impl Line, kind: FrameKind, payload: &[u8]) {
             back.copy_from_slice(piece);
             line.write(frame);
         } else {
-            line.write(&head);
-            line.write(piece);
+            line.write_both(&head, piece);
         }
     }
     line.end_message();

@@ -4,13 +4,16 @@
 //!
 //! ```text
 //! 0  exit code
-//! 1  cause: 0 guest, 1 trap, 2 refused, 3 failed
+//! 1  cause: 0 guest, 1 trap, 2 refused, 3 failed, …
 //! 2  bit 0: the guest was refused memory
+//! 3  of cause 7 alone: the limit's number
+//! 4  of cause 7 alone: the limit's value, u64, little-endian
 //! ```
 //!
 //! Images before this had the code alone, which is still read.
 
 use crate::exit_code;
+use crate::run_spec::{Limit, Reached};
 
 /// Who or what ended a run inside the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +34,13 @@ pub enum Cause {
     CodeDoesNotFit = 5,
     /// The interpreter, which lacks a proposal that the module needs. Native code may have it.
     ProposalMissing = 6,
+    /// The guest has reached a limit, and the machine has ended it for that.
+    Limit = 7,
 }
 
 impl Cause {
     /// All of them, by their bytes.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Guest,
         Self::Trap,
         Self::Refused,
@@ -43,6 +48,7 @@ impl Cause {
         Self::CodeRefused,
         Self::CodeDoesNotFit,
         Self::ProposalMissing,
+        Self::Limit,
     ];
 
     const fn byte(self) -> u8 {
@@ -51,7 +57,7 @@ impl Cause {
     }
 
     /// Whether a run that ends so has this code.
-    const fn fits(self, code: u8) -> bool {
+    fn fits(self, code: u8) -> bool {
         match self {
             Self::Guest => true,
             Self::Trap => code == exit_code::TRAP,
@@ -63,6 +69,9 @@ impl Cause {
             Self::CodeRefused | Self::CodeDoesNotFit | Self::ProposalMissing => {
                 code == exit_code::MODULE_REFUSED
             }
+            Self::Limit => Limit::ALL
+                .into_iter()
+                .any(|limit| exit_code::of_limit(limit) == code),
         }
     }
 }
@@ -74,10 +83,15 @@ pub struct Ending {
     pub code: u8,
     /// Cause and limits, as they stand there; `None`: an old image's.
     how: Option<[u8; 2]>,
+    /// The limit that was reached, if that is the cause.
+    reached: Option<Reached>,
 }
 
 /// Length of the content.
 pub(super) const LENGTH: usize = 3;
+
+/// Length of the content where a limit was reached.
+pub(super) const LIMIT_LENGTH: usize = 12;
 
 /// Length of the content in old images: the code.
 pub(super) const OLD_LENGTH: usize = 1;
@@ -92,13 +106,28 @@ impl Ending {
         Self {
             code,
             how: Some([cause.byte(), 0]),
+            reached: None,
+        }
+    }
+
+    /// The end of a guest that has reached a limit, with the limit's code.
+    #[must_use]
+    pub const fn of_limit(reached: Reached) -> Self {
+        Self {
+            code: exit_code::of_limit(reached.limit),
+            how: Some([Cause::Limit.byte(), 0]),
+            reached: Some(reached),
         }
     }
 
     /// The end of a run in an old image.
     #[must_use]
     pub const fn old(code: u8) -> Self {
-        Self { code, how: None }
+        Self {
+            code,
+            how: None,
+            reached: None,
+        }
     }
 
     /// The same; `refused`: the guest, or the application for it, was refused memory that the machine did not have.
@@ -118,7 +147,19 @@ impl Ending {
     pub fn cause(self) -> Option<Cause> {
         let [byte, _] = self.how?;
         let mut known = Cause::ALL.into_iter();
-        known.find(|cause| cause.byte() == byte && cause.fits(self.code))
+        known.find(|cause| cause.byte() == byte && cause.fits(self.code) && self.is_consistent(*cause))
+    }
+
+    /// Whether there is a limit where the cause is one, with its own code.
+    fn is_consistent(self, cause: Cause) -> bool {
+        let code = self.reached.map(|reached| exit_code::of_limit(reached.limit));
+        code == (cause == Cause::Limit).then_some(self.code)
+    }
+
+    /// The limit that has ended the guest, if one has.
+    #[must_use]
+    pub fn reached(self) -> Option<Reached> {
+        self.reached.filter(|_| self.cause() == Some(Cause::Limit))
     }
 
     /// Whether the guest, or the application for it, was refused memory that the machine did not have.
@@ -129,11 +170,21 @@ impl Ending {
 
     /// The content of EXIT: the beginning of an array, and its length.
     #[must_use]
-    pub fn to_bytes(self) -> ([u8; LENGTH], usize) {
-        match self.how {
-            Some([cause, limits]) => ([self.code, cause, limits], LENGTH),
-            None => ([self.code, 0, 0], OLD_LENGTH),
-        }
+    pub fn to_bytes(self) -> ([u8; LIMIT_LENGTH], usize) {
+        let [cause, limits] = self.how.unwrap_or_default();
+        let mut bytes = [self.code, cause, limits, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let length = match (self.how, self.reached) {
+            (Some(_), Some(Reached { limit, value })) => {
+                let [_, _, _, number, rest @ ..] = &mut bytes;
+                // The discriminants are the numbers.
+                *number = limit as u8;
+                *rest = value.to_le_bytes();
+                LIMIT_LENGTH
+            }
+            (Some(_), None) => LENGTH,
+            (None, _) => OLD_LENGTH,
+        };
+        (bytes, length)
     }
 
     /// What EXIT's content says; `None` if it has no length of EXIT's.
@@ -143,6 +194,19 @@ impl Ending {
             [code, cause, limits] => Some(Self {
                 code,
                 how: Some([cause, limits]),
+                reached: None,
+            }),
+            [code, cause, limits, number, ref value @ ..] => Some(Self {
+                code,
+                how: Some([cause, limits]),
+                // A limit that nobody knows makes the whole a contradiction.
+                reached: match (
+                    Limit::from_number(number),
+                    u64::from_le_bytes(value.try_into().ok()?),
+                ) {
+                    (Some(limit), value) => Some(limit.of(value)),
+                    (None, _) => None,
+                },
             }),
             _ => None,
         }
@@ -163,7 +227,8 @@ mod tests {
                     let read = Ending::from_bytes(&bytes[..length]).unwrap();
                     assert_eq!(read, ending);
                     // A trap has one code, and so on: what contradicts itself has no cause.
-                    assert_eq!(read.cause(), cause.fits(code).then_some(cause));
+                    let known = cause.fits(code) && cause != Cause::Limit;
+                    assert_eq!(read.cause(), known.then_some(cause));
                     assert_eq!((read.code, read.memory_refused()), (code, refused));
                 }
             }
@@ -179,9 +244,37 @@ mod tests {
     #[test]
     fn bytes_on_the_wire() {
         let trap = Ending::new(Cause::Trap, 134).with_memory_refused(true);
-        assert_eq!(trap.to_bytes(), ([134, 1, 1], 3));
-        assert_eq!(Ending::new(Cause::Guest, 134).to_bytes(), ([134, 0, 0], 3));
-        assert_eq!(Ending::old(134).to_bytes(), ([134, 0, 0], 1));
+        let bytes = |ending: Ending| {
+            let (bytes, length) = ending.to_bytes();
+            bytes[..length].to_vec()
+        };
+        assert_eq!(bytes(trap), [134, 1, 1]);
+        assert_eq!(bytes(Ending::new(Cause::Guest, 134)), [134, 0, 0]);
+        assert_eq!(bytes(Ending::old(134)), [134]);
+        let limit = Ending::of_limit(Limit::Deadline.of(0x0102));
+        assert_eq!(bytes(limit), [242, 7, 0, 1, 2, 1, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_limit_is_read_back_with_its_value() {
+        for limit in Limit::ALL {
+            for value in [0, 1, u64::MAX] {
+                let ending = Ending::of_limit(limit.of(value));
+                let (bytes, length) = ending.to_bytes();
+                let read = Ending::from_bytes(&bytes[..length]).unwrap();
+                assert_eq!(
+                    (read, read.cause(), read.reached()),
+                    (ending, Some(Cause::Limit), Some(limit.of(value)))
+                );
+            }
+        }
+        // Another limit's code, a limit beside another cause, no limit of that number.
+        for bytes in [[241, 7, 0, 1], [134, 1, 0, 0], [249, 7, 0, 8]] {
+            let mut long = [0; LIMIT_LENGTH];
+            long[..4].copy_from_slice(&bytes);
+            let ending = Ending::from_bytes(&long).unwrap();
+            assert_eq!((ending.cause(), ending.reached()), (None, None));
+        }
     }
 
     #[test]
@@ -191,8 +284,8 @@ mod tests {
         assert_eq!(old.with_memory_refused(true), old);
         // What a later image may add is not understood, and nothing is made of it.
         assert_eq!(Ending::from_bytes(&[7, 200, 0xfe]).unwrap().cause(), None);
-        for length in [0, 2, 4] {
-            assert_eq!(Ending::from_bytes(&[0; 4][..length]), None);
+        for length in [0, 2, 4, 11, 13] {
+            assert_eq!(Ending::from_bytes(&[0; 13][..length]), None);
         }
     }
 }

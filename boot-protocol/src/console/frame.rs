@@ -79,7 +79,7 @@ impl FrameKind {
             Self::Window => length == WINDOW_LENGTH,
             Self::StdoutWindow | Self::StderrWindow => length == SPAN_LENGTH,
             Self::Read | Self::Unread | Self::Share => length == 4,
-            Self::Exit => length == ending::LENGTH || length == ending::OLD_LENGTH,
+            Self::Exit => matches!(length, ending::OLD_LENGTH | ending::LENGTH | ending::LIMIT_LENGTH),
             Self::Hello => length == 1,
             Self::Poll | Self::Time | Self::Sync => length == 0,
         }

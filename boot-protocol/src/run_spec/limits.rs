@@ -1,7 +1,10 @@
 //! What a guest may use up: each limit, what it is counted in, and how a description lists them.
 //!
-//! Layer: shared vocabulary. The machine holds every one of them; `docs/limits.md` says where and how exactly.
+//! Layer: shared vocabulary. The machine holds every one of them; `docs/limits.md` says where and how exactly. People
+//! write them as wasmtime's `-W` takes them, `fuel=1000` or `timeout=5s`: [`Limits::apply`].
 
+use alloc::format;
+use alloc::string::String;
 use core::fmt;
 
 /// A limit of what a guest may use up.
@@ -52,12 +55,145 @@ impl Limit {
             Self::OutputBytes => "output bytes",
         }
     }
+
+    /// What people write: wasmtime's word where it has one.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fuel => "fuel",
+            Self::Deadline => "timeout",
+            Self::Memory => "max-memory-size",
+            Self::TableElements => "max-table-elements",
+            Self::Stack => "max-wasm-stack",
+            Self::Descriptors => "max-descriptors",
+            Self::FileBytes => "max-file-bytes",
+            Self::OutputBytes => "max-output-bytes",
+        }
+    }
+
+    /// The limit of this number, by which the wire and [exit codes](crate::exit_code::of_limit) know it.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The limit with a value, as messages name it.
+    #[must_use]
+    pub const fn of(self, value: u64) -> Reached {
+        Reached { limit: self, value }
+    }
 }
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// A limit that a guest has reached. Prints as messages name it: `memory (65536 bytes)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Which.
+    pub limit: Limit,
+    /// Its value.
+    pub value: u64,
+}
+
+impl fmt::Display for Reached {
+    /// Needs no heap: the deadline comes at any time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, value } = self;
+        match limit {
+            Limit::Memory | Limit::Stack => write!(f, "{limit} ({value} bytes)"),
+            Limit::Deadline => {
+                let (scale, unit) = DURATIONS
+                    .into_iter()
+                    .find(|(scale, _)| value.is_multiple_of(*scale))
+                    .unwrap_or((1, "ns"));
+                write!(f, "{limit} ({} {unit})", value.checked_div(scale).unwrap_or(0))
+            }
+            _ => write!(f, "{limit} ({value})"),
+        }
+    }
+}
+
+/// Units of durations in nanoseconds, those that messages use first.
+const DURATIONS: [(u64, &str); 7] = [
+    (1_000_000_000, "s"),
+    (1_000_000, "ms"),
+    (1_000, "us"),
+    (1, "ns"),
+    (60_000_000_000, "min"),
+    (60_000_000_000, "m"),
+    (3_600_000_000_000, "h"),
+];
+
+/// Units of sizes in bytes.
+const SIZES: [(u64, &str); 7] = [
+    (1, "b"),
+    (1 << 10, "k"),
+    (1 << 10, "kib"),
+    (1 << 20, "m"),
+    (1 << 20, "mib"),
+    (1 << 30, "g"),
+    (1 << 30, "gib"),
+];
+
+/// The word that makes growth trap where it fails.
+const TRAP_ON_GROW_FAILURE: &str = "trap-on-grow-failure";
+
+/// Why a word sets no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitError {
+    /// No limit is called so.
+    Unknown(String),
+    /// The limit's value is missing, or no value of this limit's.
+    Value {
+        /// The limit's word.
+        word: &'static str,
+        /// What was given.
+        value: Option<String>,
+        /// What is right.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(word) => {
+                write!(f, "no limit is called {word:?}; the limits are ")?;
+                for limit in Limit::ALL {
+                    write!(f, "{}, ", limit.word())?;
+                }
+                f.write_str(TRAP_ON_GROW_FAILURE)
+            }
+            Self::Value {
+                word,
+                value: None,
+                expected,
+            } => write!(f, "{word} needs a value: {word}=VALUE, {expected}"),
+            Self::Value {
+                word,
+                value: Some(value),
+                expected,
+            } => write!(f, "{word}: cannot use {value:?}; expected {expected}"),
+        }
+    }
+}
+
+impl core::error::Error for LimitError {}
+
+/// A whole number with a unit, the first of which stands for a number alone.
+fn with_unit(text: &str, bare: u64, units: &[(u64, &str)]) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: u64 = number.parse().ok()?;
+    let scale = match unit {
+        "" => bare,
+        unit => units.iter().find(|(_, name)| unit.eq_ignore_ascii_case(name))?.0,
+    };
+    number.checked_mul(scale)
 }
 
 /// What a guest may use up; what is `None` is limited by the machine alone.
@@ -102,6 +238,59 @@ impl Limits {
         self
     }
 
+    /// Sets a limit as people write it: `fuel=1000`, `timeout=500ms`, `max-memory-size=16MiB`, `trap-on-grow-failure`.
+    ///
+    /// # Errors
+    /// [`LimitError`] says what is wrong with the word.
+    pub fn apply(&mut self, word: &str) -> Result<(), LimitError> {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        };
+        let wrong = |word, expected| LimitError::Value {
+            word,
+            value: value.map(String::from),
+            expected,
+        };
+        if name == TRAP_ON_GROW_FAILURE {
+            self.trap_on_grow_failure = match value {
+                None | Some("y" | "yes" | "true") => true,
+                Some("n" | "no" | "false") => false,
+                Some(_) => return Err(wrong(TRAP_ON_GROW_FAILURE, "y or n")),
+            };
+            return Ok(());
+        }
+        let known = Limit::ALL.into_iter().find(|limit| limit.word() == name);
+        let limit = known.ok_or_else(|| LimitError::Unknown(name.into()))?;
+        let text = value.unwrap_or_default();
+        let (number, expected) = match limit {
+            Limit::Fuel | Limit::TableElements | Limit::Descriptors => {
+                (with_unit(text, 1, &[]), "a whole number")
+            }
+            Limit::Deadline => (
+                // A number alone is seconds, as wasmtime has it.
+                with_unit(text, 1_000_000_000, &DURATIONS),
+                "a whole number with a unit, as 5s or 500ms",
+            ),
+            Limit::Memory | Limit::Stack | Limit::FileBytes | Limit::OutputBytes => (
+                with_unit(text, 1, &SIZES),
+                "a number of bytes, also with a unit, as 64KiB or 16M",
+            ),
+        };
+        let number = number.ok_or_else(|| wrong(limit.word(), expected))?;
+        self.set(limit, Some(number));
+        Ok(())
+    }
+
+    /// The words that [`Self::apply`] makes the same of.
+    pub fn words(&self) -> impl Iterator<Item = String> {
+        let unit = |limit| if limit == Limit::Deadline { "ns" } else { "" };
+        let trap = self.trap_on_grow_failure.then(|| TRAP_ON_GROW_FAILURE.into());
+        self.iter()
+            .map(move |(limit, value)| format!("{}={value}{}", limit.word(), unit(limit)))
+            .chain(trap)
+    }
+
     /// Those that are set.
     pub fn iter(&self) -> impl Iterator<Item = (Limit, u64)> {
         Limit::ALL
@@ -142,6 +331,77 @@ mod tests {
                 .narrowed(&both)
                 .trap_on_grow_failure
         );
+    }
+
+    #[test]
+    fn what_people_write() {
+        let mut limits = Limits::NONE;
+        for (word, limit, value) in [
+            ("fuel=1000", Limit::Fuel, 1000),
+            ("timeout=5", Limit::Deadline, 5_000_000_000),
+            ("timeout=5s", Limit::Deadline, 5_000_000_000),
+            ("timeout=250ms", Limit::Deadline, 250_000_000),
+            ("timeout=2m", Limit::Deadline, 120_000_000_000),
+            ("max-memory-size=65536", Limit::Memory, 65536),
+            ("max-memory-size=16MiB", Limit::Memory, 16 << 20),
+            ("max-table-elements=10", Limit::TableElements, 10),
+            ("max-wasm-stack=64k", Limit::Stack, 64 << 10),
+            ("max-descriptors=5", Limit::Descriptors, 5),
+            ("max-file-bytes=1G", Limit::FileBytes, 1 << 30),
+            ("max-output-bytes=0", Limit::OutputBytes, 0),
+        ] {
+            limits.apply(word).unwrap();
+            assert_eq!(limits.get(limit), Some(value), "{word}");
+        }
+        limits.apply("trap-on-grow-failure").unwrap();
+        let mut again = Limits::NONE;
+        for word in limits.words() {
+            again.apply(&word).unwrap();
+        }
+        assert_eq!(limits, again);
+        limits.apply("trap-on-grow-failure=n").unwrap();
+        assert!(!limits.trap_on_grow_failure);
+    }
+
+    #[test]
+    fn what_sets_no_limit_changes_none() {
+        for word in [
+            "",
+            "=",
+            "feul=1",
+            "fuel",
+            "fuel=",
+            "fuel=-1",
+            "fuel=1k",
+            "fuel=99999999999999999999",
+            "timeout=1x",
+            "timeout=99999999999999h",
+            "timeout=s",
+            "max-memory-size=16Mb!",
+            "trap-on-grow-failure=2",
+        ] {
+            let mut limits = Limits::NONE;
+            let error = limits.apply(word).unwrap_err();
+            assert_eq!(limits, Limits::NONE, "{word}");
+            assert!(!format!("{error}").is_empty());
+        }
+        let mut limits = Limits::NONE;
+        let error = limits.apply("feul=1").unwrap_err();
+        assert!(format!("{error}").contains("fuel, timeout"), "{error}");
+    }
+
+    #[test]
+    fn messages_name_limit_and_value() {
+        for (reached, text) in [
+            (Limit::Fuel.of(7), "fuel (7)"),
+            (Limit::Deadline.of(5_000_000_000), "deadline (5 s)"),
+            (Limit::Deadline.of(1_500_000_000), "deadline (1500 ms)"),
+            (Limit::Deadline.of(1), "deadline (1 ns)"),
+            (Limit::Memory.of(65536), "memory (65536 bytes)"),
+            (Limit::OutputBytes.of(10), "output bytes (10)"),
+        ] {
+            assert_eq!(format!("{reached}"), text);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use core::fmt;
 use core::str::FromStr;
 
 pub use error::SpecError;
-pub use limits::{Limit, Limits};
+pub use limits::{Limit, LimitError, Limits, Reached};
 pub use wire::{MAGIC, Record, RunSpec, VERSION};
 
 /// Where a module comes from.

@@ -19,10 +19,12 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
 
+use boot_protocol::run_spec::{Limit, Limits};
 use boot_protocol::shown::{self, Layout};
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
-use wasi_p1::linker::is_wasi;
+use wasi_core::limits;
+use wasi_p1::linker::{Bounds, Resource, is_wasi};
 
 use crate::exit_status::Outcome;
 use crate::origin;
@@ -45,6 +47,8 @@ pub struct Job<'a> {
     pub preloads: &'a [Preload<'a>],
     /// The exported function to call in place of `_start`.
     pub entry: Option<Entry<'a>>,
+    /// What it may use up.
+    pub limits: Limits,
 }
 
 impl<'a> Job<'a> {
@@ -86,6 +90,60 @@ pub struct Entry<'a> {
     pub name: &'a str,
     /// Its arguments as text. What the function does not take is not looked at, as by wasmtime.
     pub arguments: &'a [String],
+}
+
+/// What a trap is called that the lack of stack ends in, by both engines.
+const STACK_EXHAUSTED: &str = "call stack exhausted";
+/// What the end of a guest is called whose fuel is used up, by both engines.
+const FUEL_CONSUMED: &str = "all fuel consumed by WebAssembly";
+
+/// How far memories and tables may grow.
+fn bounds(limits: &Limits) -> Bounds {
+    let bound = |limit| {
+        let value = limits.get(limit)?;
+        Some(usize::try_from(value).unwrap_or(usize::MAX))
+    };
+    Bounds {
+        memory: bound(Limit::Memory),
+        table: bound(Limit::TableElements),
+        trap: limits.trap_on_grow_failure,
+    }
+}
+
+/// The stack's limit in bytes, if it is lower than what the engine has.
+fn stack(limits: &Limits, most: usize) -> Option<usize> {
+    let limit = usize::try_from(limits.get(Limit::Stack)?).ok()?;
+    (limit < most).then_some(limit)
+}
+
+/// The end of a guest that a call of WASI's has ended for a limit.
+fn limit_reached(limit: limits::Limit, limits: &Limits) -> Outcome {
+    let limit = match limit {
+        limits::Limit::Descriptors => Limit::Descriptors,
+        limits::Limit::FileBytes => Limit::FileBytes,
+        limits::Limit::OutputBytes => Limit::OutputBytes,
+    };
+    Outcome::LimitReached(limit.of(limits.get(limit).unwrap_or_default()), String::new())
+}
+
+/// This end, where a limit has made it: of a guest that trapped without fuel, without stack or after it was `refused`
+/// memory or elements of a table.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn of_limits(outcome: Outcome, limits: &Limits, stack: Option<usize>, refused: Option<Resource>) -> Outcome {
+    let Outcome::Trap(text) = &outcome else {
+        return outcome;
+    };
+    let limit = match refused {
+        _ if text.starts_with(FUEL_CONSUMED) => Limit::Fuel,
+        _ if text.starts_with(STACK_EXHAUSTED) && stack.is_some() => Limit::Stack,
+        Some(Resource::Memory) => Limit::Memory,
+        Some(Resource::Table) => Limit::TableElements,
+        None => return outcome,
+    };
+    match (limits.get(limit), outcome) {
+        (Some(value), Outcome::Trap(text)) => Outcome::LimitReached(limit.of(value), text),
+        (_, outcome) => outcome,
+    }
 }
 
 /// Most missing imports that a message names.

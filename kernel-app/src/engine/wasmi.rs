@@ -7,13 +7,14 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use boot_protocol::file_kind::{self, FileKind};
+use boot_protocol::run_spec::{Limit, Limits};
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
 use wasi_p1::linker::{
     Stop,
     wasmi::{Host, resolve, stop},
 };
-use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
+use wasmi::errors::{ErrorKind, FuelError, InstantiationError, MemoryError, TableError};
 use wasmi::{
     CompilationMode, Config, Engine, Error, Extern, ExternType, F32, F64, Func, Instance, Module, Store,
     TrapCode, Val, ValType,
@@ -21,8 +22,9 @@ use wasmi::{
 
 use super::invoke::{self, Type, Value};
 use super::{
-    Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, check_library, check_start,
-    initialize_has_another_type, quoted, too_little_memory,
+    Entry, FUEL_CONSUMED, INITIALIZE, Job, MissingImports, Preload, Problem, STACK_EXHAUSTED, Start, bounds,
+    check_library, check_start, initialize_has_another_type, limit_reached, of_limits, quoted,
+    too_little_memory,
 };
 use crate::exit_status::Outcome;
 use crate::{limits, preflight};
@@ -32,6 +34,9 @@ use crate::{limits, preflight};
 const MAX_CALL_DEPTH: usize = 1 << 16;
 /// Most bytes that a guest's calls may use for parameters and locals.
 const MAX_STACK_BYTES: usize = 16 << 20;
+
+/// Bytes of the stack that a guest begins with.
+const LEAST_STACK_BYTES: usize = 1 << 10;
 
 /// The interpreter, for WebAssembly modules.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,7 +63,15 @@ impl super::Engine for Interpreter {
             let mut world = spec_script::interpreter::Interpreter::new(&config());
             return super::script::run(job.program, &mut world, ctx);
         }
-        let engine = Engine::new(&config());
+        let limits = job.limits;
+        let mut config = config();
+        let stack = super::stack(&limits, MAX_STACK_BYTES);
+        if let Some(stack) = stack {
+            config.set_min_stack_height(stack.min(LEAST_STACK_BYTES));
+            config.set_max_stack_height(stack);
+        }
+        config.consume_fuel(limits.get(Limit::Fuel).is_some());
+        let engine = Engine::new(&config);
         let modules = match Modules::load(&engine, job) {
             Ok(modules) => modules,
             Err(outcome) => return (outcome, ctx),
@@ -67,14 +80,28 @@ impl super::Engine for Interpreter {
         if !modules.preloads.is_empty() {
             host = host.for_several();
         }
+        host.growth.bounds = bounds(&limits);
         if let Some(prepare) = self.prepare {
             host.growth.prepare = prepare;
         }
         let mut store = Store::new(&engine, host);
-        store.limiter(|host| &mut host.growth);
+        host_limits(&mut store, &limits);
         let outcome = run_modules(&mut store, &modules, job.entry).unwrap_or_else(|outcome| outcome);
         let host = store.into_data();
+        let outcome = match host.context.core.exceeded() {
+            Some(limit) => limit_reached(limit, &limits),
+            None => of_limits(outcome, &limits, stack, host.growth.reached),
+        };
         (outcome.of_refused_memory(host.growth.failed), host.context.core)
+    }
+}
+
+/// Has the store heed what limits memories, tables and fuel.
+fn host_limits<S>(store: &mut Store<Host<S>>, limits: &Limits) {
+    store.limiter(|host| &mut host.growth);
+    if let Some(fuel) = limits.get(Limit::Fuel) {
+        // It fails only where the engine does not count.
+        let _ = store.set_fuel(fuel);
     }
 }
 
@@ -348,7 +375,7 @@ fn refused_by_parser(error: &Error) -> Outcome {
 fn ended_by(error: &Error) -> Outcome {
     match stop(error) {
         Some(Stop::Exit(code)) => return Outcome::Exit(*code),
-        Some(Stop::Trap(trap)) => return Outcome::Trap(trap.to_string()),
+        Some(stop @ (Stop::Trap(_) | Stop::Limit(_))) => return Outcome::Trap(stop.to_string()),
         None => {}
     }
     let text = error.to_string();
@@ -361,6 +388,10 @@ fn ended_by(error: &Error) -> Outcome {
         ErrorKind::TrapCode(TrapCode::OutOfSystemMemory)
         | ErrorKind::Memory(MemoryError::OutOfSystemMemory)
         | ErrorKind::Table(TableError::OutOfSystemMemory) => Outcome::MachineFailed(too_little_memory(&text)),
+        ErrorKind::ResumableOutOfFuel(_)
+        | ErrorKind::Fuel(FuelError::OutOfFuel { .. })
+        | ErrorKind::Memory(MemoryError::OutOfFuel { .. })
+        | ErrorKind::Table(TableError::OutOfFuel { .. }) => Outcome::Trap(FUEL_CONSUMED.into()),
         ErrorKind::TrapCode(code) => Outcome::Trap(trap_name(*code).into()),
         ErrorKind::Instantiation(error) if let Some(reason) = incompatible(error) => Outcome::Refused(reason),
         ErrorKind::Instantiation(_) | ErrorKind::Memory(_) | ErrorKind::Table(_) => Outcome::Trap(text),
@@ -394,9 +425,9 @@ fn trap_name(code: TrapCode) -> &'static str {
         TrapCode::IntegerDivisionByZero => "integer divide by zero",
         TrapCode::IntegerOverflow => "integer overflow",
         TrapCode::BadConversionToInteger => "invalid conversion to integer",
-        TrapCode::StackOverflow => "call stack exhausted",
+        TrapCode::StackOverflow => STACK_EXHAUSTED,
         TrapCode::BadSignature => "indirect call type mismatch",
-        TrapCode::OutOfFuel => "all fuel consumed by WebAssembly",
+        TrapCode::OutOfFuel => FUEL_CONSUMED,
         other => other.trap_message(),
     }
 }

@@ -14,6 +14,7 @@ use core::fmt::Write as _;
 use aot_config::trailer::TrailerError;
 use aot_config::{Arch, CpuLevel, Options, Trailer, settings};
 use boot_protocol::file_kind::{self, FileKind};
+use boot_protocol::run_spec::Limit;
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
 use wasi_p1::linker::wasmtime::{Host, resolve, stop};
@@ -25,8 +26,8 @@ use wasmtime::{
 
 use super::invoke::{self, Type, Value};
 use super::{
-    Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, check_library, check_start,
-    initialize_has_another_type, quoted, too_little_memory,
+    Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, bounds, check_library, check_start,
+    initialize_has_another_type, limit_reached, of_limits, quoted, too_little_memory,
 };
 use crate::exit_status::Outcome;
 
@@ -50,6 +51,11 @@ pub trait Machine {
     /// # Errors
     /// wasmtime's, where it refuses the code, and [`NO_MEMORY`].
     fn load(&self, engine: &Engine, code: &[u8]) -> wasmtime::Result<Module>;
+
+    /// Bytes of the stack that guests may use, as [`Self::configure`] tells wasmtime: its own default.
+    fn stack(&self) -> usize {
+        512 << 10
+    }
 
     /// Whether the application could allocate `bytes` for the guest.
     fn has_memory(bytes: usize) -> bool;
@@ -75,7 +81,9 @@ impl<M: Machine> super::Engine for Native<M> {
         if spec_script::is_script(job.program) {
             return script(&self.0, job.program, ctx);
         }
-        let modules = match Modules::load(&self.0, job) {
+        let limits = job.limits;
+        let stack = super::stack(&limits, self.0.stack());
+        let modules = match Modules::load(&self.0, job, stack) {
             Ok(modules) => modules,
             Err(outcome) => return (outcome, ctx),
         };
@@ -85,9 +93,16 @@ impl<M: Machine> super::Engine for Native<M> {
         }
         let mut store = Store::new(&modules.engine, host);
         store.limiter(|host| &mut host.growth);
+        store.data_mut().growth.bounds = bounds(&limits);
         let prepare: Prepare = |_, desired| M::has_memory(desired);
-        let outcome = run_modules(&mut store, &modules, job.entry, prepare).unwrap_or_else(|outcome| outcome);
+        let fuel = limits.get(Limit::Fuel).unwrap_or(u64::MAX);
+        let outcome =
+            run_modules(&mut store, &modules, job.entry, fuel, prepare).unwrap_or_else(|outcome| outcome);
         let host = store.into_data();
+        let outcome = match host.context.core.exceeded() {
+            Some(limit) => limit_reached(limit, &limits),
+            None => of_limits(outcome, &limits, stack, host.growth.reached),
+        };
         (outcome.of_refused_memory(host.growth.failed), host.context.core)
     }
 }
@@ -122,12 +137,20 @@ struct Modules<'a> {
 impl<'a> Modules<'a> {
     /// Loads all of them, if they are native code for this machine, before anything of any runs.
     #[cfg_attr(target_os = "hermit", optimize(size))]
-    fn load(machine: &impl Machine, job: Job<'a>) -> Result<Self, Outcome> {
+    fn load(machine: &impl Machine, job: Job<'a>, stack: Option<usize>) -> Result<Self, Outcome> {
         job.check()?;
         let (options, code) = inspect(machine, job.program)?;
+        if job.limits.get(Limit::Fuel).is_some() && !options.fuel {
+            return Err(Outcome::CodeRefused(
+                "its fuel is limited, and the code does not count it; compile the module with --fuel".into(),
+            ));
+        }
         let mut config = Config::new();
         settings::configure(&mut config, options);
         machine.configure(&mut config);
+        if let Some(stack) = stack {
+            settings::limit_stack(&mut config, stack);
+        }
         let engine = Engine::new(&config).map_err(|error| not_loaded(&error))?;
         let load = |code: &[u8]| machine.load(&engine, code).map_err(|error| not_loaded(&error));
         let program = load(code)?;
@@ -223,12 +246,13 @@ fn run_modules<S: System + 'static>(
     store: &mut Store<Host<S>>,
     modules: &Modules<'_>,
     entry: Option<Entry<'_>>,
+    fuel: u64,
     prepare: Prepare,
 ) -> Result<Outcome, Outcome> {
     let program = &modules.program;
     let (name, arguments) = prepare_call(program, entry)?;
     if modules.options.fuel {
-        store.set_fuel(u64::MAX).map_err(|error| ended_by(&error))?;
+        store.set_fuel(fuel).map_err(|error| ended_by(&error))?;
     }
     let mut instances = Vec::with_capacity(modules.preloads.len());
     for (name, module) in &modules.preloads {
@@ -435,7 +459,7 @@ fn resolve_imports<S: System + 'static>(
 fn ended_by(error: &Error) -> Outcome {
     let text = match stop(error) {
         Some(Stop::Exit(code)) => return Outcome::Exit(*code),
-        Some(Stop::Trap(trap)) => trap.to_string(),
+        Some(stop @ (Stop::Trap(_) | Stop::Limit(_))) => stop.to_string(),
         None if is_lack_of_memory(error) => {
             return Outcome::MachineFailed(too_little_memory(&error.root_cause().to_string()));
         }

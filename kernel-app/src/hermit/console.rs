@@ -15,7 +15,7 @@ use wasi_core::system::Readiness;
 use super::machine::monotonic;
 use super::raw::Raw;
 use super::shared_buffer::SharedBuffer;
-use super::syscalls::{sys_console_read, sys_console_write, sys_usleep};
+use super::syscalls::{sys_console_read, sys_console_write, sys_console_write_both, sys_usleep};
 use super::uhyve::{self, Uhyve};
 
 /// The console.
@@ -151,6 +151,10 @@ impl Line for Serial {
         write_line(bytes);
     }
 
+    fn write_both(&mut self, head: &[u8], body: &[u8]) {
+        write_both(head, body);
+    }
+
     /// uhyve keeps what it prints until the end of a line, and a question that it keeps is never answered: there, a
     /// line break follows, which is text between frames.
     fn end_message(&mut self) {
@@ -209,6 +213,10 @@ impl Line for Emergency {
         write_line(bytes);
     }
 
+    fn write_both(&mut self, head: &[u8], body: &[u8]) {
+        write_both(head, body);
+    }
+
     fn end_message(&mut self) {
         if uhyve::is_there() {
             write_line(b"\n");
@@ -229,6 +237,12 @@ impl Line for Emergency {
 /// Sends a frame though no console is at hand.
 pub(super) fn send_anyway(kind: FrameKind, payload: &[u8]) {
     send(&mut Emergency, kind, payload);
+}
+
+/// Writes a frame's header and content: the deadline's last words do not come between.
+fn write_both(head: &[u8], body: &[u8]) {
+    // SAFETY: both are valid for reads of their lengths.
+    unsafe { sys_console_write_both(head.as_ptr(), head.len(), body.as_ptr(), body.len()) };
 }
 
 /// Writes bytes to the serial line as they are.

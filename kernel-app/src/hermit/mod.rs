@@ -12,6 +12,7 @@ mod allocator;
 mod code;
 mod console;
 mod counter;
+mod deadline;
 mod device_tree;
 mod end;
 mod entropy;

@@ -55,6 +55,10 @@ impl Machine for Pages {
         Ok(module)
     }
 
+    fn stack(&self) -> usize {
+        stack::for_guests()
+    }
+
     fn has_memory(bytes: usize) -> bool {
         allocator::has(bytes)
     }

@@ -47,13 +47,18 @@ impl fmt::Write for Message {
 
 /// Ends the machine so after `message`.
 pub(super) fn fail(ending: Ending, message: fmt::Arguments<'_>) -> ! {
+    say(ending, message);
+    exit(ending.code)
+}
+
+/// Says `message`, and that the run ends so.
+pub(super) fn say(ending: Ending, message: fmt::Arguments<'_>) {
     // `Message` never fails; a formatted value that did would only cut the text short.
     let _ = Message.write_fmt(message);
     if FRAMED.load(Ordering::Relaxed) {
         let (bytes, length) = ending.to_bytes();
         send_anyway(FrameKind::Exit, bytes.get(..length).unwrap_or_default());
     }
-    exit(ending.code)
 }
 
 /// How the application ends when it cannot go on.

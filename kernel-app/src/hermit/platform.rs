@@ -13,7 +13,7 @@ use kernel_app::app::{self, Platform};
 use super::console::Console;
 use super::machine::Machine;
 use super::uhyve::Uhyve;
-use super::{allocator, exit, fuse, log, payload};
+use super::{allocator, deadline, exit, fuse, log, payload};
 
 /// The engine of this image.
 #[cfg(not(feature = "native"))]
@@ -83,6 +83,10 @@ impl Platform for Hermit {
 
     fn uhyve(&self) -> Option<Uhyve> {
         Uhyve::find()
+    }
+
+    fn set_deadline(&self, nanoseconds: u64, name: &str) {
+        deadline::set(nanoseconds, name);
     }
 
     fn free_memory(&self) -> usize {

@@ -40,6 +40,8 @@ unsafe extern "C" {
     pub(crate) fn sys_device_tree() -> usize;
     pub(crate) fn sys_physical_address(buf: *const u8, len: usize, physical: *mut u64) -> i32;
     pub(crate) fn sys_console_write(buf: *const u8, len: usize);
+    pub(crate) fn sys_console_write_both(head: *const u8, head_len: usize, body: *const u8, body_len: usize);
+    pub(crate) fn sys_deadline(microseconds: u64, handler: extern "C" fn() -> i32);
     pub(crate) fn sys_console_read(buf: *mut u8, len: usize, timeout: u64) -> isize;
     pub(crate) fn sys_fuse_devices() -> usize;
     pub(crate) fn sys_fuse_tag(index: usize, tag: *mut u8) -> i32;

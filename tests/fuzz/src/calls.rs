@@ -312,7 +312,7 @@ impl Guest {
                 _ => panic!("{name} returned {results:?}"),
             },
             Err(error) => match stop(&error) {
-                Some(Stop::Trap(trap)) => Some(trap.to_string()),
+                Some(stop @ (Stop::Trap(_) | Stop::Limit(_))) => Some(stop.to_string()),
                 Some(Stop::Exit(_)) => {
                     assert!(
                         ["proc_exit", "proc_raise"].contains(&name),

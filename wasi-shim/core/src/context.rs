@@ -10,6 +10,7 @@ use crate::{
     Errno,
     descriptor::{Descriptor, OpenDirectory, Terminals, standard_streams},
     fs::{Access, FileSystem, Permission},
+    limits::{Left, Limit, Limits},
     mounts::Mounts,
     path::PATH_MAX,
     system::System,
@@ -25,6 +26,7 @@ pub struct WasiCtx<S> {
     env: Strings,
     descriptors: Vec<Descriptor>,
     max_descriptors: usize,
+    pub(crate) left: Left,
 }
 
 impl<S> WasiCtx<S> {
@@ -49,6 +51,16 @@ impl<S> WasiCtx<S> {
         self.max_descriptors
     }
 
+    /// The limit that the guest has wanted to exceed: it is to be ended for that.
+    pub const fn exceeded(&self) -> Option<Limit> {
+        self.left.exceeded()
+    }
+
+    /// Notes that the guest has wanted one descriptor more than it may have, if it is [limited](Limits).
+    pub fn no_descriptor(&mut self) {
+        self.left.no_descriptor();
+    }
+
     /// The file system of a preopen, by its number from 0, for tests that look behind the guest's back.
     #[cfg(any(test, feature = "testing"))]
     pub fn file_system(&mut self, index: usize) -> Option<&mut (dyn FileSystem + 'static)> {
@@ -69,6 +81,7 @@ pub struct WasiCtxBuilder {
     mounts: Mounts,
     preopens: Vec<Descriptor>,
     max_descriptors: usize,
+    limits: Limits,
 }
 
 impl Default for WasiCtxBuilder {
@@ -80,6 +93,7 @@ impl Default for WasiCtxBuilder {
             mounts: Mounts::default(),
             preopens: Vec::new(),
             max_descriptors: DEFAULT_LIMIT,
+            limits: Limits::default(),
         }
     }
 }
@@ -178,6 +192,16 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Limits what the guest may use up: it ends where it wants more. Without this, nothing is limited so.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self.max_descriptors = limits
+            .descriptors
+            .map_or(self.max_descriptors, |limit| limit.min(self.max_descriptors));
+        self
+    }
+
     /// The context on `system`, with the three standard streams and the preopens open.
     pub fn build<S: System>(self, system: S) -> WasiCtx<S> {
         let mut descriptors = Vec::from(standard_streams(self.terminals));
@@ -189,6 +213,7 @@ impl WasiCtxBuilder {
             env: self.env,
             descriptors,
             max_descriptors: self.max_descriptors,
+            left: Left::of(self.limits),
         }
     }
 }

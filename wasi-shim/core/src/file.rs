@@ -8,8 +8,9 @@ use crate::{
     context::WasiCtx,
     descriptor::{Descriptor, OpenDirectory, OpenFile},
     fs::{DirEntry, FileSystem, Node, Now, Stat},
+    limits::Limit,
     mounts::MountId,
-    system::{Readiness, Source, System, readiness, wall_clock},
+    system::{Readiness, Source, Stream, System, readiness, wall_clock},
     types::{Filesize, Timestamp},
 };
 
@@ -218,7 +219,7 @@ impl<S: System> WasiCtx<S> {
     /// [`Errno::BADF`] if it cannot be written to; [`Errno::ROFS`]; what the machine or the file system says.
     pub fn write(&mut self, to: &mut Descriptor, bytes: &[u8], append: bool) -> Result<usize, Errno> {
         match to {
-            Descriptor::Output { stream, .. } => self.system.console_write(*stream, bytes),
+            Descriptor::Output { stream, .. } => self.write_output(*stream, bytes),
             Descriptor::File(file) if append => {
                 let (count, end) = self.append(file, bytes)?;
                 file.position = end;
@@ -233,12 +234,31 @@ impl<S: System> WasiCtx<S> {
         }
     }
 
+    /// Writes what of `bytes` the limit of output admits.
+    fn write_output(&mut self, stream: Stream, bytes: &[u8]) -> Result<usize, Errno> {
+        let admitted = self.left.admit(Limit::OutputBytes, bytes.len());
+        let count = self
+            .system
+            .console_write(stream, bytes.get(..admitted).unwrap_or_default())?;
+        self.left.count(Limit::OutputBytes, advance(0, count));
+        Ok(count)
+    }
+
+    /// The part of `bytes` that the limit of bytes in files admits.
+    fn admitted<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let admitted = self.left.admit(Limit::FileBytes, bytes.len());
+        bytes.get(..admitted).unwrap_or_default()
+    }
+
     /// Writes to `offset` of a file; how many bytes there was room for.
     ///
     /// # Errors
     /// [`Errno::NOSPC`], [`Errno::FBIG`], [`Errno::ROFS`]; what the file system says.
     pub fn write_at(&mut self, file: &OpenFile, offset: Filesize, bytes: &[u8]) -> Result<usize, Errno> {
-        self.change(file.mount, |fs, now| fs.write(file.handle, offset, bytes, now))
+        let bytes = self.admitted(bytes);
+        let count = self.change(file.mount, |fs, now| fs.write(file.handle, offset, bytes, now))?;
+        self.left.count(Limit::FileBytes, advance(0, count));
+        Ok(count)
     }
 
     /// Writes to the end of a file; how many bytes there was room for, and where the file ends then.
@@ -246,7 +266,10 @@ impl<S: System> WasiCtx<S> {
     /// # Errors
     /// As for [`Self::write_at`].
     pub fn append(&mut self, file: &OpenFile, bytes: &[u8]) -> Result<(usize, Filesize), Errno> {
-        self.change(file.mount, |fs, now| fs.append(file.handle, bytes, now))
+        let bytes = self.admitted(bytes);
+        let (count, end) = self.change(file.mount, |fs, now| fs.append(file.handle, bytes, now))?;
+        self.left.count(Limit::FileBytes, advance(0, count));
+        Ok((count, end))
     }
 
     /// Sets the size of a file; new bytes are zeros.
@@ -254,7 +277,7 @@ impl<S: System> WasiCtx<S> {
     /// # Errors
     /// [`Errno::NOSPC`], [`Errno::FBIG`], [`Errno::ROFS`]; what the file system says.
     pub fn set_size(&mut self, file: &OpenFile, size: Filesize) -> Result<(), Errno> {
-        self.change(file.mount, |fs, now| fs.set_size(file.handle, size, now))
+        self.growing(file, size, |fs, now| fs.set_size(file.handle, size, now))
     }
 
     /// Reserves space in a file, which grows to hold it.
@@ -262,7 +285,29 @@ impl<S: System> WasiCtx<S> {
     /// # Errors
     /// [`Errno::NOSPC`], [`Errno::FBIG`], [`Errno::NOTSUP`], [`Errno::ROFS`]; what the file system says.
     pub fn allocate(&mut self, file: &OpenFile, offset: Filesize, len: Filesize) -> Result<(), Errno> {
-        self.change(file.mount, |fs, now| fs.allocate(file.handle, offset, len, now))
+        self.growing(file, offset.saturating_add(len), |fs, now| {
+            fs.allocate(file.handle, offset, len, now)
+        })
+    }
+
+    /// Changes a file that has at least `size` bytes then. What it grows by counts as written; if that is too much,
+    /// nothing is changed.
+    fn growing(
+        &mut self,
+        file: &OpenFile,
+        size: Filesize,
+        change: impl FnOnce(&mut dyn FileSystem, Now<'_>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut more = 0;
+        if self.left.counts_files() {
+            more = size.saturating_sub(self.size(file)?);
+            if !self.left.admit_all(Limit::FileBytes, more) {
+                return Err(Errno::NOSPC);
+            }
+        }
+        self.change(file.mount, change)?;
+        self.left.count(Limit::FileBytes, more);
+        Ok(())
     }
 
     /// Sets the times of a node.

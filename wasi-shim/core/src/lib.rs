@@ -34,6 +34,7 @@ pub mod descriptor;
 pub mod errno;
 pub mod file;
 pub mod fs;
+pub mod limits;
 mod mounts;
 pub mod path;
 pub mod poll;

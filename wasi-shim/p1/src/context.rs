@@ -4,6 +4,7 @@
 
 use wasi_core::WasiCtx;
 
+use crate::error::Error;
 use crate::fd_table::FdTable;
 
 /// All state of WASI for one guest of preview1.
@@ -20,5 +21,12 @@ impl<S> WasiP1Ctx<S> {
     pub fn new(mut core: WasiCtx<S>) -> Self {
         let fds = FdTable::new(core.take_descriptors(), core.max_descriptors());
         Self { core, fds }
+    }
+
+    /// Ends the guest if it has wanted more than it may use up.
+    pub(crate) fn check_limits(&self) -> Result<(), Error> {
+        self.core
+            .exceeded()
+            .map_or(Ok(()), |limit| Err(Error::Limit(limit)))
     }
 }

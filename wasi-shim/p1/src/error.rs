@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use wasi_core::limits::Limit;
+
 use crate::abi::Errno;
 
 /// How a call ends when it does not succeed.
@@ -16,6 +18,8 @@ pub enum Error {
     Exit(u32),
     /// The guest broke the rules of the interface and is stopped.
     Trap(Trap),
+    /// The guest wanted more than it may use up, and is stopped.
+    Limit(Limit),
 }
 
 /// Why a guest is stopped.
@@ -59,7 +63,17 @@ impl fmt::Display for Error {
             Self::Errno(errno) => fmt::Display::fmt(errno, f),
             Self::Exit(code) => write!(f, "exit with code {code}"),
             Self::Trap(trap) => fmt::Display::fmt(trap, f),
+            Self::Limit(limit) => write!(f, "limit reached: {}", limit_name(*limit)),
         }
+    }
+}
+
+/// What a limit is called.
+pub(crate) const fn limit_name(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Descriptors => "descriptors",
+        Limit::FileBytes => "file bytes",
+        Limit::OutputBytes => "output bytes",
     }
 }
 

@@ -41,13 +41,14 @@ use bind;
 use core::fmt;
 
 use wasi_core::WasiCtx;
+use wasi_core::limits::Limit;
 
 pub use table::{Signature, SignatureMismatch, ValueType, is_wasi};
 
 use crate::{
     abi::Errno,
     context::WasiP1Ctx,
-    error::{Error, Trap},
+    error::{Error, Trap, limit_name},
 };
 
 /// What a store holds for a guest, `M` being the engine's handle of a memory: see `Host` of the engine's binder.
@@ -113,11 +114,35 @@ impl<S, M> Host<S, M> {
     }
 }
 
-/// Watches how the guest's memories grow, as the engine's resource limiter. It limits nothing by itself.
+/// What memories and tables grow in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Bytes of a linear memory.
+    Memory,
+    /// Elements of a table.
+    Table,
+}
+
+/// How far memories and tables may grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most bytes of a memory.
+    pub memory: Option<usize>,
+    /// Most elements of a table.
+    pub table: Option<usize>,
+    /// Whether growth that fails ends the guest, rather than to answer -1.
+    pub trap: bool,
+}
+
+/// Watches how the guest's memories and tables grow, as the engine's resource limiter.
 #[derive(Clone, Copy, Debug)]
 pub struct Growth {
     /// Whether the system has lacked memory for a growth: of a linear memory, or of what wasmtime collects garbage in.
     pub failed: bool,
+    /// How far they may grow.
+    pub bounds: Bounds,
+    /// What the guest has wanted more of than the bounds allow.
+    pub reached: Option<Resource>,
     /// Called with the bytes that a memory or table of the interpreter's has, and those that it is to get, right before
     /// it is allocated: whether there is memory for it. If that fails all the same, with two zeros. Of the native
     /// engine's, tables only, with the bytes that they may take for a while: memories are asked for by themselves.
@@ -128,14 +153,30 @@ impl Default for Growth {
     fn default() -> Self {
         Self {
             failed: false,
+            bounds: Bounds::default(),
+            reached: None,
             prepare: |_, _| true,
         }
     }
 }
 
-/// Whether a memory or table may grow: to all that its own type allows.
-fn may_grow(desired: usize, maximum: Option<usize>) -> bool {
-    maximum.is_none_or(|maximum| desired <= maximum)
+#[cfg(any(feature = "wasmi", feature = "wasmtime"))]
+impl Growth {
+    /// Whether a memory or table may grow: to all that its own type and the bounds allow.
+    fn may_grow(&mut self, resource: Resource, desired: usize, maximum: Option<usize>) -> bool {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return false;
+        }
+        let bound = match resource {
+            Resource::Memory => self.bounds.memory,
+            Resource::Table => self.bounds.table,
+        };
+        let may = bound.is_none_or(|bound| desired <= bound);
+        if !may {
+            self.reached = Some(resource);
+        }
+        may
+    }
 }
 
 /// Why a call left the guest for good. It travels in the engine's error out of the guest's entry function; the
@@ -146,6 +187,8 @@ pub enum Stop {
     Exit(u32),
     /// The guest broke the rules of the interface; the message says how.
     Trap(Trap),
+    /// The guest wanted more than it may use up.
+    Limit(Limit),
 }
 
 impl fmt::Display for Stop {
@@ -153,6 +196,7 @@ impl fmt::Display for Stop {
         match self {
             Self::Exit(code) => write!(f, "exit with code {code}"),
             Self::Trap(trap) => fmt::Display::fmt(trap, f),
+            Self::Limit(limit) => write!(f, "limit reached: {}", limit_name(*limit)),
         }
     }
 }
@@ -168,6 +212,7 @@ fn leave(end: Result<(), Error>) -> Result<u32, Stop> {
         Err(Error::Errno(errno)) => Ok(wire(errno)),
         Err(Error::Exit(code)) => Err(Stop::Exit(code)),
         Err(Error::Trap(trap)) => Err(Stop::Trap(trap)),
+        Err(Error::Limit(limit)) => Err(Stop::Limit(limit)),
     }
 }
 

@@ -10,7 +10,7 @@ use wasmi::{AsContextMut, Caller, Extern, Func, FuncType, Memory, ResourceLimite
 use wasmi_core::{LimiterError, RawRef};
 
 use super::{
-    Growth, SignatureMismatch, Stop, ValueType, bind, leave, may_grow,
+    Bounds, Growth, Resource, SignatureMismatch, Stop, ValueType, bind, leave,
     table::{self, Function, scope::*},
 };
 use crate::{
@@ -29,6 +29,14 @@ pub fn stop(error: &wasmi::Error) -> Option<&Stop> {
     error.downcast_ref()
 }
 
+/// The answer to a growth: no may be an end.
+const fn answer(bounds: Bounds, may: bool) -> Result<bool, LimiterError> {
+    match may || !bounds.trap {
+        true => Ok(may),
+        false => Err(LimiterError::ResourceLimiterDeniedAllocation),
+    }
+}
+
 impl ResourceLimiter for Growth {
     fn memory_growing(
         &mut self,
@@ -36,18 +44,18 @@ impl ResourceLimiter for Growth {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
-        if !may_grow(desired, maximum) {
-            return Ok(false);
+        if !self.may_grow(Resource::Memory, desired, maximum) {
+            return answer(self.bounds, false);
         }
         let is_prepared = (self.prepare)(current, desired);
         self.failed |= !is_prepared;
-        Ok(is_prepared)
+        answer(self.bounds, is_prepared)
     }
 
     fn memory_grow_failed(&mut self, error: &MemoryError) -> Result<(), LimiterError> {
         self.failed |= matches!(error, MemoryError::OutOfSystemMemory);
         (self.prepare)(0, 0);
-        Ok(())
+        answer(self.bounds, false).map(|_| ())
     }
 
     fn table_growing(
@@ -58,12 +66,13 @@ impl ResourceLimiter for Growth {
     ) -> Result<bool, LimiterError> {
         let [current, desired_bytes] =
             [current, desired].map(|elements| elements.saturating_mul(size_of::<RawRef>()));
-        Ok(may_grow(desired, maximum) && (self.prepare)(current, desired_bytes))
+        let may = self.may_grow(Resource::Table, desired, maximum) && (self.prepare)(current, desired_bytes);
+        answer(self.bounds, may)
     }
 
     fn table_grow_failed(&mut self, _: &TableError) -> Result<(), LimiterError> {
         (self.prepare)(0, 0);
-        Ok(())
+        answer(self.bounds, false).map(|_| ())
     }
 
     fn instances(&self) -> usize {

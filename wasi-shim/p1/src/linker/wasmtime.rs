@@ -6,7 +6,7 @@ use wasi_core::System;
 use wasmtime::{Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, ValType};
 
 use super::{
-    Growth, SignatureMismatch, Stop, ValueType, bind, leave, may_grow,
+    Bounds, Growth, Resource, SignatureMismatch, Stop, ValueType, bind, leave,
     table::{self, Function, scope::*},
 };
 use crate::{
@@ -26,16 +26,28 @@ pub fn stop(error: &wasmtime::Error) -> Option<&Stop> {
 /// Bytes of a table's element at most: a function's address.
 const ELEMENT: usize = size_of::<usize>();
 
+/// The answer to a growth: no may be an end.
+fn answer(bounds: Bounds, may: bool) -> wasmtime::Result<bool> {
+    match may || !bounds.trap {
+        true => Ok(may),
+        false => Err(wasmtime::Error::msg(GROWTH_FAILED)),
+    }
+}
+
+/// What a growth that fails is called where it ends the guest.
+const GROWTH_FAILED: &str = "forcing a growth failure to be a trap";
+
 impl ResourceLimiter for Growth {
     fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(may_grow(desired, maximum))
+        let may = self.may_grow(Resource::Memory, desired, maximum);
+        answer(self.bounds, may)
     }
 
     /// What the type forbids is refused before the system is asked, so this is the system's refusal. (One more case
     /// comes here: a memory with pages of one byte that would reach 4 GiB.)
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.failed = true;
-        Ok(())
+        answer(self.bounds, false).map(|_| ())
     }
 
     /// A lack of memory behind this ends the run, so it is found out here, where `table.grow` answers -1. A table is a
@@ -47,7 +59,8 @@ impl ResourceLimiter for Growth {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let [current, needed] = [current, desired.saturating_mul(2)].map(|n| n.saturating_mul(ELEMENT));
-        Ok(may_grow(desired, maximum) && (self.prepare)(current, needed))
+        let may = self.may_grow(Resource::Table, desired, maximum) && (self.prepare)(current, needed);
+        answer(self.bounds, may)
     }
 
     fn instances(&self) -> usize {

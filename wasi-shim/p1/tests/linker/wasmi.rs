@@ -374,6 +374,7 @@ fn call_with_garbage(
         Err(error) => match stop(&error) {
             Some(Stop::Trap(Trap::NoMemory)) | None => panic!("{name}{args:?}: {error}"),
             Some(Stop::Trap(_)) => None,
+            Some(Stop::Limit(limit)) => panic!("{limit:?}"),
             Some(Stop::Exit(_)) => {
                 assert!(["proc_exit", "proc_raise"].contains(&name), "{name}");
                 Some(false)

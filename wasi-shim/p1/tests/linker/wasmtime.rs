@@ -224,6 +224,7 @@ fn no_arguments_make_a_function_panic() -> TestResult {
                 Err(error) => match stop(&error) {
                     Some(Stop::Trap(Trap::NoMemory)) | None => panic!("{name}{args:?}: {error}"),
                     Some(Stop::Trap(_)) => trapped += 1,
+                    Some(Stop::Limit(limit)) => panic!("{limit:?}"),
                     Some(Stop::Exit(_)) => assert!(["proc_exit", "proc_raise"].contains(&name), "{name}"),
                 },
             }

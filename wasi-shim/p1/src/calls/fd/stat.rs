@@ -190,7 +190,9 @@ pub fn fd_filestat_set_size<S: System>(
     let file = entry.descriptor.file()?;
     file.check_resizable(size)?;
     entry.require(Rights::FD_FILESTAT_SET_SIZE)?;
-    Ok(ctx.core.set_size(file, size)?)
+    let result = ctx.core.set_size(file, size);
+    ctx.check_limits()?;
+    Ok(result?)
 }
 
 /// Sets the times of a file or directory.

@@ -84,7 +84,9 @@ pub fn fd_allocate<S: System>(
     if len == 0 {
         return Err(Errno::INVAL.into());
     }
-    Ok(ctx.core.allocate(file, offset, len)?)
+    let result = ctx.core.allocate(file, offset, len);
+    ctx.check_limits()?;
+    Ok(result?)
 }
 
 /// Brings a file's data to its storage.

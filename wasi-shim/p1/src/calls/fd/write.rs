@@ -64,8 +64,9 @@ pub fn fd_write<S: System>(
     }
     let count = iovec::gather(mem, iovs, iovs_len, |bytes| {
         ctx.core.write(&mut entry.descriptor, bytes, append)
-    })?;
-    mem.write(nwritten, count)
+    });
+    ctx.check_limits()?;
+    mem.write(nwritten, count?)
 }
 
 /// Writes to a file at an offset, without moving its position.
@@ -120,6 +121,7 @@ pub fn fd_pwrite<S: System>(
         let count = ctx.core.write_at(file, at, bytes)?;
         at = advance(at, count);
         Ok(count)
-    })?;
-    mem.write(nwritten, count)
+    });
+    ctx.check_limits()?;
+    mem.write(nwritten, count?)
 }

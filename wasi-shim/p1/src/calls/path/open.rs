@@ -84,7 +84,13 @@ pub fn path_open<S: System>(
     }
     mem.check(opened_fd)?;
     let path = super::guest_path(mem, path, path_len)?;
-    let number = ctx.fds.vacancy()?;
+    let number = ctx.fds.vacancy().or_else(|errno| {
+        if errno == Errno::MFILE {
+            ctx.core.no_descriptor();
+        }
+        ctx.check_limits()?;
+        Err(Error::Errno(errno))
+    })?;
 
     let descriptor = ctx.core.open(base, path, super::follow_mode(dirflags), &how)?;
     let flags = if descriptor.directory().is_ok() {
