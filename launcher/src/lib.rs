@@ -54,7 +54,7 @@ pub mod vmm;
 #[doc(no_inline)]
 pub use boot_protocol;
 pub use boot_protocol::arch::Arch;
-pub use boot_protocol::run_spec::{Access, LogLevel};
+pub use boot_protocol::run_spec::{Access, Limits, LogLevel};
 pub use error::{Error, MachineError, MachineFailure, StartError};
 pub use host::interrupt::{Interrupt, Stop};
 pub use jail::Jail;

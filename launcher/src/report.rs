@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use boot_protocol::run_spec;
 use boot_protocol::shown::message;
 
 use crate::error::{Error, MachineError, MachineFailure};
@@ -93,6 +94,8 @@ pub enum End {
     Refused,
     /// The machine, or its hypervisor, had too little memory to go on.
     MemoryLimit,
+    /// The guest reached a limit of what it may use up.
+    LimitReached,
     /// `--timeout` ran out.
     Timeout,
     /// A signal, or this program's own user, stopped it.
@@ -116,6 +119,7 @@ impl End {
             Self::Trap => "trap",
             Self::Refused => "refused",
             Self::MemoryLimit => "memory_limit",
+            Self::LimitReached => "limit_reached",
             Self::Timeout => "timeout",
             Self::Interrupted => "interrupted",
             Self::OutputClosed => "output_closed",
@@ -131,6 +135,7 @@ impl End {
             ExitStatus::Exited(_) => Self::Exit,
             ExitStatus::Trapped => Self::Trap,
             ExitStatus::Refused(_) => Self::Refused,
+            ExitStatus::LimitReached(_) => Self::LimitReached,
             ExitStatus::Failed(_) if memory_refused => Self::MemoryLimit,
             ExitStatus::Failed(_) => Self::MachineFailed,
         }
@@ -164,6 +169,8 @@ pub enum Limit {
     HostMemory,
     /// `quota=` of a directory: something that would have let it grow further failed.
     Disk,
+    /// What `-W` limits, which ended the guest.
+    Guest(run_spec::Limit),
 }
 
 impl Limit {
@@ -175,6 +182,7 @@ impl Limit {
             Self::Memory => "memory",
             Self::HostMemory => "host_memory",
             Self::Disk => "disk",
+            Self::Guest(limit) => limit.word(),
         }
     }
 }
@@ -211,16 +219,20 @@ impl Report {
     #[must_use]
     pub fn new(result: &Result<RunResult, Error>, figures: &Figures) -> Self {
         match result {
-            Ok(result) => Self {
-                machines_word: true,
-                ..Self::of(
+            Ok(result) => {
+                let mut report = Self::of(
                     End::of_status(result.status, figures.memory_refused),
                     result.status.code(),
                     // The application speaks as this program does, on the same standard error.
                     result.diagnostic.trim_start_matches("hermit-wasm: ").trim_end(),
                     figures,
-                )
-            },
+                );
+                report.machines_word = true;
+                if let ExitStatus::LimitReached(reached) = result.status {
+                    report.limits.push(Limit::Guest(reached.limit));
+                }
+                report
+            }
             Err(error) => Self::failed(error, figures),
         }
     }

@@ -2,6 +2,7 @@
 
 use boot_protocol::console::{Cause, Ending};
 use boot_protocol::exit_code;
+use boot_protocol::run_spec::Reached;
 use boot_protocol::shown::piece;
 use rustix::process::Resource;
 
@@ -42,6 +43,8 @@ pub enum ExitStatus {
     Trapped,
     /// It did not begin: the module cannot be run, or a directory cannot be mounted. The code says which.
     Refused(u8),
+    /// It reached a limit of what it may use up. [`RunResult::diagnostic`] names it too.
+    LimitReached(Reached),
     /// The application in the machine could not go on, mostly for a lack of memory. [`RunResult::diagnostic`] says why.
     Failed(u8),
 }
@@ -53,6 +56,7 @@ impl ExitStatus {
         match self {
             Self::Exited(code) | Self::Refused(code) | Self::Failed(code) => code,
             Self::Trapped => exit_code::TRAP,
+            Self::LimitReached(reached) => exit_code::of_limit(reached.limit),
         }
     }
 
@@ -72,8 +76,10 @@ impl ExitStatus {
             Some(Cause::Refused | Cause::CodeRefused | Cause::CodeDoesNotFit | Cause::ProposalMissing) => {
                 Self::Refused(code)
             }
+            Some(Cause::Limit) if let Some(reached) = ending.reached() => Self::LimitReached(reached),
             Some(Cause::Failed) => Self::Failed(code),
-            None => Self::guess(code, diagnostic),
+            // A limit that nothing says of is none.
+            Some(Cause::Limit) | None => Self::guess(code, diagnostic),
         }
     }
 
@@ -303,6 +309,7 @@ mod tests {
             (Cause::ProposalMissing, 126, ExitStatus::Refused(126)),
             (Cause::Failed, 125, ExitStatus::Failed(125)),
             // A machine that contradicts itself.
+            (Cause::Limit, 241, ExitStatus::Exited(241)),
             (Cause::Trap, 0, ExitStatus::Exited(0)),
         ] {
             let ending = Ending::new(cause, code);

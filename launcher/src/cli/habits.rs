@@ -342,12 +342,9 @@ const TABLE: &[(&str, Advice)] = &[
     ("--mapdir", Advice::MountGuestFirst),
     (
         "--fuel --gas",
-        Advice::Say("instructions are not counted; --timeout limits a run"),
+        Advice::Say("write -W fuel=N, which counts about one for each instruction"),
     ),
-    (
-        "-W --wasm --wasm-features --enable-all --enable-simd",
-        NO_FEATURES,
-    ),
+    ("--wasm-features --enable-all --enable-simd", NO_FEATURES),
     (
         "-S --wasi --wasi-modules",
         Advice::Say(

@@ -16,8 +16,8 @@ use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
-    self as vm, Access, Arch, Deadline, Diagnostics, Engine, Error, Figures, Interrupt, Jail, LogLevel,
-    Module, MountSource, Report, RunResult, StartError,
+    self as vm, Access, Arch, Deadline, Diagnostics, Engine, Error, Figures, Interrupt, Jail, Limits,
+    LogLevel, Module, MountSource, Report, RunResult, StartError,
 };
 
 use super::mounts::MountFlags;
@@ -121,6 +121,14 @@ pub(super) struct Run {
     /// code is 124.
     #[arg(long, value_name = "DUR", value_parser = units::parse_duration)]
     pub(super) timeout: Option<Duration>,
+
+    /// Limit what the guest may use up: fuel=N, timeout=5s, max-memory-size=64MiB and others, comma-separated
+    ///
+    /// max-table-elements=N, max-wasm-stack=SIZE, trap-on-grow-failure; max-descriptors=N, max-file-bytes=SIZE,
+    /// max-output-bytes=SIZE. The machine holds them, and ends the guest with an exit code for each, 241 to 248
+    /// (docs/limits.md).
+    #[arg(short = 'W', long = "wasm", value_name = "LIMIT=VALUE", value_delimiter = ',', action = ArgAction::Append)]
+    pub(super) limits: Vec<String>,
 
     /// Show the log of kernel and application on standard error, at this level and above
     #[arg(long, value_name = "LEVEL", value_parser = one_of(LOG_LEVELS))]
@@ -300,7 +308,8 @@ impl Run {
             .deadline(deadline)
             .diagnostics(Diagnostics::Stderr)
             .show_machine(self.verbose > 0)
-            .allow_precompiled(self.allow_precompiled);
+            .allow_precompiled(self.allow_precompiled)
+            .limits(self.limits()?);
         if let Some(name) = &self.invoke {
             run = run.invoke(utf8(name, || "--invoke".to_string())?);
         }
@@ -364,6 +373,17 @@ impl Run {
             Ok((name, Module::open_until(path, self.memory, deadline)?))
         };
         self.preload.iter().map(open).collect()
+    }
+
+    /// What the guest may use up.
+    fn limits(&self) -> Result<Limits, Error> {
+        let mut limits = Limits::NONE;
+        for word in &self.limits {
+            limits
+                .apply(word)
+                .map_err(|error| usage(format!("-W: {error}")))?;
+        }
+        Ok(limits)
     }
 
     /// The module to run; `None`: the greeting.

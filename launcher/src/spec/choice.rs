@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use boot_protocol::run_spec::Limit;
+
 use super::deadline::Deadline;
 use super::engine::Engine;
 use super::module::Module;
@@ -141,7 +143,10 @@ fn target(run: &Run) -> Result<Target, Error> {
     };
     Ok(Target {
         level,
-        options: Options::default(),
+        options: Options {
+            fuel: run.spec.limits.get(Limit::Fuel).is_some(),
+            ..Options::default()
+        },
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use boot_protocol::arch::Arch;
-use boot_protocol::run_spec::{Access, LogLevel, RunSpec, Terminals};
+use boot_protocol::run_spec::{Access, Limits, LogLevel, RunSpec, Terminals};
 
 use super::choice::{self, Chosen, Engines};
 use super::deadline::Deadline;
@@ -234,6 +234,13 @@ impl Run {
     #[must_use]
     pub fn machine(mut self, kind: MachineKind) -> Self {
         self.machine.kind = Some(kind);
+        self
+    }
+
+    /// Limits what the guest may use up; default: nothing but the machine does. `docs/limits.md` has more.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.spec.limits = limits;
         self
     }
 
