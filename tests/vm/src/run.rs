@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use boot_protocol::exit_code;
+use boot_protocol::run_spec::Limit;
 use test_qemu::Engine;
 
 use crate::compare::show;
@@ -23,8 +25,16 @@ use crate::program;
 const LIMIT: Duration = Duration::from_secs(60);
 /// The exit code of a trap.
 const TRAP: u8 = 134;
-/// Exit codes whose message is about the module and so has to name it: refused, not found, trap.
-const MODULE_CODES: [u8; 3] = [126, 127, TRAP];
+/// Exit codes whose message is about the module and so has to name it, besides those of what the guest has run into:
+/// refused, not found.
+const MODULE_CODES: [u8; 2] = [126, 127];
+
+/// Whether this is the code of a guest that has run into something: a trap, or a limit. Its message has the guest's
+/// backtrace natively.
+fn ran_into(code: i32) -> bool {
+    let mut codes = Limit::ALL.map(exit_code::of_limit).into_iter().chain([TRAP]);
+    codes.any(|known| i32::from(known) == code)
+}
 
 /// What the message of `reference/wasmtime_run.py` begins with.
 const REFERENCE: &[u8] = b"reference: ";
@@ -163,8 +173,8 @@ impl Runner {
         let at = if self.reference {
             // Another runtime's message may have several lines.
             find(stderr, REFERENCE)
-        } else if self.engine == Engine::Native && test.exit == i32::from(TRAP) {
-            // So may ours where it names the functions that led to a trap.
+        } else if self.engine == Engine::Native && ran_into(test.exit) {
+            // So may ours where it names the functions that led there.
             find(stderr, OURS)
         } else {
             let body = stderr
@@ -187,7 +197,7 @@ impl Runner {
         }
         let mut wanted: Vec<&str> = parts.iter().map(String::as_str).collect();
         let module = test.module()?;
-        if MODULE_CODES.iter().any(|code| i32::from(*code) == test.exit) {
+        if ran_into(test.exit) || MODULE_CODES.iter().any(|code| i32::from(*code) == test.exit) {
             wanted.push(file_name(&module));
         }
         if !self.reference {
