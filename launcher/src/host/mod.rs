@@ -13,7 +13,7 @@
 //! - `program`: finding programs as a shell does.
 //! - `shown`: what messages say of a path.
 //! - `tsc`: the frequency of the time stamp counter.
-//! - `units`: sizes and durations, as people write them.
+//! - [`units`]: sizes and durations, as people write them: Hermitfiles have them too.
 //! - `version`: what programs say of themselves.
 //! - `virtiofsd`: the daemon behind a mounted directory.
 
@@ -30,6 +30,7 @@ pub(crate) mod privileges;
 pub(crate) mod program;
 pub mod shown;
 pub(crate) mod tsc;
-pub mod units;
 pub(crate) mod version;
 pub(crate) mod virtiofsd;
+
+pub use hermitfile::units;

@@ -1,0 +1,360 @@
+//! Hermitfiles: each directive, each error with its place and its hint, and the canonical form.
+
+use super::*;
+
+fn read(text: &str) -> Manifest {
+    let manifest = Manifest::parse("Hermitfile", text.as_bytes()).unwrap();
+    let printed = manifest.to_string();
+    assert_eq!(
+        Manifest::parse("printed", printed.as_bytes()).unwrap(),
+        manifest,
+        "{printed}"
+    );
+    manifest
+}
+
+/// The error of a text that begins with `FROM m` and a line break.
+fn refused(text: &str) -> String {
+    let text = format!("FROM m\n{text}");
+    Manifest::parse("Hermitfile", text.as_bytes())
+        .unwrap_err()
+        .to_string()
+}
+
+/// Everything at once, as people write it.
+const FULL: &str = r#"
+# What CPython needs.
+FROM python.wasm
+entrypoint  run
+ARGV ["-c", "print(\"é \u00e9 \ud83e\udd80\")"]
+ENV PYTHONHOME=/usr LANG=C.UTF-8 \
+    # The empty one.
+    EMPTY= \
+    GREETING="it's $5 \\ #1"
+ENV_PWD_IS_HOST_CWD
+ENV_EXE_NAME_IS_HOST_EXE_NAME
+MAP [ "data", "/var/in:/in:ro",
+]
+"#;
+
+#[test]
+fn a_list_ends_on_its_line_or_goes_on_with_a_backslash() {
+    let error = Manifest::parse("Hermitfile", FULL.as_bytes()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Hermitfile:12:5: the list does not end on this line; write ']' at its end, or a backslash at the end of \
+         each of its lines but the last"
+    );
+    assert_eq!((error.line(), error.column()), (12, 5));
+}
+
+#[test]
+fn everything() {
+    let text = FULL.replace("/in:ro\",\n", "/in:ro\" \\\r\n  # so\n");
+    let text = text
+        + r#"MAP .:/work
+COPY lib /usr/lib
+TMPFS /tmp 16MiB
+TMPFS "/with space"
+LINK env=env.wasm
+LINK "a b"=c.wat
+NET none
+ENGINE native
+MEMORY 1G
+FUEL 1000000
+TIMEOUT 1.5s
+STACK 512K
+FDS 64
+TABLE_ELEMENTS 1000
+FILE_BYTES 100MB
+OUTPUT_BYTES 1
+TRAP_ON_GROW_FAILURE"#;
+    let manifest = read(&text);
+    assert_eq!(
+        manifest.to_string(),
+        r#"FROM python.wasm
+ENTRYPOINT run
+ARGV ["-c", "print(\"é é 🦀\")"]
+ENV PYTHONHOME=/usr
+ENV LANG=C.UTF-8
+ENV EMPTY=
+ENV GREETING="it's $5 \\ #1"
+ENV_PWD_IS_HOST_CWD
+ENV_EXE_NAME_IS_HOST_EXE_NAME
+MAP ["data:data"]
+MAP ["/var/in:/in:ro"]
+MAP [".:/work"]
+COPY lib /usr/lib
+TMPFS /tmp 16MiB
+TMPFS "/with space"
+LINK env=env.wasm
+LINK "a b"=c.wat
+ENGINE native
+FUEL 1000000
+TIMEOUT 1500ms
+MEMORY 1GiB
+TABLE_ELEMENTS 1000
+STACK 512KiB
+FDS 64
+FILE_BYTES 100000000
+OUTPUT_BYTES 1
+TRAP_ON_GROW_FAILURE
+"#
+    );
+    assert_eq!(manifest.limits.get(Limit::Deadline), Some(1_500_000_000));
+    assert_eq!(manifest.engine, Some(Engine::Native));
+    assert_eq!(manifest.env.len(), 4);
+    let access: Vec<Access> = manifest.directories.iter().map(Directory::access).collect();
+    use Access::{ReadOnly, ReadWrite};
+    assert_eq!(
+        access,
+        [ReadWrite, ReadOnly, ReadWrite, ReadOnly, ReadWrite, ReadWrite]
+    );
+}
+
+#[test]
+fn the_smallest() {
+    for text in [
+        "FROM m.wasm",
+        "\u{feff}from m.wasm\r\n",
+        "\n\n  # c\n\tFROM \\\n m.wasm \t\n#",
+        "FROM \"m\".wa\"sm\"",
+        "FROM m.wasm\nNET none\nENGINE auto\nARGV []",
+    ] {
+        let manifest = read(text);
+        assert_eq!(manifest, Manifest::new("m.wasm"), "{text}");
+        assert_eq!(manifest.to_string(), "FROM m.wasm\n");
+    }
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_escaped() {
+    let manifest = Manifest {
+        argv: vec![
+            "\u{1b}[31m".into(),
+            "\u{202e}x\n\u{7f}".into(),
+            "\u{e0001}".into(),
+            String::new(),
+        ],
+        ..Manifest::new("[a\u{200b}")
+    };
+    let printed = manifest.to_string();
+    assert_eq!(
+        printed,
+        "FROM \"[a\\u200b\"\nARGV [\"\\u001b[31m\", \"\\u202ex\\n\\u007f\", \"\\udb40\\udc01\", \"\"]\n"
+    );
+    assert_eq!(read(&printed), manifest);
+}
+
+#[test]
+fn each_error_has_its_place_and_says_what_to_do() {
+    for (text, expected) in [
+        ("FORM x", "2:1: 'FORM' is no directive; did you mean FROM?"),
+        (
+            "  RUN make",
+            "2:3: 'RUN' is no directive; nothing is built here; build the module first, and name it with FROM",
+        ),
+        (
+            "\n\nFROM n",
+            "4:1: FROM stands on line 1 already; keep one of them",
+        ),
+        (
+            "FUEL",
+            "2:1: FUEL takes one word, and nothing stands there; the form is FUEL NUMBER",
+        ),
+        (
+            "FUEL 1 2",
+            "2:1: FUEL takes one word, and 2 stands there; the form is FUEL NUMBER",
+        ),
+        (
+            "FUEL -1",
+            "2:6: '-1': expected a whole number of at most 18446744073709551615",
+        ),
+        (
+            "FUEL 18446744073709551616",
+            "2:6: '18446744073709551616': expected a whole number of at most 18446744073709551615",
+        ),
+        ("FUEL [\"1\"]", "2:1: FUEL takes no list; the form is FUEL NUMBER"),
+        ("FUEL \"\"", "2:6: the word is empty; the form is FUEL NUMBER"),
+        (
+            "TIMEOUT 0s",
+            "2:9: '0s': zero would stop the run before it starts",
+        ),
+        (
+            "MEMORY 1X",
+            "2:8: '1X': unknown unit 'X'; expected a whole number with a unit, such as 512M, 1G or 256MiB",
+        ),
+        (
+            "ENV A",
+            "2:5: the variable 'A' has no value; write NAME=VALUE; hermit-wasm's --env NAME passes the host's value",
+        ),
+        (
+            "ENV =1",
+            "2:5: the variable has no name; the form is ENV NAME=VALUE…",
+        ),
+        (
+            "ENV A=1 é=2 A=3",
+            "2:13: line 2 sets the variable 'A' already; keep one of them",
+        ),
+        (
+            "ENV PWD=/\nENV_PWD_IS_HOST_CWD",
+            "3:1: line 2 sets the variable 'PWD' already; keep one of them",
+        ),
+        (
+            "ENV A='b c'",
+            "2:7: the character ' cannot stand outside of quotation marks; strings have double quotation marks, as in \"it's\"",
+        ),
+        (
+            "ENV A=$B",
+            "2:7: the character $ cannot stand outside of quotation marks; variables are not replaced; write \"$\" if a dollar is meant",
+        ),
+        (
+            "ENV A=b # c",
+            "2:9: a word begins with '#'; a comment stands on a line of its own; write the word in quotation marks if it is none",
+        ),
+        (
+            "ENV A=a\\b",
+            "2:8: the character \\ cannot stand outside of quotation marks; write \"\\\\\" if a backslash is meant, or end the line with it to go on with the next",
+        ),
+        (
+            "ENV A=\u{a0}",
+            "2:7: the character U+00A0 cannot stand outside of quotation marks; write it in a string, as \\u and four hexadecimal digits",
+        ),
+        (
+            "ENV A=\"b",
+            "2:7: the string does not end on this line; write '\"' at its end, and \\n for a line break in it",
+        ),
+        (
+            "ENV A=\"\\x\"",
+            "2:8: a backslash has another meaning than expected here; in a string, write \\\\ for a backslash; \\\" \\/ \\b \\f \\n \\r \\t and \\uXXXX are as in JSON",
+        ),
+        (
+            "ENV A=\"\t\"",
+            "2:8: the string has the control character U+0009; write \\u0009",
+        ),
+        (
+            "ENV A=\"\\u0000\"",
+            "2:8: a zero byte cannot be passed to a WASI program",
+        ),
+        (
+            "ENV A=\"\\ud83e\"",
+            "2:8: \\ud83e is half of a character; write both halves, as \\ud83e\\udd80",
+        ),
+        (
+            "ENV A=\"\\u12\"",
+            "2:8: \\u has four hexadecimal digits; write \\u00e9 for 'é'",
+        ),
+        (
+            "ENV_PWD_IS_HOST_CWD 1",
+            "2:21: ENV_PWD_IS_HOST_CWD stands alone; the form is ENV_PWD_IS_HOST_CWD, and nothing behind it",
+        ),
+        (
+            "MAP",
+            "2:1: MAP takes something, and nothing stands there; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+        ),
+        (
+            "MAP [a]",
+            "2:6: a list has strings in quotation marks; write [\"one\", \"two\"]",
+        ),
+        (
+            "MAP [\"a\",]",
+            "2:10: a comma stands before the list's ']'; omit it",
+        ),
+        (
+            "MAP [\"a\" \"b\"]",
+            "2:10: expected ',' or ']' behind a member of the list",
+        ),
+        ("MAP [\"a\"] b", "2:11: something stands behind the list's ']'"),
+        (
+            "MAP a [\"b\"]",
+            "2:7: a word begins with '['; a list stands alone behind its directive; write the word in quotation marks if it is none",
+        ),
+        (
+            "MAP a:ro",
+            "2:5: what the guest calls the directory is missing before ':ro'; write 'a:a:ro'",
+        ),
+        (
+            "MAP a::b",
+            "2:5: two colons stand between the names; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+        ),
+        (
+            "MAP a:b:rw",
+            "2:5: 'rw' is not understood; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+        ),
+        (
+            "MAP a:b:c:d",
+            "2:5: 'a:b:c:d' has too many colons: a name cannot contain one; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+        ),
+        (
+            "MAP :b",
+            "2:5: the host's directory is missing; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+        ),
+        (
+            "MAP a:",
+            "2:5: what the guest calls it is missing; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+        ),
+        (
+            "TMPFS /a\nCOPY b /a",
+            "3:8: line 2 gives the guest '/a' already; give one of them another name",
+        ),
+        (
+            "COPY a",
+            "2:1: COPY takes two words, and one stands there; the form is COPY SOURCE GUEST",
+        ),
+        (
+            "TMPFS /t 1.5M",
+            "2:10: '1.5M': expected a whole number with a unit, such as 512M, 1G or 256MiB",
+        ),
+        (
+            "LINK a",
+            "2:6: the linked module's name or file is missing; the form is LINK NAME=MODULE",
+        ),
+        (
+            "LINK =a",
+            "2:6: the linked module's name is missing; the form is LINK NAME=MODULE",
+        ),
+        (
+            "LINK a=b\nLINK a=c",
+            "3:6: line 2 links 'a' already; keep one of them",
+        ),
+        (
+            "NET [\"example.org:443\"]",
+            "2:6: there is no network yet; write NET none, or omit it",
+        ),
+        (
+            "EXPOSE 80",
+            "2:1: EXPOSE needs a network, and there is none yet; omit it",
+        ),
+        (
+            "ENGINE v8",
+            "2:8: 'v8' is no engine; the engines are interp and native; auto leaves the choice to the launcher",
+        ),
+        (
+            "FUEL \\",
+            "2:6: the line goes on, but the file ends here; omit the backslash",
+        ),
+    ] {
+        assert_eq!(refused(text), format!("Hermitfile:{expected}"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_hermitfile_at_all() {
+    let error = |text: &[u8]| Manifest::parse("H\u{1b}", text).unwrap_err().to_string();
+    assert_eq!(
+        error(b"# nothing\n"),
+        "H\\u{1b}:2:1: the module is missing; write FROM MODULE"
+    );
+    assert_eq!(
+        error(b"FROM m\nENV \xc3\xa9=\xff"),
+        "H\\u{1b}:2:7: the text is not UTF-8; save it as UTF-8"
+    );
+    assert_eq!(
+        error(&vec![b'#'; LONGEST + 1]),
+        "H\\u{1b}:1:1: the file is longer than 1 MiB, and a Hermitfile is not"
+    );
+    let unknown = error(b"\0asm\x01\0\0\0");
+    assert!(unknown.contains("U+0000"), "{unknown}");
+    let far = error(format!("{} x", "A".repeat(5000)).as_bytes());
+    assert!(far.contains("there are FROM, ENTRYPOINT"), "{far}");
+}
