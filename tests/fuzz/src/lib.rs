@@ -10,6 +10,7 @@ pub mod console;
 mod declared;
 pub mod device_tree;
 mod heap;
+pub mod hermitfile;
 pub mod machine;
 pub mod mem_fs;
 pub mod modules;

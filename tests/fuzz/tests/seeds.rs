@@ -49,6 +49,11 @@ fn device_tree() {
 }
 
 #[test]
+fn hermitfile() {
+    replay("hermitfile", properties::hermitfile::run);
+}
+
+#[test]
 fn machine() {
     replay("machine", properties::machine::run);
 }
