@@ -56,6 +56,9 @@ pub use boot_protocol;
 pub use boot_protocol::arch::Arch;
 pub use boot_protocol::run_spec::{Access, Limits, LogLevel};
 pub use error::{Error, MachineError, MachineFailure, StartError};
+/// What a Hermitfile says, and its text.
+#[doc(no_inline)]
+pub use hermitfile;
 pub use host::interrupt::{Interrupt, Stop};
 pub use jail::Jail;
 pub use report::{End, Figures, Limit, Report};
@@ -65,6 +68,7 @@ pub use session::Diagnostics;
 pub use session::streams::{Input, Output};
 pub use spec::deadline::Deadline;
 pub use spec::engine::Engine;
+pub use spec::manifest::Hermitfile;
 pub use spec::module::{Module, ModuleError, TextError};
 pub use spec::mounts::{Mount, MountError, MountSource};
 pub use spec::request::Request;

@@ -276,7 +276,8 @@ const STREAMS: Advice =
     Advice::Leave("the standard streams are always connected, and the guest sees a terminal as a terminal");
 const RIGHTS: Advice = Advice::Leave("the guest has no access to this host except to its directories");
 const ONE_PROCESSOR: Advice = Advice::Leave("the virtual machine has one processor");
-const TAKE_OVER: Advice = Advice::Say("name each variable: --env NAME passes the host's value");
+const TAKE_OVER: Advice =
+    Advice::Say("write -S inherit-env for all variables of the host, or --env NAME for one");
 
 /// Flags of other programs, with a space in between.
 const TABLE: &[(&str, Advice)] = &[
@@ -346,7 +347,7 @@ const TABLE: &[(&str, Advice)] = &[
     ),
     ("--wasm-features --enable-all --enable-simd", NO_FEATURES),
     (
-        "-S --wasi --wasi-modules",
+        "--wasi --wasi-modules",
         Advice::Say(
             "WASI preview 1 is always on and nothing else is supported; --env, --dir, --copy-dir and --tmpfs set what the \
              guest gets",
@@ -382,7 +383,10 @@ const COMMANDS: &str = "\
 /// Checks what clap cannot know.
 fn check(run: &Run, words: &[OsString]) -> Result<(), Error> {
     let Some(module) = run.module() else {
-        return if run.greet { Ok(()) } else { Err(missing(words)) };
+        return match run.greet || run.file.is_some() {
+            true => Ok(()),
+            false => Err(missing(words)),
+        };
     };
     if module.as_os_str().is_empty() {
         return Err(usage("the module's name is empty; is a shell variable unset?"));

@@ -16,8 +16,8 @@ use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
-    self as vm, Access, Arch, Deadline, Diagnostics, Engine, Error, Figures, Interrupt, Jail, Limits,
-    LogLevel, Module, MountSource, Report, RunResult, StartError,
+    self as vm, Access, Arch, Deadline, Diagnostics, Engine, Error, Figures, Hermitfile, Input, Interrupt,
+    Jail, Limits, LogLevel, Module, MountSource, Report, RunResult, StartError,
 };
 
 use super::mounts::MountFlags;
@@ -41,6 +41,19 @@ pub(super) struct Run {
     /// what is actually used.
     #[arg(long, value_name = "SIZE", default_value = DEFAULT, value_parser = parse_memory)]
     pub(super) memory: u64,
+
+    /// Take the module and what it is given from a Hermitfile; all words behind the flags are arguments
+    ///
+    /// Its arguments come first. Variables and directories of flags are added; of a variable the flag's value counts, as
+    /// does --invoke for ENTRYPOINT, and --engine for ENGINE (docs/hermitfile.md).
+    #[arg(short = 'f', long = "file", value_name = "HERMITFILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: Option<PathBuf>,
+
+    /// Options of WASI, separated by commas: inherit-env passes all variables of the host
+    ///
+    /// As wasmtime's; --env sets single variables and counts instead.
+    #[arg(short = 'S', value_name = "OPTIONS", action = ArgAction::Append, value_parser = parse_wasi)]
+    pub(super) wasi: Vec<bool>,
 
     /// Set an environment variable for the guest; K alone passes the host's value
     ///
@@ -164,7 +177,7 @@ pub(super) struct Run {
     pub(super) uhyve: Option<PathBuf>,
 
     /// Run the built-in greeting instead of a module
-    #[arg(long, conflicts_with = "module_and_args")]
+    #[arg(long, conflicts_with_all = ["module_and_args", "file"])]
     pub(super) greet: bool,
 
     /// Print commands that run the module without this program, then exit
@@ -181,7 +194,7 @@ pub(super) struct Run {
     #[arg(short, long, action = ArgAction::Count)]
     pub(super) verbose: u8,
 
-    /// Module (.wasm, .wat or .cwasm) and its arguments; flags after the module go to the guest
+    /// Module (.wasm, .wat, .cwasm, or - for standard input) and its arguments; flags after the module go to the guest
     #[arg(value_name = "MODULE [ARGS]", trailing_var_arg = true, value_hint = ValueHint::FilePath)]
     pub(super) module_and_args: Vec<OsString>,
 }
@@ -213,22 +226,27 @@ impl Run {
     pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
         let mut figures = Figures::since(start);
         // Before anything else is opened: nothing of this program's own has the descriptor's number.
-        let status = match (&self.status_fd, &self.status_file) {
-            (Some(number), _) => Some(Status::descriptor(*number)?),
-            (None, Some(path)) => Some(Status::file(path, &self.shared())?),
-            (None, None) => None,
-        };
-        let status = status.map(Arc::new);
+        let status = self.status_fd.map(Status::descriptor).transpose()?;
         let deadline = Deadline::since(start, self.timeout.unwrap_or(Duration::MAX));
-        let deadline = deadline.of(match self.module() {
+        let deadline = deadline.of(match self.module().or(self.file.as_deref()) {
             Some(path) => format!("'{}'", vm::host::shown::path(path)),
             None => Module::greeting().to_string(),
         });
+        let hermitfile = self.file.as_ref().map(|path| Hermitfile::open(path, &deadline));
+        let status = match (status, &self.status_file) {
+            (None, Some(path)) => {
+                // What is wrong with it is said in the status, too.
+                let hermitfile = hermitfile.as_ref().and_then(|file| file.as_ref().ok());
+                Some(Status::file(path, &self.shared(hermitfile))?)
+            }
+            (status, _) => status,
+        };
+        let status = status.map(Arc::new);
         stderr::init_log(self.verbose, deadline.at());
         if let Some(directory) = &self.print_command {
-            return self.print_commands(directory.as_deref(), deadline);
+            return self.print_commands(directory.as_deref(), hermitfile.transpose()?.as_ref(), deadline);
         }
-        let result = self.run(deadline, &mut figures, status.clone());
+        let result = self.run(hermitfile, deadline, &mut figures, status.clone());
         // From here on nothing waits for long.
         watchdog::call_off();
         if let Some(status) = status {
@@ -240,7 +258,7 @@ impl Run {
     }
 
     /// Directories of the host that the guest may change.
-    fn shared(&self) -> Vec<PathBuf> {
+    fn shared(&self, hermitfile: Option<&Hermitfile>) -> Vec<PathBuf> {
         // What is wrong with the flags is said later.
         let mounts = self.mounts.mounts().unwrap_or_default().into_iter();
         mounts
@@ -248,11 +266,13 @@ impl Run {
                 (MountSource::Dir(host), Access::ReadWrite) => Some(host),
                 _ => None,
             })
+            .chain(hermitfile.into_iter().flat_map(Hermitfile::shared))
             .collect()
     }
 
     fn run(
         &self,
+        hermitfile: Option<Result<Hermitfile, Error>>,
         mut deadline: Deadline,
         figures: &mut Figures,
         status: Option<Arc<Status>>,
@@ -274,15 +294,24 @@ impl Run {
                         status.write(&Report::failed(error, &figures));
                     }
                 });
-                self.describe(deadline)?.run_measured(figures)
+                let hermitfile = hermitfile.transpose()?;
+                self.describe(hermitfile.as_ref(), deadline)?
+                    .run_measured(figures)
             });
         figures.finish();
         result
     }
 
-    fn print_commands(&self, directory: Option<&Path>, deadline: Deadline) -> Result<u8, Error> {
+    fn print_commands(
+        &self,
+        directory: Option<&Path>,
+        hermitfile: Option<&Hermitfile>,
+        deadline: Deadline,
+    ) -> Result<u8, Error> {
         watchdog::begin(&deadline, |_| {});
-        let command = self.describe(deadline).and_then(|run| run.command(directory));
+        let command = self
+            .describe(hermitfile, deadline)
+            .and_then(|run| run.command(directory));
         watchdog::call_off();
         let command = command?;
         // A shell needs it as it is; a person looks at it, and the names in it may be anybody's.
@@ -294,13 +323,24 @@ impl Run {
     }
 
     /// The run that the flags describe.
-    fn describe(&self, deadline: Deadline) -> Result<vm::Run, Error> {
-        let module = match self.module() {
-            Some(path) => Module::open_until(path, self.memory, &deadline)?,
-            None => Module::greeting(),
+    fn describe(&self, hermitfile: Option<&Hermitfile>, deadline: Deadline) -> Result<vm::Run, Error> {
+        let mut run = match (hermitfile, self.module()) {
+            (Some(file), _) => vm::Run::new(file.module(self.memory, &deadline)?),
+            (None, None) => vm::Run::new(Module::greeting()),
+            // It is read to its end, and nothing is left of it for the guest.
+            (None, Some(path)) if path == Path::new(STDIN) => {
+                vm::Run::new(Module::stdin_until(self.memory, &deadline)?).stdin(Input::Null)
+            }
+            (None, Some(path)) => vm::Run::new(Module::open_until(path, self.memory, &deadline)?),
         };
+        for (name, value) in self.inherited() {
+            run = run.env(name, value);
+        }
+        if let Some(file) = hermitfile {
+            run = file.apply(run, self.memory, &deadline)?;
+        }
         let preloads = self.preloads(&deadline)?;
-        let mut run = vm::Run::new(module)
+        run = run
             .args(self.args()?)
             .memory(self.memory)
             .arch(self.arch)
@@ -386,16 +426,37 @@ impl Run {
         Ok(limits)
     }
 
-    /// The module to run; `None`: the greeting.
+    /// The module to run; `None`: a Hermitfile's, or the greeting.
     pub(super) fn module(&self) -> Option<&Path> {
-        self.module_and_args.first().map(Path::new)
+        match self.file {
+            Some(_) => None,
+            None => self.module_and_args.first().map(Path::new),
+        }
     }
 
     /// The guest's argv\[1..\].
     pub(super) fn args(&self) -> Result<Vec<String>, Error> {
-        let args = self.module_and_args.iter().skip(1).enumerate();
+        let before = usize::from(self.file.is_none());
+        let args = self.module_and_args.iter().skip(before).enumerate();
         args.map(|(index, arg)| utf8(arg, || format!("argument {} of the guest", index + 1)))
             .collect()
+    }
+
+    /// The host's variables, if all are taken over. WASI has no way to pass one that is not UTF-8.
+    fn inherited(&self) -> Vec<(String, String)> {
+        if self.wasi.last() != Some(&true) {
+            return Vec::new();
+        }
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            let variable = name.to_str().zip(value.to_str());
+            if variable.is_none() {
+                let name = boot_protocol::shown::piece(name.as_bytes());
+                log::warn!("-S inherit-env: the variable '{name}' is not UTF-8 and is left out");
+            }
+            let (name, value) = variable.filter(|(name, _)| !name.is_empty() && !name.contains('='))?;
+            Some((name.to_string(), value.to_string()))
+        });
+        variables.collect()
     }
 
     /// The guest's environment; `lookup` finds the values that are taken over from the host.
@@ -423,6 +484,26 @@ impl Run {
         }
         Ok(environment)
     }
+}
+
+/// A module's name that means standard input.
+const STDIN: &str = "-";
+
+/// Options of -S: whether the host's variables are inherited.
+fn parse_wasi(text: &str) -> Result<bool, String> {
+    let mut inherit = false;
+    for option in text.split(',') {
+        inherit = match option {
+            "inherit-env" | "inherit-env=y" => true,
+            "inherit-env=n" => false,
+            _ => {
+                return Err(
+                    "WASI preview 1 is always on and nothing else is supported; the one option is inherit-env".to_string(),
+                );
+            }
+        };
+    }
+    Ok(inherit)
 }
 
 /// WASI strings are UTF-8.

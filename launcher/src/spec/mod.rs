@@ -9,6 +9,7 @@
 //! - [`request`]: a run as its hypervisor sees it.
 //! - [`module`]: the module on the host; [`module_error`]: why it cannot be run.
 //! - [`reading`]: files that are read as long as there is time.
+//! - [`manifest`]: a Hermitfile as a run.
 //! - [`mounts`]: the guest's directories.
 //! - [`text`]: the text format's translation.
 //! - [`outline`]: a module from outside.
@@ -20,6 +21,7 @@ mod course;
 pub(crate) mod deadline;
 pub(crate) mod engine;
 mod linking;
+pub(crate) mod manifest;
 pub(crate) mod module;
 mod module_error;
 pub(crate) mod mounts;

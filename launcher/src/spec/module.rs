@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,11 +107,38 @@ impl Module {
         if metadata.is_dir() {
             return Err(ModuleError::IsDirectory { path: path.into() }.into());
         }
+        let length = metadata.is_file().then_some(metadata.len());
+        Self::read_until(path, &file, length, memory, deadline)
+    }
+
+    /// The module that comes through this process's standard input, read to its end. The guest's own standard input
+    /// must be another one. Messages and `argv[0]` call it `-`.
+    ///
+    /// # Errors
+    /// As [`Self::open_until`].
+    pub fn stdin_until(memory: u64, deadline: &Deadline) -> Result<Self, Error> {
+        let path = Path::new("-");
+        let unreadable = |error: io::Error| unreadable(path, &error);
+        let file = io::stdin().as_fd().try_clone_to_owned().map_err(unreadable)?;
+        let file = Arc::new(File::from(file));
+        // A file too is read from where it stands: a shell may have read before.
+        Self::read_until(path, &file, None, memory, &deadline.clone().of("'-'".to_string()))
+    }
+
+    /// The module in what is open: in a file of so many bytes, or in what is read to its end.
+    fn read_until(
+        path: &Path,
+        file: &Arc<File>,
+        file_length: Option<u64>,
+        memory: u64,
+        deadline: &Deadline,
+    ) -> Result<Self, Error> {
+        let unreadable = |error: io::Error| unreadable(path, &error);
         let mut source = Source {
-            file: &file,
+            file,
             // Neither a pipe nor a terminal is waited for in a read.
-            waits: !metadata.is_file(),
-            remote: is_remote(&*file),
+            waits: file_length.is_none(),
+            remote: is_remote(&**file),
             deadline,
         };
         let unreadable = |error: ReadError| match error {
@@ -121,14 +149,15 @@ impl Module {
         let mut bytes = Vec::new();
         source.read_to(&mut bytes, file_kind::START).map_err(unreadable)?;
         let kind = check(path, &bytes)?;
-        if kind == FileKind::Module && metadata.is_file() {
+        let known = file_length.unwrap_or(0);
+        if kind == FileKind::Module && file_length.is_some() {
             return Ok(Self {
                 name: path.into(),
-                content: Content::File(file, metadata.len()),
+                content: Content::File(file.clone(), known),
             });
         }
         if kind == FileKind::NativeCode {
-            return Self::native(path, &bytes, metadata.is_file(), metadata.len()).map_err(Error::from);
+            return Self::native(path, &bytes, file_length.is_some(), known).map_err(Error::from);
         }
         // Text has to be translated. A pipe (`<(…)`, /dev/stdin) can be read only once.
         let most = match kind {
@@ -136,10 +165,10 @@ impl Module {
             _ => text::longest(memory),
         };
         let enough = usize::try_from(most.saturating_add(1)).unwrap_or(usize::MAX);
-        if metadata.len() <= most {
+        if known <= most {
             source.read_to(&mut bytes, enough).map_err(unreadable)?;
         }
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX).max(metadata.len());
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX).max(known);
         if length <= most {
             return Self::translated(path.into(), bytes, memory, deadline);
         }

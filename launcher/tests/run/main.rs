@@ -15,6 +15,7 @@ mod fake_compiler;
 mod fake_qemu;
 mod fallbacks;
 mod harness;
+mod hermitfile;
 mod jail;
 mod library;
 mod secrets;
@@ -52,6 +53,7 @@ fn main() {
         accel::tests,
         engines::tests,
         fallbacks::tests,
+        hermitfile::tests,
         library::tests,
         shares::tests,
         check::tests,
