@@ -40,12 +40,17 @@ pub struct Test {
     pub name: String,
     /// One sentence: what this run shows.
     pub shows: String,
-    /// The built guest to run, without `.wasm`. A row has one of `guest`, `file`, `download`.
+    /// The built guest to run, without `.wasm`. A row has one of `guest`, `file`, `download`, `hermitfile`.
     pub guest: Option<String>,
     /// A file to run as it is, relative to `guests/`, or absolute; it need not exist where that is the point.
     pub file: Option<String>,
     /// The downloaded program to run.
     pub download: Option<String>,
+    /// The Hermitfile to run, relative to `guests/`.
+    pub hermitfile: Option<String>,
+    /// Whether the Hermitfile maps a directory of the host, for which virtiofsd must be there.
+    #[serde(default)]
+    pub maps: bool,
     /// The guest's arguments.
     #[serde(default)]
     pub args: Vec<String>,
@@ -135,19 +140,25 @@ pub enum Module<'a> {
     File(&'a str),
     /// A downloaded program, by name.
     Download(&'a str),
+    /// A Hermitfile relative to `guests/`.
+    Hermitfile(&'a str),
 }
 
 impl Test {
     /// What this row runs.
     ///
     /// # Errors
-    /// If it doesn't have exactly one of `guest`, `file` and `download`.
+    /// If it doesn't have exactly one of `guest`, `file`, `download` and `hermitfile`.
     pub fn module(&self) -> Result<Module<'_>> {
-        match (&self.guest, &self.file, &self.download) {
-            (Some(name), None, None) => Ok(Module::Guest(name)),
-            (None, Some(path), None) => Ok(Module::File(path)),
-            (None, None, Some(name)) => Ok(Module::Download(name)),
-            _ => bail!("test {}: give exactly one of guest, file, download", self.name),
+        match (&self.guest, &self.file, &self.download, &self.hermitfile) {
+            (Some(name), None, None, None) => Ok(Module::Guest(name)),
+            (None, Some(path), None, None) => Ok(Module::File(path)),
+            (None, None, Some(name), None) => Ok(Module::Download(name)),
+            (None, None, None, Some(path)) => Ok(Module::Hermitfile(path)),
+            _ => bail!(
+                "test {}: give exactly one of guest, file, download, hermitfile",
+                self.name
+            ),
         }
     }
 }

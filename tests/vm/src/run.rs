@@ -233,7 +233,7 @@ impl Runner {
         Ok(match test.module()? {
             Module::Guest(name) => self.built.join(format!("{name}.wasm")),
             Module::Download(name) => self.downloads.join(format!("{name}.wasm")),
-            Module::File(path) => self.source.join(path),
+            Module::File(path) | Module::Hermitfile(path) => self.source.join(path),
         })
     }
 
@@ -247,7 +247,11 @@ impl Runner {
         for variable in &test.env {
             words.extend(["--env".into(), variable.clone()]);
         }
-        words.push(module.to_str().context("the module's path is not UTF-8")?.into());
+        let module = module.to_str().context("the module's path is not UTF-8")?;
+        match test.module()? {
+            Module::Hermitfile(_) => words.extend(["-f", module, "--"].map(String::from)),
+            Module::Guest(_) | Module::File(_) | Module::Download(_) => words.push(module.into()),
+        }
         words.extend(test.args.iter().cloned());
         Ok(words)
     }
@@ -326,7 +330,8 @@ impl Runner {
 
 /// The name that a message calls a module by.
 fn file_name<'a>(module: &Module<'a>) -> &'a str {
-    let (Module::Guest(name) | Module::File(name) | Module::Download(name)) = module;
+    let (Module::Guest(name) | Module::File(name) | Module::Download(name) | Module::Hermitfile(name)) =
+        module;
     name.rsplit('/').next().unwrap_or(name)
 }
 

@@ -16,6 +16,7 @@ use vm_tests::download;
 use vm_tests::environment;
 use vm_tests::manifest::{Manifest, Module, Test};
 use vm_tests::run::{self, Runner};
+use vm_tests::virtiofsd;
 
 /// Each run keeps a core busy with an emulated machine; more at a time than this only makes them late.
 const THREADS: usize = 2;
@@ -83,6 +84,11 @@ fn reason_to_skip(test: &Test, absent: &BTreeMap<&str, String>) -> Result<Option
         && let Some(error) = absent.get(name)
     {
         return Ok(Some(format!("{name} could not be fetched: {error}")));
+    }
+    if test.maps
+        && let Some(reason) = virtiofsd::missing()
+    {
+        return Ok(Some(reason));
     }
     let arch = environment::arch()?.name();
     let reference = environment::get(environment::REFERENCE).is_some();
