@@ -22,7 +22,7 @@ use wasi_core::{Errno, System, Terminals};
 use crate::engine::{Engine, Entry, Job, Preload};
 use crate::exit_status::{ExitStatus, Outcome};
 use crate::mounts::{self, MountSources};
-use crate::payload::Payload;
+use crate::payload::{Payload, PayloadError};
 use crate::uhyve::{self, Host, UhyveFs};
 use crate::virtio_fs::Devices;
 
@@ -83,7 +83,10 @@ pub fn run<P: Platform>(
     let platform = &*platform;
     let payload = match payload.transpose() {
         Ok(payload) => payload,
-        Err(error) => return Outcome::Usage(format!("the payload is damaged: {error}")).exit_status(""),
+        Err(error @ PayloadError::Archive(_)) => {
+            return Outcome::Usage(format!("the payload is damaged: {error}")).exit_status("");
+        }
+        Err(error) => return Outcome::Refused(error.to_string()).exit_status("the payload"),
     };
     match describe(platform, payload, words) {
         Ok(spec) => run_spec(platform, payload, &spec),

@@ -2,8 +2,46 @@
 //!
 //! Layer: pure. The archive's members: `boot_protocol::payload`.
 
+use core::fmt;
+
 use boot_protocol::payload;
 use wasi_core::fs::tar::{self, TarError};
+
+/// Why a payload cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadError {
+    /// The archive is damaged.
+    Archive(TarError),
+    /// It is not what was sealed.
+    Broken,
+    /// It says what was packed, and is not sealed.
+    Unsealed,
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Archive(error) => error.fmt(f),
+            Self::Broken => f.write_str(
+                "its bytes are not those of which it bears the digest, so nothing of it runs; copy it again, or pack it again",
+            ),
+            Self::Unsealed => write!(
+                f,
+                "it has a member '{}' and does not begin with the member '{}', which 'hermit-wasm pack' makes",
+                payload::MANIFEST,
+                payload::DIGEST
+            ),
+        }
+    }
+}
+
+impl core::error::Error for PayloadError {}
+
+impl From<TarError> for PayloadError {
+    fn from(error: TarError) -> Self {
+        Self::Archive(error)
+    }
+}
 
 /// The payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,27 +52,46 @@ pub struct Payload {
     pub program: Option<&'static [u8]>,
     /// The run's description in it.
     pub run_spec: Option<&'static [u8]>,
+    /// Whether it is sealed, and so what its description says is the most that there is.
+    pub is_sealed: bool,
 }
 
 impl Payload {
-    /// Looks at what `bytes` are. What is no archive is a program, or will be refused as one.
+    /// Looks at what `bytes` are. What is no archive is a program, or will be refused as one. What is sealed is compared
+    /// with its digest, so that all of it is read.
     ///
     /// # Errors
-    /// [`TarError`] if the archive is damaged.
-    pub fn new(bytes: &'static [u8]) -> Result<Self, TarError> {
+    /// [`PayloadError`] if the archive is damaged, or is not what was sealed.
+    pub fn new(bytes: &'static [u8]) -> Result<Self, PayloadError> {
+        let is_sealed = payload::is_sealed(bytes);
+        if is_sealed && !payload::is_intact(bytes, |bytes| blake3::hash(bytes).into()) {
+            return Err(PayloadError::Broken);
+        }
         if !tar::is_archive(bytes) {
             return Ok(Self {
                 archive: None,
                 program: Some(bytes),
                 run_spec: None,
+                is_sealed,
             });
         }
-        let [module, code, run_spec] =
-            tar::find_files(bytes, [payload::MODULE, payload::CODE, payload::RUN_SPEC])?;
+        let [module, code, run_spec, manifest] = tar::find_files(
+            bytes,
+            [
+                payload::MODULE,
+                payload::CODE,
+                payload::RUN_SPEC,
+                payload::MANIFEST,
+            ],
+        )?;
+        if manifest.is_some() && !is_sealed {
+            return Err(PayloadError::Unsealed);
+        }
         Ok(Self {
             archive: Some(bytes),
             program: code.or(module),
             run_spec,
+            is_sealed,
         })
     }
 
