@@ -112,6 +112,11 @@ fn describe<P: Platform>(
     let usage = |text: String| Err(Outcome::Usage(text));
     let member = payload.and_then(|payload| payload.run_spec);
     let (bytes, from): (Cow<'_, [u8]>, &str) = match (&words.spec, member) {
+        (_, None) if payload.is_some_and(|payload| payload.is_sealed) => {
+            return Err(Outcome::Refused(format!(
+                "the payload was packed, and has no member '{RUN_SPEC}' that says what may run"
+            )));
+        }
         (None, None) => {
             // As of a description: two directories at one place would hide each other.
             return match words.run.check() {
@@ -135,13 +140,20 @@ fn describe<P: Platform>(
             ));
         }
     };
-    if let Some(word) = words.run_word {
+    let is_ceiling = payload.is_some_and(|payload| payload.is_sealed);
+    if let Some(word) = words.run_word.filter(|_| !is_ceiling) {
         return usage(format!(
             "kernel command line: {word}: the run is described by {from}, beside which only --log and --console stand"
         ));
     }
     let spec = RunSpec::decode(&bytes)
         .map_err(|error| Outcome::Usage(format!("cannot use the run's description {from}: {error}")))?;
+    let spec = match is_ceiling {
+        true => spec
+            .narrowed(&words.run)
+            .map_err(|error| Outcome::Usage(format!("kernel command line: {error}")))?,
+        false => spec,
+    };
     // What a person says on the command line goes before what a description says.
     if let (None, Some(level)) = (words.run.log, spec.log) {
         platform.show_log(level);

@@ -6,6 +6,7 @@
 //!
 //! Here: what fields are made of. The fields, and their bytes: `wire.rs`.
 
+mod ceiling;
 mod error;
 mod limits;
 mod wire;
@@ -16,6 +17,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+pub use ceiling::Exceeds;
 pub use error::SpecError;
 pub use limits::{Limit, LimitError, Limits, Reached};
 pub use wire::{MAGIC, Record, RunSpec, VERSION};

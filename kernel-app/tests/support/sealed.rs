@@ -42,3 +42,52 @@ fn a_sealed_payload_runs_as_it_was_sealed_and_not_otherwise() {
         &["Hermitfile", "digest"],
     );
 }
+
+#[test]
+fn boot_words_narrow_what_was_packed_and_never_widen_it() {
+    let module = echo("sealed");
+    let spec = spec().encode();
+    let members = [("run.spec", spec.as_slice()), ("module.wasm", &module)];
+    let mut machine = Machine::with_sealed(&members);
+    let status = machine.run("--log=info --console=framed --env A=1 -- more words", &[]);
+    assert_eq!((status.code, status.message), (0, None));
+    assert_eq!(machine.output(), "sealed:m\0two words\0more\0words\0A=1\0");
+
+    for (words, named) in [
+        ("--env A=2", "\"A\""),
+        ("--env B=1", "\"B\""),
+        ("--tmpfs /tmp", "\"/tmp\""),
+        ("--share root::/", "\"/\""),
+        ("--copy-dir module.wasm::/", "\"/\""),
+        ("-f root/other.wasm", "\"other.wasm\""),
+        ("--argv0 other", "\"other\""),
+        ("--entry other", "\"other\""),
+        ("--preload l=module.wasm", "\"l\""),
+    ] {
+        let mut machine = Machine::with_sealed(&members);
+        refused(
+            &machine.run(words, &[]),
+            2,
+            &[named, "what was packed does not allow it"],
+        );
+        assert_eq!(machine.output(), "", "{words}");
+    }
+    refused(
+        &Machine::with_sealed(&members).run("", &[("B", "1")]),
+        2,
+        &["\"B\""],
+    );
+    // Of what is not packed nothing is a ceiling, and nothing stands beside its description.
+    refused(
+        &Machine::with_payload(&members).run("-- more", &[]),
+        2,
+        &["more", "run.spec"],
+    );
+}
+
+#[test]
+fn what_was_packed_says_what_may_run() {
+    let mut machine = Machine::with_sealed(&[("module.wasm", &echo("sealed"))]);
+    refused(&machine.run("--tmpfs /", &[]), 126, &["run.spec"]);
+    assert_eq!(machine.output(), "");
+}

@@ -1,0 +1,284 @@
+//! A description as a ceiling: what else is said of the run may narrow it.
+//!
+//! Layer: pure. The rules, in prose: `docs/pack.md`.
+
+use alloc::string::String;
+use core::fmt;
+
+use super::{Access, ModuleSource, Mount, Record, RunSpec};
+
+/// Something is said of a run that is more than its description allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exceeds {
+    /// What kind of thing.
+    pub record: Record,
+    /// Which: a path, a variable's name, not its value.
+    pub what: String,
+}
+
+impl fmt::Display for Exceeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {:?}: what was packed does not allow it: it may be narrowed, not widened",
+            self.record, self.what
+        )
+    }
+}
+
+impl core::error::Error for Exceeds {}
+
+impl RunSpec {
+    /// This run as `by` narrows it: with its arguments behind its own, its terminals and its log level, less access to
+    /// directories, and lower limits.
+    ///
+    /// # Errors
+    /// [`Exceeds`] names the first thing of `by` that this does not have.
+    #[inline(never)]
+    pub fn narrowed(mut self, by: &Self) -> Result<Self, Exceeds> {
+        // Each by its name, so that the compiler misses a field about which nothing is decided.
+        let Self {
+            module,
+            argv,
+            env,
+            mounts,
+            terminals,
+            log,
+            entry,
+            preloads,
+            limits,
+            deterministic,
+            tracing,
+        } = by;
+        let exceeds = |record, what: &str| Exceeds {
+            record,
+            what: what.into(),
+        };
+        if *module != ModuleSource::Payload {
+            return Err(exceeds(Record::Module, module.default_name()));
+        }
+        if let Some((name, arguments)) = argv.split_first() {
+            if name != module.default_name() {
+                return Err(exceeds(Record::Argument, name));
+            }
+            if self.argv.is_empty() {
+                self.argv.push(name.clone());
+            }
+            self.argv.extend_from_slice(arguments);
+        }
+        if let Some((name, _)) = env.iter().find(|variable| !self.env.contains(variable)) {
+            return Err(exceeds(Record::Variable, name));
+        }
+        for Mount {
+            source,
+            guest,
+            access,
+        } in mounts
+        {
+            let own = self
+                .mounts
+                .iter_mut()
+                .find(|own| own.source == *source && own.guest == *guest);
+            match own {
+                Some(own) if *access == own.access || *access == Access::ReadOnly => own.access = *access,
+                _ => return Err(exceeds(Record::Mount, guest)),
+            }
+        }
+        if let Some(entry) = entry.as_ref().filter(|entry| self.entry.as_ref() != Some(*entry)) {
+            return Err(exceeds(Record::Entry, entry));
+        }
+        if let Some(preload) = preloads.iter().find(|preload| !self.preloads.contains(preload)) {
+            return Err(exceeds(Record::Preload, &preload.name));
+        }
+        if deterministic.is_some() && self.deterministic.is_some() && *deterministic != self.deterministic {
+            return Err(exceeds(Record::Deterministic, "another seed"));
+        }
+        if tracing.is_some() && *tracing != self.tracing {
+            return Err(exceeds(Record::Tracing, "another trace"));
+        }
+        self.terminals = *terminals;
+        self.log = log.or(self.log);
+        self.limits = self.limits.narrowed(limits);
+        self.deterministic = self.deterministic.or(*deterministic);
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+    use alloc::vec;
+
+    use super::*;
+    use crate::run_spec::{Limit, MountSource, Preload, Terminals, Tracing};
+
+    fn mount(guest: &str, access: Access) -> Mount {
+        Mount {
+            source: MountSource::VirtioFs {
+                tag: guest.to_string(),
+            },
+            guest: guest.to_string(),
+            access,
+        }
+    }
+
+    fn ceiling() -> RunSpec {
+        RunSpec {
+            argv: vec!["app".into(), "--fixed".into()],
+            env: vec![("A".into(), "1".into())],
+            mounts: vec![mount("/rw", Access::ReadWrite), mount("/ro", Access::ReadOnly)],
+            entry: Some("f".into()),
+            preloads: vec![Preload {
+                name: "l".into(),
+                member: "preload-0.wasm".into(),
+            }],
+            limits: crate::run_spec::Limits::NONE.with(Limit::Fuel, 10),
+            ..RunSpec::default()
+        }
+    }
+
+    #[test]
+    fn nothing_said_changes_nothing() {
+        assert_eq!(ceiling().narrowed(&RunSpec::default()), Ok(ceiling()));
+    }
+
+    #[test]
+    fn what_narrows_is_taken() {
+        let by = RunSpec {
+            argv: vec![ModuleSource::Payload.default_name().into(), "more".into()],
+            env: vec![("A".into(), "1".into())],
+            mounts: vec![mount("/rw", Access::ReadOnly), mount("/ro", Access::ReadOnly)],
+            terminals: Terminals::ALL,
+            log: Some(crate::run_spec::LogLevel::Info),
+            entry: Some("f".into()),
+            preloads: ceiling().preloads,
+            limits: crate::run_spec::Limits::NONE
+                .with(Limit::Fuel, 7)
+                .with(Limit::Stack, 5),
+            deterministic: Some(3),
+            ..RunSpec::default()
+        };
+        let narrowed = ceiling().narrowed(&by).unwrap();
+        assert_eq!(
+            narrowed,
+            RunSpec {
+                argv: vec!["app".into(), "--fixed".into(), "more".into()],
+                mounts: by.mounts.clone(),
+                limits: by.limits,
+                ..RunSpec {
+                    env: ceiling().env,
+                    ..by.clone()
+                }
+            }
+        );
+        // Higher limits change nothing.
+        let higher = RunSpec {
+            limits: crate::run_spec::Limits::NONE.with(Limit::Fuel, 11),
+            ..RunSpec::default()
+        };
+        assert_eq!(ceiling().narrowed(&higher), Ok(ceiling()));
+    }
+
+    #[test]
+    fn what_widens_is_refused() {
+        let nothing = RunSpec::default;
+        let wider = [
+            (
+                Record::Module,
+                RunSpec {
+                    module: ModuleSource::Path("share/x.wasm".into()),
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Module,
+                RunSpec {
+                    module: ModuleSource::Embedded,
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Argument,
+                RunSpec {
+                    argv: vec!["other".into()],
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Variable,
+                RunSpec {
+                    env: vec![("A".into(), "2".into())],
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Variable,
+                RunSpec {
+                    env: vec![("B".into(), "1".into())],
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Mount,
+                RunSpec {
+                    mounts: vec![mount("/ro", Access::ReadWrite)],
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Mount,
+                RunSpec {
+                    mounts: vec![mount("/new", Access::ReadOnly)],
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Mount,
+                RunSpec {
+                    mounts: vec![Mount {
+                        source: MountSource::Tmpfs,
+                        ..mount("/rw", Access::ReadWrite)
+                    }],
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Entry,
+                RunSpec {
+                    entry: Some("g".into()),
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Preload,
+                RunSpec {
+                    preloads: vec![Preload {
+                        name: "l".into(),
+                        member: "other".into(),
+                    }],
+                    ..nothing()
+                },
+            ),
+            (
+                Record::Tracing,
+                RunSpec {
+                    tracing: Some(Tracing::Replay),
+                    ..nothing()
+                },
+            ),
+        ];
+        for (record, by) in wider {
+            let error = ceiling().narrowed(&by).unwrap_err();
+            assert_eq!(error.record, record, "{error}");
+        }
+        let seeded = RunSpec {
+            deterministic: Some(1),
+            ..nothing()
+        };
+        let other = RunSpec {
+            deterministic: Some(2),
+            ..nothing()
+        };
+        assert_eq!(seeded.narrowed(&other).unwrap_err().record, Record::Deterministic);
+    }
+}
