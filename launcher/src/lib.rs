@@ -22,6 +22,7 @@
 //! - [`Error`]: what can go wrong, with the table of exit codes.
 //! - [`check`]: what this host has for all that.
 //! - [`compile`]: modules as native code.
+//! - [`pack`]: one file to ship.
 //! - [`jail`]: what hypervisors and daemons can reach of this host.
 //! - [`vmm`]: the hypervisors, and the trait for another one.
 
@@ -41,6 +42,7 @@ pub mod fuzzing;
 #[doc(hidden)]
 pub mod host;
 pub mod jail;
+pub mod pack;
 mod report;
 mod result;
 mod running;

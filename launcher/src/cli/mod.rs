@@ -5,6 +5,7 @@
 //! - [`run`]: the flags of a run, and the run that they describe.
 //! - [`mounts`]: the flags that give the guest directories.
 //! - [`habits`]: what people write out of habit, and what to write here.
+//! - [`pack`]: the commands that make one file of all that a run needs, and look at it.
 //! - [`status`]: where the report of a run goes.
 //! - [`values`]: the words that flags take.
 //! - [`hypervisors`]: the command that shows what each hypervisor can do.
@@ -14,6 +15,7 @@ mod compile;
 mod habits;
 mod hypervisors;
 mod mounts;
+mod pack;
 mod run;
 mod status;
 mod values;
@@ -32,6 +34,7 @@ use crate::stderr;
 use check::Check;
 use compile::Compile;
 use habits::Refusal;
+use pack::{Inspect, Pack, Unpack};
 use run::Run;
 
 /// The whole command line.
@@ -67,6 +70,15 @@ enum Command {
     /// Compile a module to native code
     #[command(after_help = COMPILE, override_usage = "hermit-wasm compile [OPTIONS] MODULE")]
     Compile(Compile),
+    /// Pack a module with all that it runs with into one file
+    #[command(after_help = PACK, override_usage = "hermit-wasm pack [OPTIONS] -o FILE MODULE [ARGS]...")]
+    Pack(Box<Pack>),
+    /// Show what is in a packed file
+    #[command(override_usage = "hermit-wasm inspect [--json] FILE")]
+    Inspect(Inspect),
+    /// Take a packed file apart
+    #[command(override_usage = "hermit-wasm unpack FILE DIRECTORY")]
+    Unpack(Unpack),
     /// List the supported hypervisors and what each can do
     #[command(override_usage = "hermit-wasm hypervisors")]
     Hypervisors,
@@ -109,9 +121,15 @@ impl Cli {
 /// `start` is when the program began.
 pub(crate) fn perform(words: impl IntoIterator<Item = OsString>, start: Instant) -> Result<u8, Error> {
     let words: Vec<OsString> = words.into_iter().collect();
+    if let Some(run) = Run::of_itself(&words) {
+        return run.perform(start);
+    }
     match habits::parse(&words) {
         Ok(Command::Run(run)) => run.perform(start),
         Ok(Command::Compile(compile)) => compile.perform(start),
+        Ok(Command::Pack(pack)) => pack.perform(start),
+        Ok(Command::Inspect(inspect)) => inspect.perform(start),
+        Ok(Command::Unpack(unpack)) => unpack.perform(start),
         Ok(Command::Hypervisors) => print(&hypervisors::table()),
         Ok(Command::Check(check)) => check.perform(),
         Ok(Command::Completions { shell }) => print_exactly(&completions(shell)),
@@ -167,6 +185,17 @@ fn completions(shell: Shell) -> String {
 const COMPILE: &str = "\
 The code is made for hermit-wasm's machines, and bears a digest with a key of yours: 'run' takes it on this host, as the
 same user, and elsewhere with --allow-precompiled. It is kept in the cache too, so that 'run MODULE' finds it.";
+
+const PACK: &str = "\
+What is packed is the most that the file's runs can do: flags and boot words add arguments, and narrow the rest. Of --dir
+only the guest's name is packed; whoever runs the file gives the directory. With --engine native, native code is packed,
+with the module. See docs/pack.md.
+
+Examples:
+  hermit-wasm pack -o app.hermit app.wasm            then: hermit-wasm run app.hermit ARGS
+  hermit-wasm pack --format exe -o app app.wasm      then: ./app ARGS
+  hermit-wasm inspect app.hermit
+  hermit-wasm unpack app.hermit parts && hermit-wasm pack -o same.hermit parts";
 
 const CHECK: &str = "\
 Nothing is booted, and nothing changed, but that the cache for native code is made. The exit code is 0 if a module \

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::{ArgAction, Args, ValueEnum, ValueHint};
+use clap::{ArgAction, Args, FromArgMatches as _, ValueEnum, ValueHint};
 use hermit_wasm_vm::compile::CpuLevel;
 use hermit_wasm_vm::host::units::{self, MIB};
+use hermit_wasm_vm::pack::{self, Packed};
 use hermit_wasm_vm::vmm::Vmm;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
     self as vm, Access, Arch, Deadline, Diagnostics, Engine, Error, Figures, Hermitfile, Input, Interrupt,
-    Jail, Limits, LogLevel, Module, MountSource, Report, RunResult, StartError,
+    Jail, Limits, LogLevel, Module, ModuleError, MountSource, Report, RunResult, StartError,
 };
 
 use super::mounts::MountFlags;
@@ -222,6 +223,28 @@ pub(super) fn usage(message: impl Into<String>) -> Error {
 }
 
 impl Run {
+    /// The run of this program itself, where something was packed behind it: all words are the guest's.
+    pub(super) fn of_itself(words: &[OsString]) -> Option<Self> {
+        let path = std::env::current_exe().ok()?;
+        if !pack::is_executable(&path) {
+            return None;
+        }
+        let words = words.iter().skip(1).cloned();
+        let line = ["run", "--allow-precompiled", "--"]
+            .map(OsString::from)
+            .into_iter();
+        let line = line.chain([path.into()]).chain(words);
+        Self::parse(line)
+    }
+
+    /// The run of a command line.
+    fn parse(line: impl Iterator<Item = OsString>) -> Option<Self> {
+        let mut matches = Self::augment_args(clap::Command::new("run"))
+            .try_get_matches_from(line)
+            .ok()?;
+        Self::from_arg_matches_mut(&mut matches).ok()
+    }
+
     /// Runs, and reports; the exit code. `start` is when the program began.
     pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
         let mut figures = Figures::since(start);
@@ -323,16 +346,12 @@ impl Run {
     }
 
     /// The run that the flags describe.
-    fn describe(&self, hermitfile: Option<&Hermitfile>, deadline: Deadline) -> Result<vm::Run, Error> {
-        let mut run = match (hermitfile, self.module()) {
-            (Some(file), _) => vm::Run::new(file.module(self.memory, &deadline)?),
-            (None, None) => vm::Run::new(Module::greeting()),
-            // It is read to its end, and nothing is left of it for the guest.
-            (None, Some(path)) if path == Path::new(STDIN) => {
-                vm::Run::new(Module::stdin_until(self.memory, &deadline)?).stdin(Input::Null)
-            }
-            (None, Some(path)) => vm::Run::new(Module::open_until(path, self.memory, &deadline)?),
-        };
+    pub(super) fn describe(
+        &self,
+        hermitfile: Option<&Hermitfile>,
+        deadline: Deadline,
+    ) -> Result<vm::Run, Error> {
+        let mut run = self.of_program(hermitfile, &deadline)?;
         for (name, value) in self.inherited() {
             run = run.env(name, value);
         }
@@ -342,8 +361,6 @@ impl Run {
         let preloads = self.preloads(&deadline)?;
         run = run
             .args(self.args()?)
-            .memory(self.memory)
-            .arch(self.arch)
             .jail(self.jail)
             .deadline(deadline)
             .diagnostics(Diagnostics::Stderr)
@@ -395,6 +412,50 @@ impl Run {
             Hypervisor::Uhyve => run.hypervisor(uhyve),
             Hypervisor::Auto => run.hypervisors([Arc::new(qemu) as Arc<dyn Vmm>, Arc::new(uhyve)]),
         })
+    }
+
+    /// A run of the program, of which nothing else is said.
+    fn of_program(&self, hermitfile: Option<&Hermitfile>, deadline: &Deadline) -> Result<vm::Run, Error> {
+        let run = match (hermitfile, self.module()) {
+            (Some(file), _) => vm::Run::new(file.module(self.memory, deadline)?),
+            (None, None) => vm::Run::new(Module::greeting()),
+            // It is read to its end, and nothing is left of it for the guest.
+            (None, Some(path)) if path == Path::new(STDIN) => {
+                vm::Run::new(Module::stdin_until(self.memory, deadline)?).stdin(Input::Null)
+            }
+            (None, Some(path)) => match self.packed(path)? {
+                Some(packed) => return self.of_packed(packed),
+                None => vm::Run::new(Module::open_until(path, self.memory, deadline)?),
+            },
+        };
+        Ok(run.memory(self.memory).arch(self.arch))
+    }
+
+    /// What was packed, if the file `path` was. What cannot be looked at is no such file: its own message says why.
+    fn packed(&self, path: &Path) -> Result<Option<Packed>, Error> {
+        match Packed::open(path) {
+            Err(Error::Module(ModuleError::Unreadable { .. })) => Ok(None),
+            result => result,
+        }
+    }
+
+    /// A run of what was packed: what flags say goes before what it says of its machine.
+    fn of_packed(&self, packed: Packed) -> Result<vm::Run, Error> {
+        let (arch, memory) = (packed.arch()?, packed.memory());
+        let run = vm::Run::packed(packed)?;
+        let run = match memory {
+            Some(_) if self.memory == vm::DEFAULT_MEMORY => run,
+            _ => run.memory(self.memory),
+        };
+        match arch {
+            Some(arch) if self.arch != Arch::host() && self.arch != arch => Err(usage(format!(
+                "--arch {}: it was packed for {}",
+                self.arch.name(),
+                arch.name()
+            ))),
+            Some(_) => Ok(run),
+            None => Ok(run.arch(self.arch)),
+        }
     }
 
     /// The modules that others import from, each with its name.

@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use hermit_wasm_vm::compile::CpuLevel;
+use hermit_wasm_vm::pack::Format;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::MachineKind;
 use hermit_wasm_vm::{Arch, Engine, Jail, LogLevel};
@@ -44,6 +45,20 @@ pub(super) const CPU_LEVELS: &[Word<CpuLevel>] = &[
         CpuLevel::Rv64gcv.name(),
         CpuLevel::Rv64gcv,
         "With vectors; riscv64's default",
+    ),
+];
+
+/// What is made of a payload.
+pub(super) const FORMATS: &[Word<Format>] = &[
+    (
+        Format::Initrd.name(),
+        Format::Initrd,
+        "The payload alone, a tar archive: for QEMU's -initrd, and for 'run'",
+    ),
+    (
+        Format::Exe.name(),
+        Format::Exe,
+        "An executable for this host: this program with the payload behind it",
     ),
 ];
 

@@ -20,6 +20,7 @@ use crate::compile::{Budget, Code, Compilation, CompileError, CpuLevel, Lookup, 
 use crate::error::Error;
 use crate::host::image;
 use crate::host::units::{show_duration, show_size};
+use crate::pack::Packed;
 
 /// What is compiled before it runs, in bytes of code: some 15 ms of a processor's time, a fifth of the shortest run's.
 /// A compiler makes about a megabyte a second, and needs 5 ms to start.
@@ -56,6 +57,8 @@ pub(crate) enum Chosen {
     Module,
     /// Native code of each: of the run's module, and of those that it and others import from.
     Code(Vec<Code>),
+    /// What was packed.
+    Packed(Box<Packed>),
 }
 
 impl Chosen {
@@ -64,20 +67,26 @@ impl Chosen {
         let mut programs: Vec<_> = match self {
             Self::Module => run.modules().map(Program::Module).collect(),
             Self::Code(codes) => codes.iter().map(Program::Code).collect(),
+            Self::Packed(packed) => vec![Program::Packed(packed)],
         };
         // There is one for each module, of which a run has one at least.
         let preloads = programs.split_off(programs.len().min(1));
         match programs.pop() {
-            Some(main) => Programs { main, preloads },
+            Some(main) => Programs {
+                main,
+                preloads,
+                source: None,
+            },
             None => Program::Module(&run.module).into(),
         }
     }
 
     /// The engine that runs it.
-    const fn engine(&self) -> Engine {
+    fn engine(&self) -> Engine {
         match self {
             Self::Module => Engine::Interp,
             Self::Code(_) => Engine::Native,
+            Self::Packed(packed) => packed.engine(),
         }
     }
 }
@@ -87,6 +96,22 @@ impl Chosen {
 /// # Errors
 /// What is demanded cannot be had; the run is over.
 pub(super) fn choose(run: &Run, deadline: &Deadline) -> Result<Chosen, Error> {
+    if let Some(packed) = &run.packed {
+        return match run.engines.demanded {
+            Some(engine) if engine != packed.engine() => Err(Error::Invalid(format!(
+                "--engine {engine}: {} was packed for the engine {}",
+                run.module,
+                packed.engine()
+            ))),
+            _ if packed.engine() == Engine::Native && !run.engines.precompiled => {
+                Err(Error::Invalid(format!(
+                    "{} has native code, which is trusted as no module is: --allow-precompiled runs it",
+                    run.module
+                )))
+            }
+            _ => Ok(Chosen::Packed(Box::new(packed.clone()))),
+        };
+    }
     let target = target(run)?;
     let precompiled = run.modules().find(|module| module.is_precompiled());
     let (chosen, reason) = match (run.engines.demanded, precompiled) {

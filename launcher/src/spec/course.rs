@@ -46,7 +46,7 @@ impl Run {
                 "--jail off: a machine that is taken over has all rights of this user, on the whole host"
             );
         }
-        let this = self.in_order(&deadline)?;
+        let this = self.in_order(&deadline)?.with_what_was_packed()?;
         let vmm = this.choose(&capabilities::demands(&this))?;
         let captured = ends.captured;
         let mut tried = Tried::default();
@@ -79,6 +79,7 @@ impl Run {
         match chosen {
             Chosen::Module => tried.module = true,
             Chosen::Code(_) => tried.code = true,
+            Chosen::Packed(_) => return Ok(None),
         }
         match (chosen, came) {
             // A disk, or somebody else, has changed what was kept.

@@ -68,6 +68,14 @@ impl Module {
         }
     }
 
+    /// What stands for the module where one was packed, in a payload of `length` bytes.
+    pub(crate) fn packed(path: &Path, length: u64) -> Self {
+        Self {
+            name: path.into(),
+            content: Content::Precompiled(length),
+        }
+    }
+
     /// The module in a file, in binary or in text form. A file in binary form is read when the run starts. A pipe is
     /// read here, to its end, and waited for as long as that takes.
     ///

@@ -22,6 +22,7 @@ use crate::error::{Error, StartError};
 use crate::host::beneath::{self, Beneath};
 use crate::host::files::HostFile;
 use crate::host::shown;
+use crate::pack::Packed;
 
 /// Unit of a tar archive.
 const BLOCK: u64 = 512;
@@ -67,6 +68,19 @@ pub(crate) fn build(
     })
 }
 
+/// A payload that was packed.
+pub(crate) fn of_packed(packed: &Packed, deadline: &Deadline) -> Result<Payload, Error> {
+    let file = HostFile::empty("payload.tar").map_err(StartError::file(KEEP))?;
+    let written = packed.write_to(&mut file.file(), deadline);
+    written.map_err(|error| error.into_error(KEEP))?;
+    file.finish().map_err(StartError::file(KEEP))?;
+    Ok(Payload {
+        file,
+        length: packed.length(),
+        warnings: Vec::new(),
+    })
+}
+
 const KEEP: &str = "keep the payload in memory for the hypervisor";
 
 /// Writes the archive into `file`; its length, and what was left out. Without `spec`, words on the kernel command line
@@ -107,15 +121,19 @@ pub(crate) fn write(
             copy.archive.into_inner().map(drop).map_err(cannot)
         })?;
     }
-    // Two empty blocks end an archive.
-    let mut end = file;
-    end.write_all(&[0; 1024]).map_err(cannot)?;
-    Ok((end.stream_position().map_err(cannot)?, warnings))
+    Ok((end(file).map_err(cannot)?, warnings))
+}
+
+/// Ends the archive; its length.
+pub(crate) fn end(mut file: &File) -> io::Result<u64> {
+    // Two empty blocks.
+    file.write_all(&[0; 1024])?;
+    file.stream_position()
 }
 
 /// Appends a member whose size is known only when `write` has written it. Its data starts at a multiple of `alignment`,
 /// behind a member of padding if need be.
-fn member(
+pub(crate) fn member(
     mut file: &File,
     name: &str,
     alignment: u64,

@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::module::Module;
 use super::reading::WriteError;
 use crate::compile::Code;
+use crate::pack::Packed;
 
 /// All that the machine is given to run.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Programs<'a> {
     pub(crate) main: Program<'a>,
     /// What is instantiated before, in order; for the same engine.
     pub(crate) preloads: Vec<Program<'a>>,
+    /// The module that the program's native code was made of, where it goes with it.
+    pub(crate) source: Option<Program<'a>>,
 }
 
 impl<'a> From<Program<'a>> for Programs<'a> {
@@ -26,6 +29,7 @@ impl<'a> From<Program<'a>> for Programs<'a> {
         Self {
             main,
             preloads: Vec::new(),
+            source: None,
         }
     }
 }
@@ -33,12 +37,13 @@ impl<'a> From<Program<'a>> for Programs<'a> {
 impl<'a> Programs<'a> {
     /// The payload's members that they become: the name, what the data is aligned to, the program.
     pub(crate) fn members(&self) -> impl Iterator<Item = (Cow<'static, str>, u64, Program<'a>)> {
-        let main = self
-            .main
-            .member()
-            .map(|(name, alignment)| (name.into(), alignment, self.main));
+        let programs = self.source.iter().chain([&self.main]);
+        let main = programs.filter_map(|program| {
+            let (name, alignment) = program.member()?;
+            Some((name.into(), alignment, *program))
+        });
         let preloads = self.preloads.iter().enumerate();
-        main.into_iter().chain(preloads.map(|(index, program)| {
+        main.chain(preloads.map(|(index, program)| {
             let alignment = match program.engine() {
                 Engine::Interp => 1,
                 Engine::Native => payload::ALIGNMENT,
@@ -55,14 +60,17 @@ pub(crate) enum Program<'a> {
     Module(&'a Module),
     /// Its native code.
     Code(&'a Code),
+    /// What was packed: a payload that is handed over as it is.
+    Packed(&'a Packed),
 }
 
 impl Program<'_> {
     /// The engine that runs it.
-    pub(crate) const fn engine(self) -> Engine {
+    pub(crate) fn engine(self) -> Engine {
         match self {
             Self::Module(_) => Engine::Interp,
             Self::Code(_) => Engine::Native,
+            Self::Packed(packed) => packed.engine(),
         }
     }
 
@@ -71,6 +79,7 @@ impl Program<'_> {
         match self {
             Self::Module(module) => module.length(),
             Self::Code(code) => code.length(),
+            Self::Packed(packed) => packed.length(),
         }
     }
 
@@ -78,7 +87,7 @@ impl Program<'_> {
     pub(crate) const fn member(self) -> Option<(&'static str, u64)> {
         match self {
             Self::Module(module) if module.is_greeting() => None,
-            Self::Module(_) => Some((payload::MODULE, 1)),
+            Self::Module(_) | Self::Packed(_) => Some((payload::MODULE, 1)),
             Self::Code(_) => Some((payload::CODE, payload::ALIGNMENT)),
         }
     }
@@ -92,7 +101,7 @@ impl Program<'_> {
     pub(crate) fn path(self) -> Option<PathBuf> {
         match self {
             Self::Module(module) => module.path(),
-            Self::Code(_) => None,
+            Self::Code(_) | Self::Packed(_) => None,
         }
     }
 
@@ -101,6 +110,7 @@ impl Program<'_> {
         match self {
             Self::Module(module) => module.write_to(out, deadline),
             Self::Code(code) => code.hand_over(out, deadline),
+            Self::Packed(packed) => packed.write_to(out, deadline),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::host::image::{self, Image};
 use crate::host::interrupt::Interrupt;
 use crate::host::tsc::Measurement;
 use crate::jail::{Confinement, Jail};
+use crate::pack::Packed;
 use crate::vmm::capabilities::Accelerator;
 use crate::vmm::qemu::MachineKind;
 
@@ -47,9 +48,16 @@ impl<'a> Request<'a> {
             Some(name) => spec.argv.insert(0, name),
             // The application knows its own module's name; it takes it from an empty list only.
             None if spec.argv.is_empty() => {}
-            None => spec
-                .argv
-                .insert(0, ModuleSource::Embedded.default_name().to_string()),
+            None => spec.argv.insert(
+                0,
+                match run.packed {
+                    // What was packed has a name already, which this does not touch.
+                    Some(_) => ModuleSource::Payload,
+                    None => ModuleSource::Embedded,
+                }
+                .default_name()
+                .to_string(),
+            ),
         }
         spec.env = unique_variables(
             spec.env
@@ -124,6 +132,14 @@ impl<'a> Request<'a> {
             log::warn!("{warning}");
         }
         Ok(length)
+    }
+
+    /// What was packed, if that is run.
+    pub(crate) fn packed(&self) -> Option<&Packed> {
+        match &self.programs.main {
+            Program::Packed(packed) => Some(packed),
+            Program::Module(_) | Program::Code(_) => None,
+        }
     }
 
     /// The directories to copy, in order.

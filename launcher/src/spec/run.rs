@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use boot_protocol::arch::Arch;
-use boot_protocol::run_spec::{Access, Limits, LogLevel, RunSpec, Terminals};
+use boot_protocol::run_spec::{self, Access, Limits, LogLevel, RunSpec, Terminals};
 
 use super::choice::{self, Chosen, Engines};
 use super::deadline::Deadline;
 use super::engine::Engine;
 use super::module::Module;
 use super::mounts::{Mount, MountSource};
+use super::program::Program;
 use super::request::Request;
 use super::{linking, outline};
 use crate::compile::CpuLevel;
@@ -20,6 +21,7 @@ use crate::error::{Error, StartError};
 use crate::host::interrupt::Interrupt;
 use crate::host::units::MIB;
 use crate::jail::Jail;
+use crate::pack::{self, Packed};
 use crate::report::Figures;
 use crate::result::RunResult;
 use crate::running::Running;
@@ -54,6 +56,8 @@ pub struct Run {
     pub(super) spec: RunSpec,
     argv0: Option<String>,
     pub(super) module: Module,
+    /// What was packed, instead of the module.
+    pub(crate) packed: Option<Packed>,
     /// The modules that others import from, each with the name that imports give.
     pub(crate) preloads: Vec<(String, Module)>,
     /// Whether these are put in order by what they import.
@@ -94,6 +98,7 @@ impl Run {
             spec: RunSpec::default(),
             argv0: None,
             module,
+            packed: None,
             preloads: Vec::new(),
             linked: false,
             mounts: Vec::new(),
@@ -115,6 +120,20 @@ impl Run {
             diagnostics: Diagnostics::default(),
             show_machine: false,
         }
+    }
+
+    /// A run of what was packed, in a machine as it says. What is added narrows that, or is refused by the machine; but
+    /// arguments are added to those that it has, and its directories of the host must be given, by the names that it has
+    /// for them.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn packed(packed: Packed) -> Result<Self, Error> {
+        let mut this = Self::new(Module::packed(packed.path(), packed.length()));
+        this.machine.arch = packed.arch()?.unwrap_or(this.machine.arch);
+        this.machine.memory = packed.memory().unwrap_or(this.machine.memory);
+        this.packed = Some(packed);
+        Ok(this)
     }
 
     /// Sets `argv[0]`; default: the module's file name.
@@ -414,7 +433,69 @@ impl Run {
     pub fn command(self, directory: Option<&std::path::Path>) -> Result<String, Error> {
         let deadline = self.deadline_from_now();
         let this = self.in_order(&deadline)?;
+        if this.packed.is_some() {
+            return Err(Error::Invalid(format!(
+                "--print-command: {} is packed, and 'hermit-wasm inspect' says what it is",
+                this.module
+            )));
+        }
         this.command_in_order(directory, deadline)
+    }
+
+    /// Packs this run into the file `output`, with the module or, if the native engine is demanded, with code for it and
+    /// the module. Returns what was left out, for people.
+    ///
+    /// Of the host's directories, only the guest's names are packed.
+    ///
+    /// # Errors
+    /// Something cannot be read, compiled or written.
+    pub fn pack(self, format: pack::Format, output: &std::path::Path) -> Result<Vec<String>, Error> {
+        let deadline = self.deadline_from_now();
+        let this = self.in_order(&deadline)?;
+        if this.packed.is_some() {
+            return Err(Error::Invalid(format!("{} is packed already", this.module)));
+        }
+        if this.module.is_greeting() {
+            return Err(Error::Invalid("name a module to pack".to_string()));
+        }
+        let chosen = match this.engines.demanded {
+            None if !this.is_precompiled() => Chosen::Module,
+            _ => choice::choose(&this, &deadline)?,
+        };
+        let mut programs = chosen.programs(&this);
+        if matches!(chosen, Chosen::Code(_)) && !this.module.is_precompiled() {
+            programs.source = Some(Program::Module(&this.module));
+        }
+        let request = Request::new(&this, programs, Terminals::NONE, deadline)?;
+        pack::of_request(&request, format, output)
+    }
+
+    /// This run with the directories of the host in the order in which what was packed has them.
+    pub(super) fn with_what_was_packed(mut self) -> Result<Self, Error> {
+        let Some(packed) = &self.packed else {
+            return Ok(self);
+        };
+        let shared = packed.spec().mounts.iter();
+        let shared = shared.filter(|mount| matches!(mount.source, run_spec::MountSource::VirtioFs { .. }));
+        let mut ordered = Vec::new();
+        for wanted in shared {
+            let is_it =
+                |mount: &Mount| matches!(mount.source, MountSource::Dir(_)) && mount.guest == wanted.guest;
+            let Some(place) = self.mounts.iter().position(is_it) else {
+                return Err(Error::Invalid(format!(
+                    "{}: it needs a directory of this host, which its guest calls '{}': --dir HOST::{1}",
+                    self.module, wanted.guest
+                )));
+            };
+            let mut mount = self.mounts.remove(place);
+            if wanted.access == Access::ReadOnly {
+                mount.access = Access::ReadOnly;
+            }
+            ordered.push(mount);
+        }
+        ordered.append(&mut self.mounts);
+        self.mounts = ordered;
+        Ok(self)
     }
 
     fn command_in_order(
@@ -496,7 +577,7 @@ impl Run {
 
     /// The guest's `argv[0]`, which for the image's own module is the application's to choose.
     pub(super) fn name(&self) -> Option<String> {
-        if self.argv0.is_some() || self.module.is_greeting() {
+        if self.argv0.is_some() || self.module.is_greeting() || self.packed.is_some() {
             return self.argv0.clone();
         }
         let path = self.module.name();

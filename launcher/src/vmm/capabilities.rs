@@ -80,6 +80,8 @@ pub enum Feature {
     Copy,
     /// `--preload`.
     Preload,
+    /// `--vmm`, for what was packed.
+    Packed,
     /// `--dir`.
     Directory,
     /// `--dir` with a quota.
@@ -100,6 +102,7 @@ impl Feature {
             Self::Accelerator(_) => "accel",
             Self::Copy => "copy-dir",
             Self::Preload => "preload",
+            Self::Packed => "vmm",
             Self::Directory | Self::Quota => "dir",
             Self::Memory(_) => "memory",
             Self::Machine => "machine",
@@ -117,6 +120,7 @@ impl fmt::Display for Feature {
             Self::Accelerator(Accelerator::Kvm) => f.write_str("use KVM"),
             Self::Copy => f.write_str("hand the guest a copy of a directory"),
             Self::Preload => f.write_str("hand the machine more than one module"),
+            Self::Packed => f.write_str("hand the machine what was packed"),
             Self::Directory => f.write_str("show the guest a directory of this host"),
             Self::Quota => f.write_str("keep a directory of this host to a quota"),
             Self::Memory(bytes) => write!(f, "give a machine {} of memory", show_size(*bytes)),
@@ -133,7 +137,7 @@ impl Capabilities {
         match feature {
             Feature::Architecture(arch) => self.architectures.contains(&arch),
             Feature::Accelerator(accelerator) => self.accelerators.contains(&accelerator),
-            Feature::Copy | Feature::Preload => self.copies,
+            Feature::Copy | Feature::Preload | Feature::Packed => self.copies,
             Feature::Directory => self.directories,
             Feature::Quota => self.quotas,
             Feature::Memory(bytes) => self.memory.contains(&bytes),
@@ -170,6 +174,7 @@ pub(crate) fn demands(run: &Run) -> Vec<Feature> {
     ];
     demands.extend(run.machine.accelerator.map(Feature::Accelerator));
     demands.extend(run.machine.kind.map(|_| Feature::Machine));
+    demands.extend(run.packed.as_ref().map(|_| Feature::Packed));
     if !run.preloads.is_empty() {
         demands.push(Feature::Preload);
     }

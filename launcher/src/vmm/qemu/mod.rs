@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use boot_protocol::arch::Arch;
-use boot_protocol::command_line::{CommandLine, Console};
+use boot_protocol::command_line::{self, CommandLine, Console};
 use boot_protocol::payload;
 use boot_protocol::run_spec;
 
@@ -107,7 +107,10 @@ impl Vmm for Qemu {
         let image = request.image()?;
         let spec = lower(request)?;
         fit::check_module(request)?;
-        let payload = host_payload::build(&spec, request.programs(), &request.copies(), request.bounds())?;
+        let payload = match request.packed() {
+            Some(packed) => host_payload::of_packed(packed, request.deadline())?,
+            None => host_payload::build(&spec, request.programs(), &request.copies(), request.bounds())?,
+        };
         fit::check_payload(request, payload.length)?;
         for warning in &payload.warnings {
             log::warn!("{warning}");
@@ -122,6 +125,7 @@ impl Vmm for Qemu {
             request,
             kind,
             program,
+            spec,
             payload,
             daemons,
             image,
@@ -180,7 +184,7 @@ fn kind(request: &Request<'_>) -> Result<MachineKind, Error> {
 }
 
 /// The description of the run, for the machine: copies are members of the payload, directories are devices.
-fn lower(request: &Request<'_>) -> Result<run_spec::RunSpec, Error> {
+pub(crate) fn lower(request: &Request<'_>) -> Result<run_spec::RunSpec, Error> {
     let mut copies = 0..;
     let mut directories = 0..;
     request.spec(|_, source| {
@@ -238,6 +242,7 @@ struct PreparedQemu<'a> {
     request: &'a Request<'a>,
     kind: MachineKind,
     program: PathBuf,
+    spec: run_spec::RunSpec,
     payload: Payload,
     daemons: Vec<Daemon>,
     image: HostFile,
@@ -320,6 +325,26 @@ impl PreparedQemu<'_> {
                 frequency: false,
             },
         }
+    }
+
+    /// The kernel command line. What was packed describes itself, and what this run says besides stands there in words.
+    fn command_line(&self, line: &CommandLine) -> Result<String, Error> {
+        if self.request.packed().is_none() {
+            return Ok(line.build());
+        }
+        let words = line
+            .words_with(&self.spec)
+            .map_err(|error| Error::Invalid(error.to_string()))?;
+        let line = command_line::join(words);
+        let longest = self.kind.longest_command_line();
+        if line.len() > longest {
+            return Err(Error::Invalid(format!(
+                "the arguments take {} bytes with the options, and --machine {} takes {longest} for what was packed",
+                line.len(),
+                self.kind.name()
+            )));
+        }
+        Ok(line)
     }
 
     /// QEMU with what it inherits: the image, the payload, and `more`.
@@ -409,8 +434,8 @@ impl Prepared for PreparedQemu<'_> {
                 None => Console::Framed,
             },
             spec: None,
-        }
-        .build();
+        };
+        let line = self.command_line(&line)?;
         let mounts = self.mounts(memory.is_some())?;
         let config = QemuConfig {
             backend: match &memory {

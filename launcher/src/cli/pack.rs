@@ -1,0 +1,158 @@
+//! `hermit-wasm pack`, `inspect` and `unpack`: one file to ship, what is in it, and its parts.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use boot_protocol::exit_code;
+use clap::{Args, ValueHint};
+use hermit_wasm_vm::host::shown;
+use hermit_wasm_vm::pack::{self, Format, Packed};
+use hermit_wasm_vm::{Deadline, Error, Hermitfile, Interrupt, ModuleError, StartError};
+
+use super::run::{Run, usage};
+use super::values::{FORMATS, one_of};
+use crate::{stderr, watchdog};
+
+/// What to pack, and as what.
+#[derive(Debug, Args)]
+pub(super) struct Pack {
+    /// The file to make
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: PathBuf,
+
+    /// What to make of it
+    #[arg(long, value_parser = one_of(FORMATS), default_value = Format::Initrd.name())]
+    format: Format,
+
+    /// What it runs, by the flags of 'run'.
+    #[command(flatten)]
+    run: Run,
+}
+
+impl Pack {
+    pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
+        self.check()?;
+        let deadline = deadline(start, &self.output)?;
+        let result = self.pack(&deadline);
+        watchdog::call_off();
+        for line in result? {
+            stderr::say(&line);
+        }
+        Ok(exit_code::SUCCESS)
+    }
+
+    fn pack(&self, deadline: &Deadline) -> Result<Vec<String>, Error> {
+        match (self.run.module(), &self.run.file) {
+            (None, None) => Err(usage(
+                "name a module to pack, a Hermitfile with -f, or a directory that 'unpack' has made",
+            )),
+            (Some(directory), _) if directory.is_dir() => {
+                if self.run.module_and_args.len() > 1 {
+                    return Err(usage(
+                        "a directory that 'unpack' has made has its arguments already",
+                    ));
+                }
+                let (format, arch, memory) = (self.format, self.run.arch, self.run.memory);
+                pack::pack_directory(directory, format, arch, memory, &self.output).map(|()| Vec::new())
+            }
+            (_, file) => {
+                let file = file.as_ref().map(|path| Hermitfile::open(path, deadline));
+                self.run
+                    .describe(file.transpose()?.as_ref(), deadline.clone())?
+                    .pack(self.format, &self.output)
+            }
+        }
+    }
+
+    /// Refuses what is said when it runs.
+    fn check(&self) -> Result<(), Error> {
+        let run = &self.run;
+        let said = [
+            ("accel", run.accel.is_some()),
+            ("machine", run.machine.is_some()),
+            ("timeout", run.timeout.is_some()),
+            ("log", run.log.is_some()),
+            ("status-file", run.status_file.is_some()),
+            ("status-fd", run.status_fd.is_some()),
+            ("print-command", run.print_command.is_some()),
+            ("qemu", run.qemu.is_some()),
+            ("uhyve", run.uhyve.is_some()),
+            ("virtiofsd", run.virtiofsd.is_some()),
+        ];
+        match said.iter().find(|(_, is_said)| *is_said) {
+            Some((flag, _)) => Err(usage(format!("--{flag} is not packed: say it when it runs"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+
+    /// A packed file
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+}
+
+impl Inspect {
+    pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
+        deadline(start, &self.file)?;
+        let inspection = open(&self.file).and_then(|packed| packed.inspect());
+        watchdog::call_off();
+        let inspection = inspection?;
+        match self.json {
+            true => super::print_exactly(&inspection.json()),
+            false => super::print(&inspection.text()),
+        }
+    }
+}
+
+/// What to take apart.
+#[derive(Debug, Args)]
+pub(super) struct Unpack {
+    /// A packed file
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+
+    /// The directory for its parts; it is made
+    #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    directory: PathBuf,
+}
+
+impl Unpack {
+    pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
+        deadline(start, &self.file)?;
+        let result = open(&self.file).and_then(|packed| packed.unpack(&self.directory));
+        watchdog::call_off();
+        result.map(|()| exit_code::SUCCESS)
+    }
+}
+
+fn open(path: &Path) -> Result<Packed, Error> {
+    Packed::open(path)?.ok_or_else(|| {
+        ModuleError::NotAModule {
+            path: path.into(),
+            reason: "is not packed; 'hermit-wasm pack' makes such files".to_string(),
+        }
+        .into()
+    })
+}
+
+/// Signals end what is done to the file `path`.
+fn deadline(start: Instant, path: &Path) -> Result<Deadline, Error> {
+    let deadline = Deadline::since(start, Duration::MAX).of(format!("'{}'", shown::path(path)));
+    stderr::init_log(0, deadline.at());
+    let interrupt = Interrupt::on_signals().map_err(|source| {
+        Error::from(StartError::File {
+            attempt: "watch for signals",
+            source,
+        })
+    })?;
+    let deadline = deadline.interrupt(interrupt);
+    watchdog::begin(&deadline, |_| {});
+    Ok(deadline)
+}

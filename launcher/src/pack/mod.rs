@@ -1,0 +1,105 @@
+//! One file to ship: a module with all that it runs with, packed.
+//!
+//! [`Run::pack`](crate::Run::pack) packs what it would have run; a [`Packed`] file is looked at, taken apart, and run by
+//! [`Run::packed`](crate::Run::packed). `docs/pack.md` has the formats.
+//!
+//! - `seal`: makes the payload.
+//! - `write`: makes a file of it.
+//! - `trailer`: what ends such a file.
+//! - `packed`: finds the payload in a file, and what is in it.
+//! - `inspect`: shows that.
+//! - `unpacked`: takes a payload apart, and puts it together again.
+
+mod inspect;
+mod packed;
+mod seal;
+mod trailer;
+mod unpacked;
+mod write;
+
+use std::fmt;
+use std::path::Path;
+
+use boot_protocol::run_spec::{Mount, MountSource, RunSpec};
+
+use crate::error::Error;
+use crate::spec::request::Request;
+use crate::vmm::qemu;
+
+pub use inspect::{Identity, Inspection, Part};
+pub use packed::Packed;
+pub use unpacked::pack_directory;
+
+/// What is made of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The payload alone, a tar archive: for QEMU's `-initrd`, and for `hermit-wasm run`.
+    Initrd,
+    /// An executable for this host, which carries this program and the payload.
+    Exe,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Initrd, Self::Exe];
+
+    /// Its name, as `--format` takes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Initrd => "initrd",
+            Self::Exe => "exe",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Whether the file `path` is an executable that carries a payload. Only its end is looked at.
+#[must_use]
+pub fn is_executable(path: &Path) -> bool {
+    packed::format(path).is_ok_and(|format| format == Some(Format::Exe))
+}
+
+/// Refuses what a file of this format can never be given.
+fn check(format: Format, spec: &RunSpec) -> Result<(), Error> {
+    let is_shared = |mount: &&Mount| matches!(mount.source, MountSource::VirtioFs { .. });
+    match (format, spec.mounts.iter().find(is_shared)) {
+        (Format::Exe, Some(mount)) => Err(Error::Invalid(format!(
+            "--format exe: all its words are the guest's, so nobody can say which directory of the host '{}' is; \
+             --copy-dir packs a copy, and --format initrd is run with --dir",
+            mount.guest
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Packs what `request` would run. The one way from a description to a payload, whoever has described it.
+pub(crate) fn of_request(request: &Request<'_>, format: Format, output: &Path) -> Result<Vec<String>, Error> {
+    let mut spec = qemu::lower(request)?;
+    // Whoever runs it says this.
+    spec.log = None;
+    check(format, &spec)?;
+    let purpose = write::Purpose {
+        format,
+        arch: request.arch(),
+        engine: request.engine(),
+        memory: request.memory(),
+    };
+    write::write(output, &purpose, |file| {
+        seal::write(
+            file,
+            &seal::Content {
+                manifest: None,
+                spec: &spec,
+                programs: request.programs(),
+                directories: &request.copies(),
+                bounds: request.bounds(),
+            },
+        )
+    })
+}

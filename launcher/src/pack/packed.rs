@@ -1,0 +1,294 @@
+//! A packed file: where its payload lies, and what is in that.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aot_config::trailer as code;
+use boot_protocol::arch::Arch;
+use boot_protocol::payload::{self as names, SEAL};
+use boot_protocol::run_spec::RunSpec;
+
+use super::Format;
+use super::seal;
+use super::trailer::{self, Trailer};
+use crate::error::Error;
+use crate::spec::deadline::Deadline;
+use crate::spec::engine::Engine;
+use crate::spec::module::ModuleError;
+use crate::spec::reading::{WriteError, copy};
+
+/// A packed file. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    path: PathBuf,
+    file: Arc<File>,
+    /// Where the payload starts, and its length.
+    start: u64,
+    length: u64,
+    trailer: Option<Trailer>,
+    members: Vec<Member>,
+    spec: RunSpec,
+}
+
+/// A member of a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) name: String,
+    /// Where its data start in the payload, and their length.
+    pub(super) start: u64,
+    pub(super) length: u64,
+}
+
+impl Packed {
+    /// The packed file `path`; `None` if it is none. Only its beginning and its end are looked at for that.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub fn open(path: &Path) -> Result<Option<Self>, Error> {
+        let unreadable = |source: io::Error| ModuleError::Unreadable {
+            path: path.into(),
+            reason: source.to_string(),
+        };
+        let Some(Found {
+            file,
+            payload: (start, length),
+            trailer,
+        }) = find(path).map_err(unreadable)?
+        else {
+            return Ok(None);
+        };
+        let mut this = Self {
+            path: path.into(),
+            file: Arc::new(file),
+            start,
+            length,
+            trailer,
+            members: Vec::new(),
+            spec: RunSpec::default(),
+        };
+        if !this.is_intact().map_err(unreadable)? {
+            return Err(this.damaged("its bytes are not those of which it bears the digest"));
+        }
+        this.members = this
+            .list()
+            .map_err(|error| this.damaged(&format!("its archive cannot be read: {error}")))?;
+        let spec = this.read(names::RUN_SPEC).map_err(unreadable)?;
+        this.spec = match spec.map(|bytes| RunSpec::decode(&bytes)) {
+            Some(Ok(spec)) => spec,
+            Some(Err(error)) => return Err(this.damaged(&format!("its description of a run: {error}"))),
+            None => return Err(this.damaged("it has no description of a run")),
+        };
+        Ok(Some(this))
+    }
+
+    /// Why it cannot be used.
+    fn damaged(&self, why: &str) -> Error {
+        ModuleError::NotAModule {
+            path: self.path.clone(),
+            reason: format!("is packed, and damaged: {why}; copy it again, or pack it again"),
+        }
+        .into()
+    }
+
+    /// Its path, as it was named.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was made of the payload.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.trailer.map_or(Format::Initrd, |trailer| trailer.format)
+    }
+
+    /// The architecture that it is for; `None`: it runs on all of them.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn arch(&self) -> Result<Option<Arch>, Error> {
+        if let Some(trailer) = self.trailer {
+            return Ok(Some(trailer.arch));
+        }
+        let Some(member) = self.member(names::CODE) else {
+            return Ok(None);
+        };
+        let mut end = [0; code::SIZE];
+        let at = (self.start + member.start + member.length).saturating_sub(code::SIZE as u64);
+        let read = self.file.read_exact_at(&mut end, at);
+        read.map_err(|error| self.damaged(&format!("its native code: {error}")))?;
+        let code = code::Trailer::parse(&end, member.length)
+            .map_err(|error| self.damaged(&format!("its native code: {error}")))?;
+        Ok(Arch::from_name(code.level.arch().name()))
+    }
+
+    /// The engine that runs it.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match self.member(names::CODE) {
+            Some(_) => Engine::Native,
+            None => Engine::Interp,
+        }
+    }
+
+    /// The machine's memory in bytes, where it says so.
+    #[must_use]
+    pub fn memory(&self) -> Option<u64> {
+        self.trailer.map(|trailer| trailer.memory)
+    }
+
+    /// The description of the run, which is the most that it can do.
+    #[must_use]
+    pub fn spec(&self) -> &RunSpec {
+        &self.spec
+    }
+
+    /// The payload's length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Where the payload starts in the file.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub(super) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub(super) fn member(&self, name: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.name == name)
+    }
+
+    /// The bytes of a member; `None` if it has none of the name.
+    pub(super) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let Some(member) = self.member(name) else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        self.part(member.start, member.length).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// A part of the payload, to read.
+    pub(super) fn part(&self, start: u64, length: u64) -> Section<'_> {
+        let at = self.start.saturating_add(start);
+        Section {
+            file: &self.file,
+            at,
+            end: at.saturating_add(length),
+        }
+    }
+
+    /// Writes the payload.
+    pub(crate) fn write_to(&self, out: &mut impl Write, deadline: &Deadline) -> Result<(), WriteError> {
+        let range = self.start..self.start.saturating_add(self.length);
+        copy(&self.file, range, out, deadline).map_err(|error| match error {
+            WriteError::Module(_, error) => WriteError::Module(self.path.clone(), error),
+            out => out,
+        })
+    }
+
+    /// Whether the payload is what was sealed.
+    fn is_intact(&self) -> io::Result<bool> {
+        let mut first = [0; SEAL];
+        if self.length < SEAL as u64 {
+            return Ok(false);
+        }
+        self.file.read_exact_at(&mut first, self.start)?;
+        let mut rest = self.part(SEAL as u64, self.length - SEAL as u64);
+        let digest = seal::digest(&mut rest)?;
+        Ok(first == names::seal(&digest))
+    }
+
+    fn list(&self) -> io::Result<Vec<Member>> {
+        let mut archive = tar::Archive::new(self.part(0, self.length));
+        let mut members = Vec::new();
+        for entry in archive.entries()? {
+            let entry = entry?;
+            let name = entry.path_bytes();
+            let name = str::from_utf8(&name).map_err(io::Error::other)?;
+            if members.iter().any(|member: &Member| member.name == name) && name != names::PADDING {
+                return Err(io::Error::other("two members have one name"));
+            }
+            members.push(Member {
+                name: name.to_string(),
+                start: entry.raw_file_position(),
+                length: entry.size(),
+            });
+        }
+        Ok(members)
+    }
+}
+
+/// What a file is that ends with a trailer.
+pub(super) fn format(path: &Path) -> io::Result<Option<Format>> {
+    Ok(find(path)?.and_then(|found| Some(found.trailer?.format)))
+}
+
+/// A file with a payload.
+struct Found {
+    file: File,
+    /// Where the payload starts, and its length.
+    payload: (u64, u64),
+    /// What ends the file, if it is more than the payload.
+    trailer: Option<Trailer>,
+}
+
+/// Looks for a payload in a file.
+fn find(path: &Path) -> io::Result<Option<Found>> {
+    let metadata = path.metadata()?;
+    // Neither a pipe nor a device is waited for.
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut start = [0; 8];
+    if length < start.len() as u64 {
+        return Ok(None);
+    }
+    file.read_exact(&mut start)?;
+    if names::is_sealed(&start) {
+        return Ok(Some(Found {
+            file,
+            payload: (0, length),
+            trailer: None,
+        }));
+    }
+    let mut end = [0; trailer::SIZE];
+    let Some(at) = length.checked_sub(end.len() as u64) else {
+        return Ok(None);
+    };
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(&mut end)?;
+    Ok(Trailer::parse(&end, length).map(|trailer| Found {
+        file,
+        payload: trailer.payload,
+        trailer: Some(trailer),
+    }))
+}
+
+/// A part of a file.
+pub(super) struct Section<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let most = buffer.len().min(left);
+        let count = self
+            .file
+            .read_at(buffer.get_mut(..most).unwrap_or_default(), self.at)?;
+        self.at = self.at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        Ok(count)
+    }
+}

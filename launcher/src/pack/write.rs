@@ -1,0 +1,86 @@
+//! Packing: the file that is made of a payload.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use boot_protocol::arch::Arch;
+use tempfile::NamedTempFile;
+
+use super::trailer::{self, Trailer};
+use super::{Format, Packed};
+use crate::error::{Error, StartError};
+use crate::spec::engine::Engine;
+
+const WRITE: &str = "write the packed file";
+
+/// What the payload is packed for.
+pub(crate) struct Purpose {
+    pub(crate) format: Format,
+    pub(crate) arch: Arch,
+    pub(crate) engine: Engine,
+    /// The machine's memory in bytes.
+    pub(crate) memory: u64,
+}
+
+/// Makes the file `output` at once, or not at all: `write` writes the payload into the empty file that it is given.
+pub(super) fn write<T>(
+    output: &Path,
+    purpose: &Purpose,
+    write: impl FnOnce(&File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let cannot = |error| StartError::file(WRITE)(error);
+    let directory = output
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let new = NamedTempFile::new_in(directory).map_err(cannot)?;
+    let made = match purpose.format {
+        Format::Initrd => write(new.as_file())?,
+        Format::Exe => {
+            // The payload is made apart: what is aligned in it is aligned from its start.
+            let payload = tempfile::tempfile_in(directory).map_err(cannot)?;
+            let made = write(&payload)?;
+            executable(&payload, new.as_file(), purpose).map_err(cannot)?;
+            made
+        }
+    };
+    let mode = match purpose.format {
+        Format::Exe => 0o755,
+        Format::Initrd => 0o644,
+    };
+    fs::set_permissions(new.path(), Permissions::from_mode(mode)).map_err(cannot)?;
+    new.persist(output).map_err(|error| cannot(error.error))?;
+    Ok(made)
+}
+
+/// Writes this program, the payload and what says where it is.
+fn executable(mut payload: &File, mut out: &File, purpose: &Purpose) -> io::Result<()> {
+    let path = std::env::current_exe()?;
+    // Of a program that carries a payload itself, the program alone.
+    let program = match Packed::open(&path) {
+        Ok(Some(packed)) => packed.start(),
+        _ => u64::MAX,
+    };
+    io::copy(&mut File::open(path)?.take(program), &mut out)?;
+    append(&mut payload, out, purpose)
+}
+
+/// Writes the payload, at a page, and the trailer.
+fn append(payload: &mut &File, mut out: &File, purpose: &Purpose) -> io::Result<()> {
+    let end = out.seek(SeekFrom::End(0))?;
+    let start = end.next_multiple_of(boot_protocol::payload::ALIGNMENT);
+    out.write_all(&vec![0; usize::try_from(start - end).unwrap_or_default()])?;
+    payload.seek(SeekFrom::Start(0))?;
+    let length = io::copy(payload, &mut out)?;
+    let trailer = Trailer {
+        format: purpose.format,
+        arch: purpose.arch,
+        engine: purpose.engine,
+        payload: (start, length),
+        memory: purpose.memory,
+    };
+    let bytes: [u8; trailer::SIZE] = trailer.encode();
+    out.write_all(&bytes)
+}
