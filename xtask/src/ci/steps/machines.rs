@@ -42,7 +42,7 @@ pub(crate) fn boot_native(arches: &[Arch]) -> Result<Counts> {
 }
 
 fn boot_on(engine: Engine, arches: &[Arch]) -> Result<Counts> {
-    let tests = ["boot", "plain", "inside", "runner", "library"];
+    let tests = ["boot", "plain", "inside", "runner", "library", "pack"];
     let tests = tests.iter().flat_map(|test| ["--test", test]);
     // The tests of the tests need be run once.
     let own = (engine == Engine::Interp).then_some("--lib");

@@ -1,0 +1,346 @@
+//! What was packed, in machines: it runs from anywhere, stays beneath its ceiling without the launcher too, and gets the
+//! devices that it was given and no others.
+//!
+//! Environment: `LAUNCHER`, `IMAGES` and `ARCH` of `environment.rs`.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use test_qemu::{Arch, Qemu};
+use vm_tests::{environment, virtiofsd};
+
+/// Seconds after which a machine is ended. Far more than any takes.
+const LIMIT: u32 = 120;
+
+/// Prints its arguments, a line each, and then waits for the end of its input.
+const GUEST: &str = r#"(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start") (local $at i32)
+    (drop (call $sizes (i32.const 16) (i32.const 20)))
+    (drop (call $get (i32.const 1024) (i32.const 8192)))
+    ;; Each ends with a zero byte, which becomes a line's end.
+    (loop $next
+      (if (i32.eqz (i32.load8_u offset=8192 (local.get $at)))
+        (then (i32.store8 offset=8192 (local.get $at) (i32.const 10))))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $at) (i32.load (i32.const 20)))))
+    (i32.store (i32.const 0) (i32.const 8192))
+    (i32.store (i32.const 4) (local.get $at))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (i32.store (i32.const 0) (i32.const 512))
+    (i32.store (i32.const 4) (i32.const 1))
+    (loop $wait
+      (if (i32.eqz (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (then (br_if $wait (i32.load (i32.const 8))))))))"#;
+
+/// A test: its name, what it does, and whether it needs virtiofsd.
+type Test = (&'static str, fn(Arch) -> Result<()>, bool);
+
+const TESTS: &[Test] = &[
+    ("executable", executable, false),
+    ("ceiling", ceiling, false),
+    ("damaged", damaged, false),
+    ("devices/none", devices_none, false),
+    ("devices/directory", devices_directory, true),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(2);
+    let arch = match environment::arch() {
+        Ok(arch) => arch,
+        Err(error) => {
+            eprintln!("error: the tests of what was packed cannot begin: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let reason = virtiofsd::missing();
+    if let Some(reason) = &reason {
+        eprintln!("SKIP pack/devices/directory: {reason}");
+    }
+    let trials = TESTS.iter().map(|&(name, test, shares)| {
+        let run = move || test(arch).map_err(|error| Failed::from(format!("{error:#}")));
+        Trial::test(format!("pack/{name}"), run).with_ignored_flag(shares && reason.is_some())
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// A directory of a test, removed at its end.
+struct Work(PathBuf);
+
+impl Work {
+    fn new(arch: Arch, name: &str) -> Result<Self> {
+        let id = std::process::id();
+        let path = std::env::temp_dir().join(format!("hermit-wasm-pack-{id}-{}-{name}", arch.name()));
+        fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        fs::write(path.join("guest.wat"), GUEST)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Packs the guest for `arch`, with these flags.
+    fn pack(&self, arch: Arch, name: &str, flags: &[&str]) -> Result<PathBuf> {
+        let output = self.path(name);
+        let made = Command::new(environment::needed(environment::LAUNCHER)?)
+            .args(["pack", "--arch", arch.name(), "-o"])
+            .arg(&output)
+            .args(flags)
+            .arg("guest.wat")
+            .arg("packed")
+            .current_dir(&self.0)
+            .output()?;
+        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Ok(output)
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn check(output: &Output, code: i32, expected: &str) -> Result<()> {
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    ensure!(
+        output.status.code() == Some(code) && out == expected,
+        "{}: printed {out:?}, and says {err:?}",
+        output.status
+    );
+    Ok(())
+}
+
+/// It runs from another directory, and all words are the guest's.
+fn executable(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "executable")?;
+    let made = work.pack(arch, "guest", &["--format", "exe"])?;
+    let directory = work.path("elsewhere");
+    fs::create_dir(&directory)?;
+    let moved = directory.join("moved");
+    fs::rename(made, &moved)?;
+    let output = Command::new(&moved)
+        .args(["--version", "--", "-x", ""])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()?;
+    check(&output, 0, "guest.wat\npacked\n--version\n--\n-x\n\n")
+}
+
+/// Boots it without the launcher.
+fn plain(arch: Arch, payload: &Path, line: &str) -> Result<String> {
+    let image = environment::needed(environment::IMAGES)?
+        .join(arch.name())
+        .join("hermit-wasm.img");
+    let qemu = Qemu {
+        kernel: Some(&image),
+        initrd: Some(payload),
+        append: Some(line),
+        ..Qemu::usual(arch)
+    };
+    let output = qemu.limited(LIMIT).stdin(Stdio::null()).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The application enforces the ceiling, whoever types the kernel command line.
+fn ceiling(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "ceiling")?;
+    let payload = work.pack(arch, "guest.tar", &[])?;
+    for words in [
+        "--tmpfs /",
+        "--env A=1",
+        "--share any::/",
+        "--invoke other",
+        "--argv0 other",
+    ] {
+        let said = plain(arch, &payload, &format!("-- {words}"))?;
+        ensure!(
+            said.contains("what was packed does not allow it") && !said.contains("guest.wat"),
+            "{words}: {said:?}"
+        );
+    }
+    let output = Command::new(environment::needed(environment::LAUNCHER)?)
+        .args(["run", "--arch", arch.name(), "--tmpfs", "/"])
+        .arg(&payload)
+        .stdin(Stdio::null())
+        .output()?;
+    check(&output, 2, "")?;
+    let output = Command::new(environment::needed(environment::LAUNCHER)?)
+        .args(["run", "--arch", arch.name()])
+        .arg(&payload)
+        .arg("more")
+        .stdin(Stdio::null())
+        .output()?;
+    check(&output, 0, "guest.wat\npacked\nmore\n")
+}
+
+/// A bit that is different is found in the machine, before anything runs.
+fn damaged(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "damaged")?;
+    let payload = work.pack(arch, "guest.tar", &[])?;
+    let mut bytes = fs::read(&payload)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&payload, bytes)?;
+    let said = plain(arch, &payload, "--")?;
+    ensure!(
+        said.contains("bears the digest") && !said.contains("guest.wat"),
+        "{said:?}"
+    );
+    Ok(())
+}
+
+fn devices_none(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "devices-none")?;
+    let devices = devices(arch, &work, &[], &[])?;
+    let others = granted(&devices);
+    ensure!(others.is_empty(), "{others:?} among {devices:?}");
+    Ok(())
+}
+
+fn devices_directory(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "devices-directory")?;
+    let share = work.path("share");
+    fs::create_dir(&share)?;
+    let share = format!("{}::/share", share.display());
+    let devices = devices(arch, &work, &["--dir", "share::/share"], &["--dir", &share])?;
+    let others = granted(&devices);
+    // The device, and the way in which it is attached.
+    let is_share = |device: &&String| device.starts_with("vhost-user-fs");
+    ensure!(
+        !others.is_empty() && others.iter().all(is_share),
+        "{others:?} among {devices:?}"
+    );
+    let count = devices
+        .iter()
+        .filter(|device| *device == "vhost-user-fs-device")
+        .count();
+    ensure!(count == 1, "{count} directories among {devices:?}");
+    Ok(())
+}
+
+/// What the boards that the launcher takes have by themselves: interrupts, timers, the serial line, the way to the end,
+/// and places for devices, by their names in QEMU.
+const BOARDS: [&str; 30] = [
+    "acpi-ged-x86",
+    "arm-gicv2m",
+    "arm_gic",
+    "cfi.pflash01",
+    "fw_cfg_io",
+    "fw_cfg_mem",
+    "goldfish_rtc",
+    "gpex-pcihost",
+    "gpex-root",
+    "gpio-key",
+    "ioapic",
+    "isa-debug-exit",
+    "isa-i8259",
+    "isa-pit",
+    "isa-serial",
+    "isabus-bridge",
+    "kvmvapic",
+    "mc146818rtc",
+    "pl011",
+    "pl031",
+    "pl061",
+    "platform-bus-device",
+    "riscv.aclint.mtimer",
+    "riscv.aclint.swi",
+    "riscv.hart_array",
+    "riscv.sifive.plic",
+    "riscv.sifive.test",
+    "serial-mm",
+    "virtio-mmio",
+    "virtio-mmio-bus",
+];
+
+/// What of these devices no board has.
+fn granted(devices: &[String]) -> Vec<&String> {
+    let of_board = |device: &&String| BOARDS.contains(&device.as_str());
+    devices.iter().filter(|device| !of_board(device)).collect()
+}
+
+/// The devices of a machine that runs what was packed, as QEMU's monitor lists them.
+fn devices(arch: Arch, work: &Work, packed: &[&str], flags: &[&str]) -> Result<Vec<String>> {
+    let payload = work.pack(arch, "guest.tar", packed)?;
+    let socket = work.path("monitor");
+    let program = work.path("qemu");
+    let qemu = format!("qemu-system-{}", arch.name());
+    fs::write(
+        &program,
+        format!(
+            "#!/bin/sh\nexec {qemu} -monitor unix:{},server=on,wait=off \"$@\"\n",
+            socket.display()
+        ),
+    )?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let mut run = Command::new(environment::needed(environment::LAUNCHER)?)
+        // The monitor's socket is no thing for a jail.
+        .args([
+            "run",
+            "--jail",
+            "off",
+            "--accel",
+            "tcg",
+            "--arch",
+            arch.name(),
+            "--qemu",
+        ])
+        .arg(&program)
+        .args(flags)
+        .arg(&payload)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()?;
+    let input = run.stdin.take();
+    let mut listed = || -> Result<Vec<String>> {
+        // It runs.
+        let mut line = String::new();
+        BufReader::new(run.stdout.take().context("no output")?).read_line(&mut line)?;
+        ensure!(line == "guest.wat\n", "it printed {line:?}");
+        let begun = Instant::now();
+        let mut monitor = loop {
+            match UnixStream::connect(&socket) {
+                Ok(monitor) => break monitor,
+                Err(error) if begun.elapsed() > Duration::from_secs(60) => return Err(error.into()),
+                Err(_) => sleep(Duration::from_millis(20)),
+            }
+        };
+        monitor.set_read_timeout(Some(Duration::from_secs(60)))?;
+        monitor.write_all(b"info qtree\nquit\n")?;
+        let mut text = Vec::new();
+        // QEMU ends as it is told, which may cut the connection.
+        let _ = monitor.read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text);
+        let devices: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("dev: ")?.split(',').next())
+            .map(String::from)
+            .collect();
+        ensure!(!devices.is_empty(), "the monitor said {text:?}");
+        Ok(devices)
+    };
+    let devices = listed();
+    drop(input);
+    let _ = run.kill();
+    let _ = run.wait();
+    devices
+}
