@@ -4,7 +4,7 @@
 
 use core::num::NonZeroU64;
 
-use firmware_tables::fdt::{self, Blob, Property, Tree};
+use firmware_tables::fdt::{self, Blob, BootModule, Property, Tree};
 use hermit_entry::boot_info::{
     BootInfo, HardwareInfo, LoadInfo, PlatformInfo, RawBootInfo, SerialPortBase, TlsInfo,
 };
@@ -32,6 +32,8 @@ pub struct Loader {
     pub guards: [Span; 3],
     /// The embedded application's file, if there is one.
     pub application: Option<Span>,
+    /// The payload that has been put into the loader's file, if there is one.
+    pub payload: Option<Span>,
 }
 
 /// What the kernel is entered with.
@@ -64,12 +66,13 @@ pub fn boot(
         .application
         .or(firmware.module)
         .ok_or(Failure::NoApplication)?;
+    let module = module(firmware, loader)?;
     let layout = Layout {
         ram: firmware.ram.clone(),
         reach: REACH,
         loader: loader.whole,
         file,
-        module: firmware.module.filter(|_| embedded).unwrap_or_default(),
+        module: module.unwrap_or_default(),
         command_line: firmware.command_line.unwrap_or_default(),
     };
 
@@ -106,13 +109,17 @@ pub fn boot(
         });
     }
 
-    let module = firmware.module.filter(|_| embedded);
+    let module = match (module, loader.payload) {
+        (Some(packed), Some(_)) => BootModule::At(packed),
+        (Some(_), None) => BootModule::Theirs,
+        (None, _) => BootModule::Hidden,
+    };
     match &firmware.device_tree {
         Some(theirs) if HAS_DEVICE_TREE => {
             check_arguments(memory, firmware)?;
-            extract_tree(memory, theirs, module, tree)?;
+            extract_tree(memory, theirs, module, layout.module, tree)?;
         }
-        _ => write_tree(memory, firmware, &kernel_memory, module, tree)?,
+        _ => write_tree(memory, firmware, &kernel_memory, layout.module, tree)?,
     }
     let page_tables = Tables {
         address: page_tables.start,
@@ -126,6 +133,20 @@ pub fn boot(
         image: place,
         boot_info: boot_info(firmware, &image, place, &range, tree),
     })
+}
+
+/// What the application is handed: the payload that is in the loader's file, or the hypervisor's boot module, unless
+/// that is the application.
+fn module(firmware: &Firmware, loader: &Loader) -> Result<Option<Span>, Failure> {
+    let theirs = firmware.module.filter(|_| loader.application.is_some());
+    match (loader.payload, theirs) {
+        (Some(_), Some(_)) => Err(Failure::TwoPayloads),
+        (Some(packed), None) if !firmware.ram.contains(packed) => Err(Failure::PayloadBeyondMemory {
+            payload: packed,
+            ram: firmware.ram.total(),
+        }),
+        (packed, theirs) => Ok(packed.or(theirs)),
+    }
 }
 
 /// Loads the application; returns it and where it lies.
@@ -180,12 +201,13 @@ fn blob<'a>(memory: &'a Physical, tree: &DeviceTree) -> Result<Blob<'a>, Failure
         .ok_or(Failure::NoDeviceTree)
 }
 
-/// Writes what the kernel and the application want to know of the hypervisor's device tree. Without `module`, the boot
-/// module that it names is the application, and not for it: it is empty in the new tree.
+/// Writes what the kernel and the application want to know of the hypervisor's device tree. The boot module that it names
+/// is hidden where it is the application, and not for it. `reserved` is where the module lies, or empty.
 fn extract_tree(
     memory: &mut Physical,
     theirs: &DeviceTree,
-    module: Option<Span>,
+    module: BootModule,
+    reserved: Span,
     place: Span,
 ) -> Result<(), Failure> {
     let (bytes, buffer) = memory
@@ -193,7 +215,8 @@ fn extract_tree(
         .ok_or(Failure::NoDeviceTree)?;
     let tree = Blob::new(bytes).ok_or(Failure::NoDeviceTree)?;
     let wanted = |models: &Property<'_>| DEVICES.iter().any(|model| models.lists(model));
-    fdt::extract(buffer, &tree, module.as_slice(), module.is_none(), wanted)
+    let reserved = Some(reserved).filter(|span| !span.is_empty());
+    fdt::extract(buffer, &tree, reserved.as_slice(), module, wanted)
         .map(|_| ())
         .ok_or(Failure::NoDeviceTree)
 }
@@ -202,7 +225,7 @@ fn write_tree(
     memory: &mut Physical,
     firmware: &Firmware,
     kernel_memory: &Memory,
-    module: Option<Span>,
+    module: Span,
     place: Span,
 ) -> Result<(), Failure> {
     let command_line = firmware.command_line.unwrap_or_default();
@@ -213,7 +236,7 @@ fn write_tree(
     let tree = Tree {
         compatible: COMPATIBLE,
         boot_arguments: firmware.command_line.map(|_| text),
-        boot_module: module,
+        boot_module: Some(module).filter(|span| !span.is_empty()),
         memory: kernel_memory.spans(),
         rsdp: firmware.rsdp,
     };

@@ -24,6 +24,15 @@ pub enum Failure {
     ManyModules,
     /// The boot module does not lie in memory.
     BadModule,
+    /// A payload in this file, and a boot module.
+    TwoPayloads,
+    /// The payload in this file does not lie in memory.
+    PayloadBeyondMemory {
+        /// Where it lies.
+        payload: Span,
+        /// How much memory the machine has.
+        ram: u64,
+    },
     /// The command line has no end, or lies nowhere.
     BadCommandLine,
     /// The command line is not text.
@@ -90,6 +99,18 @@ impl fmt::Display for Failure {
             Self::BadModule => f.write_str(
                 "cannot use the boot module: it does not lie in the machine's memory; give the VM more memory \
                  (QEMU: -m, hermit-wasm: --memory)",
+            ),
+            Self::TwoPayloads => f.write_str(
+                "cannot boot: a program is packed into this image, and another boot module was passed; pass none (leave \
+                 out -initrd)",
+            ),
+            Self::PayloadBeyondMemory { payload, ram } => write!(
+                f,
+                "cannot use what is packed into this image: its {} at {:#x} do not lie in the VM's {} of memory; give the \
+                 VM more memory (QEMU: -m)",
+                Size(payload.len()),
+                payload.start,
+                Size(ram)
             ),
             Self::BadCommandLine => write!(
                 f,
@@ -167,6 +188,11 @@ mod tests {
             Failure::NoMemoryMap,
             Failure::ManyModules,
             Failure::BadModule,
+            Failure::TwoPayloads,
+            Failure::PayloadBeyondMemory {
+                payload: file,
+                ram: 32 << 20,
+            },
             Failure::BadCommandLine,
             Failure::CommandLineNotText,
             Failure::NoApplication,

@@ -5,6 +5,9 @@
 #![expect(unsafe_code, reason = "linker symbols")]
 
 use core::arch::global_asm;
+use core::ptr;
+
+use boot_protocol::slot::Slot;
 
 use crate::arch::current::paging::LOW_TABLES;
 use crate::boot::Loader;
@@ -19,6 +22,10 @@ global_asm!(
 );
 #[cfg(not(embedded_application))]
 global_asm!("");
+
+/// Where the payload lies, if one has been put into the file.
+#[used]
+static PAYLOAD: Slot = Slot::empty(Slot::LOADER);
 
 // Defined by linker.ld; only their addresses mean something. Without a size, for two may be at one address.
 unsafe extern "C" {
@@ -68,8 +75,17 @@ pub fn loader() -> Loader {
             page(address_of!(kernel_stack_guard)),
             page(address_of!(kernel_stack_top)),
         ],
+        payload: payload(),
         application: cfg!(embedded_application).then(|| span_between!(application_start, application_end)),
     }
+}
+
+/// Where the payload lies that has been put into the file. The file says so: whoever uses it checks that it is memory.
+fn payload() -> Option<Span> {
+    let slot = &raw const PAYLOAD;
+    // SAFETY: a static of this type. Packing has changed its bytes, of which all are valid; the compiler does not know.
+    let (distance, len) = unsafe { ptr::read_volatile(slot) }.payload()?;
+    Span::from_len((slot.expose_provenance() as u64).checked_add(distance)?, len)
 }
 
 /// The kernel's first stack.

@@ -15,34 +15,47 @@ const TRANSPORT: &str = "virtio,mmio";
 const TRANSPORTS: &[u8] = b"transports\0\0";
 
 /// What a node of transports needs, by which it is a bus at whose addresses nothing changes.
-const NAMES: &[u8] = b"#address-cells\0#size-cells\0ranges\0";
+/// And where `/chosen` has the boot module.
+const NAMES: &[u8] = b"#address-cells\0#size-cells\0ranges\0linux,initrd-start\0linux,initrd-end\0";
 const ADDRESS_CELLS: usize = 0;
 const SIZE_CELLS: usize = 15;
 const RANGES: usize = 27;
+const MODULE_START: usize = 34;
+const MODULE_END: usize = 53;
 
 /// A bus whose devices are at the addresses that they say.
 const BUS: &str = "simple-bus";
 /// Deepest bus that is looked into.
 const MAX_DEPTH: usize = 4;
 
+/// What the new tree says of the boot module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootModule {
+    /// What the hypervisor's says.
+    Theirs,
+    /// That the hypervisor's, if it has one, is empty.
+    Hidden,
+    /// That it lies here. The hypervisor has none.
+    At(Span),
+}
+
 /// A buffer size that suffices to extract from a tree, with that many reserved ranges.
 pub fn extract_bound(tree: &Blob<'_>, reserved: usize) -> usize {
-    // What is added to a tree's own parts is a node of 80 bytes, and their ends are aligned.
-    (HEADER + 16 * (reserved + 1) + 128 + NAMES.len())
+    // What is added to a tree's own parts is a node of 80 bytes and a module's place of 40, and their ends are aligned.
+    (HEADER + 16 * (reserved + 1) + 168 + NAMES.len())
         .saturating_add(tree.structure_len())
         .saturating_add(tree.strings().len())
 }
 
 /// Writes to `buffer`, which must be aligned to 8 bytes, of `tree`: the root's properties, `/chosen`, `/cpus`,
 /// `/memory`, and each device of whose `compatible` `wanted` says so, below `/` or below the buses that it is on. `reserved`
-/// is what it says is reserved. Returns its length; [`None`] if the buffer is too small or the tree is damaged.
-///
-/// With `hide_module`, the boot module that it names is empty.
+/// is what it says is reserved. Returns its length; [`None`] if the buffer is too small or the tree is damaged, or has
+/// no `/chosen` for a module that is elsewhere.
 pub fn extract(
     buffer: &mut [u8],
     tree: &Blob<'_>,
     reserved: &[Span],
-    hide_module: bool,
+    module: BootModule,
     wanted: impl Fn(&Property<'_>) -> bool,
 ) -> Option<usize> {
     let mut writer = Writer {
@@ -59,16 +72,26 @@ pub fn extract(
 
     let root = tree.root()?;
     writer.open(&root)?;
+    let mut told = !matches!(module, BootModule::At(_));
     let parts = root
         .children()
         .filter(|node| ["chosen", "cpus", "memory"].iter().any(|name| node.is(name)));
     for node in parts {
         let from = node.place()?.0;
         let at = writer.at;
-        writer.copy(&node)?;
-        if hide_module && node.is("chosen") {
+        match module {
+            BootModule::At(span) if node.is("chosen") => {
+                writer.copy_with_module(&node, span)?;
+                told = true;
+            }
+            _ => writer.copy(&node)?,
+        }
+        if module == BootModule::Hidden && node.is("chosen") {
             writer.hide_module(&node, from, at)?;
         }
+    }
+    if !told {
+        return None;
     }
     writer.devices(&root, &wanted, MAX_DEPTH)?;
     writer.transports(&root)?;
@@ -128,6 +151,25 @@ impl Writer<'_, '_> {
         self.put(self.tree.part(from, to)?)
     }
 
+    /// Copies `chosen`, and says in it where the boot module lies.
+    fn copy_with_module(&mut self, chosen: &Node<'_>, module: Span) -> Option<()> {
+        self.open(chosen)?;
+        for (name, value) in [(MODULE_START, module.start), (MODULE_END, module.end)] {
+            for field in [PROPERTY, 8, self.name(name)?] {
+                self.number(field)?;
+            }
+            self.put(&value.to_be_bytes())?;
+        }
+        let (rest, end) = (chosen.head()?.1, chosen.place()?.1);
+        self.put(self.tree.part(rest, end)?)
+    }
+
+    /// Where a name of ours lies among the strings.
+    fn name(&self, offset: usize) -> Option<u32> {
+        let theirs = u32::try_from(self.tree.strings().len()).ok()?;
+        theirs.checked_add(u32::try_from(offset).ok()?)
+    }
+
     /// Has the `chosen` that was copied from `from` to `at` say that the boot module ends where it begins.
     fn hide_module(&mut self, chosen: &Node<'_>, from: usize, at: usize) -> Option<()> {
         let start = chosen.property("linux,initrd-start");
@@ -168,16 +210,14 @@ impl Writer<'_, '_> {
 
     /// Copies the transports of virtio, the root's own ones and those on its buses, into a node of their own.
     fn transports(&mut self, root: &Node<'_>) -> Option<()> {
-        let names = u32::try_from(self.tree.strings().len()).ok()?;
-        let name = |offset| names.checked_add(u32::try_from(offset).ok()?);
         self.number(BEGIN_NODE)?;
         self.put(TRANSPORTS)?;
         for cells in [ADDRESS_CELLS, SIZE_CELLS] {
-            for field in [PROPERTY, 4, name(cells)?, 2] {
+            for field in [PROPERTY, 4, self.name(cells)?, 2] {
                 self.number(field)?;
             }
         }
-        for field in [PROPERTY, 0, name(RANGES)?] {
+        for field in [PROPERTY, 0, self.name(RANGES)?] {
             self.number(field)?;
         }
         self.transports_of(root, MAX_DEPTH)?;
@@ -315,14 +355,13 @@ mod tests {
         models.lists("ns16550a") || models.lists("arm,pl011")
     }
 
-    fn extracted(hide_module: bool) -> Vec<u8> {
-        let source = source();
-        let blob = Blob::new(&source).unwrap();
+    fn extracted(source: &[u8], module: BootModule) -> Vec<u8> {
+        let blob = Blob::new(source).unwrap();
         let reserved = [Span::new(0x4800_0000, 0x4800_1001).unwrap()];
         let mut buffer = vec![0xaa; extract_bound(&blob, 1)];
-        let len = extract(&mut buffer, &blob, &reserved, hide_module, wanted).unwrap();
+        let len = extract(&mut buffer, &blob, &reserved, module, wanted).unwrap();
         assert_eq!(
-            extract(&mut buffer[..len - 1], &blob, &reserved, hide_module, wanted),
+            extract(&mut buffer[..len - 1], &blob, &reserved, module, wanted),
             None
         );
         buffer.truncate(len);
@@ -331,7 +370,7 @@ mod tests {
 
     #[test]
     fn the_kernel_finds_what_it_wants() {
-        let bytes = extracted(false);
+        let bytes = extracted(&source(), BootModule::Theirs);
         let tree = ::fdt::Fdt::new(&bytes).unwrap();
         let names: Vec<&str> = tree.all_nodes().map(|node| node.name).collect();
         assert_eq!(
@@ -374,8 +413,11 @@ mod tests {
 
     #[test]
     fn a_hidden_module_is_empty() {
-        for (hide, end) in [(false, 0x4800_1001), (true, 0x4800_0000)] {
-            let bytes = extracted(hide);
+        for (hide, end) in [
+            (BootModule::Theirs, 0x4800_1001),
+            (BootModule::Hidden, 0x4800_0000),
+        ] {
+            let bytes = extracted(&source(), hide);
             let chosen = Blob::new(&bytes).unwrap().child("chosen").unwrap();
             let number = |name| chosen.property(name).unwrap().number();
             assert_eq!(number("linux,initrd-start"), Some(0x4800_0000));
@@ -384,7 +426,35 @@ mod tests {
     }
 
     #[test]
+    fn a_module_of_the_loader_s_is_named_in_chosen() {
+        let chosen = |begun: Source| begun.begin("chosen").property("bootargs", b"-- a\0");
+        let module = Span::new(0x4020_0000, 0x1_0000_0001).unwrap();
+        for inner in [false, true] {
+            let mut tree = chosen(Source::new().begin("").cells());
+            if inner {
+                tree = tree.device("stdout", "x", 1);
+            }
+            let bytes = extracted(&tree.end().end().finish(), BootModule::At(module));
+            let chosen = Blob::new(&bytes).unwrap().child("chosen").unwrap();
+            let number = |name| chosen.property(name).unwrap().number();
+            assert_eq!(number("linux,initrd-start"), Some(module.start));
+            assert_eq!(number("linux,initrd-end"), Some(module.end));
+            let tree = ::fdt::Fdt::new(&bytes).unwrap();
+            assert_eq!(tree.chosen().bootargs(), Some("-- a"));
+            assert_eq!(tree.find_node("/chosen/stdout@1").is_some(), inner);
+        }
+        let without = Source::new().begin("").cells().end().finish();
+        let mut buffer = [0; 1024];
+        let blob = Blob::new(&without).unwrap();
+        assert_eq!(
+            extract(&mut buffer, &blob, &[], BootModule::At(module), wanted),
+            None
+        );
+    }
+
+    #[test]
     fn damage_does_no_harm() {
+        let elsewhere = BootModule::At(Span::new(1, 2).unwrap());
         let good = source();
         let mut buffer = vec![0; extract_bound(&Blob::new(&good).unwrap(), 0)];
         for at in 0..good.len() {
@@ -392,7 +462,8 @@ mod tests {
                 let mut bad = good.clone();
                 bad[at] = value;
                 if let Some(blob) = Blob::new(&bad) {
-                    let _ = extract(&mut buffer, &blob, &[], true, wanted);
+                    let _ = extract(&mut buffer, &blob, &[], BootModule::Hidden, wanted);
+                    let _ = extract(&mut buffer, &blob, &[], elsewhere, wanted);
                 }
             }
         }

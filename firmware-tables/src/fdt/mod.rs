@@ -8,7 +8,7 @@ mod extract;
 mod read;
 mod write;
 
-pub use extract::{extract, extract_bound};
+pub use extract::{BootModule, extract, extract_bound};
 pub use read::{Blob, Node, Property};
 pub use write::{Tree, size_bound, write};
 

@@ -24,6 +24,7 @@ mod log;
 mod machine;
 #[cfg(feature = "native")]
 mod native;
+mod packed;
 mod panic;
 mod platform;
 #[cfg(feature = "native")]
@@ -38,8 +39,14 @@ mod uhyve;
 
 use boot_protocol::file_kind::FileKind;
 
-/// The memory image that the loader handed over besides the application.
+/// What there is to run: what has been packed into the application, or else the memory image that the loader handed over
+/// besides it.
 fn payload() -> Option<&'static [u8]> {
+    packed::payload().or_else(boot_module)
+}
+
+/// The memory image that the loader handed over.
+fn boot_module() -> Option<&'static [u8]> {
     // Other loaders take the application as boot module and leave it in the device tree: it is not for itself.
     device_tree::boot_module().filter(|module| FileKind::of(module) != FileKind::Elf)
 }

@@ -36,12 +36,12 @@ impl Machine for Pages {
 
     fn load(&self, engine: &Engine, code: &[u8]) -> wasmtime::Result<Module> {
         // Of what is there, the boot module's pages can be made executable; what was read from a directory lies in the
-        // heap.
-        let is_payload = super::payload().is_some_and(|payload| {
-            let (payload, code) = (payload.as_ptr_range(), code.as_ptr_range());
-            payload.start <= code.start && code.end <= payload.end
+        // heap, and what has been packed into the application is a segment of its.
+        let is_in_module = super::boot_module().is_some_and(|module| {
+            let (module, code) = (module.as_ptr_range(), code.as_ptr_range());
+            module.start <= code.start && code.end <= module.end
         });
-        let memory = if is_payload && code.as_ptr().addr().is_multiple_of(PAGE) {
+        let memory = if is_in_module && code.as_ptr().addr().is_multiple_of(PAGE) {
             NonNull::from(code)
         } else {
             copied(code)?

@@ -14,6 +14,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use test_qemu::{Arch, Engine, Qemu, status_of};
 use vm_tests::{environment, program, virtiofsd};
 
+#[path = "plain/packed.rs"]
+mod packed;
+
 /// As in `boot.rs`: each run keeps a core busy.
 const THREADS: usize = 2;
 /// Seconds after which a machine is ended. Far more than any takes.
@@ -29,6 +32,9 @@ const TESTS: &[Test] = &[
     ("archive", archive, false),
     ("module-on-a-share", module_on_a_share, true),
     ("least-memory", least_memory, false),
+    ("packed-image", packed::image, false),
+    ("packed-archive", packed::archive, false),
+    ("packed-application", packed::application, false),
 ];
 
 /// The same for what only this architecture's machines differ in.
