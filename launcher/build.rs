@@ -1,5 +1,5 @@
-//! Provides the bootable images that the launcher carries, and for x86_64 the applications alone, which uhyve loads
-//! itself: copies in OUT_DIR, and `images.rs` there, which has a constant for each ([`CARRIED`]), with its fingerprint.
+//! Provides the bootable images that the launcher carries, and the applications alone, which uhyve loads itself and
+//! 'hermit-wasm pack --format app' puts payloads into: copies in OUT_DIR, and `images.rs` there, which has a constant for each ([`CARRIED`]), with its fingerprint.
 //!
 //! It builds none: checking or linting the workspace must not compile kernels. It takes those that are there, in the
 //! directory that the variable HERMIT_WASM_IMAGES names, or else in the checkout's `target/images`, where `scripts/run`
@@ -111,9 +111,6 @@ fn take(
         );
     }
     for (file, name) in CARRIED {
-        if name.ends_with("APPLICATION") && arch != "x86_64" {
-            continue;
-        }
         let path = from.join(file);
         let bytes = match there && fresh && path.is_file() {
             true => fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?,

@@ -2,11 +2,14 @@
 //!
 //! Spec: System V ABI, ELF-64. Little-endian, as all our architectures are.
 
+use boot_protocol::arch::Arch;
+
 use crate::PackError;
 
 /// A program header's size.
 pub(crate) const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: usize = 64;
+const MACHINE: usize = 18;
 const PROGRAM_HEADERS: usize = 32;
 const SECTION_HEADERS: usize = 40;
 const PROGRAM_HEADER_SIZE: usize = 54;
@@ -72,6 +75,16 @@ impl<'a> Elf<'a> {
             .ok_or(PackError::NotElf)
     }
 
+    /// The architecture that it is for, if we have that.
+    pub(crate) fn arch(self) -> Option<Arch> {
+        match half(self.0, MACHINE)? {
+            62 => Some(Arch::X86_64),
+            183 => Some(Arch::Aarch64),
+            243 => Some(Arch::Riscv64),
+            _ => None,
+        }
+    }
+
     /// Where the table of program headers is, and how many it has.
     pub(crate) fn table(self) -> Option<(usize, usize)> {
         let start = usize::try_from(number(self.0, PROGRAM_HEADERS)?).ok()?;
@@ -121,12 +134,12 @@ impl<'a> Elf<'a> {
     }
 
     /// Where in the file `len` bytes are that lie at this address, if they all are.
-    pub(crate) fn offset_of(self, address: u64, len: u64) -> Option<usize> {
+    pub(crate) fn offset_of(self, address: u64, len: u64) -> Option<u64> {
         self.segments().ok()?.iter().find_map(|segment| {
             let within = address.checked_sub(segment.address)?;
             let end = within.checked_add(len)?;
             (segment.kind == LOAD && end <= segment.file_size)
-                .then(|| usize::try_from(segment.offset.checked_add(within)?).ok())
+                .then(|| segment.offset.checked_add(within))
                 .flatten()
         })
     }

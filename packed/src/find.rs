@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use boot_protocol::arch::Arch;
 use boot_protocol::slot::Slot;
 
 use crate::elf::Elf;
+use crate::image::is_flat;
 
 /// What a file is that has a payload inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +22,29 @@ pub enum Kind {
 pub struct Found {
     /// What the file is.
     pub kind: Kind,
+    /// What it runs on.
+    pub arch: Arch,
     /// Where the payload is in it.
-    pub payload: Range<usize>,
+    pub payload: Range<u64>,
 }
 
-/// Finds the payload in a file that [`application`](crate::application) or [`image`](crate::image) has made.
+/// How much of a file [`find`] wants: loader and application are shorter.
+pub const HEAD: usize = 16 << 20;
+
+/// Whether a file that begins so may have a payload inside: [`find`] says whether it has.
 #[must_use]
-pub fn find(file: &[u8]) -> Option<Found> {
+pub fn may_boot(start: &[u8]) -> bool {
+    Elf::is(start) || is_flat(start)
+}
+
+/// Finds the payload in a file of `len` bytes that [`application`](crate::application) or [`image`](crate::image) has
+/// made; `head` is its first [`HEAD`] bytes.
+#[must_use]
+pub fn find(head: &[u8], len: u64) -> Option<Found> {
+    let arch = match is_flat(head) {
+        true => Arch::Aarch64,
+        false => Elf::new(head).ok()?.arch()?,
+    };
     // A payload may have slots inside. They lie behind that of the file.
     let slots = [
         (Kind::Image, Slot::LOADER),
@@ -34,24 +52,23 @@ pub fn find(file: &[u8]) -> Option<Found> {
     ];
     let slots = slots
         .into_iter()
-        .filter_map(|(kind, name)| Some((slot(file, name)?, kind)));
+        .filter_map(|(kind, name)| Some((slot(head, name)?, kind)));
     let ((at, slot), kind) = slots.min_by_key(|((at, _), _)| *at)?;
-    let payload = place(file, at, slot)?;
-    Some(Found { kind, payload })
+    let payload = place(head, at, slot).filter(|payload| payload.end <= len)?;
+    Some(Found { kind, arch, payload })
 }
 
 /// Where in the file the payload is that its slot, at `at`, is filled in for.
-fn place(file: &[u8], at: usize, slot: Slot) -> Option<Range<usize>> {
+fn place(head: &[u8], at: usize, slot: Slot) -> Option<Range<u64>> {
     let (distance, len) = slot.payload()?;
-    let start = if Elf::is(file) {
-        let elf = Elf::new(file).ok()?;
+    let start = if Elf::is(head) {
+        let elf = Elf::new(head).ok()?;
         elf.offset_of(elf.address_of(at)?.checked_add(distance)?, len)?
     } else {
         // A flat file is what is in memory.
-        at.checked_add(usize::try_from(distance).ok()?)?
+        u64::try_from(at).ok()?.checked_add(distance)?
     };
-    let end = start.checked_add(usize::try_from(len).ok()?)?;
-    (end <= file.len()).then_some(start..end)
+    Some(start..start.checked_add(len)?)
 }
 
 /// The first slot with this name, and where it is. Payloads lie behind it, whatever they have inside.

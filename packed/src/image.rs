@@ -32,6 +32,11 @@ pub fn image(file: &[u8], payload: &[u8]) -> Result<Vec<u8>, PackError> {
     }
 }
 
+/// Whether a file begins as a flat image does.
+pub(crate) fn is_flat(file: &[u8]) -> bool {
+    file.get(FLAT_NAME..FLAT_NAME + 4) == Some(b"ARM\x64")
+}
+
 /// Where in a file an application's file is that lies within, from a page's beginning on.
 fn application(file: &[u8]) -> Option<usize> {
     let mut pages = file.chunks(PAGE).enumerate().skip(1);
@@ -87,7 +92,7 @@ fn in_elf(file: &[u8], payload: &[u8], at: usize) -> Result<Vec<u8>, PackError> 
 }
 
 fn in_flat(file: &[u8], payload: &[u8], at: usize) -> Result<Vec<u8>, PackError> {
-    if file.get(FLAT_NAME..FLAT_NAME + 4) != Some(b"ARM\x64") {
+    if !is_flat(file) {
         return Err(PackError::NotElf);
     }
     let inner = application(file).ok_or(PackError::NoApplication)?;

@@ -20,7 +20,7 @@ mod image;
 
 pub use application::application;
 pub use error::PackError;
-pub use find::{Found, Kind, find};
+pub use find::{Found, HEAD, Kind, find, may_boot};
 pub use image::image;
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Files of a few bytes, made by hand; `tests/vm` boots real ones.
 
+use boot_protocol::arch::Arch;
 use boot_protocol::slot::Slot;
 
 use crate::elf::{Elf, LOAD, number};
-use crate::{Found, Kind, PAGE, PackError, application, find, image};
+use crate::{Kind, PAGE, PackError, application, find, image, may_boot};
 
 const BASE: u64 = 0x20_0000;
 
@@ -19,6 +20,9 @@ fn header(kind: u32, [offset, address, file, memory]: [u64; 4]) -> Vec<u8> {
 /// An ELF file with these segments, and two section headers at its end; `content` begins at 0x1000.
 fn elf(segments: &[Vec<u8>], content: &[u8]) -> Vec<u8> {
     let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(18, 0);
+    // A machine of x86-64.
+    file.resize(19, 62);
     file.resize(32, 0);
     file.extend(64_u64.to_le_bytes());
     file.extend((0x1000 + content.len() as u64).to_le_bytes());
@@ -56,6 +60,17 @@ fn prelinked() -> Vec<u8> {
     elf(&segments, &slot(Slot::APPLICATION))
 }
 
+/// The payload that is found in a file, and what kind of file that is.
+fn found(file: &[u8]) -> Option<(Kind, &[u8])> {
+    let found = find(file, file.len() as u64)?;
+    assert!(may_boot(file));
+    let place = |place| usize::try_from(place).unwrap();
+    Some((
+        found.kind,
+        &file[place(found.payload.start)..place(found.payload.end)],
+    ))
+}
+
 /// A loader with an application, which lies at 0x2000 in the file.
 fn an_image() -> Vec<u8> {
     let inner = prelinked();
@@ -82,6 +97,7 @@ fn a_flat_image() -> Vec<u8> {
 /// What a loader puts at this address, `len` bytes.
 fn loaded(file: &[u8], address: u64, len: usize) -> &[u8] {
     let at = Elf::new(file).unwrap().offset_of(address, len as u64).unwrap();
+    let at = usize::try_from(at).unwrap();
     &file[at..at + len]
 }
 
@@ -106,11 +122,12 @@ fn an_application_gets_one_more_segment() {
     assert!(has_sections_at_end(&new));
     // What lies elsewhere is as it was.
     assert_eq!(new[0x1020..0x1040], old[0x1020..0x1040]);
-    let found = find(&new).unwrap();
-    assert_eq!(
-        (found.kind, &new[found.payload]),
-        (Kind::Application, &b"payload"[..])
-    );
+    assert_eq!(found(&new), Some((Kind::Application, &b"payload"[..])));
+    // Its beginning is enough to find it.
+    let all = find(&new, new.len() as u64).unwrap();
+    assert_eq!(all.arch, Arch::X86_64);
+    assert_eq!(find(&new[..0x2000], new.len() as u64), Some(all.clone()));
+    assert_eq!(find(&new, all.payload.end - 1), None);
 }
 
 #[test]
@@ -122,8 +139,7 @@ fn an_image_has_its_payload_behind_the_application_s_memory() {
     let slot = Slot::read(Slot::LOADER, loaded(&new, 0x10_0000, Slot::SIZE)).unwrap();
     assert_eq!(slot.payload(), Some((BASE + 0x3000 - 0x10_0000, 7)));
     assert!(has_sections_at_end(&new));
-    let found = find(&new).unwrap();
-    assert_eq!((found.kind, &new[found.payload]), (Kind::Image, &b"payload"[..]));
+    assert_eq!(found(&new), Some((Kind::Image, &b"payload"[..])));
 }
 
 #[test]
@@ -141,14 +157,9 @@ fn a_flat_image_is_what_is_in_memory() {
     assert_eq!(number(&large, 16), Some(large.len() as u64));
     let slot = Slot::read(Slot::LOADER, &new[64..]).unwrap();
     assert_eq!(slot.payload(), Some((0x4000 - 64, 7)));
-    let payload = 0x4000..0x4007;
-    assert_eq!(
-        find(&new),
-        Some(Found {
-            kind: Kind::Image,
-            payload
-        })
-    );
+    assert_eq!(found(&new), Some((Kind::Image, &b"payload"[..])));
+    let found = find(&new, new.len() as u64).unwrap();
+    assert_eq!((found.arch, found.payload), (Arch::Aarch64, 0x4000..0x4007));
 }
 
 #[test]
@@ -164,8 +175,8 @@ fn a_payload_that_looks_like_a_slot_or_a_file_is_a_payload() {
             application(&an_application(), &payload).unwrap(),
             image(&an_image(), &payload).unwrap(),
         ] {
-            let found = find(&new).unwrap();
-            assert!(new[found.payload] == payload, "{:?}", found.kind);
+            let (kind, bytes) = found(&new).unwrap();
+            assert!(bytes == payload, "{kind:?}");
         }
     }
 }
@@ -180,7 +191,7 @@ fn one_payload_and_not_an_empty_one() {
         (image, an_image()),
         (image, a_flat_image()),
     ] {
-        assert_eq!(find(&file), None);
+        assert_eq!(found(&file), None);
         assert_eq!(pack(&file, b""), Err(PackError::EmptyPayload));
         let new = pack(&file, b"payload").unwrap();
         assert_eq!(pack(&new, b"another"), Err(PackError::Taken));
@@ -217,15 +228,13 @@ fn damage_does_no_harm() {
             for value in [0, 0xff] {
                 let mut bad = file.clone();
                 bad[at] = value;
-                if let Some(found) = find(&bad) {
-                    assert!(bad.get(found.payload).is_some());
-                }
+                let _ = found(&bad);
                 let _ = application(&bad, b"x");
                 let _ = image(&bad, b"x");
             }
         }
         for len in [0, 1, 31, 32, 63, 64, 100, 0x1000, file.len() - 1] {
-            let _ = find(&file[..len.min(file.len())]);
+            let _ = found(&file[..len.min(file.len())]);
         }
     }
 }

@@ -56,6 +56,16 @@ pub(super) const FORMATS: &[Word<Format>] = &[
         "The payload alone, a tar archive: for QEMU's -initrd, and for 'run'",
     ),
     (
+        Format::App.name(),
+        Format::App,
+        "A Hermit application with the payload inside: for uhyve, and for any Hermit loader",
+    ),
+    (
+        Format::Image.name(),
+        Format::Image,
+        "An image with the payload inside, which boots by itself: for QEMU's -kernel",
+    ),
+    (
         Format::Exe.name(),
         Format::Exe,
         "An executable for this host: this program with the payload behind it",

@@ -34,7 +34,7 @@ pub(crate) fn of(arch: Arch, engine: Engine) -> Result<Image, StartError> {
     present(arch, engine, image)
 }
 
-/// The application of an architecture alone, for uhyve, which loads it itself.
+/// The application of an architecture alone, for uhyve and other loaders of Hermit's, which load it themselves.
 ///
 /// # Errors
 /// This program was built without it.
@@ -42,7 +42,10 @@ pub(crate) fn application(arch: Arch, engine: Engine) -> Result<Image, StartErro
     let application = match (arch, engine) {
         (Arch::X86_64, Engine::Interp) => X86_64_INTERP_APPLICATION,
         (Arch::X86_64, Engine::Native) => X86_64_NATIVE_APPLICATION,
-        (Arch::Aarch64 | Arch::Riscv64, _) => return Err(missing(arch, engine)),
+        (Arch::Aarch64, Engine::Interp) => AARCH64_INTERP_APPLICATION,
+        (Arch::Aarch64, Engine::Native) => AARCH64_NATIVE_APPLICATION,
+        (Arch::Riscv64, Engine::Interp) => RISCV64_INTERP_APPLICATION,
+        (Arch::Riscv64, Engine::Native) => RISCV64_NATIVE_APPLICATION,
     };
     present(arch, engine, application)
 }

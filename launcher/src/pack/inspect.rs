@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read};
 
+use boot_protocol::arch::Arch;
 use boot_protocol::payload as names;
 use boot_protocol::run_spec::{Access, MountSource, RunSpec};
 use boot_protocol::shown::{self, Layout};
 use sha2::{Digest as _, Sha256};
 use wasmparser::{Parser, Payload};
 
-use super::Packed;
+use super::{Format, Packed, write};
 use crate::error::{Error, StartError};
 use crate::host::{image, json};
 
@@ -40,7 +41,7 @@ pub struct Part {
 /// What runs, to the byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// SHA-256 of loader and application, which are one file.
+    /// SHA-256 of loader and application, which are one file; of the application, where that is alone.
     pub image: String,
     /// SHA-256 of the payload.
     pub payload: String,
@@ -70,19 +71,18 @@ impl Packed {
             });
         }
         let module = self.read(names::MODULE).map_err(cannot)?;
-        let arch = self.arch()?.unwrap_or(boot_protocol::arch::Arch::host());
-        let identity = match image::of(arch, self.engine()) {
-            Ok(image) => {
+        let identity = match self.boots()? {
+            Some(image) => {
                 let mut payload = self.part(0, self.length());
-                let all = sha256([&mut &image.bytes[..] as &mut dyn Read, &mut payload]).map_err(cannot)?;
+                let all = sha256([&mut &image[..] as &mut dyn Read, &mut payload]).map_err(cannot)?;
                 let mut payload = self.part(0, self.length());
                 Some(Identity {
-                    image: hex(&Sha256::digest(image.bytes).into()),
+                    image: hex(&Sha256::digest(image).into()),
                     payload: hex(&sha256([&mut payload as &mut dyn Read]).map_err(cannot)?),
                     all: hex(&all),
                 })
             }
-            Err(_) => None,
+            None => None,
         };
         Ok(Inspection {
             packed: self.clone(),
@@ -90,6 +90,33 @@ impl Packed {
             imports: imports(&module.unwrap_or_default()),
             identity,
         })
+    }
+}
+
+impl Packed {
+    /// What boots with the payload: what this program carries. `None` if that is nothing, or the file boots something
+    /// else.
+    fn boots(&self) -> Result<Option<&'static [u8]>, Error> {
+        let (arch, engine) = (self.arch()?.unwrap_or(Arch::host()), self.engine());
+        let carried = match self.format() {
+            Format::App => image::application(arch, engine),
+            Format::Initrd | Format::Image | Format::Exe => image::of(arch, engine),
+        };
+        let Ok(carried) = carried else {
+            return Ok(None);
+        };
+        if matches!(self.format(), Format::App | Format::Image) {
+            let cannot = |error| StartError::file("read what was packed")(error);
+            let (mut payload, mut file) = (Vec::new(), Vec::new());
+            self.part(0, self.length())
+                .read_to_end(&mut payload)
+                .map_err(cannot)?;
+            self.file().read_to_end(&mut file).map_err(cannot)?;
+            if write::booting(self.format(), arch, engine, &payload)? != file {
+                return Ok(None);
+            }
+        }
+        Ok(Some(carried.bytes))
     }
 }
 

@@ -35,19 +35,25 @@ pub use unpacked::pack_directory;
 pub enum Format {
     /// The payload alone, a tar archive: for QEMU's `-initrd`, and for `hermit-wasm run`.
     Initrd,
+    /// A Hermit application with the payload inside: for uhyve, and for any Hermit loader.
+    App,
+    /// An image with the payload inside, which boots by itself: for QEMU's `-kernel`.
+    Image,
     /// An executable for this host, which carries this program and the payload.
     Exe,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Initrd, Self::Exe];
+    pub const ALL: [Self; 4] = [Self::Initrd, Self::App, Self::Image, Self::Exe];
 
     /// Its name, as `--format` takes it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Initrd => "initrd",
+            Self::App => "app",
+            Self::Image => "image",
             Self::Exe => "exe",
         }
     }
@@ -62,7 +68,7 @@ impl fmt::Display for Format {
 /// Whether the file `path` is an executable that carries a payload. Only its end is looked at.
 #[must_use]
 pub fn is_executable(path: &Path) -> bool {
-    packed::format(path).is_ok_and(|format| format == Some(Format::Exe))
+    packed::is_executable(path).unwrap_or(false)
 }
 
 /// Refuses what a file of this format can never be given.

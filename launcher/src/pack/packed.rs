@@ -1,13 +1,14 @@
 //! A packed file: where its payload lies, and what is in that.
 
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aot_config::trailer as code;
 use boot_protocol::arch::Arch;
+use boot_protocol::file_kind::FileKind;
 use boot_protocol::payload::{self as names, SEAL};
 use boot_protocol::run_spec::RunSpec;
 
@@ -28,7 +29,10 @@ pub struct Packed {
     /// Where the payload starts, and its length.
     start: u64,
     length: u64,
-    trailer: Option<Trailer>,
+    format: Format,
+    /// What it says that it runs on, and with how much memory.
+    arch: Option<Arch>,
+    memory: Option<u64>,
     members: Vec<Member>,
     spec: RunSpec,
 }
@@ -55,7 +59,9 @@ impl Packed {
         let Some(Found {
             file,
             payload: (start, length),
-            trailer,
+            format,
+            arch,
+            memory,
         }) = find(path).map_err(unreadable)?
         else {
             return Ok(None);
@@ -65,7 +71,9 @@ impl Packed {
             file: Arc::new(file),
             start,
             length,
-            trailer,
+            format,
+            arch,
+            memory,
             members: Vec::new(),
             spec: RunSpec::default(),
         };
@@ -102,7 +110,7 @@ impl Packed {
     /// What was made of the payload.
     #[must_use]
     pub fn format(&self) -> Format {
-        self.trailer.map_or(Format::Initrd, |trailer| trailer.format)
+        self.format
     }
 
     /// The architecture that it is for; `None`: it runs on all of them.
@@ -110,8 +118,8 @@ impl Packed {
     /// # Errors
     /// It cannot be read.
     pub fn arch(&self) -> Result<Option<Arch>, Error> {
-        if let Some(trailer) = self.trailer {
-            return Ok(Some(trailer.arch));
+        if self.arch.is_some() {
+            return Ok(self.arch);
         }
         let Some(member) = self.member(names::CODE) else {
             return Ok(None);
@@ -137,7 +145,7 @@ impl Packed {
     /// The machine's memory in bytes, where it says so.
     #[must_use]
     pub fn memory(&self) -> Option<u64> {
-        self.trailer.map(|trailer| trailer.memory)
+        self.memory
     }
 
     /// The description of the run, which is the most that it can do.
@@ -150,6 +158,15 @@ impl Packed {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// All of the file.
+    pub(super) fn file(&self) -> Section<'_> {
+        Section {
+            file: &self.file,
+            at: 0,
+            end: u64::MAX,
+        }
     }
 
     /// Where the payload starts in the file.
@@ -226,9 +243,11 @@ impl Packed {
     }
 }
 
-/// What a file is that ends with a trailer.
-pub(super) fn format(path: &Path) -> io::Result<Option<Format>> {
-    Ok(find(path)?.and_then(|found| Some(found.trailer?.format)))
+/// Whether a file is an executable with a payload. Only its end is looked at.
+pub(super) fn is_executable(path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok(trailer(&file, length)?.is_some())
 }
 
 /// A file with a payload.
@@ -236,9 +255,13 @@ struct Found {
     file: File,
     /// Where the payload starts, and its length.
     payload: (u64, u64),
-    /// What ends the file, if it is more than the payload.
-    trailer: Option<Trailer>,
+    format: Format,
+    arch: Option<Arch>,
+    memory: Option<u64>,
 }
+
+/// How much of a file says whether it may boot by itself.
+const START: usize = 64;
 
 /// Looks for a payload in a file.
 fn find(path: &Path) -> io::Result<Option<Found>> {
@@ -247,31 +270,60 @@ fn find(path: &Path) -> io::Result<Option<Found>> {
     if !metadata.is_file() {
         return Ok(None);
     }
-    let mut file = File::open(path)?;
+    let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut start = [0; 8];
-    if length < start.len() as u64 {
+    let mut start = [0; START];
+    if length < START as u64 {
         return Ok(None);
     }
-    file.read_exact(&mut start)?;
+    file.read_exact_at(&mut start, 0)?;
     if names::is_sealed(&start) {
         return Ok(Some(Found {
             file,
             payload: (0, length),
-            trailer: None,
+            format: Format::Initrd,
+            arch: None,
+            memory: None,
         }));
     }
+    if let Some(trailer) = trailer(&file, length)? {
+        return Ok(Some(Found {
+            file,
+            payload: trailer.payload,
+            format: Format::Exe,
+            arch: Some(trailer.arch),
+            memory: Some(trailer.memory),
+        }));
+    }
+    // Native code begins as a program does, and is none.
+    if !::packed::may_boot(&start) || FileKind::of(&start) == FileKind::NativeCode {
+        return Ok(None);
+    }
+    let mut head = Vec::new();
+    (&file).take(::packed::HEAD as u64).read_to_end(&mut head)?;
+    let Some(found) = ::packed::find(&head, length) else {
+        return Ok(None);
+    };
+    Ok(Some(Found {
+        file,
+        payload: (found.payload.start, found.payload.end - found.payload.start),
+        format: match found.kind {
+            ::packed::Kind::Application => Format::App,
+            ::packed::Kind::Image => Format::Image,
+        },
+        arch: Some(found.arch),
+        memory: None,
+    }))
+}
+
+/// The trailer of a file of `length` bytes, if it has one.
+fn trailer(file: &File, length: u64) -> io::Result<Option<Trailer>> {
     let mut end = [0; trailer::SIZE];
     let Some(at) = length.checked_sub(end.len() as u64) else {
         return Ok(None);
     };
-    file.seek(SeekFrom::Start(at))?;
-    file.read_exact(&mut end)?;
-    Ok(Trailer::parse(&end, length).map(|trailer| Found {
-        file,
-        payload: trailer.payload,
-        trailer: Some(trailer),
-    }))
+    file.read_exact_at(&mut end, at)?;
+    Ok(Trailer::parse(&end, length))
 }
 
 /// A part of a file.

@@ -1,12 +1,11 @@
-//! What ends a packed file that is more than a payload: where the payload lies in it, and for what machine it is.
+//! What ends an executable with a payload: where the payload lies in it, and for what machine it is.
 //!
 //! ```text
 //!  0  16  MAGIC
 //! 16   1  version, 1
-//! 17   1  format: the place in Format::ALL
-//! 18   1  architecture: the place in Arch::ALL
-//! 19   1  engine: the place in Engine::ALL
-//! 20   4  zero
+//! 17   1  architecture: the place in Arch::ALL
+//! 18   1  engine: the place in Engine::ALL
+//! 19   5  zero
 //! 24   8  where the payload starts, in bytes of the file
 //! 32   8  its length
 //! 40   8  the machine's memory in bytes
@@ -14,7 +13,6 @@
 
 use boot_protocol::arch::Arch;
 
-use super::Format;
 use crate::spec::engine::Engine;
 
 /// What a trailer begins with.
@@ -24,10 +22,9 @@ const VERSION: u8 = 1;
 /// Its length.
 pub(super) const SIZE: usize = 48;
 
-/// What ends a packed file.
+/// What ends an executable with a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trailer {
-    pub(super) format: Format,
     pub(super) arch: Arch,
     pub(super) engine: Engine,
     /// Where the payload starts, and its length.
@@ -49,10 +46,6 @@ impl Trailer {
         put(MAGIC);
         put(&[VERSION]);
         put(&[(0u8..)
-            .zip(Format::ALL)
-            .map(|(at, format)| place(format == self.format, at))
-            .sum()]);
-        put(&[(0u8..)
             .zip(Arch::ALL)
             .map(|(at, arch)| place(arch == self.arch, at))
             .sum()]);
@@ -60,7 +53,7 @@ impl Trailer {
             .zip(Engine::ALL)
             .map(|(at, engine)| place(engine == self.engine, at))
             .sum()]);
-        put(&[0; 4]);
+        put(&[0; 5]);
         put(&self.payload.0.to_le_bytes());
         put(&self.payload.1.to_le_bytes());
         put(&self.memory.to_le_bytes());
@@ -70,7 +63,7 @@ impl Trailer {
     /// Reads the last bytes of a file of `length` bytes; `None` if it was not packed.
     pub(super) fn parse(bytes: &[u8; SIZE], length: u64) -> Option<Self> {
         let rest = bytes.strip_prefix(MAGIC)?;
-        let (&[VERSION, format, arch, engine, 0, 0, 0, 0], rest) = rest.split_first_chunk()? else {
+        let (&[VERSION, arch, engine, 0, 0, 0, 0, 0], rest) = rest.split_first_chunk()? else {
             return None;
         };
         let number = |at: usize| Some(u64::from_le_bytes(rest.get(at..)?.first_chunk().copied()?));
@@ -78,7 +71,6 @@ impl Trailer {
         let end = payload.0.checked_add(payload.1)?;
         (end <= length.checked_sub(SIZE as u64)?).then_some(())?;
         Some(Self {
-            format: *Format::ALL.get(usize::from(format))?,
             arch: *Arch::ALL.get(usize::from(arch))?,
             engine: *Engine::ALL.get(usize::from(engine))?,
             payload,
@@ -93,25 +85,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for format in Format::ALL {
-            for arch in Arch::ALL {
-                for engine in Engine::ALL {
-                    let trailer = Trailer {
-                        format,
-                        arch,
-                        engine,
-                        payload: (4096, 1024),
-                        memory: 1 << 28,
-                    };
-                    let bytes = trailer.encode();
-                    let least = 4096 + 1024 + SIZE as u64;
-                    assert_eq!(Trailer::parse(&bytes, least), Some(trailer));
-                    assert_eq!(
-                        Trailer::parse(&bytes, least - 1),
-                        None,
-                        "the payload is not in the file"
-                    );
-                }
+        for arch in Arch::ALL {
+            for engine in Engine::ALL {
+                let trailer = Trailer {
+                    arch,
+                    engine,
+                    payload: (4096, 1024),
+                    memory: 1 << 28,
+                };
+                let bytes = trailer.encode();
+                let least = 4096 + 1024 + SIZE as u64;
+                assert_eq!(Trailer::parse(&bytes, least), Some(trailer));
+                assert_eq!(
+                    Trailer::parse(&bytes, least - 1),
+                    None,
+                    "the payload is not in the file"
+                );
             }
         }
     }
@@ -119,7 +108,6 @@ mod tests {
     #[test]
     fn what_is_no_trailer_is_none() {
         let trailer = Trailer {
-            format: Format::Exe,
             arch: Arch::X86_64,
             engine: Engine::Interp,
             payload: (u64::MAX, 2),

@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 use super::trailer::{self, Trailer};
 use super::{Format, Packed};
 use crate::error::{Error, StartError};
+use crate::host::image;
 use crate::spec::engine::Engine;
 
 const WRITE: &str = "write the packed file";
@@ -45,14 +46,35 @@ pub(super) fn write<T>(
             executable(&payload, new.as_file(), purpose).map_err(cannot)?;
             made
         }
+        Format::App | Format::Image => {
+            let mut payload = tempfile::tempfile_in(directory).map_err(cannot)?;
+            let made = write(&payload)?;
+            let mut bytes = Vec::new();
+            payload.seek(SeekFrom::Start(0)).map_err(cannot)?;
+            payload.read_to_end(&mut bytes).map_err(cannot)?;
+            let booting = booting(purpose.format, purpose.arch, purpose.engine, &bytes)?;
+            new.as_file().write_all(&booting).map_err(cannot)?;
+            made
+        }
     };
     let mode = match purpose.format {
         Format::Exe => 0o755,
-        Format::Initrd => 0o644,
+        Format::Initrd | Format::App | Format::Image => 0o644,
     };
     fs::set_permissions(new.path(), Permissions::from_mode(mode)).map_err(cannot)?;
     new.persist(output).map_err(|error| cannot(error.error))?;
     Ok(made)
+}
+
+/// The application or the image that this program carries, with the payload inside.
+pub(super) fn booting(format: Format, arch: Arch, engine: Engine, payload: &[u8]) -> Result<Vec<u8>, Error> {
+    let made = match format {
+        Format::App => ::packed::application(image::application(arch, engine)?.bytes, payload),
+        Format::Initrd | Format::Image | Format::Exe => {
+            ::packed::image(image::of(arch, engine)?.bytes, payload)
+        }
+    };
+    made.map_err(|error| Error::Invalid(format!("the payload cannot be put into the {format}: {error}")))
 }
 
 /// Writes this program, the payload and what says where it is.
@@ -75,7 +97,6 @@ fn append(payload: &mut &File, mut out: &File, purpose: &Purpose) -> io::Result<
     payload.seek(SeekFrom::Start(0))?;
     let length = io::copy(payload, &mut out)?;
     let trailer = Trailer {
-        format: purpose.format,
         arch: purpose.arch,
         engine: purpose.engine,
         payload: (start, length),

@@ -7,6 +7,14 @@ use vm_tests::program;
 
 use super::{LIMIT, Machine, Qemu, Work, finish};
 
+/// The payload is found in the file again.
+fn is_found(file: &[u8], payload: &[u8]) -> Result<()> {
+    let found = ::packed::find(file, file.len() as u64).context("no payload is found in the file")?;
+    let place = usize::try_from(found.payload.start)?..usize::try_from(found.payload.end)?;
+    ensure!(file[place] == *payload, "another payload is found");
+    Ok(())
+}
+
 /// The payload's module runs, with the words of the command line; native code runs where it lies.
 pub(super) fn image(machine: &Machine) -> Result<()> {
     let work = Work::new(machine, "packed-image")?;
@@ -14,8 +22,7 @@ pub(super) fn image(machine: &Machine) -> Result<()> {
     let packed = ::packed::image(&fs::read(machine.image("hermit-wasm.img"))?, &payload)?;
     let path = work.path("args.img");
     fs::write(&path, &packed)?;
-    let found = ::packed::find(&packed).context("no payload is found in the image")?;
-    ensure!(packed[found.payload] == payload, "another payload is found");
+    is_found(&packed, &payload)?;
     let run = |initrd| {
         let qemu = Qemu {
             initrd,
@@ -85,8 +92,7 @@ pub(super) fn application(machine: &Machine) -> Result<()> {
     let packed = ::packed::application(&fs::read(machine.image("hermit-wasm"))?, &payload)?;
     let path = work.path("args");
     fs::write(&path, &packed)?;
-    let found = ::packed::find(&packed).context("no payload is found in the application")?;
-    ensure!(packed[found.payload] == payload, "another payload is found");
+    is_found(&packed, &payload)?;
     let output = machine.run(&[], "hermit-loader", Some(&path), "-- --env A=1 -- one two")?;
     let expected = "0: \"boot-module.wasm\"\n1: \"one\"\n2: \"two\"\n";
     machine.check(&output, expected, machine.status_of(0))
