@@ -143,7 +143,7 @@ fn memory_is_a_limit_of_a_guest_and_an_end_of_an_application() {
 
 #[test]
 fn a_guests_limit_is_named_as_the_flag_names_it() {
-    let reached = boot_protocol::run_spec::Limit::Deadline.of(5);
+    let reached = run_spec::Limit::Deadline.of(5);
     let report = Report::new(&ended(ExitStatus::LimitReached(reached), "x"), &figures());
     assert_eq!((report.end.name(), report.exit_code), ("limit_reached", 242));
     assert!(report.machines_word);
