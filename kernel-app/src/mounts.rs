@@ -72,13 +72,21 @@ fn open(mount: &Mount, sources: &mut MountSources<'_>) -> Result<Box<dyn FileSys
     let cannot_mount =
         |option: &str, source: &str, reason: &str| cannot_mount(&mount.guest, option, source, reason);
     match &mount.source {
-        MountSource::Tmpfs | MountSource::Copy { .. } => {
+        MountSource::Tmpfs { size } => {
+            let each = Limits {
+                bytes: size.unwrap_or(u64::MAX),
+                ..Limits::NONE
+            };
+            Ok(Box::new(MemFs::new(
+                sources.budget.clone().each(each),
+                sources.now,
+            )))
+        }
+        MountSource::Copy { member } => {
             let mut fs = MemFs::new(sources.budget.clone(), sources.now);
-            if let MountSource::Copy { member } = &mount.source {
-                load(&mut fs, sources.payload, member).map_err(|outcome| {
-                    outcome.unwrap_or_else(|reason| cannot_mount("--copy-dir", member, &reason))
-                })?;
-            }
+            load(&mut fs, sources.payload, member).map_err(|outcome| {
+                outcome.unwrap_or_else(|reason| cannot_mount("--copy-dir", member, &reason))
+            })?;
             Ok(Box::new(fs))
         }
         MountSource::VirtioFs { tag } => {

@@ -77,7 +77,7 @@ fn a_payload_describes_its_run() {
     let described = RunSpec {
         mounts: vec![
             Mount {
-                source: MountSource::Tmpfs,
+                source: MountSource::Tmpfs { size: None },
                 guest: "/tmp".into(),
                 access: Access::ReadWrite,
             },

@@ -58,7 +58,11 @@ fn mapped(path: &str, guest: &str, read_only: bool) -> Mount {
 }
 
 fn tmpfs(guest: &str) -> Mount {
-    mount(MountSource::Tmpfs, guest, false)
+    mount(MountSource::Tmpfs { size: None }, guest, false)
+}
+
+fn sized(guest: &str, size: u64) -> Mount {
+    mount(MountSource::Tmpfs { size: Some(size) }, guest, false)
 }
 
 fn builder(mounts: &[Mount], payload: Option<Payload>) -> Result<WasiCtxBuilder, Outcome> {
@@ -192,6 +196,22 @@ fn all_directories_share_one_budget() {
     let directories = [copy("d.tar", "/a", false), tmpfs("/b")];
     let builder = on_budget(&directories, Some(all), &budget).unwrap();
     assert_eq!(run(builder, 4, true).0, Outcome::Exit(NOSPC));
+}
+
+#[test]
+fn a_tmpfs_holds_what_its_size_says() {
+    // The guest writes four bytes.
+    for (size, outcome) in [(4, 0), (3, 0), (1, 0), (0, NOSPC)] {
+        let directories = [sized("/a", size), tmpfs("/b")];
+        let outcomes = [3, 4].map(|fd| run(builder(&directories, None).unwrap(), fd, true).0);
+        assert_eq!(outcomes, [outcome, 0].map(Outcome::Exit), "{size}");
+    }
+    let budget = Budget::from(Limits {
+        bytes: 0,
+        ..Limits::NONE
+    });
+    let builder = on_budget(&[sized("/a", 4)], None, &budget).unwrap();
+    assert_eq!(run(builder, 3, true).0, Outcome::Exit(NOSPC));
 }
 
 #[test]

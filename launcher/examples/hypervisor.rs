@@ -58,7 +58,7 @@ impl Vmm for Mine {
                     member: payload::directory(copies.next().unwrap_or_default()),
                 },
                 // The capabilities have refused directories of the host.
-                MountSource::Tmpfs | MountSource::Dir(_) => run_spec::MountSource::Tmpfs,
+                MountSource::Tmpfs | MountSource::Dir(_) => run_spec::MountSource::Tmpfs { size: None },
             })
         })?;
         let file = |source| StartError::File {

@@ -5,7 +5,8 @@
 //! ```text
 //! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed|shared] [--terminals LIST] [--log LEVEL]
 //! [--entry|--invoke FUNCTION] [--preload NAME=MEMBER]… [--limit NAME=VALUE]…
-//! [--tmpfs GUEST | --copy-dir MEMBER::GUEST[:ro] | --share TAG::GUEST[:ro] | --map PATH::GUEST[:ro]]…
+//! [--tmpfs GUEST[,size=BYTES] | --copy-dir MEMBER::GUEST[:ro] |
+//! --share TAG::GUEST[:ro] | --map PATH::GUEST[:ro]]…
 //! [--] [ARGS…]
 //! ```
 //!
@@ -209,12 +210,12 @@ impl<'a> Parser<'a> {
                 self.terminals =
                     Some(terminals(value).ok_or_else(|| invalid("stdin, stdout, stderr, comma-separated"))?);
             }
-            "--tmpfs" if value.is_empty() => return Err(invalid("GUEST")),
-            "--tmpfs" => self.run.mounts.push(Mount {
-                source: MountSource::Tmpfs,
-                guest: value.to_owned(),
-                access: Access::ReadWrite,
-            }),
+            "--tmpfs" => {
+                let mount = tmpfs(value);
+                self.run
+                    .mounts
+                    .push(mount.ok_or_else(|| invalid("GUEST[,size=BYTES]"))?);
+            }
             "--copy-dir" => {
                 let mount = mount(value, |member| MountSource::Copy { member });
                 self.run
@@ -294,6 +295,23 @@ fn mount(value: &str, source: fn(String) -> MountSource) -> Option<Mount> {
         access,
     })
 }
+
+/// Parses `GUEST[,size=BYTES]`.
+#[inline(never)]
+fn tmpfs(value: &str) -> Option<Mount> {
+    let (guest, size) = match value.rsplit_once(SIZE) {
+        Some((guest, size)) => (guest, Some(size.parse().ok()?)),
+        None => (value, None),
+    };
+    (!guest.is_empty()).then(|| Mount {
+        source: MountSource::Tmpfs { size },
+        guest: guest.to_owned(),
+        access: Access::ReadWrite,
+    })
+}
+
+/// What stands before the size of a tmpfs.
+const SIZE: &str = ",size=";
 
 /// Parses `NAME=MEMBER`.
 #[inline(never)]
@@ -411,10 +429,16 @@ fn terminals_list(terminals: Terminals) -> String {
 fn mount_words(mount: &Mount) -> Result<(&'static str, String), Unwritable> {
     let guest = &mount.guest;
     let (option, source) = match &mount.source {
-        MountSource::Tmpfs if mount.access == Access::ReadOnly => {
+        MountSource::Tmpfs { .. } if mount.access == Access::ReadOnly => {
             return Err(Unwritable(["that the tmpfs ", guest, " is read-only"].concat()));
         }
-        MountSource::Tmpfs => return Ok(("--tmpfs", guest.clone())),
+        MountSource::Tmpfs { .. } if guest.contains(SIZE) => {
+            return Err(Unwritable(["the name ", guest].concat()));
+        }
+        MountSource::Tmpfs { size: None } => return Ok(("--tmpfs", guest.clone())),
+        MountSource::Tmpfs { size: Some(size) } => {
+            return Ok(("--tmpfs", [guest, SIZE, &size.to_string()].concat()));
+        }
         MountSource::Copy { member } => ("--copy-dir", member),
         MountSource::VirtioFs { tag } => ("--share", tag),
         MountSource::UhyveMap { path } => ("--map", path),

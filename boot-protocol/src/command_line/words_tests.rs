@@ -33,7 +33,8 @@ fn mounts() -> Vec<Mount> {
             "/",
             Access::ReadWrite,
         ),
-        mount_of(MountSource::Tmpfs, "/tmp", Access::ReadWrite),
+        mount_of(MountSource::Tmpfs { size: None }, "/tmp", Access::ReadWrite),
+        mount_of(MountSource::Tmpfs { size: Some(65536) }, "/s", Access::ReadWrite),
         mount_of(
             MountSource::Copy {
                 member: "e.tar".into(),
@@ -92,9 +93,9 @@ fn every_option_in_both_forms() {
         run_word: Some("-f"),
     };
     let apart = "-f /m.wasm --argv0 m --env A=1 --env B=x=y --env C= --console framed --log debug --copy-dir d.tar::/ \
-                 --tmpfs /tmp --copy-dir e.tar::a::b:ro --share s::.:ro --map /root/d::d -- one two";
+                 --tmpfs /tmp --tmpfs /s,size=65536 --copy-dir e.tar::a::b:ro --share s::.:ro --map /root/d::d -- one two";
     let joined = "--file=/m.wasm --argv0=m --env=A=1 --env=B=x=y --env=C= --console=framed --log=DEBUG \
-                  --copy-dir=d.tar::/ --tmpfs=/tmp --copy-dir=e.tar::a::b:ro --share=s::.:ro --map=/root/d::d one two";
+                  --copy-dir=d.tar::/ --tmpfs=/tmp --tmpfs=/s,size=65536 --copy-dir=e.tar::a::b:ro --share=s::.:ro --map=/root/d::d one two";
     assert_eq!(parse(apart.split(' '), [], true), Ok(expected.clone()));
     let expected = Words {
         run_word: Some("--file"),
@@ -228,6 +229,9 @@ fn what_cannot_be_understood_is_named() {
         ("--copy-dir", "d.tar::"),
         ("--copy-dir", "d.tar:::ro"),
         ("--tmpfs", ""),
+        ("--tmpfs", ",size=1"),
+        ("--tmpfs", "/t,size="),
+        ("--tmpfs", "/t,size=1M"),
         ("--spec", ""),
         ("--preload", "preload-0.wasm"),
         ("--preload", "env="),
@@ -278,7 +282,12 @@ fn what_is_written_is_read_back() {
 #[test]
 fn what_words_cannot_say_is_refused() {
     for mount in [
-        mount_of(MountSource::Tmpfs, "/tmp", Access::ReadOnly),
+        mount_of(MountSource::Tmpfs { size: None }, "/tmp", Access::ReadOnly),
+        mount_of(
+            MountSource::Tmpfs { size: Some(1) },
+            "/a,size=2",
+            Access::ReadWrite,
+        ),
         mount_of(
             MountSource::VirtioFs { tag: "a::b".into() },
             "/",

@@ -61,7 +61,10 @@ pub struct Mount {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountSource {
     /// Nothing at first; it is in memory.
-    Tmpfs,
+    Tmpfs {
+        /// Most bytes of data in it; `None`: as much as the machine has room for.
+        size: Option<u64>,
+    },
     /// A copy, in memory, of a tree in a tar archive.
     Copy {
         /// The archive: a member of the payload.
@@ -211,7 +214,7 @@ impl MountSource {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self {
-            Self::Tmpfs => None,
+            Self::Tmpfs { .. } => None,
             Self::Copy { member: name } | Self::VirtioFs { tag: name } | Self::UhyveMap { path: name } => {
                 Some(name)
             }

@@ -25,7 +25,12 @@ fn full() -> RunSpec {
             ("C".into(), "x=y\n z".into()),
         ],
         mounts: vec![
-            mount(MountSource::Tmpfs, "/tmp", Access::ReadWrite),
+            mount(MountSource::Tmpfs { size: None }, "/tmp", Access::ReadWrite),
+            mount(
+                MountSource::Tmpfs { size: Some(16 << 20) },
+                "/small",
+                Access::ReadWrite,
+            ),
             mount(
                 MountSource::Copy {
                     member: "dir-0.tar".into(),
@@ -96,11 +101,18 @@ fn each_record_byte_for_byte() {
         module: ModuleSource::Path("t/m".into()),
         argv: vec!["ä".into()],
         env: vec![("K".into(), "=".into())],
-        mounts: vec![Mount {
-            source: MountSource::VirtioFs { tag: "t".into() },
-            guest: "/".into(),
-            access: Access::ReadOnly,
-        }],
+        mounts: vec![
+            Mount {
+                source: MountSource::VirtioFs { tag: "t".into() },
+                guest: "/".into(),
+                access: Access::ReadOnly,
+            },
+            Mount {
+                source: MountSource::Tmpfs { size: Some(513) },
+                guest: "/s".into(),
+                access: Access::ReadWrite,
+            },
+        ],
         terminals: Terminals {
             stderr: true,
             ..Terminals::NONE
@@ -123,6 +135,8 @@ fn each_record_byte_for_byte() {
         2, 0, 2, 0, 0, 0, 0xc3, 0xa4, // an argument
         3, 0, 3, 0, 0, 0, b'K', b'=', b'=', // a variable
         4, 0, 8, 0, 0, 0, 2, 1, 1, 0, 0, 0, b't', b'/', // a mount: virtio-fs, read only
+        4, 0, 16, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, b'/',
+        b's', // a mount: tmpfs with a size
         7, 0, 1, 0, 0, 0, b'f', // entry
         8, 0, 6, 0, 0, 0, 1, 0, 0, 0, b'n', b'm', // a preload
         9, 0, 9, 0, 0, 0, 4, 2, 1, 0, 0, 0, 0, 0, 0, // a limit: stack
@@ -236,6 +250,7 @@ fn each_value_that_a_record_does_not_know() {
         (4, &[0, 0, 0, 0, 0], Ok(Mount)),
         (4, &[0, 0, 0, 0, 0, 0], Ok(Mount)), // no path in the guest
         (4, &[0, 0, 1, 0, 0, 0, b'x', b'/'], Ok(Mount)), // a tmpfs with a source
+        (4, &[0, 0, 9, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, b'/'], Ok(Mount)), // and with a long one
         (4, &[1, 0, 0, 0, 0, 0, b'/'], Ok(Mount)), // a copy without one
         (4, &[4, 0, 0, 0, 0, 0, b'/'], Ok(Mount)),
         (4, &[0, 2, 0, 0, 0, 0, b'/'], Ok(Mount)),
@@ -283,7 +298,7 @@ fn contradictions_are_refused_before_and_after_the_way() {
         ..RunSpec::default()
     };
     let tmpfs = Mount {
-        source: MountSource::Tmpfs,
+        source: MountSource::Tmpfs { size: None },
         guest: "/tmp".into(),
         access: Access::ReadWrite,
     };

@@ -15,7 +15,8 @@
 //! 2     argument: text                                                                  any, in order
 //! 3     environment variable: NAME=VALUE                                                any, in order
 //! 4     mount: source (0 tmpfs, 1 copy, 2 virtio-fs, 3 uhyve), access (0 read and
-//!       write, 1 read), length of the source's name (4 bytes), that name, guest's path  any, in order
+//!       write, 1 read), length of the source's name (4 bytes), that name, guest's path; any, in order
+//!       a tmpfs has its size there (8 bytes), or nothing
 //! 5     terminals: bit 0 standard input, bit 1 standard output, bit 2 standard error    1
 //! 6     log level: 0 off, 1 error, 2 warn, 3 info, 4 debug, 5 trace                     0 or 1
 //! 7     entry: the name of the exported function that is called in place of _start     0 or 1
@@ -362,7 +363,7 @@ fn length_bytes(length: usize) -> [u8; 4] {
 
 fn encode_mount(out: &mut Vec<u8>, mount: &Mount) {
     let source = match mount.source {
-        MountSource::Tmpfs => 0,
+        MountSource::Tmpfs { .. } => 0,
         MountSource::Copy { .. } => 1,
         MountSource::VirtioFs { .. } => 2,
         MountSource::UhyveMap { .. } => 3,
@@ -371,14 +372,21 @@ fn encode_mount(out: &mut Vec<u8>, mount: &Mount) {
         Access::ReadWrite => 0,
         Access::ReadOnly => 1,
     };
-    let name = mount.source.name().unwrap_or_default();
+    let size = match mount.source {
+        MountSource::Tmpfs { size } => size.map(u64::to_le_bytes),
+        _ => None,
+    };
+    let name = match (&size, mount.source.name()) {
+        (Some(size), _) => size.as_slice(),
+        (None, name) => name.unwrap_or_default().as_bytes(),
+    };
     record(
         out,
         MOUNT,
         &[
             &[source, access],
             &length_bytes(name.len()),
-            name.as_bytes(),
+            name,
             mount.guest.as_bytes(),
         ],
     );
@@ -533,13 +541,17 @@ fn mount(value: &[u8]) -> Result<Mount, SpecError> {
         .array()
         .and_then(|length| reader.bytes(u32::from_le_bytes(length)))
         .ok_or_else(|| wrong("a name as long as it says"))?;
-    let name = text(Record::Mount, name)?;
     let source = match source {
-        0 if name.is_empty() => MountSource::Tmpfs,
-        0 => return Err(wrong("no source for a tmpfs")),
-        1 => MountSource::Copy { member: name },
-        2 => MountSource::VirtioFs { tag: name },
-        3 => MountSource::UhyveMap { path: name },
+        0 => MountSource::Tmpfs { size: size(name)? },
+        1 => MountSource::Copy {
+            member: text(Record::Mount, name)?,
+        },
+        2 => MountSource::VirtioFs {
+            tag: text(Record::Mount, name)?,
+        },
+        3 => MountSource::UhyveMap {
+            path: text(Record::Mount, name)?,
+        },
         _ => return Err(wrong("a source from 0 to 3")),
     };
     let access = match access {
@@ -553,6 +565,18 @@ fn mount(value: &[u8]) -> Result<Mount, SpecError> {
         guest,
         access,
     })
+}
+
+/// The size of a tmpfs, if it has one.
+fn size(bytes: &[u8]) -> Result<Option<u64>, SpecError> {
+    match (bytes, bytes.try_into().map(u64::from_le_bytes)) {
+        ([], _) => Ok(None),
+        (_, Ok(size)) => Ok(Some(size)),
+        _ => Err(SpecError::Value(
+            Record::Mount,
+            "a tmpfs with a size of 8 bytes, or none",
+        )),
+    }
 }
 
 fn terminals(value: &[u8]) -> Result<Terminals, SpecError> {

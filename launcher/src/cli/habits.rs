@@ -190,7 +190,8 @@ fn mount(value: &str) -> String {
     };
     let guest = find(&["target", "dst", "destination"]).unwrap_or("GUEST");
     if find(&["type"]) == Some("tmpfs") {
-        return format!("--tmpfs {}", quote(guest));
+        let size = find(&["tmpfs-size"]).map_or(String::new(), |size| format!(",size={size}"));
+        return format!("--tmpfs {}", quote(&format!("{guest}{size}")));
     }
     let host = find(&["source", "src"]).unwrap_or("HOST");
     let read_only = value
@@ -480,10 +481,16 @@ pub(super) fn right_spelling(value: &str, exists: impl Fn(&str) -> bool) -> Opti
     exists(host).then(|| with_ro(format!("{host}::{guest}"), read_only))
 }
 
-/// The right spelling of a value of --tmpfs with options, which it does not take.
-pub(super) fn tmpfs_without_options(value: &str) -> Option<&str> {
+/// The right spelling of a value of --tmpfs with Docker's options, of which it takes the size.
+pub(super) fn tmpfs_without_options(value: &str) -> Option<String> {
     let (plain, _) = without_options(value);
-    (plain != value).then_some(plain)
+    let options = value.get(plain.len()..).unwrap_or_default();
+    let mut options = options.trim_start_matches(':').split(',');
+    let size = options.find(|option| option.starts_with("size="));
+    (plain != value).then(|| match size {
+        Some(size) => format!("{plain},{size}"),
+        None => plain.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! clap collects the values of each flag apart; here they come together again.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -38,9 +39,17 @@ impl Flag {
     /// The form of its value.
     const fn form(self) -> &'static str {
         match self {
-            Self::Tmpfs => "GUEST",
+            Self::Tmpfs => "GUEST[,size=SIZE]",
             Self::CopyDir => "HOST[::GUEST][:ro]",
             Self::Dir => "HOST[::GUEST][:ro][,quota=SIZE]",
+        }
+    }
+
+    /// What stands before the size that bounds it.
+    const fn bound(self) -> &'static str {
+        match self {
+            Self::Tmpfs => ",size=",
+            Self::CopyDir | Self::Dir => ",quota=",
         }
     }
 }
@@ -69,7 +78,7 @@ fn mount(flag: Flag, value: &OsStr) -> Result<Mount, Error> {
             source: MountSource::Tmpfs,
             guest: guest_name(name, value)?,
             access: Access::ReadWrite,
-            quota: None,
+            quota,
         });
     }
     let (host, guest, access) = split(value);
@@ -101,32 +110,47 @@ fn read_only_with_quota(host: &OsStr) -> Error {
     ))
 }
 
-/// `,quota=SIZE` as it was typed, and the size in bytes.
+/// `,quota=SIZE` or `,size=SIZE` as it was typed, and the size in bytes.
 type Quota = (String, u64);
 
-/// Cuts `,quota=SIZE` off a value of `--dir`, and returns what is left of that too.
+/// Cuts `,quota=SIZE` off a value of `--dir`, or `,size=SIZE` off one of `--tmpfs`, and returns what is left of that
+/// too.
 fn quota(flag: Flag, value: &OsStr) -> Result<(&OsStr, Option<Quota>), Error> {
-    const MARK: &[u8] = b",quota=";
-    let bytes = value.as_bytes();
-    let place = bytes.windows(MARK.len()).rposition(|window| window == MARK);
-    let Some((rest, size)) = place.and_then(|at| bytes.split_at_checked(at)) else {
-        return Ok((value, None));
+    let name = flag.name();
+    let Some((rest, size)) = cut(value, flag.bound()) else {
+        return match cut(value, Flag::Dir.bound()) {
+            Some(_) => Err(usage(format!(
+                "--{name}: quota= is for --dir; the form is {}",
+                flag.form()
+            ))),
+            None => Ok((value, None)),
+        };
     };
-    let size = String::from_utf8_lossy(size.get(MARK.len()..).unwrap_or_default());
-    if flag != Flag::Dir {
-        return Err(usage(format!(
-            "--{}: quota= is for --dir; the machine's memory bounds what the guest writes here",
-            flag.name()
-        )));
+    match flag {
+        Flag::CopyDir => Err(usage(format!(
+            "--{name}: quota= is for --dir; the machine's memory bounds what the guest writes here"
+        ))),
+        Flag::Dir if size.ends_with(":ro") => Err(read_only_with_quota(split(rest).0)),
+        Flag::Dir | Flag::Tmpfs => {
+            let option = format!("{}{size}", flag.bound());
+            match parse_size(&size) {
+                Ok(bytes) => Ok((rest, Some((option, bytes)))),
+                Err(reason) => Err(usage(format!(
+                    "--{name}: {}: {reason}",
+                    option.trim_start_matches(',')
+                ))),
+            }
+        }
     }
-    let rest = OsStr::from_bytes(rest);
-    if size.ends_with(":ro") {
-        return Err(read_only_with_quota(split(rest).0));
-    }
-    match parse_size(&size) {
-        Ok(bytes) => Ok((rest, Some((format!(",quota={size}"), bytes)))),
-        Err(reason) => Err(usage(format!("--dir: quota={size}: {reason}"))),
-    }
+}
+
+/// What stands before the last `mark`, and behind it.
+fn cut<'a>(value: &'a OsStr, mark: &str) -> Option<(&'a OsStr, Cow<'a, str>)> {
+    let (bytes, mark) = (value.as_bytes(), mark.as_bytes());
+    let at = bytes.windows(mark.len()).rposition(|window| window == mark)?;
+    let (rest, size) = bytes.split_at_checked(at)?;
+    let size = String::from_utf8_lossy(size.get(mark.len()..).unwrap_or_default());
+    Some((OsStr::from_bytes(rest), size))
 }
 
 /// Refuses the spellings of other programs, and options that are not there: they would make odd names, and what they
@@ -145,8 +169,8 @@ fn check_spelling(flag: Flag, value: &OsStr, quota: &str) -> Result<(), Error> {
     }
     let (right, form) = match flag {
         Flag::Tmpfs => (
-            habits::tmpfs_without_options(text).map(str::to_string),
-            "it takes no options",
+            habits::tmpfs_without_options(text),
+            "the form is GUEST[,size=SIZE]",
         ),
         Flag::CopyDir | Flag::Dir => (
             habits::right_spelling(text, exists),
@@ -277,7 +301,8 @@ impl Args for MountFlags {
                 "Give the guest an empty in-memory directory called GUEST",
                 "Give the guest an empty in-memory directory called GUEST\n\n\
                  Together, such directories and changes to copies can take three quarters of the memory that is free at \
-                 the start. Beyond that, writing fails with \"no space left\".",
+                 the start, and each as much as its size=SIZE (16M, 1G) says. Beyond that, writing fails with \"no space \
+                 left\".",
             ))
     }
 
@@ -363,6 +388,25 @@ mod tests {
     }
 
     #[test]
+    fn a_tmpfs_may_have_a_size() {
+        let sized = |guest, quota| Mount {
+            quota,
+            ..tmpfs(guest)
+        };
+        for (value, expected) in [
+            ("/t,size=16MiB", sized("/t", Some(16 << 20))),
+            ("/t,size=0", sized("/t", Some(0))),
+            ("/t,u", sized("/t,u", None)),
+        ] {
+            assert_eq!(
+                flags(&["--tmpfs", value]).mounts().unwrap(),
+                [expected],
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
     fn a_shared_directory_may_have_a_quota() {
         let shared = |host: &str, guest: &str, quota| Mount {
             source: MountSource::Dir(host.into()),
@@ -391,7 +435,10 @@ mod tests {
             ("--dir", "/etc:/g,quota=1M", "write --dir /etc::/g,quota=1M"),
             ("--copy-dir", "/h,quota=1M", "quota= is for --dir"),
             ("--tmpfs", "/t,quota=1M", "quota= is for --dir"),
-            ("--tmpfs", "/t,size=1M", "the form is GUEST"),
+            ("--tmpfs", "/t,size=", "size=: expected a whole number"),
+            ("--tmpfs", "/t,size=1M,size=2M", "',size=1M' is not understood"),
+            ("--tmpfs", "/t,size=1M:ro", "size=1M:ro: unknown unit"),
+            ("--dir", "/h::/g,size=1M", "',size=1M' is not understood"),
         ] {
             let message = flags(&[flag, value]).mounts().unwrap_err().to_string();
             assert!(message.contains(reason), "{message}");
@@ -405,7 +452,9 @@ mod tests {
             ("--copy-dir", "/etc:/b:ro", "--copy-dir /etc::/b:ro"),
             ("--dir", "/etc::/b:rw", "--dir /etc::/b"),
             ("--dir", "/etc:RO", "--dir /etc:ro"),
-            ("--tmpfs", "/tmp:size=64m,noexec", "--tmpfs /tmp"),
+            ("--tmpfs", "/tmp:size=64m,noexec", "--tmpfs /tmp,size=64m"),
+            ("--tmpfs", "/tmp:rw,size=64m", "--tmpfs /tmp,size=64m"),
+            ("--tmpfs", "/tmp:noexec", "--tmpfs /tmp"),
         ] {
             let message = flags(&[flag, value]).mounts().unwrap_err().to_string();
             assert!(message.ends_with(&format!("write {right}")), "{}", message);

@@ -128,19 +128,16 @@ impl Hermitfile {
                 }
                 MountSource::Copy(from)
             }
-            Source::Tmpfs { size: None } => MountSource::Tmpfs,
-            Source::Tmpfs { size: Some(_) } => {
-                return Err(self.refuse(
-                    directory,
-                    "the size of one directory cannot be limited yet; omit it: the machine's memory bounds them all",
-                ));
-            }
+            Source::Tmpfs { .. } => MountSource::Tmpfs,
         };
         Ok(Mount {
             source,
             guest: directory.guest.clone(),
             access: directory.access(),
-            quota: None,
+            quota: match directory.source {
+                Source::Tmpfs { size } => size,
+                Source::Map { .. } | Source::Copy { .. } => None,
+            },
         })
     }
 
@@ -203,7 +200,7 @@ mod tests {
     fn what_it_says_is_in_the_run() {
         let (directory, run) = applied(
             "FROM m.wat\nARGV [\"-v\", \"\"]\nENV A=1\nENTRYPOINT f\nMAP [\"here:/there:ro\"]\nCOPY lib /lib\n\
-             TMPFS /tmp\nLINK env=other.wat\nENGINE interp\nENV_PWD_IS_HOST_CWD\nENV_EXE_NAME_IS_HOST_EXE_NAME\n",
+             TMPFS /tmp 1M\nLINK env=other.wat\nENGINE interp\nENV_PWD_IS_HOST_CWD\nENV_EXE_NAME_IS_HOST_EXE_NAME\n",
         )
         .unwrap();
         assert_eq!(run.name().as_deref(), Some("m.wat"));
@@ -224,7 +221,7 @@ mod tests {
             [
                 "--dir here::/there:ro".to_string(),
                 format!("--copy-dir {}::/lib:ro", lib.display()),
-                "--tmpfs /tmp".to_string(),
+                "--tmpfs /tmp,size=1048576".to_string(),
             ]
         );
         assert_eq!(run.preloads.len(), 1);
@@ -245,10 +242,6 @@ mod tests {
             (
                 "TRAP_ON_GROW_FAILURE",
                 "TRAP_ON_GROW_FAILURE: the machine cannot do this yet; omit it",
-            ),
-            (
-                "TMPFS /t 1M",
-                "TMPFS /t 1MiB: the size of one directory cannot be limited yet; omit it: the machine's",
             ),
             (
                 "COPY m.wat /lib",

@@ -21,8 +21,8 @@ pub struct Mount {
     pub guest: String,
     /// Whether the guest may change anything.
     pub access: Access,
-    /// By how many bytes a directory of the host may grow; `None`: as long as its disk has room. Only for
-    /// [`MountSource::Dir`].
+    /// By how many bytes a directory of the host may grow, or how many a [`MountSource::Tmpfs`] can hold; `None`: as
+    /// long as there is room. A [`MountSource::Copy`] has none.
     pub quota: Option<u64>,
 }
 
@@ -86,7 +86,13 @@ impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--{} ", self.source.flag())?;
         match &self.source {
-            MountSource::Tmpfs => f.write_str(&piece(&self.guest)),
+            MountSource::Tmpfs => {
+                f.write_str(&piece(&self.guest))?;
+                match self.quota {
+                    Some(size) => write!(f, ",size={size}"),
+                    None => Ok(()),
+                }
+            }
             MountSource::Copy(host) | MountSource::Dir(host) => {
                 write!(f, "{}::{}", shown::path(host), piece(&self.guest))?;
                 f.write_str(if self.access == Access::ReadOnly {
@@ -225,6 +231,8 @@ mod tests {
         assert_eq!(mount.to_string(), "--dir /h::/g");
         mount.quota = Some(4096);
         assert_eq!(mount.to_string(), "--dir /h::/g,quota=4096");
+        mount.source = MountSource::Tmpfs;
+        assert_eq!(mount.to_string(), "--tmpfs /g,size=4096");
         mount.quota = None;
         mount.access = Access::ReadOnly;
         mount.source = MountSource::Copy("/h".into());

@@ -96,8 +96,13 @@ impl<'a> Request<'a> {
     ) -> Result<RunSpec, Error> {
         let mut spec = self.spec.clone();
         for (index, mount) in self.run.mounts.iter().enumerate() {
+            let mut source = lower(index, &mount.source)?;
+            if let (run_spec::MountSource::Tmpfs { size }, MountSource::Tmpfs) = (&mut source, &mount.source)
+            {
+                *size = mount.quota;
+            }
             spec.mounts.push(run_spec::Mount {
-                source: lower(index, &mount.source)?,
+                source,
                 guest: mount.guest.clone(),
                 access: mount.access,
             });
@@ -326,7 +331,7 @@ mod tests {
     fn given(run: Run) -> Result<Vec<(String, String)>, Error> {
         let run = run.in_order(&Deadline::never())?;
         let request = Request::for_tests(&run);
-        let spec = request.spec(|_, _| Ok(run_spec::MountSource::Tmpfs))?;
+        let spec = request.spec(|_, _| Ok(run_spec::MountSource::Tmpfs { size: None }))?;
         let preloads = spec.preloads.into_iter();
         Ok(preloads.map(|preload| (preload.name, preload.member)).collect())
     }
@@ -383,7 +388,9 @@ mod tests {
             ]
         );
         let request = Request::for_tests(&run);
-        let spec = request.spec(|_, _| Ok(run_spec::MountSource::Tmpfs)).unwrap();
+        let spec = request
+            .spec(|_, _| Ok(run_spec::MountSource::Tmpfs { size: None }))
+            .unwrap();
         assert_eq!(spec.entry.as_deref(), Some("f"));
     }
 }

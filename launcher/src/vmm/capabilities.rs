@@ -182,9 +182,11 @@ pub(crate) fn demands(run: &Run) -> Vec<Feature> {
         match mount.source {
             MountSource::Tmpfs => {}
             MountSource::Copy(_) => demands.push(Feature::Copy),
-            MountSource::Dir(_) => demands.push(Feature::Directory),
+            MountSource::Dir(_) => {
+                demands.push(Feature::Directory);
+                demands.extend(mount.quota.map(|_| Feature::Quota));
+            }
         }
-        demands.extend(mount.quota.map(|_| Feature::Quota));
     }
     demands
 }

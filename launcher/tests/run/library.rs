@@ -101,7 +101,7 @@ impl Vmm for Fake {
     }
 
     fn prepare<'a>(&'a self, request: &'a Request<'a>) -> Result<Box<dyn Prepared + 'a>, Error> {
-        let spec = request.spec(|_, _| Ok(boot_protocol::run_spec::MountSource::Tmpfs))?;
+        let spec = request.spec(|_, _| Ok(boot_protocol::run_spec::MountSource::Tmpfs { size: None }))?;
         Ok(Box::new(PreparedFake(Command {
             program: self.program(request.arch())?,
             arguments: vec![PLAY.into(), self.0.into(), spec.argv.join(" ").into()],

@@ -47,7 +47,7 @@ struct Directory {
 
 #[derive(Arbitrary, Debug)]
 enum Source {
-    Tmpfs,
+    Tmpfs(Option<u64>),
     Copy(String),
     VirtioFs(String),
     UhyveMap(String),
@@ -107,7 +107,7 @@ impl Directory {
     fn mount(self) -> Mount {
         Mount {
             source: match self.source {
-                Source::Tmpfs => MountSource::Tmpfs,
+                Source::Tmpfs(size) => MountSource::Tmpfs { size },
                 Source::Copy(member) => MountSource::Copy { member },
                 Source::VirtioFs(tag) => MountSource::VirtioFs { tag },
                 Source::UhyveMap(path) => MountSource::UhyveMap { path },

@@ -189,7 +189,7 @@ pub(crate) fn lower(request: &Request<'_>) -> Result<run_spec::RunSpec, Error> {
     let mut directories = 0..;
     request.spec(|_, source| {
         Ok(match source {
-            MountSource::Tmpfs => run_spec::MountSource::Tmpfs,
+            MountSource::Tmpfs => run_spec::MountSource::Tmpfs { size: None },
             MountSource::Copy(_) => run_spec::MountSource::Copy {
                 member: payload::directory(copies.next().unwrap_or_default()),
             },

@@ -232,7 +232,7 @@ fn mappings(request: &Request<'_>) -> Result<(Vec<OsString>, RunSpec), Error> {
     let spec = request.spec(|index, source| {
         let MountSource::Dir(host) = source else {
             // Copies are refused from the capabilities.
-            return Ok(run_spec::MountSource::Tmpfs);
+            return Ok(run_spec::MountSource::Tmpfs { size: None });
         };
         let unusable = |reason: String| MountError::Unusable {
             flag: "dir",

@@ -30,6 +30,8 @@ impl Limits {
 pub struct Budget {
     bytes: Rc<Cell<u64>>,
     entries: Rc<Cell<u64>>,
+    /// What each of them may take for itself.
+    each: Limits,
 }
 
 impl From<Limits> for Budget {
@@ -37,15 +39,26 @@ impl From<Limits> for Budget {
         Self {
             bytes: Rc::new(Cell::new(limits.bytes)),
             entries: Rc::new(Cell::new(limits.entries)),
+            each: Limits::NONE,
         }
     }
 }
 
 impl Budget {
+    /// The same, of which a file system takes no more than `limits` for itself.
+    #[must_use]
+    pub const fn each(mut self, limits: Limits) -> Self {
+        self.each = limits;
+        self
+    }
+
     /// The two counters of a file system on this budget: bytes and entries.
     pub(super) fn quotas(self) -> (Quota, Quota) {
-        let quota = |pool| Quota { pool, used: 0 };
-        (quota(self.bytes), quota(self.entries))
+        let quota = |pool, most| Quota { pool, used: 0, most };
+        (
+            quota(self.bytes, self.each.bytes),
+            quota(self.entries, self.each.entries),
+        )
     }
 }
 
@@ -55,13 +68,17 @@ pub(super) struct Quota {
     /// What is left, for all who share it.
     pool: Rc<Cell<u64>>,
     used: u64,
+    /// The most that it may use.
+    most: u64,
 }
 
 impl Quota {
     /// Takes `amount`, or nothing.
     pub(super) fn charge(&mut self, amount: u64) -> Result<(), Errno> {
-        let left = self.left().checked_sub(amount).ok_or(Errno::NOSPC)?;
-        self.pool.set(left);
+        if amount > self.left() {
+            return Err(Errno::NOSPC);
+        }
+        self.pool.set(self.pool.get().saturating_sub(amount));
         self.used = self.used.saturating_add(amount);
         Ok(())
     }
@@ -69,12 +86,12 @@ impl Quota {
     /// Gives back what was taken.
     pub(super) fn refund(&mut self, amount: u64) {
         let amount = amount.min(self.used);
-        self.pool.set(self.left().saturating_add(amount));
+        self.pool.set(self.pool.get().saturating_add(amount));
         self.used = self.used.saturating_sub(amount);
     }
 
     pub(super) fn left(&self) -> u64 {
-        self.pool.get()
+        self.pool.get().min(self.most.saturating_sub(self.used))
     }
 
     pub(super) const fn used(&self) -> u64 {

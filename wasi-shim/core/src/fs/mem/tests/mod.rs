@@ -57,6 +57,32 @@ fn an_empty_file_system_uses_nothing() {
 }
 
 #[test]
+fn one_of_several_has_its_own_limits_besides() {
+    let budget = Budget::from(Limits {
+        bytes: 100,
+        entries: 100,
+    });
+    let most = Limits {
+        bytes: 60,
+        entries: 2,
+    };
+    let mut small = MemFs::new(budget.clone().each(most), 0);
+    let mut other = MemFs::new(budget, 0);
+    let root = small.root();
+    let (x, y) = (file(&mut small, b"x"), file(&mut other, b"y"));
+    assert_eq!(small.write(x, 0, &[1; 1000], &mut at(0)), Ok(60));
+    assert_eq!(small.write(x, 60, &[1], &mut at(0)), Err(Errno::NOSPC));
+    assert_eq!(small.create_link(root, b"l", b"t", &mut at(0)), Err(Errno::NOSPC));
+    assert_eq!(small.used().bytes, 60);
+    file(&mut small, b"z");
+    assert_eq!(small.create(root, b"too many", &mut at(0)), Err(Errno::NOSPC));
+    // What is left of the pool is the other's.
+    assert_eq!(other.write(y, 0, &[1; 1000], &mut at(0)), Ok(40));
+    drop(small);
+    assert_eq!(other.write(y, 40, &[1; 1000], &mut at(0)), Ok(60));
+}
+
+#[test]
 fn slots_are_used_again_and_inode_numbers_are_not() {
     let mut fs = MemFs::new(NONE, 0);
     let root = fs.root();
