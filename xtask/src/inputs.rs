@@ -16,7 +16,6 @@ pub(crate) const SOURCES: &[&str] = &[
     "Cargo.toml",
     "aot-config",
     "boot-protocol",
-    "firmware-tables",
     "guests/Cargo.lock",
     "guests/Cargo.toml",
     "guests/rust",

@@ -99,8 +99,6 @@ pub(super) fn memcheck(_: &[Arch]) -> Result<Counts> {
         "wasi-p1",
         "--package",
         "boot-protocol",
-        "--package",
-        "firmware-tables",
     ]))?)?;
     counts.add(&harness(targets::sanitized(
         cargo().current_dir(root().join("loader")).args([
@@ -108,6 +106,8 @@ pub(super) fn memcheck(_: &[Arch]) -> Result<Counts> {
             "--locked",
             "--package",
             "hermit-loader-core",
+            "--package",
+            "firmware-tables",
         ]),
     )?)?);
     Ok(counts)
