@@ -75,7 +75,13 @@ fn read(data: &[u8]) {
     walk(root, 8);
     let mut buffer = vec![0; fdt::extract_bound(&tree, 1)];
     let reserved = Span::from_len(4096, 4096).unwrap_or_default();
-    let extracted = fdt::extract(&mut buffer, &tree, &[reserved], fdt::BootModule::Hidden, |models| models.lists("a"));
+    let extracted = fdt::extract(
+        &mut buffer,
+        &tree,
+        &[reserved],
+        fdt::BootModule::Hidden,
+        |models| models.lists("a"),
+    );
     if let Some(new) = extracted.and_then(|len| Blob::new(&buffer[..len])) {
         assert_eq!(new.reservations().next(), Some(reserved));
         let new_root = new.root().expect("an extracted tree has a root");

@@ -19,5 +19,8 @@ pub fn run(data: &[u8]) {
     assert_eq!(read.as_ref(), Ok(&manifest), "{printed}");
     assert_eq!(read.map(|read| read.to_string()).as_deref(), Ok(printed.as_str()));
     // A terminal is shown it.
-    assert!(printed.chars().all(|c| c == '\n' || !c.is_control()), "{printed:?}");
+    assert!(
+        printed.chars().all(|c| c == '\n' || !c.is_control()),
+        "{printed:?}"
+    );
 }

@@ -6,8 +6,8 @@ use boot_protocol::command_line::words::{self, Words};
 use boot_protocol::command_line::{CommandLine, Console, join, quote};
 use boot_protocol::file_kind;
 use boot_protocol::run_spec::{
-    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, RunSpec, SpecError, Terminals, Tracing,
-    unique_variables,
+    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, RunSpec, SpecError,
+    Terminals, Tracing, unique_variables,
 };
 use kernel_app::preflight;
 
