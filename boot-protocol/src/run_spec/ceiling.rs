@@ -236,7 +236,7 @@ mod tests {
                 Record::Mount,
                 RunSpec {
                     mounts: vec![Mount {
-                        source: MountSource::Tmpfs,
+                        source: MountSource::Tmpfs { size: None },
                         ..mount("/rw", Access::ReadWrite)
                     }],
                     ..nothing()

@@ -13,6 +13,7 @@ use wasmparser::{Parser, Payload};
 
 use super::{Format, Packed, write};
 use crate::error::{Error, StartError};
+use crate::host::units::show_size;
 use crate::host::{image, json};
 
 /// What is in a packed file.
@@ -164,9 +165,12 @@ fn imports(module: &[u8]) -> BTreeMap<String, Vec<String>> {
 /// A directory, as flags have it.
 fn mount(mount: &boot_protocol::run_spec::Mount) -> String {
     let what = match &mount.source {
-        MountSource::Tmpfs => "empty, in memory",
-        MountSource::Copy { .. } => "packed",
-        MountSource::VirtioFs { .. } | MountSource::UhyveMap { .. } => "of the host, given with --dir",
+        MountSource::Tmpfs { size: None } => "empty, in memory".to_string(),
+        MountSource::Tmpfs { size: Some(size) } => format!("empty, in memory, of {}", show_size(*size)),
+        MountSource::Copy { .. } => "packed".to_string(),
+        MountSource::VirtioFs { .. } | MountSource::UhyveMap { .. } => {
+            "of the host, given with --dir".to_string()
+        }
     };
     let access = match mount.access {
         Access::ReadWrite => "",
@@ -252,7 +256,7 @@ impl Inspection {
                     .iter()
                     .map(|one| {
                         let source = match one.source {
-                            MountSource::Tmpfs => "tmpfs",
+                            MountSource::Tmpfs { .. } => "tmpfs",
                             MountSource::Copy { .. } => "copy",
                             MountSource::VirtioFs { .. } | MountSource::UhyveMap { .. } => "host",
                         };
