@@ -220,7 +220,10 @@ impl Parser {
         if guest.is_empty() {
             return Err(line.wrong(place, "what the guest calls it is missing"));
         }
-        if let Some(first) = self.directories.insert(guest.to_string(), place.line) {
+        let first = self.directories.insert(guest.to_string(), place.line);
+        // Several files can be copied into one directory.
+        let may_be_file = matches!(source, Source::Copy { .. }) && (guest.ends_with('/') || guest == ".");
+        if let Some(first) = first.filter(|_| !may_be_file) {
             return Err(ParseError::new(
                 place,
                 format!("line {first} gives the guest {} already", shown(guest)),

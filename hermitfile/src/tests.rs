@@ -38,6 +38,17 @@ MAP [ "data", "/var/in:/in:ro",
 "#;
 
 #[test]
+fn several_files_go_into_one_directory() {
+    let manifest = Manifest::parse("H", b"FROM m\nCOPY a /d/\nCOPY b /d/\nCOPY c .\nCOPY d .\n").unwrap();
+    let guests: Vec<&str> = manifest
+        .directories
+        .iter()
+        .map(|one| one.guest.as_str())
+        .collect();
+    assert_eq!(guests, ["/d/", "/d/", ".", "."]);
+}
+
+#[test]
 fn a_list_ends_on_its_line_or_goes_on_with_a_backslash() {
     let error = Manifest::parse("Hermitfile", FULL.as_bytes()).unwrap_err();
     assert_eq!(
@@ -296,6 +307,10 @@ fn each_error_has_its_place_and_says_what_to_do() {
         (
             "TMPFS /a\nCOPY b /a",
             "3:8: line 2 gives the guest '/a' already; give one of them another name",
+        ),
+        (
+            "COPY a /b/\nTMPFS /b/",
+            "3:7: line 2 gives the guest '/b/' already; give one of them another name",
         ),
         (
             "COPY a",

@@ -54,7 +54,7 @@ impl Vmm for Mine {
         let mut copies = 0..;
         let spec = request.spec(|_, source| {
             Ok(match source {
-                MountSource::Copy(_) => run_spec::MountSource::Copy {
+                MountSource::Copy(_) | MountSource::Files(_) => run_spec::MountSource::Copy {
                     member: payload::directory(copies.next().unwrap_or_default()),
                 },
                 // The capabilities have refused directories of the host.

@@ -72,7 +72,7 @@ pub use spec::deadline::Deadline;
 pub use spec::engine::Engine;
 pub use spec::manifest::Hermitfile;
 pub use spec::module::{Module, ModuleError, TextError};
-pub use spec::mounts::{Mount, MountError, MountSource};
+pub use spec::mounts::{CopiedFile, Mount, MountError, MountSource};
 pub use spec::request::Request;
 pub use spec::run::{DEFAULT_MEMORY, Run};
 

@@ -30,18 +30,15 @@ use crate::{stderr, watchdog};
 /// is the loader in the machine that says what is missing.
 const SMALLEST_MEMORY: u64 = 4 * MIB;
 
-/// The library's default, as a flag's value.
-const DEFAULT: &str = "256M";
-
 /// What to run, and how.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// Memory of the virtual machine: 512M, 1G, 256MiB or bytes
+    /// Memory of the virtual machine: 512M, 1G or bytes; 256M by default, or what MEMORY of a Hermitfile needs
     ///
     /// The kernel, the module, its translated code and the guest's own memory all have to fit. The host provides only
     /// what is actually used.
-    #[arg(long, value_name = "SIZE", default_value = DEFAULT, value_parser = parse_memory)]
-    pub(super) memory: u64,
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    pub(super) memory: Option<u64>,
 
     /// Take the module and what it is given from a Hermitfile; all words behind the flags are arguments
     ///
@@ -351,14 +348,19 @@ impl Run {
         hermitfile: Option<&Hermitfile>,
         deadline: Deadline,
     ) -> Result<vm::Run, Error> {
-        let mut run = self.of_program(hermitfile, &deadline)?;
+        let limits = self.limits()?;
+        let memory = match hermitfile {
+            Some(file) => file.memory(self.memory, &limits)?,
+            None => self.memory.unwrap_or(vm::DEFAULT_MEMORY),
+        };
+        let mut run = self.of_program(hermitfile, memory, &deadline)?;
         for (name, value) in self.inherited() {
             run = run.env(name, value);
         }
         if let Some(file) = hermitfile {
-            run = file.apply(run, self.memory, &deadline)?;
+            run = file.apply(run, memory, &deadline)?;
         }
-        let preloads = self.preloads(&deadline)?;
+        let preloads = self.preloads(memory, &deadline)?;
         run = run
             .args(self.args()?)
             .jail(self.jail)
@@ -366,7 +368,7 @@ impl Run {
             .diagnostics(Diagnostics::Stderr)
             .show_machine(self.verbose > 0)
             .allow_precompiled(self.allow_precompiled)
-            .limits(self.limits()?);
+            .limits(limits);
         if let Some(name) = &self.invoke {
             run = run.invoke(utf8(name, || "--invoke".to_string())?);
         }
@@ -415,20 +417,20 @@ impl Run {
     }
 
     /// A run of the program, of which nothing else is said.
-    fn of_program(&self, hermitfile: Option<&Hermitfile>, deadline: &Deadline) -> Result<vm::Run, Error> {
+    fn of_program(&self, hermitfile: Option<&Hermitfile>, memory: u64, deadline: &Deadline) -> Result<vm::Run, Error> {
         let run = match (hermitfile, self.module()) {
-            (Some(file), _) => vm::Run::new(file.module(self.memory, deadline)?),
+            (Some(file), _) => vm::Run::new(file.module(memory, deadline)?),
             (None, None) => vm::Run::new(Module::greeting()),
             // It is read to its end, and nothing is left of it for the guest.
             (None, Some(path)) if path == Path::new(STDIN) => {
-                vm::Run::new(Module::stdin_until(self.memory, deadline)?).stdin(Input::Null)
+                vm::Run::new(Module::stdin_until(memory, deadline)?).stdin(Input::Null)
             }
             (None, Some(path)) => match self.packed(path)? {
                 Some(packed) => return self.of_packed(packed),
-                None => vm::Run::new(Module::open_until(path, self.memory, deadline)?),
+                None => vm::Run::new(Module::open_until(path, memory, deadline)?),
             },
         };
-        Ok(run.memory(self.memory).arch(self.arch))
+        Ok(run.memory(memory).arch(self.arch))
     }
 
     /// What was packed, if the file `path` was. What cannot be looked at is no such file: its own message says why.
@@ -441,11 +443,11 @@ impl Run {
 
     /// A run of what was packed: what flags say goes before what it says of its machine.
     fn of_packed(&self, packed: Packed) -> Result<vm::Run, Error> {
-        let (arch, memory) = (packed.arch()?, packed.memory());
+        let arch = packed.arch()?;
         let run = vm::Run::packed(packed)?;
-        let run = match memory {
-            Some(_) if self.memory == vm::DEFAULT_MEMORY => run,
-            _ => run.memory(self.memory),
+        let run = match self.memory {
+            Some(memory) => run.memory(memory),
+            None => run,
         };
         match arch {
             Some(arch) if self.arch != Arch::host() && self.arch != arch => Err(usage(format!(
@@ -459,7 +461,7 @@ impl Run {
     }
 
     /// The modules that others import from, each with its name.
-    fn preloads(&self, deadline: &Deadline) -> Result<Vec<(String, Module)>, Error> {
+    fn preloads(&self, memory: u64, deadline: &Deadline) -> Result<Vec<(String, Module)>, Error> {
         let open = |value: &OsString| {
             let bytes = value.as_encoded_bytes();
             // Only the path may be anything.
@@ -471,7 +473,7 @@ impl Run {
                 usage("--preload: expected NAME=MODULE, the name that imports give and a file")
             })?));
             let name = utf8(OsStr::from_bytes(name), || "--preload: the name".to_string())?;
-            Ok((name, Module::open_until(path, self.memory, deadline)?))
+            Ok((name, Module::open_until(path, memory, deadline)?))
         };
         self.preload.iter().map(open).collect()
     }

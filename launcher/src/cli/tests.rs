@@ -10,7 +10,7 @@ use clap::Parser as _;
 use hermit_wasm_vm::host::units::MIB;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::MachineKind;
-use hermit_wasm_vm::{Arch, DEFAULT_MEMORY, LogLevel};
+use hermit_wasm_vm::{Arch, LogLevel};
 
 use super::*;
 
@@ -45,13 +45,13 @@ fn run_may_be_left_out() {
         let run = parse(words);
         assert_eq!(run.module(), Some(Path::new("app.wasm")));
         assert_eq!(run.args().unwrap(), [""; 0]);
-        assert_eq!(run.memory, DEFAULT_MEMORY);
+        assert_eq!(run.memory, None);
         assert_eq!(run.accel, None);
         assert_eq!((run.arch, run.machine), (Arch::host(), None));
         assert_eq!(run.timeout, None);
     }
     let run = parse(&["--memory", "1G", "-vv", "app.wasm", "x"]);
-    assert_eq!((run.memory, run.verbose), (1 << 30, 2));
+    assert_eq!((run.memory, run.verbose), (Some(1 << 30), 2));
     assert_eq!(run.args().unwrap(), ["x"]);
 }
 
@@ -129,7 +129,7 @@ fn flags_are_understood() {
         "--verbose",
         "m.wasm",
     ]);
-    assert_eq!(run.memory, 64 * MIB);
+    assert_eq!(run.memory, Some(64 * MIB));
     assert_eq!(run.accel, Some(Accelerator::Tcg));
     assert_eq!((run.arch, run.machine), (Arch::X86_64, Some(MachineKind::Q35)));
     assert_eq!(run.argv0.as_deref(), Some("-name".as_ref()));

@@ -1,20 +1,26 @@
 //! A Hermitfile as a run. What a directive means is said in `docs/hermitfile.md`; its text is read by the crate
 //! `hermitfile`.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, FileType};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use boot_protocol::run_spec::Access;
+use boot_protocol::run_spec::{Access, Limit, Limits};
 use hermitfile::{EXE_NAME, LONGEST, Manifest, PWD, Source, limit_directive};
 
 use super::deadline::Deadline;
 use super::engine::Engine;
 use super::module::Module;
-use super::mounts::{Mount, MountSource};
-use super::run::Run;
+use super::mounts::{CopiedFile, Mount, MountSource};
+use super::run::{DEFAULT_MEMORY, Run};
 use crate::error::Error;
 use crate::host::shown;
+use crate::host::units::{MIB, show_size};
+
+/// What a machine needs besides the linear memory that `MEMORY` grants: loader, kernel, application, the module and its
+/// translation. Of a large memory a fourth is added, since a guest gets 85 % of its machine's.
+const BESIDES: u64 = 64 * MIB;
 
 /// A Hermitfile: what a program is given, and what it may see.
 #[derive(Clone, Debug)]
@@ -76,15 +82,40 @@ impl Hermitfile {
         Module::open_until(self.resolve(&self.manifest.from), memory, deadline)
     }
 
-    /// `run` with all that it says besides the module. What `run` is given later comes behind it, or counts instead.
+    /// The machine's memory in bytes: `demanded`, or else enough for its `MEMORY`, if `limits` do not make that less.
     ///
     /// # Errors
-    /// A linked module cannot be read, a value of the host's is not UTF-8, or this launcher cannot do what a directive
-    /// asks for.
+    /// `MEMORY` does not fit into what is demanded.
+    pub fn memory(&self, demanded: Option<u64>, limits: &Limits) -> Result<u64, Error> {
+        let Some(memory) = self.manifest.limits.get(Limit::Memory) else {
+            return Ok(demanded.unwrap_or(DEFAULT_MEMORY));
+        };
+        let granted = limits
+            .get(Limit::Memory)
+            .map_or(memory, |limit| limit.min(memory));
+        let needed = granted.saturating_add(granted / 4).saturating_add(BESIDES);
+        match demanded {
+            None => Ok(needed.max(DEFAULT_MEMORY)),
+            Some(machine) if machine < granted => {
+                let why = format!(
+                    "the machine has less, {}; write --memory with {} or more, or omit it",
+                    show_size(machine),
+                    show_size(needed)
+                );
+                Err(self.refuse(limit_directive(Limit::Memory, memory), &why))
+            }
+            Some(machine) => Ok(machine),
+        }
+    }
+
+    /// `run` with all that it says besides the module. What `run` is given later comes behind it, or counts instead; of
+    /// a limit's values the lowest holds.
+    ///
+    /// # Errors
+    /// A linked module or a directory cannot be read, or a value of the host's is not UTF-8.
     pub fn apply(&self, run: Run, memory: u64, deadline: &Deadline) -> Result<Run, Error> {
-        self.check_limits()?;
         let manifest = &self.manifest;
-        let mut run = run.args(manifest.argv.iter().cloned());
+        let mut run = run.args(manifest.argv.iter().cloned()).limits(manifest.limits);
         if let Some(export) = &manifest.entrypoint {
             run = run.invoke(export);
         }
@@ -101,8 +132,8 @@ impl Hermitfile {
             let directive = "ENV_EXE_NAME_IS_HOST_EXE_NAME";
             run = run.env(EXE_NAME, self.host_path(directive, std::env::current_exe())?);
         }
-        for directory in &manifest.directories {
-            run = run.mount(self.mount(directory)?);
+        for mount in self.mounts(deadline)? {
+            run = run.mount(mount);
         }
         for link in &manifest.links {
             let module = Module::open_until(self.resolve(&link.module), memory, deadline)?;
@@ -115,43 +146,126 @@ impl Hermitfile {
         })
     }
 
-    fn mount(&self, directory: &hermitfile::Directory) -> Result<Mount, Error> {
-        let source = match &directory.source {
-            Source::Map { host, .. } => MountSource::Dir(host.into()),
+    /// The guest's directories. Files that are copied into one directory make one.
+    fn mounts(&self, deadline: &Deadline) -> Result<Vec<Mount>, Error> {
+        let mut mounts: Vec<Mount> = Vec::new();
+        for directory in &self.manifest.directories {
+            let mount = self.mount(directory, deadline)?;
+            let MountSource::Files(added) = &mount.source else {
+                mounts.push(mount);
+                continue;
+            };
+            let same = mounts.iter_mut().find(|other| {
+                matches!(other.source, MountSource::Files(_)) && other.place() == mount.place()
+            });
+            let Some(Mount {
+                source: MountSource::Files(files),
+                ..
+            }) = same
+            else {
+                mounts.push(mount);
+                continue;
+            };
+            if let Some(file) = files
+                .iter()
+                .find(|file| added.iter().any(|other| other.name == file.name))
+            {
+                let why = format!("'{}' is copied there already", shown::path(&file.host));
+                return Err(self.refuse(directory, &why));
+            }
+            files.extend(added.iter().cloned());
+        }
+        Ok(mounts)
+    }
+
+    fn mount(&self, directory: &hermitfile::Directory, deadline: &Deadline) -> Result<Mount, Error> {
+        let guest = directory.guest.clone();
+        let (source, guest, quota) = match &directory.source {
+            Source::Map { host, .. } => {
+                let host = PathBuf::from(host);
+                self.kind(directory, &host, deadline)?;
+                (MountSource::Dir(host), guest, None)
+            }
             Source::Copy { from } => {
                 let from = self.resolve(from);
-                if from.is_file() {
-                    return Err(self.refuse(
-                        directory,
-                        "COPY copies directories; name the one that the file is in",
-                    ));
+                match self.kind(directory, &from, deadline)?.is_file() {
+                    true => {
+                        let (guest, file) = self.file(directory, from)?;
+                        (MountSource::Files(vec![file]), guest, None)
+                    }
+                    false => (MountSource::Copy(from), guest, None),
                 }
-                MountSource::Copy(from)
             }
-            Source::Tmpfs { .. } => MountSource::Tmpfs,
+            Source::Tmpfs { size } => (MountSource::Tmpfs, guest, *size),
         };
         Ok(Mount {
             source,
-            guest: directory.guest.clone(),
+            guest,
             access: directory.access(),
-            quota: match directory.source {
-                Source::Tmpfs { size } => size,
-                Source::Map { .. } | Source::Copy { .. } => None,
-            },
+            quota,
         })
     }
 
-    /// Refuses limits, which nothing in the machine would hold.
-    fn check_limits(&self) -> Result<(), Error> {
-        let limits = &self.manifest.limits;
-        if let Some((limit, value)) = limits.iter().next() {
-            let directive = limit_directive(limit, value);
-            return Err(self.refuse(directive, "the machine does not hold this limit yet; omit it"));
+    /// What is at a path of the host's that a directive names.
+    fn kind(
+        &self,
+        directory: &hermitfile::Directory,
+        host: &Path,
+        deadline: &Deadline,
+    ) -> Result<FileType, Error> {
+        let path = host.to_path_buf();
+        let deadline = deadline.clone().of(format!("'{}'", shown::path(host)));
+        let found = deadline.aside(move || path.metadata())?;
+        let kind = found.map(|metadata| metadata.file_type()).map_err(|error| {
+            let from = match (&directory.source, host.is_relative(), std::env::current_dir()) {
+                (Source::Map { .. }, true, Ok(here)) => format!(" (seen from '{}')", shown::path(&here)),
+                _ => String::new(),
+            };
+            self.refuse(directory, &format!("'{}'{from}: {error}", shown::path(host)))
+        })?;
+        match (&directory.source, kind.is_dir(), kind.is_file()) {
+            (_, true, _) | (Source::Copy { .. }, _, true) => Ok(kind),
+            (Source::Copy { .. }, ..) => {
+                Err(self.refuse(directory, "neither a directory nor a file can be copied"))
+            }
+            _ => Err(self.refuse(
+                directory,
+                &format!(
+                    "'{}' is not a directory; name the one that it is in",
+                    shown::path(host)
+                ),
+            )),
         }
-        match limits.trap_on_grow_failure {
-            true => Err(self.refuse("TRAP_ON_GROW_FAILURE", "the machine cannot do this yet; omit it")),
-            false => Ok(()),
-        }
+    }
+
+    /// The guest's directory of a file, and the file in it. A directory is named if a slash ends it, or as `.`.
+    fn file(&self, directory: &hermitfile::Directory, host: PathBuf) -> Result<(String, CopiedFile), Error> {
+        let guest = directory.guest.as_str();
+        let (parent, name) = match guest.rsplit_once('/') {
+            Some(("", name)) => ("/", name),
+            Some((parent, name)) => (parent, name),
+            None => (".", guest),
+        };
+        let (parent, name) = match name {
+            "." if !guest.contains('/') => (guest, ""),
+            name => (parent, name),
+        };
+        let name = match name {
+            "" => host.file_name().and_then(OsStr::to_str),
+            "." | ".." => None,
+            name => Some(name),
+        };
+        let Some(name) = name else {
+            return Err(self.refuse(
+                directory,
+                "the file needs a name there; write it behind the directory",
+            ));
+        };
+        let file = CopiedFile {
+            name: name.to_string(),
+            host,
+        };
+        Ok((parent.to_string(), file))
     }
 
     /// This launcher cannot do what a directive asks for.
@@ -189,6 +303,8 @@ mod tests {
         std::fs::write(directory.path().join("m.wat"), "(module)").unwrap();
         std::fs::write(directory.path().join("other.wat"), "(module)").unwrap();
         std::fs::create_dir(directory.path().join("lib")).unwrap();
+        std::fs::write(directory.path().join("a.txt"), "a").unwrap();
+        std::os::unix::fs::symlink("a.txt", directory.path().join("link")).unwrap();
         let deadline = Deadline::never();
         let file = Hermitfile::open(path, &deadline)?;
         let run = Run::new(file.module(DEFAULT_MEMORY, &deadline)?);
@@ -199,8 +315,9 @@ mod tests {
     #[test]
     fn what_it_says_is_in_the_run() {
         let (directory, run) = applied(
-            "FROM m.wat\nARGV [\"-v\", \"\"]\nENV A=1\nENTRYPOINT f\nMAP [\"here:/there:ro\"]\nCOPY lib /lib\n\
-             TMPFS /tmp 1M\nLINK env=other.wat\nENGINE interp\nENV_PWD_IS_HOST_CWD\nENV_EXE_NAME_IS_HOST_EXE_NAME\n",
+            "FROM m.wat\nARGV [\"-v\", \"\"]\nENV A=1\nENTRYPOINT f\nMAP [\"src:/there:ro\"]\nCOPY lib /lib\n\
+             TMPFS /tmp 1M\nLINK env=other.wat\nENGINE interp\nFUEL 7\nTIMEOUT 90s\n\
+             TRAP_ON_GROW_FAILURE\nENV_PWD_IS_HOST_CWD\nENV_EXE_NAME_IS_HOST_EXE_NAME\n",
         )
         .unwrap();
         assert_eq!(run.name().as_deref(), Some("m.wat"));
@@ -219,33 +336,83 @@ mod tests {
         assert_eq!(
             mounts,
             [
-                "--dir here::/there:ro".to_string(),
+                "--dir src::/there:ro".to_string(),
                 format!("--copy-dir {}::/lib:ro", lib.display()),
                 "--tmpfs /tmp,size=1048576".to_string(),
             ]
         );
         assert_eq!(run.preloads.len(), 1);
         assert_eq!(run.engines.demanded, Some(Engine::Interp));
+        let limits = Limits::NONE
+            .with(Limit::Fuel, 7)
+            .with(Limit::Deadline, 90_000_000_000)
+            .trapping_on_grow_failure();
+        assert_eq!(run.spec.limits, limits);
+        // Of several values the lowest holds.
+        let run = run.limits(Limits::NONE.with(Limit::Fuel, 8).with(Limit::Deadline, 1));
+        assert_eq!(run.spec.limits, limits.with(Limit::Deadline, 1));
+    }
+
+    #[test]
+    fn files_that_are_copied_make_directories() {
+        let (directory, run) = applied(
+            "FROM m.wat\nCOPY a.txt /etc/b.txt\nCOPY lib /etc/lib\nCOPY link /etc/\nCOPY a.txt /c\nCOPY m.wat .\n\
+             COPY m.wat d\nCOPY m.wat ./x/y\nCOPY m.wat \"/etc//./e\"\n",
+        )
+        .unwrap();
+        let mounts: Vec<String> = run.mounts.iter().map(ToString::to_string).collect();
+        let here = directory.path().display();
+        assert_eq!(
+            mounts,
+            [
+                format!("COPY {here}/a.txt /etc/b.txt, COPY {here}/link /etc/link, COPY {here}/m.wat /etc/e"),
+                format!("--copy-dir {here}/lib::/etc/lib:ro"),
+                format!("COPY {here}/a.txt /c"),
+                format!("COPY {here}/m.wat ./m.wat, COPY {here}/m.wat ./d"),
+                format!("COPY {here}/m.wat ./x/y"),
+            ]
+        );
+        assert!(run.mounts.iter().all(|mount| mount.access == Access::ReadOnly));
+    }
+
+    #[test]
+    fn the_machine_has_what_memory_grants() {
+        let memory = |text: &str, demanded, limits| {
+            let manifest = Manifest::parse("H", format!("FROM m\n{text}").as_bytes()).unwrap();
+            let path = "H".into();
+            Hermitfile { path, manifest }.memory(demanded, &limits)
+        };
+        let none = Limits::NONE;
+        assert_eq!(memory("", None, none).unwrap(), DEFAULT_MEMORY);
+        assert_eq!(memory("", Some(7), none).unwrap(), 7);
+        assert_eq!(memory("MEMORY 64M", None, none).unwrap(), DEFAULT_MEMORY);
+        assert_eq!(memory("MEMORY 1G", None, none).unwrap(), 1344 * MIB);
+        assert_eq!(memory("MEMORY 1G", Some(1 << 30), none).unwrap(), 1 << 30);
+        assert_eq!(
+            memory("MEMORY 1G", Some(1), none).unwrap_err().to_string(),
+            "H: MEMORY 1GiB: the machine has less, 1 bytes; write --memory with 1.3 GiB or more, or omit it"
+        );
+        let less = Limits::NONE.with(Limit::Memory, 5);
+        assert_eq!(memory("MEMORY 1G", Some(5), less).unwrap(), 5);
     }
 
     #[test]
     fn what_cannot_be_done_is_refused_by_its_name() {
         for (text, expected) in [
+            ("COPY nothing /lib", "COPY nothing /lib: '"),
             (
-                "FUEL 7",
-                "FUEL 7: the machine does not hold this limit yet; omit it",
+                "COPY a.txt /x/..",
+                "COPY a.txt /x/..: the file needs a name there",
             ),
+            ("COPY a.txt /x/\nCOPY link /x/a.txt", "COPY link /x/a.txt: '"),
             (
-                "TIMEOUT 90s",
-                "TIMEOUT 90s: the machine does not hold this limit yet; omit it",
+                "COPY /dev/null /x",
+                "COPY /dev/null /x: neither a directory nor a file",
             ),
+            ("MAP nothing:/x", "MAP [\"nothing:/x\"]: 'nothing' (seen from '"),
             (
-                "TRAP_ON_GROW_FAILURE",
-                "TRAP_ON_GROW_FAILURE: the machine cannot do this yet; omit it",
-            ),
-            (
-                "COPY m.wat /lib",
-                "COPY m.wat /lib: COPY copies directories; name the one that the file is in",
+                "MAP /dev/null:/x",
+                "MAP [\"/dev/null:/x\"]: '/dev/null' is not a directory",
             ),
             ("NET tcp", "2:5: there is no network yet"),
             ("LINK a=nothing.wasm", "nothing.wasm"),

@@ -14,9 +14,10 @@
 //! - [`text`]: the text format's translation.
 //! - [`outline`]: a module from outside.
 //! - [`linking`]: the order of modules that import from each other.
-//! - [`payload`]: all of it in the one file that the machine is handed.
+//! - [`payload`]: all of it in the one file that the machine is handed; [`copying`]: copies of directories in it.
 
 pub(crate) mod choice;
+pub(crate) mod copying;
 mod course;
 pub(crate) mod deadline;
 pub(crate) mod engine;

@@ -33,17 +33,28 @@ pub enum MountSource {
     Tmpfs,
     /// A copy of this directory of the host, made before the machine starts and dropped at the end.
     Copy(PathBuf),
+    /// Copies of these files of the host, and nothing else.
+    Files(Vec<CopiedFile>),
     /// This directory of the host: what the guest changes is changed there.
     Dir(PathBuf),
 }
 
+/// A file that is copied by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedFile {
+    /// Its path on the host. Links are followed.
+    pub host: PathBuf,
+    /// Its name in the guest's directory.
+    pub name: String,
+}
+
 impl MountSource {
-    /// The flag of `hermit-wasm run` that asks for it, without dashes.
+    /// The flag of `hermit-wasm run` that asks for it or the like, without dashes.
     #[must_use]
     pub const fn flag(&self) -> &'static str {
         match self {
             Self::Tmpfs => "tmpfs",
-            Self::Copy(_) => "copy-dir",
+            Self::Copy(_) | Self::Files(_) => "copy-dir",
             Self::Dir(_) => "dir",
         }
     }
@@ -51,7 +62,7 @@ impl MountSource {
 
 impl Mount {
     /// Where it is in the guest: its name without what does not matter, so that `/a` and `/a/.` are one.
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         let parts: Vec<&str> = self
             .guest
             .split('/')
@@ -82,11 +93,18 @@ pub(crate) fn check_places(mounts: &[Mount]) -> Result<(), MountError> {
 }
 
 impl fmt::Display for Mount {
-    /// As the flag would say it.
+    /// As the flag would say it; of files, which no flag asks for, as a Hermitfile.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let MountSource::Files(files) = &self.source {
+            let guest = piece(self.guest.trim_end_matches('/'));
+            let files = files
+                .iter()
+                .map(|file| format!("COPY {} {guest}/{}", shown::path(&file.host), piece(&file.name)));
+            return f.write_str(&files.collect::<Vec<_>>().join(", "));
+        }
         write!(f, "--{} ", self.source.flag())?;
         match &self.source {
-            MountSource::Tmpfs => {
+            MountSource::Tmpfs | MountSource::Files(_) => {
                 f.write_str(&piece(&self.guest))?;
                 match self.quota {
                     Some(size) => write!(f, ",size={size}"),
@@ -234,6 +252,11 @@ mod tests {
         mount.source = MountSource::Tmpfs;
         assert_eq!(mount.to_string(), "--tmpfs /g,size=4096");
         mount.quota = None;
+        mount.source = MountSource::Files(vec![CopiedFile {
+            host: "/h".into(),
+            name: "n".into(),
+        }]);
+        assert_eq!(mount.to_string(), "COPY /h /g/n");
         mount.access = Access::ReadOnly;
         mount.source = MountSource::Copy("/h".into());
         assert_eq!(mount.to_string(), "--copy-dir /h::/g:ro");

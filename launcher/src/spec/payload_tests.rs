@@ -3,14 +3,20 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tar::EntryType;
+
 use super::*;
+use crate::host::beneath::{self, Beneath};
 use crate::host::interrupt::{Interrupt, Stop};
+use crate::spec::copying::Step;
 use crate::spec::module::Module;
 use crate::spec::program::Program;
 
@@ -18,10 +24,11 @@ use crate::spec::program::Program;
 fn payload_of(module: &Module, directories: &[&Path], bytes: u64) -> Result<Payload, Error> {
     let deadline = Deadline::never();
     let deadline = &deadline;
+    let directories: Vec<_> = directories.iter().copied().map(Copied::Directory).collect();
     build(
         &RunSpec::default(),
         &Program::Module(module).into(),
-        directories,
+        &directories,
         Bounds { bytes, deadline },
     )
 }
@@ -37,17 +44,17 @@ fn failure(directory: &Path, bytes: u64) -> (u8, String) {
 }
 
 /// A directory of this test's own, deleted with it.
-struct Scratch(PathBuf);
+pub(in crate::spec) struct Scratch(pub(in crate::spec) PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub(in crate::spec) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("hermit-wasm-payload-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn write(&self, path: &str, bytes: &[u8]) {
+    pub(in crate::spec) fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.0.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
@@ -61,7 +68,7 @@ impl Drop for Scratch {
 }
 
 /// The members of an archive: name, and kind with data or target.
-fn members(archive: &[u8]) -> BTreeMap<String, (EntryType, Vec<u8>)> {
+pub(in crate::spec) fn members(archive: &[u8]) -> BTreeMap<String, (EntryType, Vec<u8>)> {
     let mut archive = tar::Archive::new(archive);
     archive
         .entries()
@@ -79,7 +86,7 @@ fn members(archive: &[u8]) -> BTreeMap<String, (EntryType, Vec<u8>)> {
         .collect()
 }
 
-fn outer(payload: &Payload) -> BTreeMap<String, (EntryType, Vec<u8>)> {
+pub(in crate::spec) fn outer(payload: &Payload) -> BTreeMap<String, (EntryType, Vec<u8>)> {
     let bytes = fs::read(payload.file.name()).unwrap();
     assert_eq!(bytes.len() as u64, payload.length);
     members(&bytes)
@@ -185,7 +192,7 @@ fn what_is_no_directory_or_does_not_fit_is_refused() {
     let late = build(
         &RunSpec::default(),
         &Program::Module(&Module::greeting()).into(),
-        &[&scratch.0],
+        &[Copied::Directory(&scratch.0)],
         late,
     );
     assert!(matches!(late, Err(Error::Timeout { .. })));
@@ -200,7 +207,7 @@ fn what_is_no_directory_or_does_not_fit_is_refused() {
         build(
             &RunSpec::default(),
             &Program::Module(&Module::greeting()).into(),
-            &[&scratch.0],
+            &[Copied::Directory(&scratch.0)],
             bounds,
         )
     };
@@ -217,7 +224,7 @@ thread_local! {
 }
 
 /// Called between two steps of copying.
-pub(super) fn meanwhile(step: Step, path: &Path) {
+pub(in crate::spec) fn meanwhile(step: Step, path: &Path) {
     MEANWHILE.with_borrow_mut(|happens| {
         if let Some(happens) = happens {
             happens(step, path);

@@ -1,11 +1,11 @@
 //! A run as its hypervisor sees it.
 
 use std::fs::File;
-use std::path::Path;
 
 use boot_protocol::arch::Arch;
 use boot_protocol::run_spec::{self, LogLevel, ModuleSource, RunSpec, Terminals, unique_variables};
 
+use super::copying::Copied;
 use super::deadline::Deadline;
 use super::engine::Engine;
 use super::module::Module;
@@ -147,12 +147,13 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The directories to copy, in order.
-    pub(crate) fn copies(&self) -> Vec<&'a Path> {
+    /// What to copy, in order.
+    pub(crate) fn copies(&self) -> Vec<Copied<'a>> {
         let mounts = self.run.mounts.iter();
         mounts
             .filter_map(|mount| match &mount.source {
-                MountSource::Copy(host) => Some(host.as_path()),
+                MountSource::Copy(host) => Some(Copied::Directory(host)),
+                MountSource::Files(files) => Some(Copied::Files(files)),
                 MountSource::Tmpfs | MountSource::Dir(_) => None,
             })
             .collect()

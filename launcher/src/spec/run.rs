@@ -256,10 +256,11 @@ impl Run {
         self
     }
 
-    /// Limits what the guest may use up; default: nothing but the machine does. `docs/limits.md` has more.
+    /// Limits what the guest may use up; default: nothing but the machine does. Of several values of a limit the lowest
+    /// holds. `docs/limits.md` has more.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.spec.limits = limits;
+        self.spec.limits = self.spec.limits.narrowed(&limits);
         self
     }
 

@@ -181,7 +181,7 @@ pub(crate) fn demands(run: &Run) -> Vec<Feature> {
     for mount in &run.mounts {
         match mount.source {
             MountSource::Tmpfs => {}
-            MountSource::Copy(_) => demands.push(Feature::Copy),
+            MountSource::Copy(_) | MountSource::Files(_) => demands.push(Feature::Copy),
             MountSource::Dir(_) => {
                 demands.push(Feature::Directory);
                 demands.extend(mount.quota.map(|_| Feature::Quota));

@@ -43,12 +43,25 @@ fn given(scratch: &Scratch, words: &[&str]) -> String {
 
 fn it_describes_a_run() {
     let scratch = scratch(
-        "FROM m.wasm\nENTRYPOINT f\nARGV [\"-v\", \"two words\"]\nENV A=1 B=\nCOPY lib /lib\nTMPFS /tmp\nLINK env=other.wat\n",
+        "FROM m.wasm\nENTRYPOINT f\nARGV [\"-v\", \"two words\"]\nENV A=1 B=\nCOPY lib /lib\n\
+         TMPFS /tmp 4K\nCOPY m.wasm /etc/m\nLINK env=other.wat\nFUEL 7\nFDS 9\n",
     );
     assert_eq!(
-        given(&scratch, &["-f", "there/Hermitfile", "--", "-x", "m.wat"]),
-        "--argv0=m.wasm --env=A=1 --env=B= --entry=f --preload=env=preload-0.wasm --copy-dir=dir-0.tar::/lib:ro \
-         --tmpfs=/tmp -- -v 'two words' -x m.wat"
+        given(
+            &scratch,
+            &[
+                "-f",
+                "there/Hermitfile",
+                "-W",
+                "fuel=8,max-descriptors=8",
+                "--",
+                "-x",
+                "m.wat"
+            ]
+        ),
+        "--argv0=m.wasm --env=A=1 --env=B= --entry=f --preload=env=preload-0.wasm --limit=fuel=7 \
+         --limit=max-descriptors=8 --copy-dir=dir-0.tar::/lib:ro --tmpfs=/tmp,size=4096 --copy-dir=dir-1.tar::/etc:ro \
+         -- -v 'two words' -x m.wat"
     );
 }
 
@@ -80,8 +93,15 @@ fn errors() {
     let run = |words: &[&str]| finish(tcg_module(&scratch, "arguments").args(words)).expect_code(2);
     run(&["-f", "there/Hermitfile"])
         .expect_message(&["there/Hermitfile:2:6: 'many': expected a whole number"]);
-    scratch.file("there/Hermitfile", b"FROM m.wasm\nFUEL 5\n");
-    run(&["-f", "there/Hermitfile"]).expect_message(&["there/Hermitfile: FUEL 5: the machine does not hold"]);
+    scratch.file("there/Hermitfile", b"FROM m.wasm\nMEMORY 1G\n");
+    run(&["-f", "there/Hermitfile", "--memory", "512M"]).expect_message(&[
+        "there/Hermitfile: MEMORY 1GiB: the machine has less, 512 MiB",
+        "--memory",
+    ]);
+    scratch.file("there/Hermitfile", b"FROM m.wasm\nMAP nothing:/data\n");
+    run(&["-f", "there/Hermitfile"]).expect_message(&["MAP", "'nothing' (seen from '", "No such file"]);
+    scratch.file("there/Hermitfile", b"FROM m.wasm\nCOPY nothing /data\n");
+    run(&["-f", "there/Hermitfile"]).expect_message(&["COPY nothing /data: 'there/nothing': No such file"]);
     run(&["-f", "nothing"]).expect_message(&["the Hermitfile 'nothing' cannot be read: No such file"]);
     run(&["-S", "http", "m.wasm"]).expect_message(&["'http'", "the one option is inherit-env"]);
     scratch.file("there/Hermitfile", b"FROM nothing.wasm\n");

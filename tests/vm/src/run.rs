@@ -233,6 +233,7 @@ impl Runner {
         Ok(match test.module()? {
             Module::Guest(name) => self.built.join(format!("{name}.wasm")),
             Module::Download(name) => self.downloads.join(format!("{name}.wasm")),
+            Module::File(STDIN) => STDIN.into(),
             Module::File(path) | Module::Hermitfile(path) => self.source.join(path),
         })
     }
@@ -327,6 +328,9 @@ impl Runner {
         Ok(format!("{line} <{}", quote(&path.to_string_lossy())))
     }
 }
+
+/// The module that standard input has.
+const STDIN: &str = "-";
 
 /// The name that a message calls a module by.
 fn file_name<'a>(module: &Module<'a>) -> &'a str {

@@ -190,7 +190,7 @@ pub(crate) fn lower(request: &Request<'_>) -> Result<run_spec::RunSpec, Error> {
     request.spec(|_, source| {
         Ok(match source {
             MountSource::Tmpfs => run_spec::MountSource::Tmpfs { size: None },
-            MountSource::Copy(_) => run_spec::MountSource::Copy {
+            MountSource::Copy(_) | MountSource::Files(_) => run_spec::MountSource::Copy {
                 member: payload::directory(copies.next().unwrap_or_default()),
             },
             MountSource::Dir(_) => run_spec::MountSource::VirtioFs {
