@@ -52,7 +52,8 @@ impl Pack {
                         "a directory that 'unpack' has made has its arguments already",
                     ));
                 }
-                let (format, arch, memory) = (self.format, self.run.arch, self.run.memory);
+                let (format, arch) = (self.format, self.run.arch);
+                let memory = self.run.memory.unwrap_or(hermit_wasm_vm::DEFAULT_MEMORY);
                 pack::pack_directory(directory, format, arch, memory, &self.output).map(|()| Vec::new())
             }
             (_, file) => {

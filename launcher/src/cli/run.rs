@@ -417,7 +417,12 @@ impl Run {
     }
 
     /// A run of the program, of which nothing else is said.
-    fn of_program(&self, hermitfile: Option<&Hermitfile>, memory: u64, deadline: &Deadline) -> Result<vm::Run, Error> {
+    fn of_program(
+        &self,
+        hermitfile: Option<&Hermitfile>,
+        memory: u64,
+        deadline: &Deadline,
+    ) -> Result<vm::Run, Error> {
         let run = match (hermitfile, self.module()) {
             (Some(file), _) => vm::Run::new(file.module(memory, deadline)?),
             (None, None) => vm::Run::new(Module::greeting()),

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
 
 use boot_protocol::payload::{self as names, SEAL};
 use boot_protocol::run_spec::RunSpec;
 
 use crate::error::{Error, StartError};
+use crate::spec::copying::Copied;
 use crate::spec::payload::{self, Bounds};
 use crate::spec::program::Programs;
 
@@ -19,8 +19,8 @@ pub(super) struct Content<'a> {
     pub(super) spec: &'a RunSpec,
     /// What runs.
     pub(super) programs: &'a Programs<'a>,
-    /// The directories to copy, in order.
-    pub(super) directories: &'a [&'a Path],
+    /// What is to be copied into each directory, in order.
+    pub(super) directories: &'a [Copied<'a>],
     pub(super) bounds: Bounds<'a>,
 }
 
