@@ -21,7 +21,7 @@ use vm_tests::bytes::parse_hex;
 use vm_tests::manifest::Manifest;
 
 use crate::image;
-use crate::toolchain::{cargo, compile, output, run, sysroot};
+use crate::toolchain::{cargo, compile, flags, output, run, sysroot};
 
 /// The target of the guests in Rust.
 const TARGET: &str = "wasm32-wasip1";
@@ -231,9 +231,11 @@ fn cargo_build(root: &Path, what: &[&str]) -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target_dir)
         .args(what);
+    let mut own = String::new();
     if !sysroot()?.join("lib/rustlib").join(TARGET).join("lib").exists() {
-        build_std(&mut command)?;
+        own = build_std(&mut command)?;
     }
+    flags(&mut command, &own)?;
     compile("guests in Rust", &mut command)?;
     Ok(target_dir.join(TARGET).join("release"))
 }
@@ -248,8 +250,8 @@ fn compile_c(root: &Path, source: &Path, target: &Path) -> Result<()> {
 }
 
 /// Lets cargo build the standard library too, where rustup has none for the target. What rustup's would bring along,
-/// the C library and its start-up code, then comes from clang's sysroot.
-fn build_std(command: &mut Command) -> Result<()> {
+/// the C library and its start-up code, then comes from clang's sysroot: returns the flags for that.
+fn build_std(command: &mut Command) -> Result<String> {
     let found = output(clang().args(["--target=wasm32-wasi", "-print-file-name=crt1-command.o"]))
         .context("the guests in Rust need rustup's target wasm32-wasip1, or else clang and wasi-libc: run scripts/setup")?;
     let start = Path::new(found.trim());
@@ -257,15 +259,12 @@ fn build_std(command: &mut Command) -> Result<()> {
     let Some(libraries) = start.parent().filter(|_| start.is_absolute()) else {
         bail!("there is neither rustup's target {TARGET} nor wasi-libc: run scripts/setup");
     };
-    command.arg("-Zbuild-std=std,panic_abort").env(
-        "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
-        format!(
-            "-Clink-self-contained=no -Clink-arg={} -Lnative={}",
-            start.display(),
-            libraries.display()
-        ),
-    );
-    Ok(())
+    command.arg("-Zbuild-std=std,panic_abort");
+    Ok(format!(
+        "-Clink-self-contained=no -Clink-arg={} -Lnative={}",
+        start.display(),
+        libraries.display()
+    ))
 }
 
 /// The C compiler.

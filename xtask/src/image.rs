@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use test_qemu::Engine;
 
 use crate::arch::{Arch, Target as _};
-use crate::toolchain::{BUILD_STD, cargo, compile, root, run, tool};
+use crate::toolchain::{BUILD_STD, cargo, compile, flags, root, run, tool};
 use crate::{guests, inputs, kernel, rust_src};
 
 /// The profile of cargo's that the application is built with.
@@ -191,9 +191,11 @@ fn strip(app: &Path) -> Result<PathBuf> {
 /// `embedded`. `more` are features besides.
 fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &[&str]) -> Result<PathBuf> {
     let target_dir = root().join("target/app");
+    let mut application = cargo();
+    flags(&mut application, &arch.app_flags())?;
     compile(
         &format!("{} for {}", what(engine), arch.name()),
-        cargo()
+        application
             .args([
                 "build",
                 "--locked",
@@ -209,7 +211,6 @@ fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &
             .args(["--target", arch.app_target()])
             .args(BUILD_STD)
             .env("CARGO_TARGET_DIR", &target_dir)
-            .env("RUSTFLAGS", arch.app_flags())
             // For `tail_calls`; the image gets a copy without.
             .env("CARGO_PROFILE_IMAGE_STRIP", "none")
             .env("HERMIT_WASM_KERNEL", object)
@@ -240,6 +241,7 @@ fn build_loader(arch: Arch, app: Option<&Path>) -> Result<PathBuf> {
         loader.env("HERMIT_WASM_APP", app);
     }
     let what = if app.is_some() { "the image" } else { "the loader" };
+    flags(&mut loader, "")?;
     compile(&format!("{what} for {}", arch.name()), &mut loader)?;
     let elf = target_dir
         .join(arch.kernel_target())

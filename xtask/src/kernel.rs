@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::arch::{Arch, Target as _};
-use crate::toolchain::{BUILD_STD, cargo, compile, output, root, run, step, tool};
+use crate::toolchain::{BUILD_STD, cargo, cargo_home, compile, flags, output, root, run, step, tool};
 
 const CRATE: &str = "hermit-kernel";
 
@@ -23,16 +23,15 @@ pub(crate) fn build(arch: Arch) -> Result<PathBuf> {
         .current_dir(&workspace)
         .args(["build", "--locked", "--release", "--target", arch.kernel_target()])
         .args(BUILD_STD)
-        .env("CARGO_TARGET_DIR", work.join("build"))
-        // The first as upstream builds it: parts of the kernel alias mutable references. Its warnings are not ours.
-        // Nothing derived is shown: what faults and panics say is written out (patch 0055).
-        .env(
-            "RUSTFLAGS",
-            format!(
-                "-Zmutable-noalias=no -Awarnings -Zfmt-debug=shallow -Cllvm-args=-inline-threshold=50{}",
-                arch.kernel_flags()
-            ),
-        );
+        .env("CARGO_TARGET_DIR", work.join("build"));
+    // What the kernel would take from the environment of whoever builds it.
+    for variable in ["NO_COLOR", "UHYVE_MOUNT"] {
+        kernel.env_remove(variable);
+    }
+    // The first as upstream builds it: parts of the kernel alias mutable references. Its warnings are not ours.
+    // Nothing derived is shown: what faults and panics say is written out (patch 0055).
+    let own = "-Zmutable-noalias=no -Awarnings -Zfmt-debug=shallow -Cllvm-args=-inline-threshold=50";
+    flags(&mut kernel, &format!("{own}{}", arch.kernel_flags()))?;
     compile(&format!("the Hermit kernel for {}", arch.name()), &mut kernel)?;
 
     let library = work
@@ -196,13 +195,7 @@ impl Pin {
 
 /// The crate file as cargo downloaded it, verified against the lock file's checksum.
 fn downloaded_crate(pin: &Pin) -> Result<Vec<u8>> {
-    let cargo_home = match std::env::var_os("CARGO_HOME") {
-        Some(path) => PathBuf::from(path),
-        None => std::env::home_dir()
-            .context("neither CARGO_HOME nor HOME is set")?
-            .join(".cargo"),
-    };
-    let cache = cargo_home.join("registry/cache");
+    let cache = cargo_home()?.join("registry/cache");
     let name = format!("{CRATE}-{}.crate", pin.version);
     let registries = fs::read_dir(&cache).with_context(|| format!("cannot list {}", cache.display()))?;
     for registry in registries {

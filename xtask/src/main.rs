@@ -13,6 +13,7 @@ mod kernel;
 mod miri;
 mod nested;
 mod programs;
+mod reproduce;
 mod rust_src;
 #[cfg(test)]
 mod setup_tests;
@@ -112,6 +113,12 @@ enum Step {
     },
     /// Check all lock files against RustSec's whole database, as it is now; needs a network.
     Advisories,
+    /// Build the images a second time, in other folders, and compare them byte for byte.
+    Reproduce {
+        /// The architecture to build for; default: all.
+        #[arg(long, value_parser = arch::parse)]
+        arch: Option<Arch>,
+    },
     /// Run the tests, by the programs in ci/, two at a time; ends with a summary.
     Test {
         /// Only these jobs and steps, one after the other.
@@ -187,6 +194,7 @@ fn main() -> Result<()> {
             seconds,
         } => fuzz::long(&target, seconds)?,
         Step::Advisories => supply_chain::against_all()?,
+        Step::Reproduce { arch } => reproduce::check(&arches(arch))?,
         Step::Test { list: true, .. } => ci::list(),
         Step::Test { only, arch, .. } => ci::test(&only, &arches(arch))?,
         Step::Ci { job, arch } => ci::job(&job, &arches(arch))?,

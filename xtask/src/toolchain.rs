@@ -1,14 +1,22 @@
 //! Finds the tools that come with the Rust toolchain, and runs commands with errors that say what failed.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+/// The variable that names another tree than that which this program was built in: `cargo xtask reproduce` sets it for
+/// itself.
+pub(crate) const ROOT: &str = "HERMIT_WASM_ROOT";
+
 /// The directory above `xtask/`: the root of the checkout.
 pub(crate) fn root() -> PathBuf {
+    if let Some(other) = std::env::var_os(ROOT) {
+        return other.into();
+    }
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
@@ -49,6 +57,52 @@ pub(crate) const BUILD_STD: [&str; 2] = [
     "-Zbuild-std=core,alloc",
     "-Zbuild-std-features=compiler-builtins-mem",
 ];
+
+/// Gives a build these flags of rustc's, and those that let it say nothing of where it was made: of the checkout, of
+/// cargo's and of the toolchain's folder, whose paths would be in its messages. docs/reproducible.md says what else that
+/// takes.
+pub(crate) fn flags(command: &mut Command, own: &str) -> Result<()> {
+    let remapped = remapped()?;
+    let flags = own
+        .split_whitespace()
+        .map(OsStr::new)
+        .chain(remapped.iter().map(OsString::as_os_str));
+    // Not RUSTFLAGS, whose flags end at spaces: there may be some in a path.
+    let encoded = flags.collect::<Vec<_>>().join(OsStr::new("\u{1f}"));
+    command.env("CARGO_ENCODED_RUSTFLAGS", encoded);
+    Ok(())
+}
+
+/// The flags that make other paths of those that begin with such a folder.
+fn remapped() -> Result<Vec<OsString>> {
+    let mut folders = vec![
+        (root(), ""),
+        // As in the standard library that comes compiled.
+        (sysroot()?.join("lib/rustlib/src/rust"), "/rust"),
+    ];
+    // One for each registry, or mirror of it. This program itself is made of what lies there.
+    let sources = cargo_home()?.join("registry/src");
+    for registry in fs::read_dir(&sources).with_context(|| format!("cannot list {}", sources.display()))? {
+        folders.push((registry?.path(), ""));
+    }
+    let flag = |(from, to): (PathBuf, &str)| {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(from);
+        flag.push("=");
+        flag.push(to);
+        flag
+    };
+    Ok(folders.into_iter().map(flag).collect())
+}
+
+/// Cargo's folder, in which are the crates that it has fetched.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CARGO_HOME") {
+        return Ok(path.into());
+    }
+    let home = std::env::home_dir().context("neither CARGO_HOME nor HOME is set")?;
+    Ok(home.join(".cargo"))
+}
 
 /// The toolchain's own directory.
 pub(crate) fn sysroot() -> Result<PathBuf> {

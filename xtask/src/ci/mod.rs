@@ -218,6 +218,11 @@ const JOBS: &[Job] = &[
                 "no dependency has an advisory that ci/advisories lists",
                 steps::advisories,
             ),
+            Step::new(
+                "reproduce",
+                "an image of this host's architecture that is built again elsewhere is the same (ci/reproduce: all)",
+                steps::reproduce,
+            ),
         ],
     },
 ];

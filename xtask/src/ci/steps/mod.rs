@@ -9,7 +9,10 @@ use anyhow::Result;
 use super::harness::{Counts, check, harness};
 use crate::arch::Arch;
 use crate::toolchain::{cargo, root};
-use crate::{compiler as native, fuzz as targets, image as images, miri as interpreter, supply_chain};
+use crate::{
+    compiler as native, fuzz as targets, image as images, miri as interpreter, reproduce as again,
+    supply_chain,
+};
 
 pub(super) use lint::{clippy, clippy_vm, doc, fmt, scripts};
 pub(super) use machines::{
@@ -160,4 +163,10 @@ pub(super) fn advisories(_: &[Arch]) -> Result<Counts> {
         ))?);
     }
     Ok(counts)
+}
+
+/// Whatever the architectures: each costs a whole build.
+pub(super) fn reproduce(_: &[Arch]) -> Result<Counts> {
+    again::check(&[Arch::host()])?;
+    Ok(Counts::ONE)
 }
