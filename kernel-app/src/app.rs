@@ -13,13 +13,14 @@ use boot_protocol::command_line::words::{self, Words};
 use boot_protocol::payload::{MODULE, RUN_SPEC};
 use boot_protocol::run_spec::{self, Limit, LogLevel, ModuleSource, MountSource, RunSpec};
 use wasi_core::context::{BuildError, WasiCtxBuilder};
+use wasi_core::deterministic::{Deterministic, START};
 use wasi_core::fs::FileSystem;
 use wasi_core::fs::fuse::Transport;
 use wasi_core::limits;
 use wasi_core::system::Clock;
 use wasi_core::{Errno, System, Terminals};
 
-use crate::engine::{Engine, Entry, Job, Preload};
+use crate::engine::{Engine, Entry, Job, Preload, too_little_memory};
 use crate::exit_status::{ExitStatus, Outcome};
 use crate::mounts::{self, MountSources};
 use crate::payload::{Payload, PayloadError};
@@ -180,6 +181,10 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
         let place = tags.position(|known| known == tag);
         platform.virtio_fs(tag, place.and_then(|place| u32::try_from(place).ok()))
     });
+    let limits = spec.held_limits();
+    if let Err(outcome) = check_memory(platform, spec) {
+        return outcome.exit_status(name);
+    }
     let outcome = match program(platform, payload, &spec.module, &mut devices) {
         Ok(program) => {
             log::debug!(
@@ -194,14 +199,19 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
                     Ok(preloads) => {
                         let job = Job {
                             program: &program,
-                            limits: spec.limits,
+                            limits,
                             preloads: &preloads,
                             entry: spec.entry.as_deref().map(|name| Entry {
                                 name,
                                 arguments: spec.argv.get(1..).unwrap_or_default(),
                             }),
                         };
-                        platform.engine().run(job, builder.build(system)).0
+                        let (outcome, ctx) = platform.engine().run(job, builder.build(system));
+                        if let Some(time) = ctx.virtual_time() {
+                            let (spent, slept) = (time.spent(), time.slept());
+                            log::info!("deterministic run: {spent} units of fuel, {slept} ns asleep");
+                        }
+                        outcome
                     }
                     Err(outcome) => outcome,
                 },
@@ -211,6 +221,23 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
         Err(outcome) => outcome,
     };
     outcome.exit_status(name)
+}
+
+/// Checks that a deterministic run finds the memory that it may use: how much there is must not be for it to see.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn check_memory<P: Platform>(platform: &P, spec: &RunSpec) -> Result<(), Outcome> {
+    let Some(needed) = spec.memory_to_be_free() else {
+        return Ok(());
+    };
+    let free = u64::try_from(platform.free_memory()).unwrap_or(u64::MAX);
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Outcome::MachineFailed(too_little_memory(&format!(
+        "a deterministic run needs one and a half times the memory that it may use, {needed} bytes, of which {free} are \
+         free; or lower {}",
+        Limit::Memory.word()
+    ))))
 }
 
 /// The program's bytes: a module, or native code made of one.
@@ -287,12 +314,21 @@ fn build_wasi_ctx<P: Platform>(
     devices: &mut Devices<impl FnMut(&str) -> Option<P::Device>, P::Device>,
 ) -> Result<WasiCtxBuilder, Outcome> {
     let usage = |error: BuildError| Outcome::Usage(error.to_string());
-    let terminals = Terminals {
-        stdin: spec.terminals.stdin,
-        stdout: spec.terminals.stdout,
-        stderr: spec.terminals.stderr,
+    let terminals = match spec.deterministic {
+        // Where it runs is not for the guest to see.
+        Some(_) => Terminals::default(),
+        None => Terminals {
+            stdin: spec.terminals.stdin,
+            stdout: spec.terminals.stdout,
+            stderr: spec.terminals.stderr,
+        },
     };
-    let builder = WasiCtxBuilder::new()
+    let mut builder = WasiCtxBuilder::new();
+    if let Some(seed) = spec.deterministic {
+        let fuel = spec.limits.get(Limit::Fuel).unwrap_or(u64::MAX);
+        builder = builder.deterministic(Deterministic::new(seed, fuel));
+    }
+    let builder = builder
         .terminals(terminals)
         .limits(limits::Limits {
             descriptors: spec
@@ -314,10 +350,18 @@ fn build_wasi_ctx<P: Platform>(
         // Time and free memory are asked for only where they are needed: a boot has no time to lose.
         return Ok(builder);
     }
+    let (room, now) = match spec.memory_to_be_free() {
+        // Two thirds of it are the guest's memory's.
+        Some(memory) => (usize::try_from(memory / 3).unwrap_or(usize::MAX), START),
+        None => (
+            platform.free_memory(),
+            system.clock_time(Clock::Realtime).unwrap_or(0),
+        ),
+    };
     let sources = MountSources {
         payload,
-        budget: mounts::limits(platform.free_memory()).into(),
-        now: system.clock_time(Clock::Realtime).unwrap_or(0),
+        budget: mounts::limits(room).into(),
+        now,
         virtio_fs: &mut |tag| {
             let fs: Box<dyn FileSystem> = Box::new(devices.take(tag)?);
             Ok(fs)

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! [-f|--file MODULE] [--argv0 NAME] [--env K=V]… [--console plain|framed|shared] [--terminals LIST] [--log LEVEL]
-//! [--entry|--invoke FUNCTION] [--preload NAME=MEMBER]… [--limit NAME=VALUE]…
+//! [--entry|--invoke FUNCTION] [--preload NAME=MEMBER]… [--limit NAME=VALUE]… [--deterministic SEED]
 //! [--tmpfs GUEST[,size=BYTES] | --copy-dir MEMBER::GUEST[:ro] |
 //! --share TAG::GUEST[:ro] | --map PATH::GUEST[:ro]]…
 //! [--] [ARGS…]
@@ -138,7 +138,7 @@ fn parse_dyn<'a>(
 }
 
 /// Every option. Each takes a value.
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 17] = [
     "-f",
     "--file",
     "--argv0",
@@ -147,6 +147,7 @@ const OPTIONS: [&str; 16] = [
     "--invoke",
     "--preload",
     "--limit",
+    "--deterministic",
     "--console",
     "--terminals",
     "--log",
@@ -206,6 +207,12 @@ impl<'a> Parser<'a> {
                     .push(preload.ok_or_else(|| invalid("NAME=MEMBER"))?);
             }
             "--limit" => self.run.limits.apply(value).map_err(WordError::Limit)?,
+            "--deterministic" => {
+                let seed = value
+                    .parse()
+                    .map_err(|_| invalid("a seed, a number below 2^64"))?;
+                self.run.deterministic = Some(seed);
+            }
             "--terminals" => {
                 self.terminals =
                     Some(terminals(value).ok_or_else(|| invalid("stdin, stdout, stderr, comma-separated"))?);
@@ -403,6 +410,9 @@ fn words_of(run: &RunSpec, console: Console) -> Result<Vec<String>, Unwritable> 
     }
     for limit in run.limits.words() {
         option("--limit", &limit);
+    }
+    if let Some(seed) = run.deterministic {
+        option("--deterministic", &seed.to_string());
     }
     for mount in &run.mounts {
         let (name, value) = mount_words(mount)?;

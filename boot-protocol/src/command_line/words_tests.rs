@@ -235,6 +235,8 @@ fn what_cannot_be_understood_is_named() {
         ("--spec", ""),
         ("--preload", "preload-0.wasm"),
         ("--preload", "env="),
+        ("--deterministic", "18446744073709551616"),
+        ("--deterministic", "x"),
     ] {
         let error = parse_words(&[option, value]).unwrap_err().to_string();
         assert!(
@@ -257,6 +259,7 @@ fn what_is_written_is_read_back() {
         },
         entry: Some("add=".into()),
         preloads: preloads(),
+        deterministic: Some(u64::MAX),
         ..RunSpec::default()
     };
     let smallest = RunSpec::default();

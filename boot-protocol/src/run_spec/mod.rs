@@ -20,7 +20,7 @@ use core::str::FromStr;
 pub use ceiling::Exceeds;
 pub use error::SpecError;
 pub use limits::{Limit, LimitError, Limits, Reached};
-pub use wire::{MAGIC, Record, RunSpec, VERSION};
+pub use wire::{DETERMINISTIC_MEMORY, MAGIC, Record, RunSpec, VERSION};
 
 /// Where a module comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,21 @@ use super::*;
 use alloc::format;
 use alloc::vec;
 
+#[test]
+fn a_deterministic_run_has_a_memory_of_one_size_whatever_the_machine_has() {
+    let mut spec = RunSpec::default();
+    assert_eq!(
+        (spec.held_limits(), spec.memory_to_be_free()),
+        (Limits::NONE, None)
+    );
+    spec.deterministic = Some(0);
+    assert_eq!(spec.held_limits().get(Limit::Memory), Some(DETERMINISTIC_MEMORY));
+    assert_eq!(spec.memory_to_be_free(), Some(DETERMINISTIC_MEMORY / 2 * 3));
+    spec.limits = Limits::NONE.with(Limit::Memory, 1 << 20).with(Limit::Fuel, 7);
+    assert_eq!(spec.held_limits(), spec.limits);
+    assert_eq!(spec.memory_to_be_free(), Some(3 << 19));
+}
+
 /// One of everything.
 fn full() -> RunSpec {
     let mount = |source, guest: &str, access| Mount {

@@ -45,6 +45,9 @@ pub const MAGIC: [u8; 4] = *b"HWRS";
 /// The version that this program writes and reads.
 pub const VERSION: u16 = 2;
 
+/// Most bytes of a linear memory in a deterministic run, unless it is said.
+pub const DETERMINISTIC_MEMORY: u64 = 128 << 20;
+
 /// Longest text: half of what a length can say, since a record may hold two.
 const LONGEST: usize = 1 << 30;
 
@@ -261,6 +264,25 @@ impl RunSpec {
             || self.mounts.iter().any(copy)
             || !self.preloads.is_empty()
             || self.tracing == Some(Tracing::Replay)
+    }
+
+    /// What the guest may use up. Of a deterministic run, a memory's size too, whatever the machine has.
+    #[must_use]
+    pub fn held_limits(&self) -> Limits {
+        let mut limits = self.limits;
+        if self.deterministic.is_some() && limits.get(Limit::Memory).is_none() {
+            limits.set(Limit::Memory, Some(DETERMINISTIC_MEMORY));
+        }
+        limits
+    }
+
+    /// How many bytes of the machine's memory a deterministic run must find free when it begins: a linear memory as
+    /// large as it may be, and half as much for files in memory. `None`: the run is not deterministic.
+    #[must_use]
+    pub fn memory_to_be_free(&self) -> Option<u64> {
+        self.deterministic?;
+        let memory = self.held_limits().get(Limit::Memory)?;
+        Some(memory.saturating_add(memory / 2))
     }
 
     /// Checks what the types do not: that each value can reach a guest, and that none contradicts another.

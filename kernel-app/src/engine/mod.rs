@@ -97,8 +97,8 @@ const STACK_EXHAUSTED: &str = "call stack exhausted";
 /// What the end of a guest is called whose fuel is used up, by both engines.
 const FUEL_CONSUMED: &str = "all fuel consumed by WebAssembly";
 
-/// How far memories and tables may grow.
-fn bounds(limits: &Limits) -> Bounds {
+/// How far memories and tables may grow; `fixed`: in a run that is the same each time.
+fn bounds(limits: &Limits, fixed: bool) -> Bounds {
     let bound = |limit| {
         let value = limits.get(limit)?;
         Some(usize::try_from(value).unwrap_or(usize::MAX))
@@ -107,6 +107,18 @@ fn bounds(limits: &Limits) -> Bounds {
         memory: bound(Limit::Memory),
         table: bound(Limit::TableElements),
         trap: limits.trap_on_grow_failure,
+        fixed,
+    }
+}
+
+/// This end; `fixed`: of a run that is the same each time, which ends where the machine lacks memory, if it `failed` so.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn of_machine(outcome: Outcome, fixed: bool, failed: bool) -> Outcome {
+    match outcome {
+        Outcome::Trap(_) if fixed && failed => Outcome::MachineFailed(too_little_memory(
+            "a memory or table could not grow, which a deterministic run must not see",
+        )),
+        outcome => outcome,
     }
 }
 
@@ -304,6 +316,6 @@ fn quoted(name: &str) -> String {
 }
 
 /// What to say where the machine is too small.
-fn too_little_memory(detail: &str) -> String {
+pub(crate) fn too_little_memory(detail: &str) -> String {
     format!("the virtual machine has too little memory ({detail}): raise it with --memory SIZE")
 }

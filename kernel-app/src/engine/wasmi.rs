@@ -7,9 +7,10 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use boot_protocol::file_kind::{self, FileKind};
-use boot_protocol::run_spec::{Limit, Limits};
+use boot_protocol::run_spec::Limit;
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
+use wasi_core::deterministic::VirtualTime;
 use wasi_p1::linker::{
     Stop,
     wasmi::{Host, resolve, stop},
@@ -23,7 +24,7 @@ use wasmi::{
 use super::invoke::{self, Type, Value};
 use super::{
     Entry, FUEL_CONSUMED, INITIALIZE, Job, MissingImports, Preload, Problem, STACK_EXHAUSTED, Start, bounds,
-    check_library, check_start, initialize_has_another_type, limit_reached, of_limits, quoted,
+    check_library, check_start, initialize_has_another_type, limit_reached, of_limits, of_machine, quoted,
     too_little_memory,
 };
 use crate::exit_status::Outcome;
@@ -70,7 +71,11 @@ impl super::Engine for Interpreter {
             config.set_min_stack_height(stack.min(LEAST_STACK_BYTES));
             config.set_max_stack_height(stack);
         }
-        config.consume_fuel(limits.get(Limit::Fuel).is_some());
+        let fuel = limits
+            .get(Limit::Fuel)
+            .or_else(|| ctx.virtual_time().map(VirtualTime::fuel));
+        let fixed = ctx.virtual_time().is_some();
+        config.consume_fuel(fuel.is_some());
         let engine = Engine::new(&config);
         let modules = match Modules::load(&engine, job) {
             Ok(modules) => modules,
@@ -80,14 +85,18 @@ impl super::Engine for Interpreter {
         if !modules.preloads.is_empty() {
             host = host.for_several();
         }
-        host.growth.bounds = bounds(&limits);
+        host.growth.bounds = bounds(&limits, fixed);
         if let Some(prepare) = self.prepare {
             host.growth.prepare = prepare;
         }
         let mut store = Store::new(&engine, host);
-        host_limits(&mut store, &limits);
+        host_limits(&mut store, fuel);
         let outcome = run_modules(&mut store, &modules, job.entry).unwrap_or_else(|outcome| outcome);
+        if let (Some(time), Ok(fuel)) = (store.data().context.core.virtual_time(), store.get_fuel()) {
+            time.set_left(fuel);
+        }
         let host = store.into_data();
+        let outcome = of_machine(outcome, fixed, host.growth.failed);
         let outcome = match host.context.core.exceeded() {
             Some(limit) => limit_reached(limit, &limits),
             None => of_limits(outcome, &limits, stack, host.growth.reached),
@@ -97,9 +106,9 @@ impl super::Engine for Interpreter {
 }
 
 /// Has the store heed what limits memories, tables and fuel.
-fn host_limits<S>(store: &mut Store<Host<S>>, limits: &Limits) {
+fn host_limits<S>(store: &mut Store<Host<S>>, fuel: Option<u64>) {
     store.limiter(|host| &mut host.growth);
-    if let Some(fuel) = limits.get(Limit::Fuel) {
+    if let Some(fuel) = fuel {
         // It fails only where the engine does not count.
         let _ = store.set_fuel(fuel);
     }

@@ -27,7 +27,7 @@ use wasmtime::{
 use super::invoke::{self, Type, Value};
 use super::{
     Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, bounds, check_library, check_start,
-    initialize_has_another_type, limit_reached, of_limits, quoted, too_little_memory,
+    initialize_has_another_type, limit_reached, of_limits, of_machine, quoted, too_little_memory,
 };
 use crate::exit_status::Outcome;
 
@@ -83,7 +83,8 @@ impl<M: Machine> super::Engine for Native<M> {
         }
         let limits = job.limits;
         let stack = super::stack(&limits, self.0.stack());
-        let modules = match Modules::load(&self.0, job, stack) {
+        let fixed = ctx.virtual_time().is_some();
+        let modules = match Modules::load(&self.0, job, stack, fixed) {
             Ok(modules) => modules,
             Err(outcome) => return (outcome, ctx),
         };
@@ -93,12 +94,16 @@ impl<M: Machine> super::Engine for Native<M> {
         }
         let mut store = Store::new(&modules.engine, host);
         store.limiter(|host| &mut host.growth);
-        store.data_mut().growth.bounds = bounds(&limits);
+        store.data_mut().growth.bounds = bounds(&limits, fixed);
         let prepare: Prepare = |_, desired| M::has_memory(desired);
         let fuel = limits.get(Limit::Fuel).unwrap_or(u64::MAX);
         let outcome =
             run_modules(&mut store, &modules, job.entry, fuel, prepare).unwrap_or_else(|outcome| outcome);
+        if let (Some(time), Ok(fuel)) = (store.data().context.core.virtual_time(), store.get_fuel()) {
+            time.set_left(fuel);
+        }
         let host = store.into_data();
+        let outcome = of_machine(outcome, fixed, host.growth.failed);
         let outcome = match host.context.core.exceeded() {
             Some(limit) => limit_reached(limit, &limits),
             None => of_limits(outcome, &limits, stack, host.growth.reached),
@@ -137,12 +142,23 @@ struct Modules<'a> {
 impl<'a> Modules<'a> {
     /// Loads all of them, if they are native code for this machine, before anything of any runs.
     #[cfg_attr(target_os = "hermit", optimize(size))]
-    fn load(machine: &impl Machine, job: Job<'a>, stack: Option<usize>) -> Result<Self, Outcome> {
+    fn load(
+        machine: &impl Machine,
+        job: Job<'a>,
+        stack: Option<usize>,
+        fixed: bool,
+    ) -> Result<Self, Outcome> {
         job.check()?;
         let (options, code) = inspect(machine, job.program)?;
         if job.limits.get(Limit::Fuel).is_some() && !options.fuel {
             return Err(Outcome::CodeRefused(
                 "its fuel is limited, and the code does not count it; compile the module with --fuel".into(),
+            ));
+        }
+        if fixed && !(options.fuel && options.deterministic) {
+            return Err(Outcome::CodeRefused(
+                "the run is deterministic, and the code is not; compile the module with --fuel --deterministic"
+                    .into(),
             ));
         }
         let mut config = Config::new();

@@ -5,8 +5,7 @@
 //! the device tree's `/chosen/rng-seed`, which QEMU's `virt` machines fill with 32 bytes of the host's generator and
 //! from which Linux seeds its own. It is expanded by ChaCha with 20 rounds.
 
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
+use wasi_core::random::Generator;
 
 use super::device_tree;
 
@@ -28,7 +27,7 @@ pub(super) const ADVICE: &str = if cfg!(target_arch = "x86_64") {
 pub(super) struct Entropy {
     /// The generator that has grown from the seed. There is one seed in a machine's life, so there must be no second
     /// generator, whose bytes would be the same.
-    seeded: Option<ChaCha20Rng>,
+    seeded: Option<Generator>,
 }
 
 impl Entropy {
@@ -40,10 +39,10 @@ impl Entropy {
                 .all(|chunk| instruction::word().is_some_and(|word| put(chunk, word)));
         }
         if self.seeded.is_none() {
-            self.seeded = seed().map(ChaCha20Rng::from_seed);
+            self.seeded = seed().map(Generator::new);
         }
         if let Some(generator) = &mut self.seeded {
-            generator.fill_bytes(buf);
+            generator.fill(buf);
         }
         self.seeded.is_some()
     }

@@ -3,13 +3,14 @@
 //! Layer: core. Built once before the guest starts; the interfaces get it mutably. The operations on it are in `file`,
 //! `tree` and `poll`.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::fmt;
 
 use crate::{
     Errno,
     descriptor::{Descriptor, OpenDirectory, Terminals, standard_streams},
-    fs::{Access, FileSystem, Permission},
+    deterministic::{Deterministic, VirtualTime},
+    fs::{Access, FileSystem, Permission, fixed::Fixed},
     limits::{Left, Limit, Limits},
     mounts::Mounts,
     path::PATH_MAX,
@@ -27,9 +28,20 @@ pub struct WasiCtx<S> {
     descriptors: Vec<Descriptor>,
     max_descriptors: usize,
     pub(crate) left: Left,
+    pub(crate) deterministic: Option<Box<Deterministic>>,
 }
 
 impl<S> WasiCtx<S> {
+    /// What the guest has instead of the machine's clocks and entropy, if its run is to be the same each time.
+    pub fn deterministic(&mut self) -> Option<&mut Deterministic> {
+        self.deterministic.as_deref_mut()
+    }
+
+    /// The time of a guest whose run is to be the same each time.
+    pub fn virtual_time(&self) -> Option<&VirtualTime> {
+        self.deterministic.as_deref().map(|world| &**world.time())
+    }
+
     /// The arguments; the first is the program's name.
     pub const fn args(&self) -> &Strings {
         &self.args
@@ -82,6 +94,7 @@ pub struct WasiCtxBuilder {
     preopens: Vec<Descriptor>,
     max_descriptors: usize,
     limits: Limits,
+    deterministic: Option<Box<Deterministic>>,
 }
 
 impl Default for WasiCtxBuilder {
@@ -94,6 +107,7 @@ impl Default for WasiCtxBuilder {
             preopens: Vec::new(),
             max_descriptors: DEFAULT_LIMIT,
             limits: Limits::default(),
+            deterministic: None,
         }
     }
 }
@@ -142,6 +156,13 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Gives the guest a world that is the same on every run. Call it before directories are given.
+    #[must_use]
+    pub fn deterministic(mut self, world: Deterministic) -> Self {
+        self.deterministic = Some(Box::new(world));
+        self
+    }
+
     /// Gives the guest a file system: its root directory as `guest_path`. Preopens get the descriptors 3, 4, … in
     /// the order in which they are given (preview1); a libc takes the one whose name is the longest prefix of a path.
     ///
@@ -172,6 +193,9 @@ impl WasiCtxBuilder {
         if guest_path.is_empty() || guest_path.len() >= PATH_MAX || core::str::from_utf8(guest_path).is_err()
         {
             return Err(BuildError::BadPath);
+        }
+        if let Some(world) = &self.deterministic {
+            fs = Box::new(Fixed::new(fs, Rc::clone(world.time())));
         }
         let node = fs.root();
         let handle = fs.open(node, Access::READ).map_err(BuildError::FileSystem)?;
@@ -214,6 +238,7 @@ impl WasiCtxBuilder {
             descriptors,
             max_descriptors: self.max_descriptors,
             left: Left::of(self.limits),
+            deterministic: self.deterministic,
         }
     }
 }

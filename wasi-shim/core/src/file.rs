@@ -10,7 +10,7 @@ use crate::{
     fs::{DirEntry, FileSystem, Node, Now, Stat},
     limits::Limit,
     mounts::MountId,
-    system::{Readiness, Source, Stream, System, readiness, wall_clock},
+    system::{Clock, Readiness, Source, Stream, System, readiness, wall_clock},
     types::{Filesize, Timestamp},
 };
 
@@ -188,6 +188,9 @@ impl<S: System> WasiCtx<S> {
     }
 
     fn read_stdin(&mut self, buf: &mut [u8], blocking: Blocking) -> Result<Option<usize>, Errno> {
+        if self.deterministic.is_some() {
+            return self.read_input(buf, blocking);
+        }
         match blocking {
             Blocking::Wait => {}
             Blocking::Fail => {
@@ -202,6 +205,18 @@ impl<S: System> WasiCtx<S> {
             },
         }
         self.system.console_read(buf).map(Some)
+    }
+
+    /// Reads standard input of a run that is the same each time.
+    #[cold]
+    #[inline(never)]
+    fn read_input(&mut self, buf: &mut [u8], blocking: Blocking) -> Result<Option<usize>, Errno> {
+        let world = self.deterministic.as_mut().ok_or(Errno::NOSYS)?;
+        match blocking {
+            // Whether something is there yet is chance.
+            Blocking::Wait | Blocking::Fail => world.read(&mut self.system, buf).map(Some),
+            Blocking::Stop => world.read_on(&mut self.system, buf),
+        }
     }
 
     /// Fills `buf` from `offset` of a file; fewer bytes than it has only at the end of the file.
@@ -317,8 +332,9 @@ impl<S: System> WasiCtx<S> {
         node: Node,
         times: SetTimes,
     ) -> Result<(), Errno> {
+        let time = self.virtual_time().map(|time| time.of(Clock::Realtime));
         self.change(mount, |fs, now| {
-            let [atim, mtim] = times.resolve(now);
+            let [atim, mtim] = times.resolve(&mut || time.unwrap_or_else(&mut *now));
             fs.set_times(node, atim, mtim, now)
         })
     }

@@ -31,6 +31,7 @@ extern crate std;
 
 pub mod context;
 pub mod descriptor;
+pub mod deterministic;
 pub mod errno;
 pub mod file;
 pub mod fs;
@@ -38,6 +39,7 @@ pub mod limits;
 mod mounts;
 pub mod path;
 pub mod poll;
+pub mod random;
 pub mod system;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -54,12 +54,23 @@ impl WaitSet {
 }
 
 impl<S: System> WasiCtx<S> {
+    /// Time of a clock.
+    ///
+    /// # Errors
+    /// [`Errno::INVAL`] if there is no such clock.
+    pub fn clock_time(&mut self, clock: Clock) -> Result<Timestamp, Errno> {
+        match &self.deterministic {
+            Some(world) => Ok(world.time().of(clock)),
+            None => self.system.clock_time(clock),
+        }
+    }
+
     /// Time of the monotonic clock: the start of a wait.
     ///
     /// # Errors
     /// [`Errno::INVAL`] if there is no such clock.
     pub fn now(&mut self) -> Result<Timestamp, Errno> {
-        self.system.clock_time(Clock::Monotonic)
+        self.clock_time(Clock::Monotonic)
     }
 
     /// Nanoseconds until an alarm goes off, in a wait that began at `start`. Relative times pass on the monotonic clock
@@ -75,11 +86,21 @@ impl<S: System> WasiCtx<S> {
             // A waiting guest uses no CPU time, so these would never happen.
             Clock::ProcessCpuTime | Clock::ThreadCpuTime => return Err(Errno::INVAL),
         };
-        Ok(deadline.saturating_sub(self.system.clock_time(clock)?))
+        Ok(deadline.saturating_sub(self.clock_time(clock)?))
     }
 
     /// Waits for what is in the set, or less; the caller looks what has happened, and waits again if nothing has.
+    ///
+    /// Of a run that is the same each time, standard input is waited for until it is ready, whatever the time; and time
+    /// is not waited for.
     pub fn wait(&mut self, set: &mut WaitSet) {
+        if let Some(world) = &mut self.deterministic {
+            match (&mut set.stdin, set.timeout) {
+                (Some(wait), _) => wait.answer = world.readiness(&mut self.system),
+                (None, timeout) => world.sleep(timeout.unwrap_or_default()),
+            }
+            return;
+        }
         match (&mut set.stdin, set.timeout) {
             (Some(wait), timeout) => self.system.wait(core::slice::from_mut(wait), timeout),
             // Without a timeout not reached: what is waited for is a time, a source, or told at once.

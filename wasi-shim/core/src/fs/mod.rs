@@ -3,6 +3,7 @@
 //! Layer: seam. A [`FileSystem`] knows nodes and names, never paths: `crate::path` resolves paths, once for all of
 //! them, so that no file system can get the sandbox wrong. Slices go in, values come out, failures are [`Errno`].
 
+pub mod fixed;
 pub mod fuse;
 pub mod mem;
 mod read;

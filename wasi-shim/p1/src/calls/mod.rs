@@ -11,6 +11,7 @@
 
 pub mod args;
 pub mod clock;
+pub mod deterministic;
 pub mod environ;
 pub mod fd;
 pub mod path;

@@ -75,12 +75,23 @@ enum Memories {
 impl<S, M> Host<S, M> {
     /// A host whose guest's memory is not known yet.
     pub fn new(context: WasiCtx<S>) -> Self {
+        // Each call has to tell the fuel that is left, and so each looks its memory up: what nobody else has to ask.
+        let memories = match context.virtual_time() {
+            Some(_) => Memories::Callers(false),
+            None => Memories::One,
+        };
         Self {
             context: WasiP1Ctx::new(context),
             growth: Growth::default(),
             memory: None,
-            memories: Memories::One,
+            memories,
         }
+    }
+
+    /// Whether the run is the same each time. The engine has to count fuel then.
+    #[cfg(any(feature = "wasmi", feature = "wasmtime"))]
+    fn is_fixed(&self) -> bool {
+        self.context.core.virtual_time().is_some()
     }
 
     /// The same for several instances, each of which may call: the pointers of a call point into the memory that the
@@ -132,6 +143,8 @@ pub struct Bounds {
     pub table: Option<usize>,
     /// Whether growth that fails ends the guest, rather than to answer -1.
     pub trap: bool,
+    /// The same where it is the system that lacks memory: how much that has is not for the guest to see.
+    pub fixed: bool,
 }
 
 /// Watches how the guest's memories and tables grow, as the engine's resource limiter.
@@ -162,6 +175,14 @@ impl Default for Growth {
 
 #[cfg(any(feature = "wasmi", feature = "wasmtime"))]
 impl Growth {
+    /// The bounds where the system lacks memory.
+    const fn of_system(&self) -> Bounds {
+        Bounds {
+            trap: self.bounds.trap || self.bounds.fixed,
+            ..self.bounds
+        }
+    }
+
     /// Whether a memory or table may grow: to all that its own type and the bounds allow.
     fn may_grow(&mut self, resource: Resource, desired: usize, maximum: Option<usize>) -> bool {
         if maximum.is_some_and(|maximum| desired > maximum) {

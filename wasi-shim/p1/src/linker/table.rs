@@ -77,6 +77,12 @@ macro_rules! functions {
                 OldPathFilestatGet: snapshot0::path_filestat_get(fd: Fd, flags: Lookupflags, path: Ptr<u8>, path_len: Size, buf: Ptr<old::Filestat>) -> errno;
                 OldPollOneoff: snapshot0::poll_oneoff(subscriptions: Ptr<old::Subscription>, events: Ptr<Event>, nsubscriptions: Size, nevents: Ptr<Size>) -> errno;
             }
+            // The functions of either of a guest whose run is the same each time.
+            fixed {
+                FixedClockResGet: deterministic::clock_res_get(id: Clock, resolution: Ptr<Timestamp>) -> errno;
+                FixedClockTimeGet: deterministic::clock_time_get(id: Clock, precision: Timestamp, time: Ptr<Timestamp>) -> errno;
+                FixedRandomGet: deterministic::random_get(buf: Ptr<u8>, buf_len: Size) -> errno;
+            }
         }
     };
 }
@@ -190,13 +196,15 @@ impl core::error::Error for SignatureMismatch {}
 
 /// The function that an import names, if WASI has it under that name; its type is checked.
 ///
-/// `ty` gives the import's parameters and results, each with the [`ValueType`] that it is, if it is one.
+/// `ty` gives the import's parameters and results, each with the [`ValueType`] that it is, if it is one; `is_fixed`:
+/// the run is the same each time.
 ///
 /// # Errors
 /// [`SignatureMismatch`] if the import wants another type.
 pub(super) fn find<T, P, R>(
     module: &str,
     name: &str,
+    is_fixed: bool,
     ty: impl Fn() -> (P, R),
 ) -> Result<Option<Function>, SignatureMismatch>
 where
@@ -210,7 +218,8 @@ where
         UNSTABLE if name != "sock_accept" => (UNSTABLE, snapshot0(name).or_else(|| preview1(name))),
         _ => return Ok(None),
     };
-    let Some(function) = function else {
+    let own = if is_fixed { fixed(name) } else { None };
+    let Some(function) = own.or(function) else {
         return Ok(None);
     };
     let (name, expected) = (function.name(), function.signature());

@@ -49,13 +49,15 @@ impl ResourceLimiter for Growth {
         }
         let is_prepared = (self.prepare)(current, desired);
         self.failed |= !is_prepared;
-        answer(self.bounds, is_prepared)
+        answer(self.of_system(), is_prepared)
     }
 
     fn memory_grow_failed(&mut self, error: &MemoryError) -> Result<(), LimiterError> {
-        self.failed |= matches!(error, MemoryError::OutOfSystemMemory);
+        let is_systems = matches!(error, MemoryError::OutOfSystemMemory);
+        self.failed |= is_systems;
         (self.prepare)(0, 0);
-        answer(self.bounds, false).map(|_| ())
+        let bounds = if is_systems { self.of_system() } else { self.bounds };
+        answer(bounds, false).map(|_| ())
     }
 
     fn table_growing(
@@ -66,13 +68,20 @@ impl ResourceLimiter for Growth {
     ) -> Result<bool, LimiterError> {
         let [current, desired_bytes] =
             [current, desired].map(|elements| elements.saturating_mul(size_of::<RawRef>()));
-        let may = self.may_grow(Resource::Table, desired, maximum) && (self.prepare)(current, desired_bytes);
-        answer(self.bounds, may)
+        if !self.may_grow(Resource::Table, desired, maximum) {
+            return answer(self.bounds, false);
+        }
+        let is_prepared = (self.prepare)(current, desired_bytes);
+        self.failed |= self.bounds.fixed && !is_prepared;
+        answer(self.of_system(), is_prepared)
     }
 
-    fn table_grow_failed(&mut self, _: &TableError) -> Result<(), LimiterError> {
+    fn table_grow_failed(&mut self, error: &TableError) -> Result<(), LimiterError> {
+        let is_systems = matches!(error, TableError::OutOfSystemMemory);
+        self.failed |= self.bounds.fixed && is_systems;
         (self.prepare)(0, 0);
-        answer(self.bounds, false).map(|_| ())
+        let bounds = if is_systems { self.of_system() } else { self.bounds };
+        answer(bounds, false).map(|_| ())
     }
 
     fn instances(&self) -> usize {
@@ -102,7 +111,8 @@ pub fn resolve<S: System + 'static>(
         let [params, results] = [ty.params(), ty.results()];
         (params.iter().map(value_type), results.iter().map(value_type))
     };
-    let found = table::find(module, name, types)?;
+    let is_fixed = store.data().is_fixed();
+    let found = table::find(module, name, is_fixed, types)?;
     Ok(found.map(|function| bind(store, function)))
 }
 
@@ -150,8 +160,13 @@ fn call<S>(
 }
 
 /// The first call: a start function may come before the embedder could attach the memory. Of several instances, each.
+/// Of a run that is the same each time, each too: time passes with the fuel that is spent until then.
 #[cold]
 fn find_memory<S>(caller: &mut Caller<'_, Host<S>>) -> Result<Memory, wasmi::Error> {
+    if let Some(time) = caller.data().context.core.virtual_time() {
+        // It fails only where the engine does not count.
+        time.set_left(caller.get_fuel().unwrap_or_default());
+    }
     match caller.get_export("memory") {
         Some(Extern::Memory(memory)) => {
             caller.data_mut().found_memory(memory);

@@ -47,7 +47,7 @@ impl ResourceLimiter for Growth {
     /// comes here: a memory with pages of one byte that would reach 4 GiB.)
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.failed = true;
-        answer(self.bounds, false).map(|_| ())
+        answer(self.of_system(), false).map(|_| ())
     }
 
     /// A lack of memory behind this ends the run, so it is found out here, where `table.grow` answers -1. A table is a
@@ -59,8 +59,12 @@ impl ResourceLimiter for Growth {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let [current, needed] = [current, desired.saturating_mul(2)].map(|n| n.saturating_mul(ELEMENT));
-        let may = self.may_grow(Resource::Table, desired, maximum) && (self.prepare)(current, needed);
-        answer(self.bounds, may)
+        if !self.may_grow(Resource::Table, desired, maximum) {
+            return answer(self.bounds, false);
+        }
+        let is_prepared = (self.prepare)(current, needed);
+        self.failed |= self.bounds.fixed && !is_prepared;
+        answer(self.of_system(), is_prepared)
     }
 
     fn instances(&self) -> usize {
@@ -87,7 +91,8 @@ pub fn resolve<S: System + 'static>(
     ty: &FuncType,
 ) -> Result<Option<Func>, SignatureMismatch> {
     let types = || (ty.params().map(value_type), ty.results().map(value_type));
-    let found = table::find(module, name, types)?;
+    let is_fixed = store.data().is_fixed();
+    let found = table::find(module, name, is_fixed, types)?;
     Ok(found.map(|function| bind(store, function)))
 }
 
@@ -118,8 +123,13 @@ fn call<S>(
 }
 
 /// The first call: a start function may come before the embedder could attach the memory. Of several instances, each.
+/// Of a run that is the same each time, each too: time passes with the fuel that is spent until then.
 #[cold]
 fn find_memory<S>(caller: &mut Caller<'_, Host<S>>) -> wasmtime::Result<Memory> {
+    if let Some(time) = caller.data().context.core.virtual_time() {
+        // It fails only where the engine does not count.
+        time.set_left(caller.get_fuel().unwrap_or_default());
+    }
     match caller.get_export("memory") {
         Some(Extern::Memory(memory)) => {
             caller.data_mut().found_memory(memory);
