@@ -331,3 +331,21 @@ fn a_limit_ends_the_guest_with_its_code_and_the_deadline_is_the_machines() {
     assert_eq!(usage.code, 2);
     assert!(usage.message.unwrap().contains("fuel, timeout"));
 }
+
+#[test]
+fn the_least_values_of_limits_end_the_guest_or_are_not_reached() {
+    for (word, reached) in [
+        ("fuel=0", Some(Limit::Fuel)),
+        ("max-memory-size=0", Some(Limit::Memory)),
+        ("max-wasm-stack=0", Some(Limit::Stack)),
+        ("max-output-bytes=0", Some(Limit::OutputBytes)),
+        ("max-table-elements=0", None),
+        ("max-descriptors=0", None),
+        ("max-file-bytes=0", None),
+    ] {
+        let mut machine = Machine::bare();
+        let ending = machine.run(&format!("--limit {word}"), &[]).ending();
+        assert_eq!(ending.reached(), reached.map(|limit| limit.of(0)), "{word}");
+        assert_eq!(machine.output().is_empty(), reached.is_some(), "{word}");
+    }
+}

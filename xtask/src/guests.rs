@@ -99,11 +99,13 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<()> {
 type Text = fn() -> String;
 
 /// Guests whose text is too long to be written by hand.
-const GENERATED: [(&str, Text); 4] = [
+const GENERATED: [(&str, Text); 6] = [
     ("many-exports", many_exports),
     ("long-constant", long_constant),
     ("long-constant-no-start", long_constant_without_start),
     ("wide-branches", wide_branches),
+    ("limit-checking", limit_checking),
+    ("limit-translating", limit_translating),
 ];
 
 /// A module that makes the interpreter allocate many small blocks.
@@ -136,6 +138,33 @@ fn wide_branches() -> String {
     let results = "i32 ".repeat(1_000);
     let targets = "0 ".repeat(100_000);
     format!("(module (func (export \"_start\")) (func (result {results}) unreachable br_table {targets}))")
+}
+
+/// Tables of branches, so many times 60,000 of them: more are no compiler's business.
+fn branches(times: usize) -> String {
+    let targets = "0 ".repeat(60_000);
+    format!("(block (br_table {targets} (i32.const 0)))").repeat(times)
+}
+
+/// A module of 6 MB that takes seconds to check. Were that done, it would loop without end.
+fn limit_checking() -> String {
+    let branches = branches(100);
+    format!("(module (func {branches}) (func (export \"_start\") (loop (br 0))))")
+}
+
+/// A module of 1 MB that prints a line, and then calls what takes much longer to translate than to check. Were that
+/// done, it would loop without end.
+fn limit_translating() -> String {
+    let branches = branches(17);
+    let fd_write = "(import \"wasi_snapshot_preview1\" \"fd_write\" (func $fd_write (param i32 i32 i32 i32) (result i32)))";
+    format!(
+        "(module {fd_write} (memory (export \"memory\") 1) (data (i32.const 0) \"\\08\\00\\00\\00\\06\\00\\00\\00begun\\n\")
+           (func $large {branches})
+           (func (export \"_start\")
+             (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+             (call $large)
+             (loop (br 0))))"
+    )
 }
 
 /// Builds only the guest that the image carries; gives its path. Needs no C compiler.

@@ -165,7 +165,8 @@ impl<'a> Modules<'a> {
         settings::configure(&mut config, options);
         machine.configure(&mut config);
         if let Some(stack) = stack {
-            settings::limit_stack(&mut config, stack);
+            // wasmtime refuses to have none. One byte is as little: every call ends there.
+            settings::limit_stack(&mut config, stack.max(1));
         }
         let engine = Engine::new(&config).map_err(|error| not_loaded(&error))?;
         let load = |code: &[u8]| machine.load(&engine, code).map_err(|error| not_loaded(&error));

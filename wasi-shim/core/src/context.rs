@@ -219,10 +219,13 @@ impl WasiCtxBuilder {
     /// Limits what the guest may use up: it ends where it wants more. Without this, nothing is limited so.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self.max_descriptors = limits
-            .descriptors
-            .map_or(self.max_descriptors, |limit| limit.min(self.max_descriptors));
+        let descriptors = limits.descriptors.filter(|limit| *limit < self.max_descriptors);
+        self.max_descriptors = descriptors.unwrap_or(self.max_descriptors);
+        // A limit above what anybody has is never reached.
+        self.limits = Limits {
+            descriptors,
+            ..limits
+        };
         self
     }
 
