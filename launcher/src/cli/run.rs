@@ -141,6 +141,14 @@ pub(super) struct Run {
     #[arg(short = 'W', long = "wasm", value_name = "LIMIT=VALUE", value_delimiter = ',', action = ArgAction::Append)]
     pub(super) limits: Vec<String>,
 
+    /// The same output on every run, host and architecture: clocks count what the guest executes, and random numbers are
+    /// made of SEED, a number below 2^64; default: 0
+    ///
+    /// Terminals are none, directories are in order, file times are the run's. --engine auto is the interpreter then;
+    /// the engines differ (docs/determinism.md).
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    pub(super) deterministic: Option<u64>,
+
     /// Show the log of kernel and application on standard error, at this level and above
     #[arg(long, value_name = "LEVEL", value_parser = one_of(LOG_LEVELS))]
     pub(super) log: Option<LogLevel>,
@@ -369,6 +377,9 @@ impl Run {
             .show_machine(self.verbose > 0)
             .allow_precompiled(self.allow_precompiled)
             .limits(limits);
+        if let Some(seed) = self.deterministic {
+            run = run.deterministic(seed);
+        }
         if let Some(name) = &self.invoke {
             run = run.invoke(utf8(name, || "--invoke".to_string())?);
         }

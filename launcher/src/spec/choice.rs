@@ -129,6 +129,10 @@ pub(super) fn choose(run: &Run, deadline: &Deadline) -> Result<Chosen, Error> {
             Chosen::Code(demanded(run, target, deadline)?),
             "it is demanded".to_string(),
         ),
+        // What was compiled before is chance.
+        (None, None) if run.spec.deterministic.is_some() => {
+            (Chosen::Module, "the run is deterministic".to_string())
+        }
         (None, None) => auto(run, target, deadline)?,
     };
     log::info!("the engine is {}: {reason}", chosen.engine());
@@ -169,8 +173,9 @@ fn target(run: &Run) -> Result<Target, Error> {
     Ok(Target {
         level,
         options: Options {
-            fuel: run.spec.limits.get(Limit::Fuel).is_some(),
-            ..Options::default()
+            // Clocks count it.
+            fuel: run.spec.limits.get(Limit::Fuel).is_some() || run.spec.deterministic.is_some(),
+            deterministic: run.spec.deterministic.is_some(),
         },
     })
 }

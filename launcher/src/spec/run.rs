@@ -264,6 +264,14 @@ impl Run {
         self
     }
 
+    /// Makes the output the same on every run, host and architecture, with the same engine: clocks count what the guest
+    /// executes, and random numbers are made of `seed`. Default engine: the interpreter. `docs/determinism.md` has more.
+    #[must_use]
+    pub fn deterministic(mut self, seed: u64) -> Self {
+        self.spec.deterministic = Some(seed);
+        self
+    }
+
     /// Demands an engine; default: native code if the module was compiled before, or is compiled in no time, or if only
     /// native code has what it needs; otherwise the interpreter. `docs/engines.md` has more.
     #[must_use]

@@ -33,6 +33,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             what_only_native_code_has_comes_first,
         ),
         test("engines::the_interpreter_on_demand", the_interpreter_on_demand),
+        test("engines::a_deterministic_run", a_deterministic_run),
         test("engines::without_a_compiler", without_a_compiler),
         test(
             "engines::a_module_that_cannot_be_compiled",
@@ -165,6 +166,30 @@ fn the_interpreter_on_demand() {
     );
     done.expect_code(0).expect_output(INTERPRETED).expect_silence();
     assert_eq!((asked(&scratch), engine(&scratch)), (0, "interp".into()));
+}
+
+/// What was compiled before decides nothing; and natively, the code is another.
+fn a_deterministic_run() {
+    let scratch = Scratch::new();
+    run(&mut launcher(&scratch, "compile", MODULE), &[]).expect_output(NATIVE);
+    for flag in ["--deterministic", "--deterministic=7"] {
+        run(&mut launcher(&scratch, "compile", MODULE), &["-v", flag])
+            .expect_code(0)
+            .expect_output(INTERPRETED)
+            .expect_message(&["the engine is interp: the run is deterministic"]);
+        assert_eq!(asked(&scratch), 1);
+    }
+    for _ in 0..2 {
+        let flags = ["--deterministic", "--engine", "native"];
+        run(&mut launcher(&scratch, "compile", MODULE), &flags)
+            .expect_code(0)
+            .expect_output(NATIVE)
+            .expect_silence();
+        assert_eq!(asked(&scratch), 2);
+    }
+    run(&mut launcher(&scratch, "compile", MODULE), &["--deterministic=x"])
+        .expect_code(exit_code::USAGE)
+        .expect_message(&["--deterministic"]);
 }
 
 fn without_a_compiler() {

@@ -59,13 +59,30 @@ pub fn needed(name: &str) -> Result<PathBuf> {
 /// The virtual machine's architecture.
 ///
 /// # Errors
-/// If the variable names none.
+/// If the variable names none, or several.
 pub fn arch() -> Result<Arch> {
     let Some(name) = get(ARCH) else {
         return Ok(Arch::host());
     };
-    let name = name.to_string_lossy();
-    Arch::from_name(&name).with_context(|| format!("{ARCH}: no architecture is called '{name}'"))
+    named(&name.to_string_lossy())
+}
+
+/// All architectures that the variable names, with commas between them; none, if it is not set.
+///
+/// # Errors
+/// If it names what is none.
+pub fn arches() -> Result<Vec<Arch>> {
+    let names = get(ARCH).unwrap_or_default();
+    let names = names.to_string_lossy();
+    names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(named)
+        .collect()
+}
+
+fn named(name: &str) -> Result<Arch> {
+    Arch::from_name(name).with_context(|| format!("{ARCH}: no architecture is called '{name}'"))
 }
 
 /// The engine.
@@ -85,7 +102,15 @@ pub fn engine() -> Result<Engine> {
 /// # Errors
 /// As [`arch`] and [`engine`].
 pub fn flags() -> Result<Vec<String>> {
-    let own = ["--arch", arch()?.name(), "--engine", engine()?.name()];
+    flags_on(arch()?)
+}
+
+/// The same on another architecture.
+///
+/// # Errors
+/// As [`engine`].
+pub fn flags_on(arch: Arch) -> Result<Vec<String>> {
+    let own = ["--arch", arch.name(), "--engine", engine()?.name()];
     let mut flags: Vec<String> = own.map(String::from).to_vec();
     flags.extend(words(RUN_FLAGS));
     Ok(flags)

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use boot_protocol::arch::Arch;
 use boot_protocol::exit_code;
 use boot_protocol::run_spec::Limit;
+use sha2::{Digest as _, Sha256};
 use test_qemu::Engine;
 
 use crate::compare::show;
@@ -144,6 +146,36 @@ impl Runner {
             test.shows,
             self.repeat(test, &words, &stdin)?
         )
+    }
+
+    /// Runs one row with these `flags` besides, and tells all that came of it, whatever the row expects.
+    ///
+    /// # Errors
+    /// If it cannot be run, or does not end by itself.
+    pub fn transcript(&self, test: &Test, flags: &[&str]) -> Result<String> {
+        let prepared = self.prepare(test)?;
+        let mut words = self.words(test, prepared.as_ref().map(|(path, _)| path.as_path()))?;
+        let at = words.iter().position(|word| word == "run").map_or(0, |at| at + 1);
+        words.splice(at..at, flags.iter().map(|flag| (*flag).to_owned()));
+        let stdin = test.stdin.produce(&self.source)?;
+        let outcome = self.execute(test, &words, &stdin)?;
+        if let Some((path, _)) = &prepared {
+            std::fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        ensure!(
+            !outcome.late,
+            "it did not end by itself; to repeat it:\n    {}",
+            self.repeat(test, &words, &stdin)?
+        );
+        let (fuel, said) = spent(&outcome.stderr);
+        Ok(format!(
+            "{}\n{fuel}\nstandard output, {:x}:\n{}\nstandard error, {:x}:\n{}",
+            outcome.status,
+            Sha256::digest(&outcome.stdout),
+            show(&outcome.stdout),
+            Sha256::digest(&said),
+            show(&said)
+        ))
     }
 
     /// Makes the directory that a row wants prepared; gives it and what it holds.
@@ -339,6 +371,23 @@ fn file_name<'a>(module: &Module<'a>) -> &'a str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
+/// What standard error says of a deterministic run, and the rest of it without what the machine logs.
+fn spent(stderr: &[u8]) -> (String, Vec<u8>) {
+    let mut fuel = String::from("no fuel is told");
+    let mut rest = Vec::new();
+    for line in stderr.split_inclusive(|byte| *byte == b'\n') {
+        let end = find(line, b"[vm] ").unwrap_or(line.len());
+        let (before, logged) = line.split_at_checked(end).unwrap_or((line, b""));
+        rest.extend_from_slice(before);
+        if let Some(at) = find(logged, b"deterministic run: ") {
+            fuel = String::from_utf8_lossy(logged.get(at..).unwrap_or_default())
+                .trim_end()
+                .to_owned();
+        }
+    }
+    (fuel, rest)
+}
+
 /// A word as a POSIX shell reads it back.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
@@ -367,19 +416,45 @@ fn anywhere(words: Vec<String>, root: &Path) -> Vec<String> {
 pub fn from_environment(root: &Path, scratch: &Path) -> Result<Runner> {
     let reference = environment::words(environment::REFERENCE);
     let (command, flags) = if reference.is_empty() {
-        let launcher = environment::needed(environment::LAUNCHER)?;
-        let launcher = launcher.to_str().context("the launcher's path is not UTF-8")?;
-        (vec![launcher.to_owned()], environment::flags()?)
+        (vec![launcher()?], environment::flags()?)
     } else {
         // It has no virtual machine to choose an architecture for.
         let flags = environment::words(environment::RUN_FLAGS);
         (anywhere(reference.clone(), root), flags)
     };
     Ok(Runner {
-        command,
-        reference: !reference.is_empty(),
-        engine: environment::engine()?,
         flags,
+        ..of(command, !reference.is_empty(), root, scratch)?
+    })
+}
+
+/// The launcher that the environment names, in machines of an architecture.
+///
+/// # Errors
+/// As [`from_environment`].
+pub fn on(arch: Arch, root: &Path, scratch: &Path) -> Result<Runner> {
+    Ok(Runner {
+        flags: environment::flags_on(arch)?,
+        ..of(vec![launcher()?], false, root, scratch)?
+    })
+}
+
+/// The launcher's path.
+fn launcher() -> Result<String> {
+    let launcher = environment::needed(environment::LAUNCHER)?;
+    Ok(launcher
+        .to_str()
+        .context("the launcher's path is not UTF-8")?
+        .to_owned())
+}
+
+/// A runner without flags.
+fn of(command: Vec<String>, reference: bool, root: &Path, scratch: &Path) -> Result<Runner> {
+    Ok(Runner {
+        command,
+        reference,
+        engine: environment::engine()?,
+        flags: Vec::new(),
         built: environment::needed(environment::GUESTS)?,
         downloads: root.join("target/downloads"),
         source: root.join("guests"),

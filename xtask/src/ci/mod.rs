@@ -60,6 +60,11 @@ const JOBS: &[Job] = &[
                 steps::boot,
             ),
             Step::new(
+                "deterministic",
+                "a deterministic run is the same on every architecture, twice on one",
+                steps::deterministic,
+            ),
+            Step::new(
                 "conformance",
                 "the published conformance suite passes in the virtual machine (on the host it is part of unit)",
                 steps::conformance,
@@ -83,6 +88,11 @@ const JOBS: &[Job] = &[
                 "boot-native",
                 "every guest runs as it should as native code too",
                 steps::boot_native,
+            ),
+            Step::new(
+                "deterministic-native",
+                "the same of native code",
+                steps::deterministic_native,
             ),
             Step::new(
                 "conformance-native",

@@ -1,5 +1,8 @@
 //! The steps that start virtual machines, and what they need for it.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use anyhow::Result;
 use test_qemu::Engine;
 use vm_tests::environment;
@@ -60,6 +63,27 @@ pub(crate) fn conformance(arches: &[Arch]) -> Result<Counts> {
 
 pub(crate) fn conformance_native(arches: &[Arch]) -> Result<Counts> {
     in_vm(Engine::Native, arches, &["--test", "conformance"], &[])
+}
+
+/// Deterministic runs, the same on all of the architectures.
+pub(crate) fn deterministic(arches: &[Arch]) -> Result<Counts> {
+    deterministic_on(Engine::Interp, arches)
+}
+
+/// The same, compiled.
+pub(crate) fn deterministic_native(arches: &[Arch]) -> Result<Counts> {
+    deterministic_on(Engine::Native, arches)
+}
+
+fn deterministic_on(engine: Engine, arches: &[Arch]) -> Result<Counts> {
+    let prepared = Prepared::new(engine, arches)?;
+    let names: Vec<_> = arches.iter().map(|arch| arch.name()).collect();
+    harness(
+        prepared
+            .tests(&["--test", "deterministic"])
+            .env(environment::ARCH, names.join(","))
+            .env(environment::ENGINE, engine.name()),
+    )
 }
 
 /// The jail of a real QEMU, and what is tried from inside of one, on hosts as they may be.
@@ -149,34 +173,56 @@ pub(crate) fn calls(arches: &[Arch]) -> Result<Counts> {
 /// Runs test programs of `tests/vm` on an engine, on each architecture, with the guests and the launcher that they
 /// need.
 fn in_vm(engine: Engine, arches: &[Arch], which: &[&str], variables: &[(&str, &str)]) -> Result<Counts> {
-    let guests_out = root().join("target/guests");
-    guests::build(&root(), &guests_out)?;
-    let launcher = images::build_launcher(arches)?;
-    if engine == Engine::Native {
-        // Where the launcher looks for it.
-        native::build()?;
-    }
+    let prepared = Prepared::new(engine, arches)?;
     let mut total = Counts::default();
     for arch in arches {
         let machines = Machines { arch: *arch, engine };
         println!("\n--- {}", machines.name());
         let counts = harness(
-            cargo()
-                .args(["test", "--locked", "--package", "vm-tests"])
-                .args(which)
+            prepared
+                .tests(which)
                 .envs(variables.iter().copied())
-                .env(environment::LAUNCHER, &launcher)
-                .env(environment::GUESTS, &guests_out)
-                .env(environment::IMAGES, images::default_out())
                 .env(environment::ARCH, arch.name())
-                .env(environment::ENGINE, engine.name())
-                .env("XDG_CACHE_HOME", test_cache()),
+                .env(environment::ENGINE, engine.name()),
         )?;
         total.add(&counts);
         total.note(machines, [counts.passed, counts.failed, counts.skipped]);
     }
     total.print_by_machines();
     Ok(total)
+}
+
+/// What test programs of `tests/vm` need.
+struct Prepared {
+    guests: PathBuf,
+    launcher: PathBuf,
+}
+
+impl Prepared {
+    /// Builds it.
+    fn new(engine: Engine, arches: &[Arch]) -> Result<Self> {
+        let guests = root().join("target/guests");
+        guests::build(&root(), &guests)?;
+        let launcher = images::build_launcher(arches)?;
+        if engine == Engine::Native {
+            // Where the launcher looks for it.
+            native::build()?;
+        }
+        Ok(Self { guests, launcher })
+    }
+
+    /// The command that runs these.
+    fn tests(&self, which: &[&str]) -> Command {
+        let mut command = cargo();
+        command
+            .args(["test", "--locked", "--package", "vm-tests"])
+            .args(which)
+            .env(environment::LAUNCHER, &self.launcher)
+            .env(environment::GUESTS, &self.guests)
+            .env(environment::IMAGES, images::default_out())
+            .env("XDG_CACHE_HOME", test_cache());
+        command
+    }
 }
 
 /// Compares with wasmi_wasi and wasmtime on this host, and with our own in the machines.
