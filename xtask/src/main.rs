@@ -15,6 +15,7 @@ mod nested;
 mod programs;
 mod reproduce;
 mod rust_src;
+mod sbom;
 #[cfg(test)]
 mod setup_tests;
 mod spec;
@@ -119,6 +120,15 @@ enum Step {
         #[arg(long, value_parser = arch::parse)]
         arch: Option<Arch>,
     },
+    /// Write what images, launcher and compiler are made of: OUT/ARCH/hermit-wasm.img.cdx.json and others.
+    Sbom {
+        /// The architecture of the images; default: all.
+        #[arg(long, value_parser = arch::parse)]
+        arch: Option<Arch>,
+        /// Where the results go; default: target/sbom.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Run the tests, by the programs in ci/, two at a time; ends with a summary.
     Test {
         /// Only these jobs and steps, one after the other.
@@ -195,6 +205,9 @@ fn main() -> Result<()> {
         } => fuzz::long(&target, seconds)?,
         Step::Advisories => supply_chain::against_all()?,
         Step::Reproduce { arch } => reproduce::check(&arches(arch))?,
+        Step::Sbom { arch, out } => {
+            sbom::write(&arches(arch), &out.unwrap_or_else(sbom::default_out))?;
+        }
         Step::Test { list: true, .. } => ci::list(),
         Step::Test { only, arch, .. } => ci::test(&only, &arches(arch))?,
         Step::Ci { job, arch } => ci::job(&job, &arches(arch))?,

@@ -108,7 +108,7 @@ fn second_cargo_home(elsewhere: &Path) -> Result<PathBuf> {
 }
 
 /// Removes a folder that may be there.
-fn remove(folder: &Path) -> Result<()> {
+pub(crate) fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
@@ -116,7 +116,7 @@ fn remove(folder: &Path) -> Result<()> {
 }
 
 /// Copies a folder without what is [`LEFT_OUT`]; links stay links.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     let shown = || format!("cannot copy {} to {}", from.display(), to.display());
     fs::create_dir_all(to).with_context(shown)?;
     for entry in fs::read_dir(from).with_context(shown)? {

@@ -229,6 +229,11 @@ const JOBS: &[Job] = &[
                 steps::advisories,
             ),
             Step::new(
+                "sbom",
+                "what images and programs are made of can be listed, and agrees with the lock files",
+                steps::sbom,
+            ),
+            Step::new(
                 "reproduce",
                 "an image of this host's architecture that is built again elsewhere is the same (ci/reproduce: all)",
                 steps::reproduce,
