@@ -13,6 +13,8 @@
 mod inspect;
 mod packed;
 mod seal;
+#[cfg(test)]
+mod tests;
 mod trailer;
 mod unpacked;
 mod write;

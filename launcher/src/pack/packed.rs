@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::spec::deadline::Deadline;
 use crate::spec::engine::Engine;
 use crate::spec::module::ModuleError;
+use crate::spec::payload;
 use crate::spec::reading::{WriteError, copy};
 
 /// A packed file. Clones share it.
@@ -223,14 +224,23 @@ impl Packed {
         Ok(first == names::seal(&digest))
     }
 
+    /// The members. Behind the seal, which is checked before, each header must be as packing writes it, to the byte: an
+    /// archive that the application might read in another way shows something else here than what runs.
     fn list(&self) -> io::Result<Vec<Member>> {
         let mut archive = tar::Archive::new(self.part(0, self.length));
-        let mut members = Vec::new();
-        for entry in archive.entries()? {
+        let mut members: Vec<Member> = Vec::new();
+        for entry in archive.entries()?.raw(true) {
             let entry = entry?;
             let name = entry.path_bytes();
             let name = str::from_utf8(&name).map_err(io::Error::other)?;
-            if members.iter().any(|member: &Member| member.name == name) && name != names::PADDING {
+            let is_ours = || {
+                let header = payload::header(name, entry.size());
+                is_plain(name) && header.is_ok_and(|header| header.as_bytes() == entry.header().as_bytes())
+            };
+            if !members.is_empty() && !is_ours() {
+                return Err(io::Error::other("a member's header is none that packing writes"));
+            }
+            if members.iter().any(|member| member.name == name) && name != names::PADDING {
                 return Err(io::Error::other("two members have one name"));
             }
             members.push(Member {
@@ -241,6 +251,11 @@ impl Packed {
         }
         Ok(members)
     }
+}
+
+/// Whether a name is that of a file in the directory itself.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
 /// Whether a file is an executable with a payload. Only its end is looked at.

@@ -6,11 +6,13 @@ use std::path::Path;
 
 use boot_protocol::payload::{self as names, SEAL};
 use boot_protocol::run_spec::{MountSource, RunSpec};
+use boot_protocol::shown::piece;
 
-use super::packed::Packed;
+use super::packed::{Packed, is_plain};
 use super::write::{self, Purpose};
 use super::{Format, seal};
 use crate::error::{Error, StartError};
+use crate::host::shown;
 use crate::spec::engine::Engine;
 use crate::spec::payload;
 use boot_protocol::arch::Arch;
@@ -27,23 +29,12 @@ impl Packed {
             if [names::DIGEST, names::PADDING].contains(&member.name.as_str()) {
                 continue;
             }
-            if !is_plain(&member.name) {
-                return Err(Error::Invalid(format!(
-                    "{}: it has a member with a name that no payload has",
-                    self.path().display()
-                )));
-            }
             File::create_new(directory.join(&member.name))
                 .and_then(|mut file| io::copy(&mut self.part(member.start, member.length), &mut file))
                 .map_err(cannot)?;
         }
         Ok(())
     }
-}
-
-/// Whether a name is that of a file in the directory itself.
-fn is_plain(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
 /// Packs a directory that a payload was [unpacked](Packed::unpack) into; the same bytes come of it again.
@@ -63,6 +54,15 @@ pub fn pack_directory(
     let spec = RunSpec::decode(&bytes)
         .map_err(|error| Error::Invalid(format!("{}: {error}", directory.join(names::RUN_SPEC).display())))?;
     super::check(format, &spec)?;
+    let members = order(&spec);
+    // The description may be anybody's: nothing is packed but what lies in the directory.
+    if let Some((name, _)) = members.iter().find(|(name, _)| !is_plain(name)) {
+        return Err(Error::Invalid(format!(
+            "{}: it names a member '{}', which is no file of this directory",
+            shown::path(&directory.join(names::RUN_SPEC)),
+            piece(name)
+        )));
+    }
     let is_there = |name: &str| directory.join(name).is_file();
     let engine = match is_there(names::CODE) {
         true => Engine::Native,
@@ -78,7 +78,7 @@ pub fn pack_directory(
         let cannot = |error| StartError::file("put the payload together")(error);
         let mut start = file;
         start.write_all(&[0; SEAL]).map_err(cannot)?;
-        for (name, alignment) in order(&spec) {
+        for (name, alignment) in members {
             if is_there(&name) {
                 payload::member(file, &name, alignment, |out| {
                     let mut from = File::open(directory.join(&name)).map_err(cannot)?;

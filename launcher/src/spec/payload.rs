@@ -140,12 +140,17 @@ pub(crate) fn member(
 
 /// Writes the header of a member of so many bytes.
 fn put_header(mut file: &File, name: &str, size: u64) -> io::Result<()> {
+    file.write_all(header(name, size)?.as_bytes())
+}
+
+/// The header of a member of so many bytes.
+pub(crate) fn header(name: &str, size: u64) -> io::Result<Header> {
     let mut header = Header::new_ustar();
     header.set_path(name)?;
     header.set_mode(0o644);
     header.set_size(size);
     header.set_cksum();
-    file.write_all(header.as_bytes())
+    Ok(header)
 }
 
 #[cfg(test)]
