@@ -210,11 +210,15 @@ fn a_damaged_file_is_refused() {
 #[test]
 fn what_cannot_be_packed_is_refused() {
     let scratch = scratch();
+    let manifest = "FROM m.wat\nENV_PWD_IS_HOST_CWD\n";
+    fs::write(scratch.path().join("Hermitfile"), manifest).unwrap();
     for (words, named) in [
         (&["pack", "-o", "x"][..], "name a module"),
         (&["pack", "-o", "x", "--timeout", "1s", "m.wat"], "--timeout"),
         (&["pack", "-o", "x", "--greet"], "name a module"),
         (&["pack", "-o", "x", "data"], "run.spec"),
+        (&["pack", "-o", "x", "-S", "inherit-env", "m.wat"], "--env"),
+        (&["pack", "-o", "x", "-f", "Hermitfile"], "ENV_PWD_IS_HOST_CWD"),
         (
             &["pack", "-o", "x", "--format", "exe", "--dir", "data::/d", "m.wat"],
             "--copy-dir",

@@ -58,8 +58,14 @@ impl Pack {
             }
             (_, file) => {
                 let file = file.as_ref().map(|path| Hermitfile::open(path, deadline));
+                let file = file.transpose()?;
+                if let Some(directive) = file.as_ref().and_then(Hermitfile::of_this_host) {
+                    return Err(usage(format!(
+                        "{directive} is about the host that runs the program, and cannot be packed; leave it out"
+                    )));
+                }
                 self.run
-                    .describe(file.transpose()?.as_ref(), deadline.clone())?
+                    .describe(file.as_ref(), deadline.clone())?
                     .pack(self.format, &self.output)
             }
         }
@@ -82,6 +88,9 @@ impl Pack {
         ];
         match said.iter().find(|(_, is_said)| *is_said) {
             Some((flag, _)) => Err(usage(format!("--{flag} is not packed: say it when it runs"))),
+            None if run.wasi.last() == Some(&true) => Err(usage(
+                "-S inherit-env: all variables of this host would be in the file; name those that it needs with --env",
+            )),
             None => Ok(()),
         }
     }

@@ -74,6 +74,21 @@ impl Hermitfile {
         })
     }
 
+    /// A directive of it whose value is this host's, which is another one elsewhere.
+    #[must_use]
+    pub fn of_this_host(&self) -> Option<&'static str> {
+        let manifest = &self.manifest;
+        [
+            ("ENV_PWD_IS_HOST_CWD", manifest.pwd_is_host_cwd),
+            (
+                "ENV_EXE_NAME_IS_HOST_EXE_NAME",
+                manifest.exe_name_is_host_exe_name,
+            ),
+        ]
+        .into_iter()
+        .find_map(|(directive, is_said)| is_said.then_some(directive))
+    }
+
     /// The module that it names, as [`Module::open_until`] opens it.
     ///
     /// # Errors
