@@ -57,10 +57,10 @@ fn what_the_application_may_read_in_another_way_is_refused() {
         named("dir/", &spec()),
         plain(names::MODULE, b"other"),
         member("link", b"", |header| {
-            header.set_entry_type(tar::EntryType::Symlink)
+            header.set_entry_type(tar::EntryType::Symlink);
         }),
         member("sparse", b"", |header| {
-            header.set_entry_type(tar::EntryType::GNUSparse)
+            header.set_entry_type(tar::EntryType::GNUSparse);
         }),
         [
             member("path", b"19 path=run.spec\0\0\n", |header| {

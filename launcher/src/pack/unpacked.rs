@@ -59,7 +59,7 @@ pub fn pack_directory(
     if let Some((name, _)) = members.iter().find(|(name, _)| !is_plain(name)) {
         return Err(Error::Invalid(format!(
             "{}: it names a member '{}', which is no file of this directory",
-            shown::path(&directory.join(names::RUN_SPEC)),
+            shown::path(directory.join(names::RUN_SPEC)),
             piece(name)
         )));
     }
