@@ -24,6 +24,7 @@ pub(crate) enum Directive {
     Engine,
     Limit(Limit),
     TrapOnGrowFailure,
+    MayBeWidened,
 }
 
 /// What a directive is called, what stands behind it, and whether it may stand more than once.
@@ -80,6 +81,7 @@ pub(crate) const FORMS: &[Form] = &[
     once(Directive::Limit(Limit::FileBytes), "FILE_BYTES", "SIZE"),
     once(Directive::Limit(Limit::OutputBytes), "OUTPUT_BYTES", "SIZE"),
     once(Directive::TrapOnGrowFailure, "TRAP_ON_GROW_FAILURE", ""),
+    once(Directive::MayBeWidened, "MAY_BE_WIDENED", ""),
 ];
 
 impl Form {

@@ -63,6 +63,8 @@ pub struct Manifest {
     pub engine: Option<Engine>,
     /// `FUEL`, `TIMEOUT`, `MEMORY` and the like.
     pub limits: Limits,
+    /// `MAY_BE_WIDENED`: once packed, it may be given more than it says.
+    pub may_be_widened: bool,
 }
 
 /// The variable that `ENV_PWD_IS_HOST_CWD` sets.

@@ -121,6 +121,10 @@ impl Parser {
                 line.none()?;
                 self.manifest.limits.trap_on_grow_failure = true;
             }
+            Directive::MayBeWidened => {
+                line.none()?;
+                self.manifest.may_be_widened = true;
+            }
         }
         Ok(())
     }

@@ -79,7 +79,8 @@ FDS 64
 TABLE_ELEMENTS 1000
 FILE_BYTES 100MB
 OUTPUT_BYTES 1
-TRAP_ON_GROW_FAILURE"#;
+TRAP_ON_GROW_FAILURE
+may_be_widened"#;
     let manifest = read(&text);
     assert_eq!(
         manifest.to_string(),
@@ -110,6 +111,7 @@ FDS 64
 FILE_BYTES 100000000
 OUTPUT_BYTES 1
 TRAP_ON_GROW_FAILURE
+MAY_BE_WIDENED
 "#
     );
     assert_eq!(manifest.limits.get(Limit::Deadline), Some(1_500_000_000));

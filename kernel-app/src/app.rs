@@ -204,6 +204,7 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
                             entry: spec.entry.as_deref().map(|name| Entry {
                                 name,
                                 arguments: spec.argv.get(1..).unwrap_or_default(),
+                                warns: spec.invoked,
                             }),
                         };
                         let (outcome, ctx) = platform.engine().run(job, builder.build(system));

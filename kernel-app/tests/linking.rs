@@ -33,7 +33,15 @@ fn vectors_are_printed_as_one_number() {
     .unwrap();
     let call = |name| {
         let arguments = &[];
-        execute(&[], &module, Some(Entry { name, arguments }))
+        execute(
+            &[],
+            &module,
+            Some(Entry {
+                name,
+                arguments,
+                warns: false,
+            }),
+        )
     };
     assert_eq!(call("f").1.stdout, b"18446744073709551617\n");
     assert!(matches!(call("g").0, Outcome::Refused(text) if text.contains("unsupported argument type v128")));

@@ -198,8 +198,11 @@ impl<'a> Parser<'a> {
                 Some((name, value)) if !name.is_empty() => self.env.push((name, value)),
                 _ => return Err(invalid("NAME=VALUE")),
             },
-            // The latter is wasmtime's word.
-            "--entry" | "--invoke" => self.run.entry = Some(value.to_owned()),
+            // The latter is wasmtime's word, with its warnings.
+            "--entry" | "--invoke" => {
+                self.run.entry = Some(value.to_owned());
+                self.run.invoked = option == "--invoke";
+            }
             "--preload" => {
                 let preload = preload(value);
                 self.run
@@ -400,7 +403,7 @@ fn words_of(run: &RunSpec, console: Console) -> Result<Vec<String>, Unwritable> 
         option("--env", &[name.as_str(), value].join("="));
     }
     if let Some(name) = &run.entry {
-        option("--entry", name);
+        option(if run.invoked { "--invoke" } else { "--entry" }, name);
     }
     for Preload { name, member } in &run.preloads {
         if name.contains('=') {

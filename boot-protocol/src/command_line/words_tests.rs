@@ -128,6 +128,7 @@ fn a_function_and_libraries() {
         ];
         let run = parse(words, [], true).unwrap().run;
         assert_eq!((run.entry.as_deref(), &run.preloads), (Some("add"), &preloads()));
+        assert_eq!(run.invoked, entry == "--invoke");
         assert_eq!(run.argv, ["boot-module.wasm", "1", "-2"]);
         assert_eq!(parse(words, [], true).unwrap().run_word, Some(entry));
     }
@@ -258,6 +259,7 @@ fn what_is_written_is_read_back() {
             ..Terminals::ALL
         },
         entry: Some("add=".into()),
+        invoked: true,
         preloads: preloads(),
         deterministic: Some(u64::MAX),
         ..RunSpec::default()

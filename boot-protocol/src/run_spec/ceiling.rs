@@ -5,7 +5,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use super::{Access, ModuleSource, Mount, Record, RunSpec};
+use super::{Access, ModuleSource, Mount, Record, RunSpec, unique_variables};
 
 /// Something is said of a run that is more than its description allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,8 @@ impl core::error::Error for Exceeds {}
 
 impl RunSpec {
     /// This run as `by` narrows it: with its arguments behind its own, its terminals and its log level, less access to
-    /// directories, and lower limits.
+    /// directories, and lower limits. One that may be widened is given all that `by` says besides: of two values that
+    /// of `by` counts.
     ///
     /// # Errors
     /// [`Exceeds`] names the first thing of `by` that this does not have.
@@ -45,17 +46,23 @@ impl RunSpec {
             terminals,
             log,
             entry,
+            invoked: _,
             preloads,
             limits,
             deterministic,
             tracing,
+            may_be_widened: _,
         } = by;
         let exceeds = |record, what: &str| Exceeds {
             record,
             what: what.into(),
         };
+        // What may be widened is the run, and not what runs.
         if *module != ModuleSource::Payload {
             return Err(exceeds(Record::Module, module.default_name()));
+        }
+        if self.may_be_widened {
+            return Ok(self.widened(by));
         }
         if let Some((name, arguments)) = argv.split_first() {
             if name != module.default_name() {
@@ -101,6 +108,48 @@ impl RunSpec {
         self.limits = self.limits.narrowed(limits);
         self.deterministic = self.deterministic.or(*deterministic);
         Ok(self)
+    }
+
+    /// This run with all that `by` says.
+    fn widened(mut self, by: &Self) -> Self {
+        if let Some((name, arguments)) = by.argv.split_first() {
+            if self.argv.is_empty() {
+                self.argv.push(name.clone());
+            }
+            if let Some(own) = self.argv.first_mut()
+                && name != ModuleSource::Payload.default_name()
+            {
+                own.clone_from(name);
+            }
+            self.argv.extend_from_slice(arguments);
+        }
+        let variables = self.env.iter().chain(&by.env);
+        self.env = unique_variables(variables.map(|(name, value)| (name.as_str(), value.as_str())));
+        for mount in &by.mounts {
+            match self.mounts.iter_mut().find(|own| own.guest == mount.guest) {
+                Some(own) => own.clone_from(mount),
+                None => self.mounts.push(mount.clone()),
+            }
+        }
+        for preload in &by.preloads {
+            match self.preloads.iter_mut().find(|own| own.name == preload.name) {
+                Some(own) => own.clone_from(preload),
+                None => self.preloads.push(preload.clone()),
+            }
+        }
+        if by.entry.is_some() {
+            self.entry.clone_from(&by.entry);
+            self.invoked = by.invoked;
+        }
+        for (limit, value) in by.limits.iter() {
+            self.limits.set(limit, Some(value));
+        }
+        self.limits.trap_on_grow_failure |= by.limits.trap_on_grow_failure;
+        self.terminals = by.terminals;
+        self.log = by.log.or(self.log);
+        self.deterministic = by.deterministic.or(self.deterministic);
+        self.tracing = by.tracing.or(self.tracing);
+        self
     }
 }
 
@@ -177,6 +226,56 @@ mod tests {
             ..RunSpec::default()
         };
         assert_eq!(ceiling().narrowed(&higher), Ok(ceiling()));
+    }
+
+    #[test]
+    fn what_may_be_widened_is() {
+        let ceiling = RunSpec {
+            may_be_widened: true,
+            ..ceiling()
+        };
+        assert_eq!(ceiling.clone().narrowed(&RunSpec::default()), Ok(ceiling.clone()));
+        let by = RunSpec {
+            argv: vec!["other".into(), "more".into()],
+            env: vec![("B".into(), "3".into()), ("A".into(), "2".into())],
+            mounts: vec![mount("/new", Access::ReadOnly), mount("/ro", Access::ReadWrite)],
+            entry: Some("g".into()),
+            invoked: true,
+            preloads: vec![
+                Preload {
+                    name: "l".into(),
+                    member: "other".into(),
+                },
+                Preload {
+                    name: "m".into(),
+                    member: "m".into(),
+                },
+            ],
+            limits: crate::run_spec::Limits::NONE
+                .with(Limit::Fuel, 11)
+                .trapping_on_grow_failure(),
+            deterministic: Some(3),
+            tracing: Some(Tracing::Record),
+            terminals: Terminals::ALL,
+            ..RunSpec::default()
+        };
+        let expected = RunSpec {
+            argv: vec!["other".into(), "--fixed".into(), "more".into()],
+            env: vec![("A".into(), "2".into()), ("B".into(), "3".into())],
+            mounts: vec![
+                mount("/rw", Access::ReadWrite),
+                mount("/ro", Access::ReadWrite),
+                mount("/new", Access::ReadOnly),
+            ],
+            may_be_widened: true,
+            ..by.clone()
+        };
+        assert_eq!(ceiling.clone().narrowed(&by), Ok(expected));
+        let other = RunSpec {
+            module: ModuleSource::Embedded,
+            ..RunSpec::default()
+        };
+        assert_eq!(ceiling.narrowed(&other).unwrap_err().record, Record::Module);
     }
 
     #[test]

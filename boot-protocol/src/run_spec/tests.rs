@@ -69,6 +69,8 @@ fn full() -> RunSpec {
         },
         log: Some(LogLevel::Debug),
         entry: Some("run \u{1f980}".into()),
+        invoked: true,
+        may_be_widened: true,
         preloads: vec![
             Preload {
                 name: "env".into(),
@@ -134,6 +136,8 @@ fn each_record_byte_for_byte() {
         },
         log: Some(LogLevel::Trace),
         entry: Some("f".into()),
+        invoked: false,
+        may_be_widened: true,
         preloads: vec![Preload {
             name: "n".into(),
             member: "m".into(),
@@ -158,6 +162,7 @@ fn each_record_byte_for_byte() {
         10, 0, 0, 0, 0, 0, // growth that fails traps
         11, 0, 8, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, // deterministic
         12, 0, 1, 0, 0, 0, 1, // trace: replayed
+        13, 0, 1, 0, 0, 0, 2, // flags: may be widened
     ];
     assert_eq!(spec.encode(), expected);
     assert_eq!(RunSpec::decode(&expected), Ok(spec));
@@ -212,7 +217,7 @@ fn another_magic_and_another_version() {
 
 #[test]
 fn what_this_version_does_not_know_is_refused() {
-    assert_eq!(refused(&[13, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(13));
+    assert_eq!(refused(&[14, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(14));
     assert_eq!(refused(&[0, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(0));
     assert_eq!(refused(&[2, 1, 0, 0, 0, 0]), SpecError::UnknownRecord(0x102));
     // What follows the last record, if it is none.
@@ -234,6 +239,11 @@ fn what_stands_once_stands_once() {
     let log = [6, 0, 1, 0, 0, 0, 1];
     assert!(RunSpec::decode(&with(&log)).is_ok());
     assert_eq!(refused(&[log, log].concat()), SpecError::Duplicate(Record::Log));
+    let flags = [13, 0, 1, 0, 0, 0, 1];
+    assert_eq!(
+        refused(&[flags, flags].concat()),
+        SpecError::Duplicate(Record::Flags)
+    );
     let head = b"HWRS\x02\0";
     assert_eq!(RunSpec::decode(head), Err(SpecError::Missing(Record::Module)));
     let module = [head.as_slice(), &[1, 0, 1, 0, 0, 0, 0]].concat();
@@ -280,6 +290,10 @@ fn each_value_that_a_record_does_not_know() {
         (6, &[], Ok(Log)),
         (6, &[6], Ok(Log)),
         (6, &[1, 0], Ok(Log)),
+        (13, &[], Ok(Record::Flags)),
+        (13, &[0], Ok(Record::Flags)),
+        (13, &[4], Ok(Record::Flags)),
+        (13, &[1, 0], Ok(Record::Flags)),
     ];
     for (kind, value, expected) in cases {
         // The record takes the place of the usual one, if that one stands once.

@@ -25,6 +25,7 @@
 //! 10    growth that fails traps: no bytes                                               0 or 1
 //! 11    deterministic: seed (8 bytes)                                                   0 or 1
 //! 12    trace: 0 = recorded, 1 = replayed from the payload's recording                  0 or 1
+//! 13    flags: bit 0 the entry is invoked, bit 1 the run may be widened                 0 or 1
 //! ```
 //!
 //! A reader refuses what it does not know, so that an old image never drops a limit that it has not heard of.
@@ -63,6 +64,7 @@ const LIMIT: u16 = 9;
 const GROWTH: u16 = 10;
 const DETERMINISTIC: u16 = 11;
 const TRACING: u16 = 12;
+const FLAGS: u16 = 13;
 
 /// One description of a run.
 ///
@@ -84,6 +86,8 @@ pub struct RunSpec {
     /// The exported function that is called in place of `_start`, with the guest's arguments behind `argv[0]` as its
     /// own; its results are printed. As wasmtime's `--invoke`.
     pub entry: Option<String>,
+    /// Whether a person has named the entry for this run: wasmtime's warnings about that are printed, too.
+    pub invoked: bool,
     /// Modules that are instantiated before, in order, and whose exports the later ones import by name.
     pub preloads: Vec<Preload>,
     /// What the guest may use up.
@@ -92,6 +96,8 @@ pub struct RunSpec {
     pub deterministic: Option<u64>,
     /// Whether what the guest's calls answer is recorded, or taken from a recording.
     pub tracing: Option<Tracing>,
+    /// Whether this, once packed, may be given more than it says. See [`RunSpec::narrowed`].
+    pub may_be_widened: bool,
 }
 
 impl fmt::Debug for RunSpec {
@@ -109,6 +115,8 @@ impl fmt::Debug for RunSpec {
             .field("limits", &self.limits)
             .field("deterministic", &self.deterministic)
             .field("tracing", &self.tracing)
+            .field("invoked", &self.invoked)
+            .field("may_be_widened", &self.may_be_widened)
             .finish()
     }
 }
@@ -140,6 +148,8 @@ pub enum Record {
     Deterministic,
     /// Whether calls are recorded or replayed.
     Tracing,
+    /// What is or is not.
+    Flags,
 }
 
 impl fmt::Display for Record {
@@ -157,6 +167,7 @@ impl fmt::Display for Record {
             Self::Growth => "trap on grow failure",
             Self::Deterministic => "deterministic",
             Self::Tracing => "trace",
+            Self::Flags => "flags",
         })
     }
 }
@@ -174,10 +185,12 @@ impl RunSpec {
             terminals,
             log,
             entry,
+            invoked,
             preloads,
             limits,
             deterministic,
             tracing,
+            may_be_widened,
         } = self;
         let mut out = Vec::new();
         out.extend(MAGIC);
@@ -224,6 +237,9 @@ impl RunSpec {
         }
         if let Some(tracing) = *tracing {
             record(&mut out, TRACING, &[&[tracing as u8]]);
+        }
+        if let flags @ 1.. = u8::from(*invoked) | u8::from(*may_be_widened) << 1 {
+            record(&mut out, FLAGS, &[&[flags]]);
         }
         out
     }
@@ -451,6 +467,7 @@ struct Parts {
     limits: Limits,
     deterministic: Option<u64>,
     tracing: Option<Tracing>,
+    flags: Option<u8>,
 }
 
 impl Parts {
@@ -499,11 +516,16 @@ impl Parts {
                 once(&mut self.deterministic, Record::Deterministic, seed)
             }
             TRACING => once(&mut self.tracing, Record::Tracing, tracing(value)?),
+            FLAGS => match value {
+                [flags @ 1..4] => once(&mut self.flags, Record::Flags, *flags),
+                _ => Err(SpecError::Value(Record::Flags, "a byte from 1 to 3")),
+            },
             unknown => Err(SpecError::UnknownRecord(unknown)),
         }
     }
 
     fn finish(self) -> Result<RunSpec, SpecError> {
+        let flags = self.flags.unwrap_or(0);
         Ok(RunSpec {
             module: self.module.ok_or(SpecError::Missing(Record::Module))?,
             argv: self.argv,
@@ -512,10 +534,12 @@ impl Parts {
             terminals: self.terminals.ok_or(SpecError::Missing(Record::Terminals))?,
             log: self.log,
             entry: self.entry,
+            invoked: flags & 1 != 0,
             preloads: self.preloads,
             limits: self.limits,
             deterministic: self.deterministic,
             tracing: self.tracing,
+            may_be_widened: flags & 2 != 0,
         })
     }
 }

@@ -50,23 +50,25 @@ const RETURNS_VALUES: &str = "warning: using `--invoke` with a function that ret
 /// Most functions that a message names.
 const MAX_NAMED_EXPORTS: usize = 20;
 
-/// Says what wasmtime says before it calls a function that takes so many arguments.
-pub(super) fn begin(system: &mut impl System, arguments: usize) {
-    if arguments > 0 {
+/// Says what wasmtime says before it calls a function that takes so many arguments, if it `warns`.
+pub(super) fn begin(system: &mut impl System, warns: bool, arguments: usize) {
+    if warns && arguments > 0 {
         write(system, Stream::Stderr, TAKES_ARGUMENTS);
     }
 }
 
 /// Prints results, one on a line.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-pub(super) fn finish(system: &mut impl System, results: impl Iterator<Item = Value>) {
+pub(super) fn finish(system: &mut impl System, warns: bool, results: impl Iterator<Item = Value>) {
     let mut text = String::new();
     for result in results {
         text.push_str(&result.to_text());
         text.push('\n');
     }
     if !text.is_empty() {
-        write(system, Stream::Stderr, RETURNS_VALUES);
+        if warns {
+            write(system, Stream::Stderr, RETURNS_VALUES);
+        }
         write(system, Stream::Stdout, &text);
     }
 }
@@ -200,6 +202,7 @@ mod tests {
             Entry {
                 name,
                 arguments: &arguments,
+                warns: true,
             },
             types,
         )
@@ -315,12 +318,13 @@ mod tests {
     fn results_look_as_wasmtimes() {
         let mut system = TestSystem::default();
         let float = |value: f64| Value::F64(value.to_bits());
-        begin(&mut system, 0);
+        begin(&mut system, true, 0);
         assert_eq!(system.stderr, b"");
-        begin(&mut system, 1);
+        begin(&mut system, true, 1);
         assert_eq!(system.stderr, TAKES_ARGUMENTS.as_bytes());
         finish(
             &mut system,
+            true,
             [
                 Value::I32(-1),
                 Value::I64(i64::MIN),
@@ -345,7 +349,7 @@ mod tests {
         assert_eq!(String::from_utf8(system.stderr).unwrap(), both);
 
         let mut silent = TestSystem::default();
-        finish(&mut silent, [].into_iter());
+        finish(&mut silent, true, [].into_iter());
         assert_eq!((silent.stdout, silent.stderr), (vec![], vec![]));
     }
 
@@ -354,6 +358,7 @@ mod tests {
         let entry = Entry {
             name: "g",
             arguments: &[],
+            warns: true,
         };
         assert_eq!(
             missing(entry, ["a", "b\u{1b}"].into_iter()).reason,

@@ -90,6 +90,8 @@ pub struct Entry<'a> {
     pub name: &'a str,
     /// Its arguments as text. What the function does not take is not looked at, as by wasmtime.
     pub arguments: &'a [String],
+    /// Whether wasmtime's warnings about such a call are printed.
+    pub warns: bool,
 }
 
 /// What a trap is called that the lack of stack ends in, by both engines.

@@ -191,6 +191,7 @@ fn run_modules<S: System + 'static>(
 ) -> Result<Outcome, Outcome> {
     let program = &modules.program;
     let (name, arguments) = prepare_call(program, entry)?;
+    let warns = entry.is_some_and(|entry| entry.warns);
     let mut instances = Vec::with_capacity(modules.preloads.len());
     for (name, module) in &modules.preloads {
         let instance = instantiate(store, module, &instances).map_err(|outcome| outcome.of_preload(name))?;
@@ -207,10 +208,10 @@ fn run_modules<S: System + 'static>(
         .copied()
         .map(Val::default_for_ty)
         .collect();
-    invoke::begin(&mut store.data_mut().context.core.system, arguments.len());
+    invoke::begin(&mut store.data_mut().context.core.system, warns, arguments.len());
     call(store, function, &arguments, &mut results)?;
     let results = results.iter().map(shown);
-    invoke::finish(&mut store.data_mut().context.core.system, results);
+    invoke::finish(&mut store.data_mut().context.core.system, warns, results);
     Ok(Outcome::Exit(0))
 }
 

@@ -268,6 +268,7 @@ fn run_modules<S: System + 'static>(
 ) -> Result<Outcome, Outcome> {
     let program = &modules.program;
     let (name, arguments) = prepare_call(program, entry)?;
+    let warns = entry.is_some_and(|entry| entry.warns);
     if modules.options.fuel {
         store.set_fuel(fuel).map_err(|error| ended_by(&error))?;
     }
@@ -281,10 +282,10 @@ fn run_modules<S: System + 'static>(
         .get_func(&mut *store, name)
         .ok_or_else(|| Outcome::Refused(format!("no func export named `{name}` found")))?;
     let mut results = alloc::vec![Val::I32(0); function.ty(&*store).results().len()];
-    invoke::begin(&mut store.data_mut().context.core.system, arguments.len());
+    invoke::begin(&mut store.data_mut().context.core.system, warns, arguments.len());
     call(store, function, &arguments, &mut results)?;
     let results = results.iter().map(shown);
-    invoke::finish(&mut store.data_mut().context.core.system, results);
+    invoke::finish(&mut store.data_mut().context.core.system, warns, results);
     Ok(Outcome::Exit(0))
 }
 

@@ -18,6 +18,7 @@ fn link(preloads: &[(&str, &str)], wat: &str, entry: Option<(&str, &[&str])>) ->
     let entry = entry.map(|_| Entry {
         name,
         arguments: &arguments,
+        warns: true,
     });
     execute(&preloads, &parse(wat), entry)
 }

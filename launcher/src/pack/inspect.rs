@@ -220,6 +220,9 @@ impl Inspection {
         for (limit, value) in spec.limits.iter() {
             line("limit", &format!("{limit}: {value}"));
         }
+        if spec.may_be_widened {
+            line("widening", "whoever runs it may give it more than this");
+        }
         for (module, names) in &self.imports {
             line("imports", &format!("{module}: {}", names.join(", ")));
         }
@@ -243,7 +246,7 @@ impl Inspection {
             .iter()
             .map(|(limit, value)| format!("{}:{value}", json::string(limit.name())));
         let run = format!(
-            "{{\"arguments\":{},\"environment\":{},\"directories\":{},\"function\":{},\"preloads\":{},\"limits\":{{{}}}}}",
+            "{{\"arguments\":{},\"environment\":{},\"directories\":{},\"function\":{},\"preloads\":{},\"limits\":{{{}}},\"may_be_widened\":{}}}",
             strings(&spec.argv),
             list(
                 spec.env
@@ -279,7 +282,8 @@ impl Inspection {
                     ))
                     .collect()
             ),
-            limits.collect::<Vec<_>>().join(",")
+            limits.collect::<Vec<_>>().join(","),
+            spec.may_be_widened
         );
         let imports = self
             .imports

@@ -91,6 +91,8 @@ pub(crate) fn of_request(request: &Request<'_>, format: Format, output: &Path) -
     let mut spec = qemu::lower(request)?;
     // Whoever runs it says this.
     spec.log = None;
+    spec.invoked = false;
+    spec.may_be_widened = request.may_be_widened();
     check(format, &spec)?;
     let purpose = write::Purpose {
         format,

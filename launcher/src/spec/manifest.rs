@@ -132,7 +132,10 @@ impl Hermitfile {
         let manifest = &self.manifest;
         let mut run = run.args(manifest.argv.iter().cloned()).limits(manifest.limits);
         if let Some(export) = &manifest.entrypoint {
-            run = run.invoke(export);
+            run = run.entrypoint(export);
+        }
+        if manifest.may_be_widened {
+            run = run.may_be_widened();
         }
         for (name, value) in &manifest.env {
             run = run.env(name, value);

@@ -183,6 +183,11 @@ impl<'a> Request<'a> {
         &self.programs
     }
 
+    /// Whether the run may be given more once it is packed.
+    pub(crate) fn may_be_widened(&self) -> bool {
+        self.run.may_be_widened
+    }
+
     /// The module.
     #[must_use]
     pub fn module(&self) -> &Module {

@@ -58,6 +58,8 @@ pub struct Run {
     pub(super) module: Module,
     /// What was packed, instead of the module.
     pub(crate) packed: Option<Packed>,
+    /// Whether it may be given more once it is packed.
+    pub(crate) may_be_widened: bool,
     /// The modules that others import from, each with the name that imports give.
     pub(crate) preloads: Vec<(String, Module)>,
     /// Whether these are put in order by what they import.
@@ -99,6 +101,7 @@ impl Run {
             argv0: None,
             module,
             packed: None,
+            may_be_widened: false,
             preloads: Vec::new(),
             linked: false,
             mounts: Vec::new(),
@@ -168,7 +171,21 @@ impl Run {
     /// results go to standard output, one on a line. As `wasmtime run --invoke`.
     #[must_use]
     pub fn invoke(mut self, name: impl Into<String>) -> Self {
+        self.spec.invoked = true;
+        self.entrypoint(name)
+    }
+
+    /// The same without wasmtime's warnings, for a program that is made to be called so.
+    #[must_use]
+    pub fn entrypoint(mut self, name: impl Into<String>) -> Self {
         self.spec.entry = Some(name.into());
+        self
+    }
+
+    /// Once [packed](Self::pack), it may be given more than this says, by whoever runs it.
+    #[must_use]
+    pub fn may_be_widened(mut self) -> Self {
+        self.may_be_widened = true;
         self
     }
 

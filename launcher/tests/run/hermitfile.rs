@@ -82,7 +82,7 @@ fn flags_come_behind_it() {
     assert_eq!(
         given(&scratch, &words),
         format!(
-            "--argv0=n --env=A=3 --env=B=2 --env=PWD={} --entry=g --tmpfs=/tmp --tmpfs=/b --",
+            "--argv0=n --env=A=3 --env=B=2 --env=PWD={} --invoke=g --tmpfs=/tmp --tmpfs=/b --",
             here.display()
         )
     );

@@ -24,6 +24,8 @@ struct Parts {
     terminals: u8,
     log: Option<u8>,
     entry: Option<String>,
+    invoked: bool,
+    may_be_widened: bool,
     preloads: Vec<(String, String)>,
     limits: Vec<(u8, u64)>,
     trap_on_grow_failure: bool,
@@ -77,6 +79,8 @@ impl Parts {
                 .log
                 .map(|level| LogLevel::ALL[usize::from(level) % LogLevel::ALL.len()]),
             entry: self.entry,
+            invoked: self.invoked,
+            may_be_widened: self.may_be_widened,
             preloads: self
                 .preloads
                 .into_iter()

@@ -51,6 +51,7 @@ type Test = (&'static str, fn(Arch) -> Result<()>, bool);
 const TESTS: &[Test] = &[
     ("executable", executable, false),
     ("ceiling", ceiling, false),
+    ("wider", wider, false),
     ("damaged", damaged, false),
     ("devices/none", devices_none, false),
     ("devices/directory", devices_directory, true),
@@ -189,6 +190,49 @@ fn ceiling(arch: Arch) -> Result<()> {
         .stdin(Stdio::null())
         .output()?;
     check(&output, 0, "guest.wat\npacked\nmore\n")
+}
+
+/// What says that it may be widened is given more, by whoever types the kernel command line, and by flags.
+fn wider(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "wider")?;
+    let file = work.path("Hermitfile");
+    fs::write(&file, "FROM guest.wat\nARGV packed\nFUEL 1\nMAY_BE_WIDENED\n")?;
+    let payload = work.path("guest.tar");
+    let launcher = || -> Result<Command> { Ok(Command::new(environment::needed(environment::LAUNCHER)?)) };
+    let made = launcher()?
+        .args(["pack", "--arch", arch.name(), "-f"])
+        .arg(&file)
+        .arg("-o")
+        .arg(&payload)
+        .output()?;
+    check(&made, 0, "")?;
+    let run = |flags: &[&str]| -> Result<Output> {
+        let mut command = launcher()?;
+        command
+            .args(["run", "--arch", arch.name()])
+            .args(flags)
+            .arg(&payload)
+            .arg("more");
+        Ok(command.stdin(Stdio::null()).output()?)
+    };
+    check(&run(&[])?, 241, "")?;
+    let flags = [
+        "-W",
+        "fuel=1000000",
+        "--tmpfs",
+        "/",
+        "--argv0",
+        "other",
+        "--env",
+        "A=1",
+    ];
+    check(&run(&flags)?, 0, "other\npacked\nmore\n")?;
+    let words = "-- --limit fuel=1000000 --env A=1 --tmpfs / --argv0 other";
+    let said = plain(arch, &payload, words)?;
+    ensure!(said.contains("other"), "{said:?}");
+    let said = plain(arch, &payload, "-- -f tag/other.wasm")?;
+    ensure!(said.contains("what was packed does not allow it"), "{said:?}");
+    Ok(())
 }
 
 /// A bit that is different is found in the machine, before anything runs.
