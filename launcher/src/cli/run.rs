@@ -441,7 +441,7 @@ impl Run {
             (None, Some(path)) if path == Path::new(STDIN) => {
                 vm::Run::new(Module::stdin_until(memory, deadline)?).stdin(Input::Null)
             }
-            (None, Some(path)) => match self.packed(path)? {
+            (None, Some(path)) => match self.packed(path, deadline)? {
                 Some(packed) => return self.of_packed(packed),
                 None => vm::Run::new(Module::open_until(path, memory, deadline)?),
             },
@@ -450,8 +450,8 @@ impl Run {
     }
 
     /// What was packed, if the file `path` was. What cannot be looked at is no such file: its own message says why.
-    fn packed(&self, path: &Path) -> Result<Option<Packed>, Error> {
-        match Packed::open(path) {
+    fn packed(&self, path: &Path, deadline: &Deadline) -> Result<Option<Packed>, Error> {
+        match Packed::open_until(path, deadline) {
             Err(Error::Module(ModuleError::Unreadable { .. })) => Ok(None),
             result => result,
         }

@@ -16,6 +16,7 @@ use super::Format;
 use super::seal;
 use super::trailer::{self, Trailer};
 use crate::error::Error;
+use crate::host::shown;
 use crate::spec::deadline::Deadline;
 use crate::spec::engine::Engine;
 use crate::spec::module::ModuleError;
@@ -48,6 +49,16 @@ pub(super) struct Member {
 }
 
 impl Packed {
+    /// As [`Self::open`], as long as there is time: a file of another machine may be long in coming.
+    ///
+    /// # Errors
+    /// As that; [`Error::Timeout`] or [`Error::Stopped`].
+    pub fn open_until(path: &Path, deadline: &Deadline) -> Result<Option<Self>, Error> {
+        let deadline = deadline.clone().of(format!("'{}'", shown::path(path)));
+        let path = path.to_path_buf();
+        deadline.aside(move || Self::open(&path))?
+    }
+
     /// The packed file `path`; `None` if it is none. Only its beginning and its end are looked at for that.
     ///
     /// # Errors
