@@ -22,6 +22,9 @@ use crate::host::units::{MIB, show_size};
 /// translation. Of a large memory a fourth is added, since a guest gets 85 % of its machine's.
 const BESIDES: u64 = 64 * MIB;
 
+/// Standard input, standard output and standard error.
+const STREAMS: u64 = 3;
+
 /// A Hermitfile: what a program is given, and what it may see.
 #[derive(Clone, Debug)]
 pub struct Hermitfile {
@@ -150,7 +153,9 @@ impl Hermitfile {
             let directive = "ENV_EXE_NAME_IS_HOST_EXE_NAME";
             run = run.env(EXE_NAME, self.host_path(directive, std::env::current_exe())?);
         }
-        for mount in self.mounts(deadline)? {
+        let mounts = self.mounts(deadline)?;
+        self.check_descriptors(mounts.len())?;
+        for mount in mounts {
             run = run.mount(mount);
         }
         for link in &manifest.links {
@@ -162,6 +167,20 @@ impl Hermitfile {
             Some(hermitfile::Engine::Interp) => run.engine(Engine::Interp),
             Some(hermitfile::Engine::Native) => run.engine(Engine::Native),
         })
+    }
+
+    /// Refuses fewer descriptors than the guest has from the start.
+    fn check_descriptors(&self, directories: usize) -> Result<(), Error> {
+        let first = u64::try_from(directories)
+            .unwrap_or(u64::MAX)
+            .saturating_add(STREAMS);
+        match self.manifest.limits.get(Limit::Descriptors) {
+            Some(limit) if limit < first => Err(self.refuse(
+                limit_directive(Limit::Descriptors, limit),
+                &format!("the program has {first} from the start: its standard streams and its directories"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The guest's directories. Files that are copied into one directory make one.
@@ -426,6 +445,11 @@ mod tests {
             (
                 "COPY /dev/null /x",
                 "COPY /dev/null /x: neither a directory nor a file",
+            ),
+            ("FDS 2", "FDS 2: the program has 3 from the start"),
+            (
+                "FDS 4\nTMPFS /a\nTMPFS /b",
+                "FDS 4: the program has 5 from the start",
             ),
             ("MAP nothing:/x", "MAP [\"nothing:/x\"]: 'nothing' (seen from '"),
             (
