@@ -1,7 +1,7 @@
 //! What was packed, in machines: it runs from anywhere, stays beneath its ceiling without the launcher too, and gets the
 //! devices that it was given and no others.
 //!
-//! Environment: `LAUNCHER`, `IMAGES` and `ARCH` of `environment.rs`.
+//! Environment: `LAUNCHER`, `IMAGES`, `ARCH` and `ENGINE` of `environment.rs`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
-use test_qemu::{Arch, Qemu};
+use test_qemu::{Arch, Engine, Qemu};
 use vm_tests::{environment, virtiofsd};
 
 /// Seconds after which a machine is ended. Far more than any takes.
@@ -50,6 +50,8 @@ type Test = (&'static str, fn(Arch) -> Result<()>, bool);
 
 const TESTS: &[Test] = &[
     ("executable", executable, false),
+    ("image", image, false),
+    ("application", application, false),
     ("ceiling", ceiling, false),
     ("wider", wider, false),
     ("damaged", damaged, false),
@@ -78,6 +80,14 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
+/// The same without the wait: a serial line has no end.
+fn without_input() -> String {
+    GUEST.replace(
+        "call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)",
+        "i32.const 1",
+    )
+}
+
 /// A directory of a test, removed at its end.
 struct Work(PathBuf);
 
@@ -98,7 +108,9 @@ impl Work {
     fn pack(&self, arch: Arch, name: &str, flags: &[&str]) -> Result<PathBuf> {
         let output = self.path(name);
         let made = Command::new(environment::needed(environment::LAUNCHER)?)
-            .args(["pack", "--arch", arch.name(), "-o"])
+            .args(["pack", "--arch", arch.name(), "--engine"])
+            .arg(environment::engine()?.name())
+            .arg("-o")
             .arg(&output)
             .args(flags)
             .arg("guest.wat")
@@ -145,19 +157,70 @@ fn executable(arch: Arch) -> Result<()> {
     check(&output, 0, "guest.wat\npacked\n--version\n--\n-x\n\n")
 }
 
-/// Boots it without the launcher.
-fn plain(arch: Arch, payload: &Path, line: &str) -> Result<String> {
-    let image = environment::needed(environment::IMAGES)?
-        .join(arch.name())
-        .join("hermit-wasm.img");
+/// What a machine of QEMU alone says that boots `kernel`, with a module.
+fn boot(arch: Arch, kernel: &Path, module: Option<&Path>, line: &str) -> Result<String> {
     let qemu = Qemu {
-        kernel: Some(&image),
-        initrd: Some(payload),
+        kernel: Some(kernel),
+        initrd: module,
         append: Some(line),
         ..Qemu::usual(arch)
     };
     let output = qemu.limited(LIMIT).stdin(Stdio::null()).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(String::from_utf8_lossy(&output.stdout).replace('\r', ""))
+}
+
+/// A file of those that are built.
+fn built(arch: Arch, name: &str) -> Result<PathBuf> {
+    let name = match environment::engine()? {
+        Engine::Interp => name.to_string(),
+        Engine::Native => name.replace("hermit-wasm", "hermit-wasm-native"),
+    };
+    Ok(environment::needed(environment::IMAGES)?
+        .join(arch.name())
+        .join(name))
+}
+
+/// Boots the payload without the launcher.
+fn plain(arch: Arch, payload: &Path, line: &str) -> Result<String> {
+    boot(arch, &built(arch, "hermit-wasm.img")?, Some(payload), line)
+}
+
+/// It boots by itself, is a ceiling too, and nothing of it runs where it is damaged.
+fn image(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "image")?;
+    fs::write(work.path("guest.wat"), without_input())?;
+    let image = work.pack(arch, "guest.img", &["--format", "image"])?;
+    let said = boot(arch, &image, None, "-- -- more")?;
+    ensure!(said.contains("guest.wat\npacked\nmore\n"), "{said:?}");
+    let said = boot(arch, &image, None, "-- --env A=1")?;
+    ensure!(
+        said.contains("what was packed does not allow it") && !said.contains("guest.wat"),
+        "{said:?}"
+    );
+    let mut bytes = fs::read(&image)?;
+    let module = bytes.windows(4).rposition(|bytes| bytes == b"\0asm");
+    bytes[module.context("the image has no module")? + 40] ^= 4;
+    let damaged = work.path("damaged.img");
+    fs::write(&damaged, bytes)?;
+    let said = boot(arch, &damaged, None, "--")?;
+    ensure!(
+        said.contains("bears the digest") && !said.contains("guest.wat"),
+        "{said:?}"
+    );
+    Ok(())
+}
+
+/// A Hermit loader that is given it boots it.
+fn application(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "application")?;
+    fs::write(work.path("guest.wat"), without_input())?;
+    let application = work.pack(arch, "guest.app", &["--format", "app"])?;
+    let loader = environment::needed(environment::IMAGES)?
+        .join(arch.name())
+        .join("hermit-loader");
+    let said = boot(arch, &loader, Some(&application), "-- -- more")?;
+    ensure!(said.contains("guest.wat\npacked\nmore\n"), "{said:?}");
+    Ok(())
 }
 
 /// The application enforces the ceiling, whoever types the kernel command line.
@@ -178,13 +241,20 @@ fn ceiling(arch: Arch) -> Result<()> {
         );
     }
     let output = Command::new(environment::needed(environment::LAUNCHER)?)
-        .args(["run", "--arch", arch.name(), "--tmpfs", "/"])
+        .args([
+            "run",
+            "--allow-precompiled",
+            "--arch",
+            arch.name(),
+            "--tmpfs",
+            "/",
+        ])
         .arg(&payload)
         .stdin(Stdio::null())
         .output()?;
     check(&output, 2, "")?;
     let output = Command::new(environment::needed(environment::LAUNCHER)?)
-        .args(["run", "--arch", arch.name()])
+        .args(["run", "--allow-precompiled", "--arch", arch.name()])
         .arg(&payload)
         .arg("more")
         .stdin(Stdio::null())
@@ -339,6 +409,7 @@ fn devices(arch: Arch, work: &Work, packed: &[&str], flags: &[&str]) -> Result<V
         // The monitor's socket is no thing for a jail.
         .args([
             "run",
+            "--allow-precompiled",
             "--jail",
             "off",
             "--accel",
