@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use boot_protocol::payload::{SEAL, is_intact};
-use boot_protocol::run_spec::{Access, MountSource, RunSpec};
+use boot_protocol::payload::{self, SEAL, is_intact};
+use boot_protocol::run_spec::{Access, Limit, MountSource, RunSpec};
 use hermit_wasm_vm::pack::{Format, Packed};
 use tempfile::TempDir;
 
@@ -253,4 +253,175 @@ fn what_cannot_be_packed_is_refused() {
         2,
         &["packed already"],
     );
+}
+
+const HERMITFILE: &str = "# What it may touch.\nFROM m.wat\nARGV one \"two words\"\nENV A=1\nMAP data:/shared:ro\n\
+                          COPY data /data\nTMPFS /tmp\nLINK l=m.wat\nFUEL 1000\n";
+
+#[test]
+fn a_hermitfile_is_packed_with_what_it_says() {
+    let scratch = scratch();
+    let at = |name: &str| scratch.path().join(name);
+    fs::write(at("Hermitfile"), HERMITFILE).unwrap();
+    let whole = fs::read(pack(&scratch, "a.tar", &["-f", "Hermitfile"])).unwrap();
+    let packed = Packed::open(&at("a.tar")).unwrap().unwrap();
+    let manifest = packed.manifest().unwrap().to_string();
+    assert!(
+        manifest.starts_with("FROM m.wat\nARGV [\"one\", \"two words\"]\n"),
+        "{manifest}"
+    );
+    assert_eq!(packed.spec().argv, ["m.wat", "one", "two words"]);
+    assert_eq!(packed.spec().limits.get(Limit::Fuel), Some(1000));
+    let text = done(&launcher(scratch.path(), &["inspect", "a.tar"]));
+    for line in [
+        "manifest    MAP [\"data:/shared:ro\"]",
+        "manifest    FUEL 1000",
+        "limit       fuel: 1000",
+    ] {
+        assert!(text.lines().any(|seen| seen == line), "{line}: {text}");
+    }
+    let json = done(&launcher(scratch.path(), &["inspect", "--json", "a.tar"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["manifest"], manifest);
+    // What was unpacked packs again, and so does its Hermitfile as an executable's, which MAP tells its directory.
+    done(&launcher(scratch.path(), &["unpack", "a.tar", "parts"]));
+    assert!(whole == fs::read(pack(&scratch, "again", &["parts"])).unwrap());
+    pack(&scratch, "a", &["--format", "exe", "-f", "Hermitfile"]);
+    refused(
+        &launcher(scratch.path(), &["run", "a.tar"]),
+        2,
+        &["/shared", "--dir"],
+    );
+    // What is read in it is what holds: another text is refused, whoever has sealed it.
+    fs::write(at("parts/Hermitfile"), manifest.replace("two words", "three")).unwrap();
+    pack(&scratch, "other.tar", &["parts"]);
+    refused(
+        &launcher(scratch.path(), &["inspect", "other.tar"]),
+        126,
+        &["damaged", "Hermitfile"],
+    );
+}
+
+#[test]
+fn a_hermitfile_says_all_that_is_packed() {
+    let scratch = scratch();
+    let at = |name: &str| scratch.path().join(name);
+    fs::write(at("Hermitfile"), "FROM m.wat\n").unwrap();
+    for flags in [
+        &["--env", "A=1"][..],
+        &["--tmpfs", "/t"],
+        &["--invoke", "f"],
+        &["-W", "fuel=1"],
+        &["--engine", "interp"],
+        &["word"],
+    ] {
+        let words = [&["pack", "-o", "x", "-f", "Hermitfile"], flags].concat();
+        refused(&launcher(scratch.path(), &words), 2, &["beside -f"]);
+    }
+    for directive in ["ENV_PWD_IS_HOST_CWD", "ENV_EXE_NAME_IS_HOST_EXE_NAME"] {
+        fs::write(at("Hermitfile"), format!("FROM m.wat\n{directive}\n")).unwrap();
+        let words = ["pack", "-o", "x", "-f", "Hermitfile"];
+        refused(
+            &launcher(scratch.path(), &words),
+            2,
+            &[directive, "cannot be packed"],
+        );
+    }
+    assert!(!at("x").exists());
+}
+
+/// A payload with these members, which are sealed whatever they are.
+fn sealed(members: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (name, data) in members {
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name);
+        header.set_size(data.len() as u64);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive.extend(header.as_bytes());
+        archive.extend(*data);
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.extend([0; 1024]);
+    seal(archive)
+}
+
+fn seal(archive: Vec<u8>) -> Vec<u8> {
+    let digest = blake3::hash(&archive).into();
+    [payload::seal(&digest).to_vec(), archive].concat()
+}
+
+#[test]
+fn what_a_stranger_has_sealed_writes_nothing_elsewhere() {
+    let scratch = scratch();
+    let spec = RunSpec::default().encode();
+    let bad = scratch.path().join("bad.tar");
+    for name in [
+        &b"../escaped"[..],
+        b"/tmp/escaped-from-unpack",
+        b"a/b",
+        b".hidden",
+        b"..",
+        b"bad\xff",
+        b"line\nbreak",
+    ] {
+        fs::write(&bad, sealed(&[(b"run.spec", &spec), (name, b"content")])).unwrap();
+        let output = launcher(scratch.path(), &["unpack", "bad.tar", "parts"]);
+        refused(&output, 126, &["bad.tar", "damaged"]);
+        assert!(!scratch.path().join("parts").exists(), "{name:?}");
+    }
+    assert!(!scratch.path().join("escaped").exists());
+    // A directory's links are no way out either: members are new files.
+    fs::create_dir(scratch.path().join("linked")).unwrap();
+    std::os::unix::fs::symlink("../escaped", scratch.path().join("linked/run.spec")).unwrap();
+    pack(&scratch, "good.tar", &["m.wat"]);
+    refused(
+        &launcher(scratch.path(), &["unpack", "good.tar", "linked"]),
+        125,
+        &["exists"],
+    );
+    assert!(!scratch.path().join("escaped").exists());
+}
+
+#[test]
+fn lengths_that_are_not_there_are_refused_at_once() {
+    let scratch = scratch();
+    let spec = RunSpec::default().encode();
+    let good = sealed(&[(b"run.spec", &spec), (b"module.wasm", b"\0asm")]);
+    let bad = scratch.path().join("bad.tar");
+    let archive = good[SEAL..].to_vec();
+    // The module's header is the third block: its length, in the octal and in the binary form.
+    let at = 1024 + 124;
+    for length in [
+        &b"77777777777\0"[..],
+        b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\x80\0\0\0\0\0\0\xff\xff\xff\xff\xff",
+        b"99999999999\0",
+    ] {
+        let mut archive = archive.clone();
+        archive[at..at + 12].copy_from_slice(length);
+        let sum: u32 = archive[1024..1536]
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| u32::from(if (148..156).contains(&at) { b' ' } else { *byte }))
+            .sum();
+        archive[1024 + 148..1024 + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        fs::write(&bad, seal(archive)).unwrap();
+        for command in [
+            &["inspect", "bad.tar"][..],
+            &["unpack", "bad.tar", "parts"],
+            &["run", "bad.tar"],
+        ] {
+            refused(&launcher(scratch.path(), command), 126, &["bad.tar", "damaged"]);
+        }
+    }
+    // Each shorter file, too.
+    for length in (1..good.len()).step_by(256) {
+        fs::write(&bad, &good[..length]).unwrap();
+        let output = launcher(scratch.path(), &["inspect", "bad.tar"]);
+        refused(&output, 126, &["bad.tar"]);
+    }
+    assert!(!scratch.path().join("parts").exists());
 }

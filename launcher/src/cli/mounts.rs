@@ -59,6 +59,11 @@ impl Flag {
 pub(super) struct MountFlags(Vec<(Flag, OsString)>);
 
 impl MountFlags {
+    /// Whether none was given.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What the flags ask for.
     ///
     /// **Errors**: a value without a directory or without a name for the guest, with a name that is not UTF-8, or

@@ -86,12 +86,29 @@ impl Pack {
             ("uhyve", run.uhyve.is_some()),
             ("virtiofsd", run.virtiofsd.is_some()),
         ];
-        match said.iter().find(|(_, is_said)| *is_said) {
-            Some((flag, _)) => Err(usage(format!("--{flag} is not packed: say it when it runs"))),
-            None if run.wasi.last() == Some(&true) => Err(usage(
+        if let Some((flag, _)) = said.iter().find(|(_, is_said)| *is_said) {
+            return Err(usage(format!("--{flag} is not packed: say it when it runs")));
+        }
+        // What people read in the Hermitfile is what is packed.
+        let beside = [
+            ("a word", "ARGV", !run.module_and_args.is_empty()),
+            ("--env", "ENV", !run.env.is_empty()),
+            ("-S", "ENV", !run.wasi.is_empty()),
+            ("--invoke", "ENTRYPOINT", run.invoke.is_some()),
+            ("--preload", "LINK", !run.preload.is_empty()),
+            ("a directory", "MAP, COPY or TMPFS", !run.mounts.is_empty()),
+            ("-W", "FUEL and the like", !run.limits.is_empty()),
+            ("--argv0", "FROM", run.argv0.is_some()),
+            ("--engine", "ENGINE", run.engine.is_some()),
+        ];
+        match beside.iter().find(|(.., is_said)| *is_said) {
+            Some((flag, directive, _)) if run.file.is_some() => Err(usage(format!(
+                "{flag} beside -f: the Hermitfile says all that is packed; write it there, with {directive}"
+            ))),
+            _ if run.wasi.last() == Some(&true) => Err(usage(
                 "-S inherit-env: all variables of this host would be in the file; name those that it needs with --env",
             )),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 }

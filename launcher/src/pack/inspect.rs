@@ -202,6 +202,10 @@ impl Inspection {
             line("image", &identity.image);
             line("payload", &identity.payload);
         }
+        let manifest = self.packed.manifest().map(ToString::to_string);
+        for directive in manifest.iter().flat_map(|text| text.lines()) {
+            line("manifest", directive);
+        }
         for argument in &spec.argv {
             line("argument", argument);
         }
@@ -304,12 +308,14 @@ impl Inspection {
             )
         });
         let arch = self.packed.arch().ok().flatten();
+        let manifest = self.packed.manifest().map(ToString::to_string);
         format!(
-            "{{\"format\":\"{}\",\"engine\":\"{}\",\"arch\":{},\"identity\":{},\"run\":{run},\"imports\":{{{}}},\"members\":{}}}\n",
+            "{{\"format\":\"{}\",\"engine\":\"{}\",\"arch\":{},\"identity\":{},\"manifest\":{},\"run\":{run},\"imports\":{{{}}},\"members\":{}}}\n",
             self.packed.format(),
             self.packed.engine(),
             json::or_null(arch.map(|arch| json::string(arch.name()))),
             json::or_null(identity),
+            json::or_null(manifest.map(|text| json::string(&text))),
             imports.collect::<Vec<_>>().join(","),
             list(members.collect())
         )

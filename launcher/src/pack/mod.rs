@@ -7,10 +7,12 @@
 //! - `write`: makes a file of it.
 //! - `trailer`: what ends such a file.
 //! - `packed`: finds the payload in a file, and what is in it.
+//! - `manifest`: the Hermitfile in it.
 //! - `inspect`: shows that.
 //! - `unpacked`: takes a payload apart, and puts it together again.
 
 mod inspect;
+mod manifest;
 mod packed;
 mod seal;
 #[cfg(test)]
@@ -74,12 +76,12 @@ pub fn is_executable(path: &Path) -> bool {
 }
 
 /// Refuses what a file of this format can never be given.
-fn check(format: Format, spec: &RunSpec) -> Result<(), Error> {
+fn check(format: Format, spec: &RunSpec, has_manifest: bool) -> Result<(), Error> {
     let is_shared = |mount: &&Mount| matches!(mount.source, MountSource::VirtioFs { .. });
     match (format, spec.mounts.iter().find(is_shared)) {
-        (Format::Exe, Some(mount)) => Err(Error::Invalid(format!(
+        (Format::Exe, Some(mount)) if !has_manifest => Err(Error::Invalid(format!(
             "--format exe: all its words are the guest's, so nobody can say which directory of the host '{}' is; \
-             --copy-dir packs a copy, and --format initrd is run with --dir",
+             --copy-dir packs a copy, MAP in a Hermitfile says which it is, and --format initrd is run with --dir",
             mount.guest
         ))),
         _ => Ok(()),
@@ -93,7 +95,9 @@ pub(crate) fn of_request(request: &Request<'_>, format: Format, output: &Path) -
     spec.log = None;
     spec.invoked = false;
     spec.may_be_widened = request.may_be_widened();
-    check(format, &spec)?;
+    let manifest = request.manifest();
+    check(format, &spec, manifest.is_some())?;
+    let text = manifest.map(ToString::to_string);
     let purpose = write::Purpose {
         format,
         arch: request.arch(),
@@ -104,7 +108,7 @@ pub(crate) fn of_request(request: &Request<'_>, format: Format, output: &Path) -
         seal::write(
             file,
             &seal::Content {
-                manifest: None,
+                manifest: text.as_deref(),
                 spec: &spec,
                 programs: request.programs(),
                 directories: &request.copies(),

@@ -11,10 +11,11 @@ use boot_protocol::arch::Arch;
 use boot_protocol::file_kind::FileKind;
 use boot_protocol::payload::{self as names, SEAL};
 use boot_protocol::run_spec::RunSpec;
+use hermitfile::Manifest;
 
-use super::Format;
 use super::seal;
 use super::trailer::{self, Trailer};
+use super::{Format, manifest};
 use crate::error::Error;
 use crate::host::shown;
 use crate::spec::deadline::Deadline;
@@ -37,6 +38,7 @@ pub struct Packed {
     memory: Option<u64>,
     members: Vec<Member>,
     spec: RunSpec,
+    manifest: Option<Manifest>,
 }
 
 /// A member of a payload.
@@ -88,6 +90,7 @@ impl Packed {
             memory,
             members: Vec::new(),
             spec: RunSpec::default(),
+            manifest: None,
         };
         if !this.is_intact().map_err(unreadable)? {
             return Err(this.damaged("its bytes are not those of which it bears the digest"));
@@ -101,7 +104,27 @@ impl Packed {
             Some(Err(error)) => return Err(this.damaged(&format!("its description of a run: {error}"))),
             None => return Err(this.damaged("it has no description of a run")),
         };
+        this.manifest = this.read_manifest()?;
         Ok(Some(this))
+    }
+
+    /// The Hermitfile in it, which must be what holds.
+    fn read_manifest(&self) -> Result<Option<Manifest>, Error> {
+        let Some(member) = self.member(names::MANIFEST) else {
+            return Ok(None);
+        };
+        // One byte more, so that one that is too long is refused as such.
+        let length = member.length.min(hermitfile::LONGEST as u64 + 1);
+        let mut text = Vec::new();
+        self.part(member.start, length)
+            .read_to_end(&mut text)
+            .map_err(|error| self.damaged(&format!("its Hermitfile cannot be read: {error}")))?;
+        let manifest =
+            Manifest::parse(names::MANIFEST, &text).map_err(|error| self.damaged(&error.to_string()))?;
+        match manifest::agrees(&manifest, &self.spec) {
+            true => Ok(Some(manifest)),
+            false => Err(self.damaged("its Hermitfile says something else than its description of a run")),
+        }
     }
 
     /// Why it cannot be used.
@@ -164,6 +187,19 @@ impl Packed {
     #[must_use]
     pub fn spec(&self) -> &RunSpec {
         &self.spec
+    }
+
+    /// The Hermitfile that it was made of, if it was made of one.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// The path of the host's directory that the guest calls `guest`, as an executable's Hermitfile says it. A file that
+    /// somebody else runs must not choose what of this host it sees.
+    pub(crate) fn host_of(&self, guest: &str) -> Option<&str> {
+        let manifest = self.manifest.as_ref().filter(|_| self.format == Format::Exe)?;
+        manifest::host_of(manifest, guest)
     }
 
     /// The payload's length in bytes.
@@ -254,19 +290,31 @@ impl Packed {
             if members.iter().any(|member| member.name == name) && name != names::PADDING {
                 return Err(io::Error::other("two members have one name"));
             }
-            members.push(Member {
+            if !is_plain(name) {
+                return Err(io::Error::other("a member has a name that no payload has"));
+            }
+            let member = Member {
                 name: name.to_string(),
                 start: entry.raw_file_position(),
                 length: entry.size(),
-            });
+            };
+            if member
+                .start
+                .checked_add(member.length)
+                .is_none_or(|end| end > self.length)
+            {
+                return Err(io::Error::other("a member is longer than the file"));
+            }
+            members.push(member);
         }
         Ok(members)
     }
 }
 
-/// Whether a name is that of a file in the directory itself.
+/// Whether a name is that of a file in a directory itself, and shows as it is.
 pub(super) fn is_plain(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 /// Whether a file is an executable with a payload. Only its end is looked at.

@@ -53,7 +53,6 @@ pub fn pack_directory(
     ))?;
     let spec = RunSpec::decode(&bytes)
         .map_err(|error| Error::Invalid(format!("{}: {error}", directory.join(names::RUN_SPEC).display())))?;
-    super::check(format, &spec)?;
     let members = order(&spec);
     // The description may be anybody's: nothing is packed but what lies in the directory.
     if let Some((name, _)) = members.iter().find(|(name, _)| !is_plain(name)) {
@@ -64,6 +63,7 @@ pub fn pack_directory(
         )));
     }
     let is_there = |name: &str| directory.join(name).is_file();
+    super::check(format, &spec, is_there(names::MANIFEST))?;
     let engine = match is_there(names::CODE) {
         true => Engine::Native,
         false => Engine::Interp,

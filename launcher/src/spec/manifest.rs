@@ -134,6 +134,7 @@ impl Hermitfile {
     pub fn apply(&self, run: Run, memory: u64, deadline: &Deadline) -> Result<Run, Error> {
         let manifest = &self.manifest;
         let mut run = run.args(manifest.argv.iter().cloned()).limits(manifest.limits);
+        run.manifest = Some(manifest.clone());
         if let Some(export) = &manifest.entrypoint {
             run = run.entrypoint(export);
         }

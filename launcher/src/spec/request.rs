@@ -139,6 +139,11 @@ impl<'a> Request<'a> {
         Ok(length)
     }
 
+    /// The Hermitfile that describes it, if one does.
+    pub(crate) fn manifest(&self) -> Option<&'a hermitfile::Manifest> {
+        self.run.manifest.as_ref()
+    }
+
     /// What was packed, if that is run.
     pub(crate) fn packed(&self) -> Option<&Packed> {
         match &self.programs.main {

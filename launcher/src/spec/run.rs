@@ -60,6 +60,8 @@ pub struct Run {
     pub(crate) packed: Option<Packed>,
     /// Whether it may be given more once it is packed.
     pub(crate) may_be_widened: bool,
+    /// The Hermitfile that describes it, if one does.
+    pub(super) manifest: Option<hermitfile::Manifest>,
     /// The modules that others import from, each with the name that imports give.
     pub(crate) preloads: Vec<(String, Module)>,
     /// Whether these are put in order by what they import.
@@ -102,6 +104,7 @@ impl Run {
             module,
             packed: None,
             may_be_widened: false,
+            manifest: None,
             preloads: Vec::new(),
             linked: false,
             mounts: Vec::new(),
@@ -507,13 +510,21 @@ impl Run {
         for wanted in shared {
             let is_it =
                 |mount: &Mount| matches!(mount.source, MountSource::Dir(_)) && mount.guest == wanted.guest;
-            let Some(place) = self.mounts.iter().position(is_it) else {
-                return Err(Error::Invalid(format!(
-                    "{}: it needs a directory of this host, which its guest calls '{}': --dir HOST::{1}",
-                    self.module, wanted.guest
-                )));
+            let mut mount = match (self.mounts.iter().position(is_it), packed.host_of(&wanted.guest)) {
+                (Some(place), _) => self.mounts.remove(place),
+                (None, Some(host)) => Mount {
+                    source: MountSource::Dir(host.into()),
+                    guest: wanted.guest.clone(),
+                    access: wanted.access,
+                    quota: None,
+                },
+                (None, None) => {
+                    return Err(Error::Invalid(format!(
+                        "{}: it needs a directory of this host, which its guest calls '{}': --dir HOST::{1}",
+                        self.module, wanted.guest
+                    )));
+                }
             };
-            let mut mount = self.mounts.remove(place);
             if wanted.access == Access::ReadOnly {
                 mount.access = Access::ReadOnly;
             }

@@ -352,9 +352,10 @@ fn devices_directory(arch: Arch) -> Result<()> {
 
 /// What the boards that the launcher takes have by themselves: interrupts, timers, the serial line, the way to the end,
 /// and places for devices, by their names in QEMU.
-const BOARDS: [&str; 30] = [
+const BOARDS: [&str; 31] = [
     "acpi-ged-x86",
     "arm-gicv2m",
+    "arm-gicv3",
     "arm_gic",
     "cfi.pflash01",
     "fw_cfg_io",
