@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use boot_protocol::shown::{self, Layout};
+use hermit_wasm_vm::host::identity;
 use hermit_wasm_vm::host::nonblocking::NonBlocking;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, Timespec, poll};
@@ -103,31 +104,47 @@ pub(crate) fn write_patiently(shared: OwnedFd, bytes: &[u8], patience: Duration)
     Ok(())
 }
 
-/// The log on standard error: warnings always, progress with -v, frames with -vv.
+/// The log on standard error: warnings always, progress with -v, frames with -vv; what runs, to the byte, with the
+/// machine's own log, too.
 struct StderrLog {
+    level: LevelFilter,
+    identity: bool,
     start: Instant,
     /// When the run must be over: its messages do not keep it any longer.
     deadline: Option<Instant>,
 }
 
-/// Starts the log of a run that must be over at `deadline`.
-pub(crate) fn init_log(verbose: u8, deadline: Option<Instant>) {
-    log::set_max_level(match verbose {
+/// Starts the log of a run that must be over at `deadline`. `identity` is whether to say what runs, to the byte.
+pub(crate) fn init_log(verbose: u8, identity: bool, deadline: Option<Instant>) {
+    let level = match verbose {
         0 => LevelFilter::Warn,
         1 => LevelFilter::Info,
         _ => LevelFilter::Debug,
+    };
+    log::set_max_level(if identity {
+        level.max(LevelFilter::Info)
+    } else {
+        level
     });
     let start = Instant::now();
     // Fails only where there is a log already.
-    let _ = log::set_boxed_logger(Box::new(StderrLog { start, deadline }));
+    let _ = log::set_boxed_logger(Box::new(StderrLog {
+        level,
+        identity,
+        start,
+        deadline,
+    }));
 }
 
 impl Log for StderrLog {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level || (self.identity && metadata.target() == identity::LOG)
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         let patience = self.deadline.map_or(PATIENCE, left).min(PATIENCE);
         let message = match record.level() {

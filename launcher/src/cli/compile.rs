@@ -72,7 +72,7 @@ impl Compile {
             compile::for_next_time(target, self.jail, &deadline)?;
             return Ok(exit_code::SUCCESS);
         }
-        stderr::init_log(0, deadline.at());
+        stderr::init_log(0, false, deadline.at());
         let interrupt = Interrupt::on_signals().map_err(|source| file_error("watch for signals", source))?;
         let deadline = deadline.interrupt(interrupt);
         watchdog::begin(&deadline, |_| {});

@@ -172,7 +172,7 @@ fn open(path: &Path) -> Result<Packed, Error> {
 /// Signals end what is done to the file `path`.
 fn deadline(start: Instant, path: &Path) -> Result<Deadline, Error> {
     let deadline = Deadline::since(start, Duration::MAX).of(format!("'{}'", shown::path(path)));
-    stderr::init_log(0, deadline.at());
+    stderr::init_log(0, false, deadline.at());
     let interrupt = Interrupt::on_signals().map_err(|source| {
         Error::from(StartError::File {
             attempt: "watch for signals",

@@ -270,7 +270,8 @@ impl Run {
             (status, _) => status,
         };
         let status = status.map(Arc::new);
-        stderr::init_log(self.verbose, deadline.at());
+        let with_identity = self.log.is_some_and(|level| level >= LogLevel::Info);
+        stderr::init_log(self.verbose, with_identity, deadline.at());
         if let Some(directory) = &self.print_command {
             return self.print_commands(directory.as_deref(), hermitfile.transpose()?.as_ref(), deadline);
         }

@@ -3,6 +3,7 @@
 //! - `beneath`: what lies beneath a directory, without links.
 //! - `cgroup`: a cgroup of the run's own.
 //! - `files`: files that a hypervisor opens by name although they have none.
+//! - [`identity`]: digests of what runs.
 //! - `image`: the bootable images that this crate carries.
 //! - `inherited`: descriptors that this program was started with.
 //! - `interrupt`: asking a run to stop, from another thread or by a signal.
@@ -20,6 +21,7 @@
 pub(crate) mod beneath;
 pub(crate) mod cgroup;
 pub(crate) mod files;
+pub mod identity;
 pub(crate) mod image;
 pub mod inherited;
 pub mod interrupt;

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Read};
+use std::io::Read as _;
 
 use boot_protocol::arch::Arch;
 use boot_protocol::payload as names;
 use boot_protocol::run_spec::{Access, MountSource, RunSpec};
 use boot_protocol::shown::{self, Layout};
-use sha2::{Digest as _, Sha256};
 use wasmparser::{Parser, Payload};
 
 use super::{Format, Packed, write};
 use crate::error::{Error, StartError};
+use crate::host::identity::{Identity, sha256};
 use crate::host::units::show_size;
 use crate::host::{image, json};
 
@@ -39,17 +39,6 @@ pub struct Part {
     pub sha256: String,
 }
 
-/// What runs, to the byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// SHA-256 of loader and application, which are one file; of the application, where that is alone.
-    pub image: String,
-    /// SHA-256 of the payload.
-    pub payload: String,
-    /// SHA-256 of both, one behind the other.
-    pub all: String,
-}
-
 impl Packed {
     /// Looks at all of it.
     ///
@@ -65,26 +54,15 @@ impl Packed {
             parts.push(Part {
                 name: member.name.clone(),
                 length: member.length,
-                sha256: hex(
-                    &sha256([&mut self.part(member.start, member.length) as &mut dyn Read])
-                        .map_err(cannot)?,
-                ),
+                sha256: sha256(self.part(member.start, member.length)).map_err(cannot)?,
             });
         }
         let module = self.read(names::MODULE).map_err(cannot)?;
-        let identity = match self.boots()? {
-            Some(image) => {
-                let mut payload = self.part(0, self.length());
-                let all = sha256([&mut &image[..] as &mut dyn Read, &mut payload]).map_err(cannot)?;
-                let mut payload = self.part(0, self.length());
-                Some(Identity {
-                    image: hex(&Sha256::digest(image).into()),
-                    payload: hex(&sha256([&mut payload as &mut dyn Read]).map_err(cannot)?),
-                    all: hex(&all),
-                })
-            }
-            None => None,
-        };
+        let identity = self
+            .boots()?
+            .map(|image| Identity::of(image, self.part(0, self.length())))
+            .transpose()
+            .map_err(cannot)?;
         Ok(Inspection {
             packed: self.clone(),
             parts,
@@ -119,29 +97,6 @@ impl Packed {
         }
         Ok(Some(carried.bytes))
     }
-}
-
-/// The digest of these, one behind the other.
-fn sha256<const N: usize>(all: [&mut dyn Read; N]) -> io::Result<[u8; 32]> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    for from in all {
-        loop {
-            match from.read(&mut buffer)? {
-                0 => break,
-                count => hasher.update(buffer.get(..count).unwrap_or_default()),
-            }
-        }
-    }
-    Ok(hasher.finalize().into())
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string never fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// What a module imports, as far as it can be read.

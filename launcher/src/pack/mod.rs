@@ -30,7 +30,8 @@ use crate::error::Error;
 use crate::spec::request::Request;
 use crate::vmm::qemu;
 
-pub use inspect::{Identity, Inspection, Part};
+pub use crate::host::identity::Identity;
+pub use inspect::{Inspection, Part};
 pub use packed::Packed;
 pub use unpacked::pack_directory;
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
+use sha2::{Digest as _, Sha256};
 use test_qemu::{Arch, Engine, Qemu};
 use vm_tests::{environment, virtiofsd};
 
@@ -55,6 +56,7 @@ const TESTS: &[Test] = &[
     ("ceiling", ceiling, false),
     ("wider", wider, false),
     ("damaged", damaged, false),
+    ("identity", identity, false),
     ("devices/none", devices_none, false),
     ("devices/directory", devices_directory, true),
 ];
@@ -318,6 +320,44 @@ fn damaged(arch: Arch) -> Result<()> {
         said.contains("bears the digest") && !said.contains("guest.wat"),
         "{said:?}"
     );
+    Ok(())
+}
+
+/// What `inspect` says runs is what a run says it hands over, and the image is the one that was built.
+fn identity(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "identity")?;
+    let payload = work.pack(arch, "guest.tar", &[])?;
+    let launcher = environment::needed(environment::LAUNCHER)?;
+    let seen = Command::new(&launcher).arg("inspect").arg(&payload).output()?;
+    let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+    let run = |flags: &[&str]| -> Result<String> {
+        let output = Command::new(&launcher)
+            .args(["run", "--arch", arch.name()])
+            .args(flags)
+            .arg(&payload)
+            .stdin(Stdio::null())
+            .output()?;
+        check(&output, 0, "guest.wat\npacked\n")?;
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let digest = |bytes: &[u8]| -> String {
+        Sha256::digest(bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    };
+    let image = environment::needed(environment::IMAGES)?
+        .join(arch.name())
+        .join("hermit-wasm.img");
+    let (image, payload) = (fs::read(image)?, fs::read(&payload)?);
+    let said = run(&["--log", "info"])?;
+    for bytes in [&image, &payload, &[image.as_slice(), payload.as_slice()].concat()] {
+        let digest = digest(bytes);
+        ensure!(said.contains(&digest), "{digest}, of a run: {said}");
+        ensure!(seen.contains(&digest), "{digest}, by inspect: {seen}");
+    }
+    let said = run(&["--log", "warn"])?;
+    ensure!(!said.contains("SHA-256"), "nobody asked for it: {said}");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod probe;
 mod shares;
 mod standalone;
 
+use std::fs::File;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use super::{Command, Machine, Prepared, Vmm};
 use crate::error::{Error, StartError};
 use crate::host::cgroup::Cgroup;
 use crate::host::files::HostFile;
+use crate::host::identity::{self, Identity};
 use crate::host::image;
 use crate::host::memory::{self, GuestMemory};
 use crate::host::units::{show_duration, show_size};
@@ -116,6 +118,14 @@ impl Vmm for Qemu {
             log::warn!("{warning}");
         }
         log::info!("the payload has {}", show_size(payload.length));
+        if identity::is_wanted() {
+            let identity = File::open(payload.file.name())
+                .and_then(|payload| Identity::of(image, payload))
+                .map_err(StartError::file("read the payload"))?;
+            identity::log("the image, loader and application", &identity.image);
+            identity::log("the payload", &identity.payload);
+            identity::log("both, one behind the other", &identity.all);
+        }
         let program = self.program(request.arch())?;
         let daemons = self.daemons(request, kind)?;
         log::info!("QEMU is {}", shown::path(&program));

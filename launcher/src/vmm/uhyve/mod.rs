@@ -17,7 +17,7 @@ use super::capabilities::{Accelerator, Capabilities, ConsoleKind};
 use super::{Command, Machine, Prepared, Vmm};
 use crate::error::{Error, MachineFailure, StartError};
 use crate::host::files::{self, HostFile};
-use crate::host::{image, program};
+use crate::host::{identity, image, program};
 use crate::jail::{Confinement, Jail};
 use crate::spec::deadline::Deadline;
 use crate::spec::engine::Engine;
@@ -115,6 +115,21 @@ impl Vmm for Uhyve {
             .prefix("hermit-wasm-")
             .tempdir()
             .map_err(StartError::file("make a directory for uhyve"))?;
+        if identity::is_wanted() {
+            let module = module.as_ref().map(|module| ("the module", module));
+            let files = [
+                Some(("the application", &image)),
+                module,
+                Some(("run.spec", &spec)),
+            ];
+            for (what, file) in files.into_iter().flatten() {
+                let digest = File::open(file.path()).and_then(identity::sha256);
+                identity::log(
+                    what,
+                    &digest.map_err(StartError::file("read what uhyve is given"))?,
+                );
+            }
+        }
         let command = Command {
             program,
             arguments: arguments(request, image.path(), mappings, own.path()),
