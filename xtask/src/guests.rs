@@ -3,6 +3,7 @@
 //! | folder | language | built with |
 //! |---|---|---|
 //! | `rust/src/bin/*.rs` | Rust | cargo, for wasm32-wasip1 |
+//! | `uuid/` | Rust, a package of its own | cargo, for wasm32-wasip1 |
 //! | `c/*.c` | C | clang and wasi-libc |
 //! | `wat/*.wat` | WebAssembly's text format | the crate `wat` |
 //! | `hex/*.hex` | bytes, mostly of bad modules | [`parse_hex`] |
@@ -28,6 +29,9 @@ const TARGET: &str = "wasm32-wasip1";
 
 /// The guest that the image runs when it is given no module.
 const EMBEDDED: &str = "greet";
+
+/// Guests in Rust that are packages of their own, because of what they depend on.
+const PACKAGES: [&str; 1] = ["uuid"];
 
 /// How the guests in C are compiled. Their libraries are those of Debian's `wasi-libc`.
 const CLANG: [&str; 8] = [
@@ -238,6 +242,10 @@ fn build_rust(root: &Path, built: &mut Built<'_>) -> Result<()> {
     for source in sources(root, "rust/src/bin", "rs")? {
         let name = stem(&source)?;
         let target = built.add(name.clone())?;
+        copy_if_changed(&release.join(format!("{name}.wasm")), &target)?;
+    }
+    for name in PACKAGES {
+        let target = built.add(name.into())?;
         copy_if_changed(&release.join(format!("{name}.wasm")), &target)?;
     }
     Ok(())

@@ -55,6 +55,7 @@ const TESTS: &[Test] = &[
     ("application", application, false),
     ("ceiling", ceiling, false),
     ("wider", wider, false),
+    ("uuid", uuid, false),
     ("damaged", damaged, false),
     ("identity", identity, false),
     ("devices/none", devices_none, false),
@@ -157,6 +158,54 @@ fn executable(arch: Arch) -> Result<()> {
         .stdin(Stdio::null())
         .output()?;
     check(&output, 0, "guest.wat\npacked\n--version\n--\n-x\n\n")
+}
+
+/// A program of one file that a Hermitfile describes: it runs where it is made, and elsewhere, each time anew.
+fn uuid(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "uuid")?;
+    let folder = work.path("made");
+    fs::create_dir(&folder)?;
+    let hermitfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/hermitfiles/uuid/Hermitfile");
+    let made = Command::new(environment::needed(environment::LAUNCHER)?)
+        .args([
+            "pack",
+            "--arch",
+            arch.name(),
+            "--format",
+            "exe",
+            "-o",
+            "uuid",
+            "-f",
+        ])
+        .arg(&hermitfile)
+        .current_dir(&folder)
+        .output()?;
+    check(&made, 0, "")?;
+    let run = |folder: &Path| -> Result<String> {
+        let output = Command::new("./uuid").current_dir(folder).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        check(&output, 0, &text)?;
+        ensure!(is_random_uuid(&text), "{text:?}");
+        Ok(text)
+    };
+    let first = run(&folder)?;
+    let elsewhere = work.path("elsewhere");
+    fs::create_dir(&elsewhere)?;
+    fs::rename(folder.join("uuid"), elsewhere.join("uuid"))?;
+    fs::remove_dir(&folder)?;
+    ensure!(run(&elsewhere)? != first, "{first} twice");
+    Ok(())
+}
+
+/// Whether this is a line with a UUID of version 4, in RFC 9562's form.
+fn is_random_uuid(text: &str) -> bool {
+    let shape = "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx\n";
+    text.len() == shape.len()
+        && shape.bytes().zip(text.bytes()).all(|(shape, byte)| match shape {
+            b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+            b'y' => b"89ab".contains(&byte),
+            exact => byte == exact,
+        })
 }
 
 /// What a machine of QEMU alone says that boots `kernel`, with a module.
