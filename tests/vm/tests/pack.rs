@@ -56,6 +56,7 @@ const TESTS: &[Test] = &[
     ("ceiling", ceiling, false),
     ("wider", wider, false),
     ("uuid", uuid, false),
+    ("limits", limits, false),
     ("damaged", damaged, false),
     ("identity", identity, false),
     ("devices/none", devices_none, false),
@@ -109,15 +110,18 @@ impl Work {
 
     /// Packs the guest for `arch`, with these flags.
     fn pack(&self, arch: Arch, name: &str, flags: &[&str]) -> Result<PathBuf> {
+        self.pack_words(arch, name, &[flags, &["guest.wat", "packed"]].concat())
+    }
+
+    /// Packs what these words say.
+    fn pack_words(&self, arch: Arch, name: &str, words: &[&str]) -> Result<PathBuf> {
         let output = self.path(name);
         let made = Command::new(environment::needed(environment::LAUNCHER)?)
             .args(["pack", "--arch", arch.name(), "--engine"])
             .arg(environment::engine()?.name())
             .arg("-o")
             .arg(&output)
-            .args(flags)
-            .arg("guest.wat")
-            .arg("packed")
+            .args(words)
             .current_dir(&self.0)
             .output()?;
         ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -353,6 +357,34 @@ fn wider(arch: Arch) -> Result<()> {
     ensure!(said.contains("other"), "{said:?}");
     let said = plain(arch, &payload, "-- -f tag/other.wasm")?;
     ensure!(said.contains("what was packed does not allow it"), "{said:?}");
+    Ok(())
+}
+
+/// Of two limits the lower one holds, whoever types the kernel command line.
+fn limits(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "limits")?;
+    fs::write(
+        work.path("Hermitfile"),
+        "FROM guest.wat\nARGV [\"packed\"]\nOUTPUT_BYTES 12\n",
+    )?;
+    let payload = work.pack_words(arch, "guest.tar", &["-f", "Hermitfile"])?;
+    for (given, holds, printed) in [(5, 5, "guest"), (1000, 12, "guest.wat\npa")] {
+        let limit = format!("max-output-bytes={given}");
+        let message = format!("reached its limit of output bytes ({holds})");
+        let said = plain(arch, &payload, &format!("-- --limit {limit}"))?;
+        ensure!(
+            said.contains(&message) && said.contains(&format!("{printed}hermit-wasm: ")),
+            "{limit}: {said:?}"
+        );
+        let output = Command::new(environment::needed(environment::LAUNCHER)?)
+            .args(["run", "--arch", arch.name(), "-W", &limit])
+            .arg(&payload)
+            .stdin(Stdio::null())
+            .output()?;
+        check(&output, 248, printed)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(said.contains(&message), "{limit}: {said:?}");
+    }
     Ok(())
 }
 

@@ -29,6 +29,7 @@ const TESTS: &[Test] = &[
     ("image-and-module", image_and_module, false),
     ("loader-and-application", loader_and_application, false),
     ("status", status, false),
+    ("limits", limits, false),
     ("archive", archive, false),
     ("module-on-a-share", module_on_a_share, true),
     ("least-memory", least_memory, false),
@@ -135,6 +136,43 @@ fn status(machine: &Machine) -> Result<()> {
         "a trap: {}",
         output.status
     );
+    Ok(())
+}
+
+/// Limits as words: the machine ends by itself, and says why behind what the guest has printed.
+fn limits(machine: &Machine) -> Result<()> {
+    for (guest, limit, printed, code, message) in [
+        ("loop-forever", "timeout=300ms", "", 242, "deadline (300 ms)"),
+        ("limit-sleep", "timeout=300ms", "", 242, "deadline (300 ms)"),
+        (
+            "limit-memory",
+            "max-memory-size=1MiB",
+            "",
+            243,
+            "memory (1048576 bytes)",
+        ),
+        (
+            "limit-output",
+            "max-output-bytes=5",
+            "01234",
+            248,
+            "output bytes (5)",
+        ),
+    ] {
+        let module = machine.guest(guest)?;
+        let words = format!("-- --limit {limit}");
+        let output = machine.run(&[], "hermit-wasm.img", Some(&module), &words)?;
+        let text = machine.guests_output(&output)?;
+        ensure!(
+            text.starts_with(&format!("{printed}hermit-wasm: ")) && text.contains(message),
+            "{guest} printed {text:?}"
+        );
+        ensure!(
+            output.status.code() == Some(machine.status_of(code)),
+            "{guest}: {}",
+            output.status
+        );
+    }
     Ok(())
 }
 
