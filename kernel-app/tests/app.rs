@@ -349,3 +349,21 @@ fn the_least_values_of_limits_end_the_guest_or_are_not_reached() {
         assert_eq!(machine.output().is_empty(), reached.is_some(), "{word}");
     }
 }
+
+#[test]
+fn a_deterministic_run_needs_its_memory_and_shows_no_terminal() {
+    let status = Machine::bare().run("--deterministic 7", &[]);
+    let message = status.message.unwrap();
+    assert!(
+        status.code == 125 && message.contains("201326592") && message.contains("max-memory-size"),
+        "{message}"
+    );
+    let line = "--deterministic 7 --limit max-memory-size=16MiB";
+    let outputs = ["", "--terminals=stdin,stdout,stderr", "--terminals="].map(|terminals| {
+        let mut machine = Machine::bare();
+        let status = machine.run(&format!("{line} {terminals} --tmpfs / -- x"), &[]);
+        assert_eq!((status.code, status.message), (0, None));
+        machine.output()
+    });
+    assert!(outputs.iter().all(|output| *output == outputs[0]), "{outputs:?}");
+}

@@ -16,7 +16,7 @@ use wasi_core::fs::mem::{self, MemFs};
 use wasi_core::testing::{Stdin, TestSystem};
 
 /// What each guest may spend.
-const FUEL: u64 = 3_000_000;
+const FUEL: u64 = 100_000;
 
 /// All that comes of a run.
 #[derive(Debug, PartialEq)]
