@@ -31,6 +31,12 @@ pub const MODULE_NOT_FOUND: u8 = 127;
 /// The guest trapped: 128 + 6, as after `abort`, which is what wasmtime exits with too.
 pub const TRAP: u8 = 134;
 
+/// A replayed guest did something else than it had done when it was recorded.
+pub const DIVERGED: u8 = 249;
+
+/// A recording ends before its guest does: the recorded run was cut off there.
+pub const RECORDING_OVER: u8 = 250;
+
 /// Standard output or standard error was closed by its reader: 128 + 13, as after a SIGPIPE.
 pub const OUTPUT_CLOSED: u8 = 141;
 
@@ -79,6 +85,8 @@ mod tests {
             MODULE_NOT_FOUND,
             TRAP,
             OUTPUT_CLOSED,
+            DIVERGED,
+            RECORDING_OVER,
         ];
         codes.extend(Limit::ALL.map(of_limit));
         for (index, code) in codes.iter().enumerate() {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use boot_protocol::command_line::Console;
 use boot_protocol::command_line::words::{self, Words};
-use boot_protocol::payload::{MODULE, RUN_SPEC};
+use boot_protocol::payload::{MODULE, RECORDING, RUN_SPEC};
 use boot_protocol::run_spec::{self, Limit, LogLevel, ModuleSource, MountSource, RunSpec};
 use wasi_core::context::{BuildError, WasiCtxBuilder};
 use wasi_core::deterministic::{Deterministic, START};
@@ -20,7 +20,7 @@ use wasi_core::limits;
 use wasi_core::system::Clock;
 use wasi_core::{Errno, System, Terminals};
 
-use crate::engine::{Engine, Entry, Job, Preload, too_little_memory};
+use crate::engine::{Engine, Entry, Job, Preload, Tracing, too_little_memory};
 use crate::exit_status::{ExitStatus, Outcome};
 use crate::mounts::{self, MountSources};
 use crate::payload::{Payload, PayloadError};
@@ -89,8 +89,9 @@ pub fn run<P: Platform>(
         }
         Err(error) => return Outcome::Refused(error.to_string()).exit_status("the payload"),
     };
+    let console = words.console;
     match describe(platform, payload, words) {
-        Ok(spec) => run_spec(platform, payload, &spec),
+        Ok(spec) => run_spec(platform, payload, &spec, console),
         Err(outcome) => outcome.exit_status(""),
     }
 }
@@ -164,7 +165,12 @@ fn describe<P: Platform>(
 
 /// Runs what `spec` describes.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec) -> ExitStatus {
+fn run_spec<P: Platform>(
+    platform: &P,
+    payload: Option<Payload>,
+    spec: &RunSpec,
+    console: Console,
+) -> ExitStatus {
     let name = match spec.argv.first() {
         Some(name) => name,
         None => spec.module.default_name(),
@@ -195,8 +201,8 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
             );
             let mut system = platform.system();
             match build_wasi_ctx(platform, &mut system, payload, spec, name, &mut devices) {
-                Ok(builder) => match preloads(payload, &spec.preloads) {
-                    Ok(preloads) => {
+                Ok(builder) => match prepare(payload, spec, console) {
+                    Ok((preloads, tracing)) => {
                         let job = Job {
                             program: &program,
                             limits,
@@ -206,6 +212,7 @@ fn run_spec<P: Platform>(platform: &P, payload: Option<Payload>, spec: &RunSpec)
                                 arguments: spec.argv.get(1..).unwrap_or_default(),
                                 warns: spec.invoked,
                             }),
+                            tracing,
                         };
                         let (outcome, ctx) = platform.engine().run(job, builder.build(system));
                         if let Some(time) = ctx.virtual_time() {
@@ -275,6 +282,38 @@ fn program<P: Platform>(
             ))),
         },
     }
+}
+
+/// What the run takes from the payload besides its program.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn prepare(
+    payload: Option<Payload>,
+    spec: &RunSpec,
+    console: Console,
+) -> Result<(Vec<Preload<'_>>, Option<Tracing>), Outcome> {
+    let tracing = match spec.tracing {
+        None => None,
+        Some(run_spec::Tracing::Record) if console == Console::Raw => {
+            return Err(Outcome::Usage(
+                "the run is to be recorded, and nobody keeps a recording of a machine on a plain console"
+                    .into(),
+            ));
+        }
+        Some(run_spec::Tracing::Record) => Some(Tracing::Record),
+        Some(run_spec::Tracing::Replay) => {
+            let recording = payload.and_then(|payload| payload.member(RECORDING));
+            match recording {
+                Some(Ok(Some(events))) => Some(Tracing::Replay(events)),
+                Some(Err(error)) => return Err(Outcome::Usage(format!("the payload is damaged: {error}"))),
+                Some(Ok(None)) | None => {
+                    return Err(Outcome::Usage(format!(
+                        "the run is to be replayed, and the payload has no member '{RECORDING}'"
+                    )));
+                }
+            }
+        }
+    };
+    Ok((preloads(payload, &spec.preloads)?, tracing))
 }
 
 /// The libraries that the program imports from: members of the payload.

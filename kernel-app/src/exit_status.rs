@@ -10,6 +10,7 @@ use boot_protocol::console::{Cause, Ending};
 use boot_protocol::exit_code;
 use boot_protocol::run_spec::Reached;
 use boot_protocol::shown::{self, Layout};
+use wasi_p1::linker::trace::ReplayStop;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Outcome {
     Starved(Box<Outcome>),
     /// The guest has reached a limit of what it may use up; the text says where, if that is known.
     LimitReached(Reached, String),
+    /// The guest is replayed, and goes on where its recording does not.
+    ReplayStopped(ReplayStop),
     /// The module cannot be run; the text says why and what to do.
     Refused(String),
     /// Native code cannot be loaded here, and nothing of it has run: the host can have the module interpreted. The text
@@ -91,7 +94,11 @@ impl Outcome {
             | Self::ProposalMissing(text)
             | Self::Unreadable(text)
             | Self::MachineFailed(text) => *text = format!("preload `{name}`: {text}"),
-            Self::Starved(_) | Self::Exit(_) | Self::Usage(_) | Self::LimitReached(..) => {}
+            Self::Starved(_)
+            | Self::Exit(_)
+            | Self::Usage(_)
+            | Self::LimitReached(..)
+            | Self::ReplayStopped(_) => {}
         }
         self
     }
@@ -147,6 +154,14 @@ impl Outcome {
                         "`{name}` reached its limit of {reached}{colon}{first}{rest}"
                     )),
                 )
+            }
+            Self::ReplayStopped(stop) => {
+                let (cause, code) = match stop {
+                    ReplayStop::Over { .. } => (Cause::RecordingOver, exit_code::RECORDING_OVER),
+                    ReplayStop::Diverged(_) => (Cause::Diverged, exit_code::DIVERGED),
+                    ReplayStop::Damaged(_) => (Cause::Refused, exit_code::USAGE),
+                };
+                (cause, code, Some(format!("replay of `{name}`: {stop}")))
             }
             Self::Refused(text) => (
                 Cause::Refused,

@@ -19,6 +19,7 @@ fn execute(preloads: &[(&str, Vec<u8>)], program: &[u8], entry: Option<Entry<'_>
         program,
         preloads: &preloads,
         entry,
+        tracing: None,
     };
     let context = WasiCtxBuilder::new().build(TestSystem::default());
     let (outcome, context) = Interpreter::default().run(job, context);

@@ -14,6 +14,7 @@ use crate::compile::{CompileError, ForeignError};
 use crate::host::interrupt::Stop;
 use crate::host::shown;
 use crate::host::units::{MIB, show_duration, show_size};
+use crate::recording::RecordingError;
 use crate::spec::module::{ModuleError, TextError};
 use crate::spec::mounts::MountError;
 use crate::vmm::capabilities::Unsupported;
@@ -40,6 +41,9 @@ pub enum Error {
     /// Compiled code is not taken.
     #[error(transparent)]
     Foreign(#[from] ForeignError),
+    /// A recording cannot be replayed.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// The virtual machine cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -262,11 +266,13 @@ impl Error {
                 reason: TextError::NoTranslator(_),
                 ..
             }) => exit_code::VM_FAILED,
-            Self::Foreign(ForeignError::Unreadable { .. }) => exit_code::MODULE_NOT_FOUND,
+            Self::Foreign(ForeignError::Unreadable { .. })
+            | Self::Recording(RecordingError::Unreadable { .. }) => exit_code::MODULE_NOT_FOUND,
             Self::Compile(error) if error.refuses_the_module() => exit_code::MODULE_REFUSED,
-            Self::Module(_) | Self::Foreign(_) | Self::Mount(MountError::DoesNotFit { .. }) => {
-                exit_code::MODULE_REFUSED
-            }
+            Self::Module(_)
+            | Self::Foreign(_)
+            | Self::Recording(_)
+            | Self::Mount(MountError::DoesNotFit { .. }) => exit_code::MODULE_REFUSED,
             Self::Mount(MountError::Unreadable { .. } | MountError::Pack { .. }) => exit_code::VM_FAILED,
             Self::Mount(_) | Self::Invalid(_) | Self::Unsupported(_) => exit_code::USAGE,
             Self::Compile(_) | Self::Start(_) | Self::Machine(_) | Self::Output { .. } => {

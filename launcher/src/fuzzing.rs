@@ -145,6 +145,7 @@ pub fn session(
         only_boot: settings.only_boot,
         show_text: settings.show_text,
         show_hypervisor: settings.show_hypervisor,
+        recording: None,
         diagnostics: match settings.show_diagnostics {
             true => Diagnostics::Stderr,
             false => Diagnostics::Keep,

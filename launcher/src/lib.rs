@@ -18,6 +18,7 @@
 //! - [`Run`]: what to run; [`Running`]: a run on a thread of its own; [`RunResult`]: how it ended.
 //! - [`Report`]: the same for programs, as JSON, with what the run took; also of a run that failed.
 //! - [`Input`] and [`Output`]: where the guest's standard streams go.
+//! - [`Recording`]: a run that was recorded, to be replayed.
 //! - [`Interrupt`]: stopping runs from elsewhere.
 //! - [`Error`]: what can go wrong, with the table of exit codes.
 //! - [`check`]: what this host has for all that.
@@ -43,6 +44,8 @@ pub mod fuzzing;
 pub mod host;
 pub mod jail;
 pub mod pack;
+// Recordings of runs.
+mod recording;
 mod report;
 mod result;
 mod running;
@@ -63,6 +66,7 @@ pub use error::{Error, MachineError, MachineFailure, StartError};
 pub use hermitfile;
 pub use host::interrupt::{Interrupt, Stop};
 pub use jail::Jail;
+pub use recording::{RecordedEnd, Recording, RecordingError};
 pub use report::{End, Figures, Limit, Report};
 pub use result::{ExitStatus, RunResult};
 pub use running::Running;

@@ -92,6 +92,8 @@ pub enum End {
     Trap,
     /// The module cannot be run.
     Refused,
+    /// The guest was replayed, and did something else than it had done, or went on where its recording ends.
+    ReplayStopped,
     /// The machine, or its hypervisor, had too little memory to go on.
     MemoryLimit,
     /// The guest reached a limit of what it may use up.
@@ -118,6 +120,7 @@ impl End {
             Self::Exit => "exit",
             Self::Trap => "trap",
             Self::Refused => "refused",
+            Self::ReplayStopped => "replay_stopped",
             Self::MemoryLimit => "memory_limit",
             Self::LimitReached => "limit_reached",
             Self::Timeout => "timeout",
@@ -138,6 +141,7 @@ impl End {
             ExitStatus::LimitReached(_) => Self::LimitReached,
             ExitStatus::Failed(_) if memory_refused => Self::MemoryLimit,
             ExitStatus::Failed(_) => Self::MachineFailed,
+            ExitStatus::ReplayStopped(_) => Self::ReplayStopped,
         }
     }
 
@@ -150,7 +154,7 @@ impl End {
             Error::OutputClosed => Self::OutputClosed,
             Error::Machine(_) => Self::MachineFailed,
             Error::Compile(error) if error.refuses_the_module() => Self::Refused,
-            Error::Module(_) | Error::Foreign(_) => Self::Refused,
+            Error::Module(_) | Error::Foreign(_) | Error::Recording(_) => Self::Refused,
             Error::Mount(_) | Error::Invalid(_) | Error::Unsupported(_) => Self::UsageError,
             Error::Compile(_) | Error::Start(_) | Error::Output { .. } => Self::LauncherError,
         }

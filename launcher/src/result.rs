@@ -47,6 +47,9 @@ pub enum ExitStatus {
     LimitReached(Reached),
     /// The application in the machine could not go on, mostly for a lack of memory. [`RunResult::diagnostic`] says why.
     Failed(u8),
+    /// It was replayed, and did something else than it had done, or went on where its recording ends. The code says
+    /// which, and [`RunResult::diagnostic`] what it did.
+    ReplayStopped(u8),
 }
 
 impl ExitStatus {
@@ -54,7 +57,7 @@ impl ExitStatus {
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
-            Self::Exited(code) | Self::Refused(code) | Self::Failed(code) => code,
+            Self::Exited(code) | Self::Refused(code) | Self::Failed(code) | Self::ReplayStopped(code) => code,
             Self::Trapped => exit_code::TRAP,
             Self::LimitReached(reached) => exit_code::of_limit(reached.limit),
         }
@@ -80,6 +83,7 @@ impl ExitStatus {
             Some(Cause::Failed) => Self::Failed(code),
             // A limit that nothing says of is none.
             Some(Cause::Limit) | None => Self::guess(code, diagnostic),
+            Some(Cause::Diverged | Cause::RecordingOver) => Self::ReplayStopped(code),
         }
     }
 

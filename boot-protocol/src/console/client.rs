@@ -89,13 +89,15 @@ impl SharedMemory for NoMemory {
     }
 }
 
-/// A standard stream for output.
+/// Where output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Standard output.
     Stdout,
     /// Standard error.
     Stderr,
+    /// The run's recording.
+    Recording,
 }
 
 /// Whether standard input can be read.
@@ -184,11 +186,12 @@ impl<L: Line, M: SharedMemory> Client<L, M> {
         send(&mut self.line, kind, payload);
     }
 
-    /// Writes all of `buf` to a standard stream.
+    /// Writes all of `buf` to a standard stream, or to the recording.
     pub fn write(&mut self, stream: Output, buf: &[u8]) {
         let (inline, spans) = match stream {
             Output::Stdout => (FrameKind::Stdout, FrameKind::StdoutWindow),
             Output::Stderr => (FrameKind::Stderr, FrameKind::StderrWindow),
+            Output::Recording => (FrameKind::Recording, FrameKind::RecordingWindow),
         };
         let mut rest = buf;
         while let Some((memory, halves)) = self.shared.as_mut().filter(|_| rest.len() >= LEAST_SHARED) {

@@ -91,6 +91,8 @@ impl Host {
             Frame::Exit(ending) => format!("exit {}", ending.code),
             Frame::Unread { count } => format!("unread {count}"),
             Frame::Share { index } => format!("share {index}"),
+            Frame::Recording(bytes) => format!("recording {bytes:?}"),
+            Frame::RecordingWindow(span) => format!("recording {} {}", span.offset, span.length),
             Frame::Window(window) => format!("window {} {}", window.output, window.input),
             Frame::Poll => "poll".to_owned(),
             Frame::Time => "time".to_owned(),

@@ -36,11 +36,15 @@ pub enum Cause {
     ProposalMissing = 6,
     /// The guest has reached a limit, and the machine has ended it for that.
     Limit = 7,
+    /// The application, which replays a guest: it does something else than it had done when it was recorded.
+    Diverged = 8,
+    /// The application, which replays a guest: the recording ends before the guest does.
+    RecordingOver = 9,
 }
 
 impl Cause {
     /// All of them, by their bytes.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Guest,
         Self::Trap,
         Self::Refused,
@@ -49,6 +53,8 @@ impl Cause {
         Self::CodeDoesNotFit,
         Self::ProposalMissing,
         Self::Limit,
+        Self::Diverged,
+        Self::RecordingOver,
     ];
 
     const fn byte(self) -> u8 {
@@ -66,6 +72,8 @@ impl Cause {
                 exit_code::USAGE | exit_code::MODULE_REFUSED | exit_code::MODULE_NOT_FOUND
             ),
             Self::Failed => code == exit_code::VM_FAILED,
+            Self::Diverged => code == exit_code::DIVERGED,
+            Self::RecordingOver => code == exit_code::RECORDING_OVER,
             Self::CodeRefused | Self::CodeDoesNotFit | Self::ProposalMissing => {
                 code == exit_code::MODULE_REFUSED
             }

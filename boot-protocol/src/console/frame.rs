@@ -39,6 +39,10 @@ pub enum FrameKind {
     Unread = 0x0d,
     /// `index:u32le`: wants to know whether the host still serves this shared directory.
     Share = 0x0e,
+    /// The next bytes of the run's recording, for a host that has asked for one.
+    Recording = 0x0f,
+    /// A [`Span`]: these bytes of the window are the next of the recording.
+    RecordingWindow = 0x10,
 }
 
 impl FrameKind {
@@ -60,6 +64,8 @@ impl FrameKind {
             0x0c => Self::Sync,
             0x0d => Self::Unread,
             0x0e => Self::Share,
+            0x0f => Self::Recording,
+            0x10 => Self::RecordingWindow,
             _ => return None,
         })
     }
@@ -75,9 +81,9 @@ impl FrameKind {
     #[must_use]
     pub const fn takes(self, length: usize) -> bool {
         match self {
-            Self::Stdout | Self::Stderr | Self::Diagnostic => true,
+            Self::Stdout | Self::Stderr | Self::Diagnostic | Self::Recording => true,
             Self::Window => length == WINDOW_LENGTH,
-            Self::StdoutWindow | Self::StderrWindow => length == SPAN_LENGTH,
+            Self::StdoutWindow | Self::StderrWindow | Self::RecordingWindow => length == SPAN_LENGTH,
             Self::Read | Self::Unread | Self::Share => length == 4,
             Self::Exit => matches!(length, ending::OLD_LENGTH | ending::LENGTH | ending::LIMIT_LENGTH),
             Self::Hello => length == 1,
@@ -155,6 +161,10 @@ pub enum Frame<'a> {
         /// Which, counted from 0 in the order of the mounts. Not checked to be one.
         index: u32,
     },
+    /// Bytes for the recording.
+    Recording(&'a [u8]),
+    /// Bytes for the recording. Not checked to be in the window.
+    RecordingWindow(Span),
 }
 
 impl<'a> Frame<'a> {
@@ -184,6 +194,8 @@ impl<'a> Frame<'a> {
             FrameKind::Share => Self::Share {
                 index: u32::from_le_bytes(payload.try_into().ok()?),
             },
+            FrameKind::Recording => Self::Recording(payload),
+            FrameKind::RecordingWindow => Self::RecordingWindow(Span::from_bytes(payload)?),
         })
     }
 }

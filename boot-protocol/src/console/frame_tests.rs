@@ -62,6 +62,8 @@ const ALL: &[FrameKind] = &[
     FrameKind::Sync,
     FrameKind::Unread,
     FrameKind::Share,
+    FrameKind::Recording,
+    FrameKind::RecordingWindow,
 ];
 
 /// Every kind of frame, text before, between and after, and things that look like frames and are none.
@@ -84,6 +86,8 @@ fn mixed_stream() -> (Vec<u8>, Vec<Seen>) {
         b"\xff\x0a\x07\0",                                       // STDOUT_WINDOW has 8 bytes
         b"\xff\x0d\x04\0\x2a\0\0\0",                             // UNREAD 42
         b"\xff\x0e\x04\x00\x02\x01\x00\x00",                     // SHARE 258
+        b"\xff\x0f\x02\0\0\xff",                                 // RECORDING
+        b"\xff\x10\x08\0\x01\0\0\0\x02\0\0\0",                   // RECORDING_WINDOW
         b"\xff\xff\xff\x08\x00\x00",                             // two marks too many, TIME
         b"\xff\x08\x01\x00",                                     // TIME never has a payload
         b"\xff\x06\xff\x06\x01\x00\x2a",                         // half a header, EXIT 42
@@ -118,6 +122,8 @@ fn mixed_stream() -> (Vec<u8>, Vec<Seen>) {
         text(b"\xff\x0a\x07\0"),
         frame(Frame::Unread { count: 42 }),
         frame(Frame::Share { index: 258 }),
+        frame(Frame::Recording(b"\0\xff")),
+        frame(Frame::RecordingWindow(Span { offset: 1, length: 2 })),
         text(b"\xff\xff"),
         frame(Frame::Time),
         text(b"\xff\x08\x01\x00\xff\x06"),
@@ -279,6 +285,8 @@ fn every_short_stream_is_kept_whole() {
                     Frame::Sync => (FrameKind::Sync, vec![]),
                     Frame::Unread { count } => (FrameKind::Unread, count.to_le_bytes().to_vec()),
                     Frame::Share { index } => (FrameKind::Share, index.to_le_bytes().to_vec()),
+                    Frame::Recording(bytes) => (FrameKind::Recording, bytes.to_vec()),
+                    Frame::RecordingWindow(span) => (FrameKind::RecordingWindow, span.to_bytes().to_vec()),
                 };
                 again.extend(header(kind, u16::try_from(payload.len()).unwrap()));
                 again.extend(payload);

@@ -24,7 +24,7 @@ use boot_protocol::shown::{self, Layout};
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
 use wasi_core::limits;
-use wasi_p1::linker::{Bounds, Resource, is_wasi};
+use wasi_p1::linker::{Bounds, Host, Resource, is_wasi};
 
 use crate::exit_status::Outcome;
 use crate::origin;
@@ -49,6 +49,37 @@ pub struct Job<'a> {
     pub entry: Option<Entry<'a>>,
     /// What it may use up.
     pub limits: Limits,
+    /// What is done with what the guest's calls answer.
+    pub tracing: Option<Tracing>,
+}
+
+/// What is done with what the guest's calls answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracing {
+    /// It is recorded.
+    Record,
+    /// It comes from these events of a recording.
+    Replay(&'static [u8]),
+}
+
+impl Tracing {
+    /// `host` with it.
+    fn on<S: System, M>(tracing: Option<Self>, host: Host<S, M>) -> Host<S, M> {
+        match tracing {
+            None => host,
+            Some(Self::Record) => host.recorded(),
+            Some(Self::Replay(recording)) => host.replayed(recording),
+        }
+    }
+}
+
+/// The end of a guest that has come to `outcome`, unless its recording has another.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn finished<S: System, M>(host: &mut Host<S, M>, outcome: Outcome) -> Outcome {
+    match (host.finish(), &outcome) {
+        (Err(stop), Outcome::Exit(_) | Outcome::Trap(_)) => Outcome::ReplayStopped(stop),
+        _ => outcome,
+    }
 }
 
 impl<'a> Job<'a> {

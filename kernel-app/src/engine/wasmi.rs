@@ -23,9 +23,9 @@ use wasmi::{
 
 use super::invoke::{self, Type, Value};
 use super::{
-    Entry, FUEL_CONSUMED, INITIALIZE, Job, MissingImports, Preload, Problem, STACK_EXHAUSTED, Start, bounds,
-    check_library, check_start, initialize_has_another_type, limit_reached, of_limits, of_machine, quoted,
-    too_little_memory,
+    Entry, FUEL_CONSUMED, INITIALIZE, Job, MissingImports, Preload, Problem, STACK_EXHAUSTED, Start, Tracing,
+    bounds, check_library, check_start, finished, initialize_has_another_type, limit_reached, of_limits,
+    of_machine, quoted, too_little_memory,
 };
 use crate::exit_status::Outcome;
 use crate::{limits, preflight};
@@ -81,7 +81,7 @@ impl super::Engine for Interpreter {
             Ok(modules) => modules,
             Err(outcome) => return (outcome, ctx),
         };
-        let mut host = Host::new(ctx);
+        let mut host = Tracing::on(job.tracing, Host::new(ctx));
         if !modules.preloads.is_empty() {
             host = host.for_several();
         }
@@ -95,12 +95,13 @@ impl super::Engine for Interpreter {
         if let (Some(time), Ok(fuel)) = (store.data().context.core.virtual_time(), store.get_fuel()) {
             time.set_left(fuel);
         }
-        let host = store.into_data();
+        let mut host = store.into_data();
         let outcome = of_machine(outcome, fixed, host.growth.failed);
         let outcome = match host.context.core.exceeded() {
             Some(limit) => limit_reached(limit, &limits),
             None => of_limits(outcome, &limits, stack, host.growth.reached),
         };
+        let outcome = finished(&mut host, outcome);
         (outcome.of_refused_memory(host.growth.failed), host.context.core)
     }
 }
@@ -386,6 +387,7 @@ fn ended_by(error: &Error) -> Outcome {
     match stop(error) {
         Some(Stop::Exit(code)) => return Outcome::Exit(*code),
         Some(stop @ (Stop::Trap(_) | Stop::Limit(_))) => return Outcome::Trap(stop.to_string()),
+        Some(Stop::Replay(stop)) => return Outcome::ReplayStopped(stop.clone()),
         None => {}
     }
     let text = error.to_string();

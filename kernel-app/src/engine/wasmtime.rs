@@ -26,8 +26,9 @@ use wasmtime::{
 
 use super::invoke::{self, Type, Value};
 use super::{
-    Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, bounds, check_library, check_start,
-    initialize_has_another_type, limit_reached, of_limits, of_machine, quoted, too_little_memory,
+    Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, Tracing, bounds, check_library,
+    check_start, finished, initialize_has_another_type, limit_reached, of_limits, of_machine, quoted,
+    too_little_memory,
 };
 use crate::exit_status::Outcome;
 
@@ -88,7 +89,7 @@ impl<M: Machine> super::Engine for Native<M> {
             Ok(modules) => modules,
             Err(outcome) => return (outcome, ctx),
         };
-        let mut host = Host::new(ctx);
+        let mut host = Tracing::on(job.tracing, Host::new(ctx));
         if !modules.preloads.is_empty() {
             host = host.for_several();
         }
@@ -102,12 +103,13 @@ impl<M: Machine> super::Engine for Native<M> {
         if let (Some(time), Ok(fuel)) = (store.data().context.core.virtual_time(), store.get_fuel()) {
             time.set_left(fuel);
         }
-        let host = store.into_data();
+        let mut host = store.into_data();
         let outcome = of_machine(outcome, fixed, host.growth.failed);
         let outcome = match host.context.core.exceeded() {
             Some(limit) => limit_reached(limit, &limits),
             None => of_limits(outcome, &limits, stack, host.growth.reached),
         };
+        let outcome = finished(&mut host, outcome);
         (outcome.of_refused_memory(host.growth.failed), host.context.core)
     }
 }
@@ -478,6 +480,7 @@ fn ended_by(error: &Error) -> Outcome {
     let text = match stop(error) {
         Some(Stop::Exit(code)) => return Outcome::Exit(*code),
         Some(stop @ (Stop::Trap(_) | Stop::Limit(_))) => stop.to_string(),
+        Some(Stop::Replay(stop)) => return Outcome::ReplayStopped(stop.clone()),
         None if is_lack_of_memory(error) => {
             return Outcome::MachineFailed(too_little_memory(&error.root_cause().to_string()));
         }

@@ -54,6 +54,13 @@ impl Console {
         Ok(buf.len())
     }
 
+    /// Sends bytes of the recording to the launcher; a plain console has none.
+    pub(super) fn record(&mut self, bytes: &[u8]) {
+        if let (Kind::Framed(client), false) = (&mut self.0, bytes.is_empty()) {
+            client.write(Output::Recording, bytes);
+        }
+    }
+
     /// Shows a message of the application itself, one line or more without the last line's end.
     pub(super) fn diagnostic(&mut self, message: &str) {
         let message = format!("{message}\n");

@@ -10,6 +10,7 @@ use wasi_core::system::{Clock, Source, Stream, System, Wait};
 use super::console::Console;
 use super::counter::Counter;
 use super::entropy::{self, Entropy};
+use super::recording::Recording;
 use super::syscalls::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec, sys_clock_gettime, sys_usleep, sys_yield};
 
 /// The machine.
@@ -23,6 +24,7 @@ pub(crate) struct Machine {
     entropy: Entropy,
     /// Whether the lack of an entropy source has been reported.
     entropy_reported: bool,
+    recording: Recording,
 }
 
 impl Machine {
@@ -35,6 +37,7 @@ impl Machine {
             slept: 0,
             entropy: Entropy::default(),
             entropy_reported: false,
+            recording: Recording::default(),
         }
     }
 
@@ -136,6 +139,15 @@ impl System for Machine {
     fn yield_now(&mut self) {
         // SAFETY: takes no pointers.
         unsafe { sys_yield() };
+    }
+
+    fn record(&mut self, bytes: &[u8]) {
+        self.recording.add(&mut self.console.borrow_mut(), bytes);
+    }
+
+    fn recorded(&mut self, now: bool) {
+        let time = self.counter.now();
+        self.recording.event(&mut self.console.borrow_mut(), time, now);
     }
 }
 

@@ -31,6 +31,7 @@ mod platform;
 #[allow(dead_code, reason = "`tests/system-calls` uses the rest of it")]
 mod ranges;
 mod raw;
+mod recording;
 mod shared_buffer;
 #[cfg(feature = "native")]
 mod stack;

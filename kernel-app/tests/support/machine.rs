@@ -44,6 +44,12 @@ impl System for Shared {
     fn yield_now(&mut self) {
         self.0.borrow_mut().yield_now();
     }
+    fn record(&mut self, bytes: &[u8]) {
+        self.0.borrow_mut().record(bytes);
+    }
+    fn recorded(&mut self, now: bool) {
+        self.0.borrow_mut().recorded(now);
+    }
 }
 
 /// Files that uhyve maps, read-only.

@@ -4,6 +4,7 @@
 //! - [`check`]: the command that shows what this host has.
 //! - [`run`]: the flags of a run, and the run that they describe.
 //! - [`mounts`]: the flags that give the guest directories.
+//! - [`replay`]: the command that runs a recorded run again.
 //! - [`habits`]: what people write out of habit, and what to write here.
 //! - [`pack`]: the commands that make one file of all that a run needs, and look at it.
 //! - [`status`]: where the report of a run goes.
@@ -16,6 +17,7 @@ mod habits;
 mod hypervisors;
 mod mounts;
 mod pack;
+mod replay;
 mod run;
 mod status;
 mod values;
@@ -35,6 +37,7 @@ use check::Check;
 use compile::Compile;
 use habits::Refusal;
 use pack::{Inspect, Pack, Unpack};
+use replay::Replay;
 use run::Run;
 
 /// The whole command line.
@@ -67,6 +70,9 @@ enum Command {
     /// Run a module
     #[command(after_help = EXAMPLES_AND_EXIT_CODES, override_usage = "hermit-wasm run [OPTIONS] MODULE [ARGS]...")]
     Run(Box<Run>),
+    /// Run a recorded run again, with the answers that it got
+    #[command(after_help = REPLAY, override_usage = "hermit-wasm replay [OPTIONS] FILE [MODULE]")]
+    Replay(Box<Replay>),
     /// Compile a module to native code
     #[command(after_help = COMPILE, override_usage = "hermit-wasm compile [OPTIONS] MODULE")]
     Compile(Compile),
@@ -126,6 +132,7 @@ pub(crate) fn perform(words: impl IntoIterator<Item = OsString>, start: Instant)
     }
     match habits::parse(&words) {
         Ok(Command::Run(run)) => run.perform(start),
+        Ok(Command::Replay(replay)) => replay.perform(start),
         Ok(Command::Compile(compile)) => compile.perform(start),
         Ok(Command::Pack(pack)) => pack.perform(start),
         Ok(Command::Inspect(inspect)) => inspect.perform(start),
@@ -196,6 +203,15 @@ Examples:
   hermit-wasm pack --format exe -o app app.wasm      then: ./app ARGS
   hermit-wasm inspect app.hermit
   hermit-wasm unpack app.hermit parts && hermit-wasm pack -o same.hermit parts";
+
+const REPLAY: &str = "\
+The guest gets what it got when 'run --record FILE' recorded it, without files, input, clocks or random numbers: it \
+prints the same and ends with the same exit code. Files are not written, and nothing is waited for. The module must be \
+the one that was recorded, which its digest shows.
+
+Exit codes besides those of 'run':
+  249    the guest did something else than it had done when it was recorded; a message says what
+  250    the recording ends before the guest does, and does not say how the recorded run ended";
 
 const CHECK: &str = "\
 Nothing is booted, and nothing changed, but that the cache for native code is made. The exit code is 0 if a module \

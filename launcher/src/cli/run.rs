@@ -22,7 +22,7 @@ use hermit_wasm_vm::{
 };
 
 use super::mounts::MountFlags;
-use super::status::Status;
+use super::status::{self, Status};
 use super::values::{ACCELERATORS, ARCHITECTURES, CPU_LEVELS, ENGINES, JAILS, LOG_LEVELS, MACHINES, one_of};
 use crate::{stderr, watchdog};
 
@@ -169,6 +169,13 @@ pub(super) struct Run {
     /// The same to a descriptor that is open already
     #[arg(long, value_name = "N", value_parser = parse_descriptor, conflicts_with_all = ["status_file", "print_command"])]
     pub(super) status_fd: Option<u16>,
+
+    /// Record what the guest's calls answer in this file, for 'hermit-wasm replay'
+    ///
+    /// It is written while the guest runs, so that a run that is killed can be replayed to where it ended. It holds what
+    /// the guest has read, secrets included, and is for this user alone (docs/replay.md).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "print_command")]
+    pub(super) record: Option<PathBuf>,
 
     /// QEMU program; qemu-system-ARCH in PATH by default
     #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
@@ -387,6 +394,9 @@ impl Run {
         for (name, module) in preloads {
             run = run.preload(name, module);
         }
+        if let Some(path) = &self.record {
+            run = run.record(status::recording(path, &self.shared(hermitfile))?);
+        }
         if let Some(engine) = self.engine {
             run = run.engine(engine);
         }
@@ -480,16 +490,7 @@ impl Run {
     /// The modules that others import from, each with its name.
     fn preloads(&self, memory: u64, deadline: &Deadline) -> Result<Vec<(String, Module)>, Error> {
         let open = |value: &OsString| {
-            let bytes = value.as_encoded_bytes();
-            // Only the path may be anything.
-            let name = bytes.split(|byte| *byte == b'=').next().unwrap_or_default();
-            let path = bytes
-                .get(name.len().saturating_add(1)..)
-                .filter(|path| !path.is_empty());
-            let path = Path::new(OsStr::from_bytes(path.ok_or_else(|| {
-                usage("--preload: expected NAME=MODULE, the name that imports give and a file")
-            })?));
-            let name = utf8(OsStr::from_bytes(name), || "--preload: the name".to_string())?;
+            let (name, path) = split_preload(value)?;
             Ok((name, Module::open_until(path, memory, deadline)?))
         };
         self.preload.iter().map(open).collect()
@@ -584,6 +585,22 @@ fn parse_wasi(text: &str) -> Result<bool, String> {
         };
     }
     Ok(inherit)
+}
+
+/// The name and the path of `NAME=MODULE`.
+pub(super) fn split_preload(value: &OsStr) -> Result<(String, &OsStr), Error> {
+    let bytes = value.as_encoded_bytes();
+    // Only the path may be anything.
+    let name = bytes.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let path = bytes
+        .get(name.len().saturating_add(1)..)
+        .filter(|path| !path.is_empty());
+    let path =
+        OsStr::from_bytes(path.ok_or_else(|| {
+            usage("--preload: expected NAME=MODULE, the name that imports give and a file")
+        })?);
+    let name = utf8(OsStr::from_bytes(name), || "--preload: the name".to_string())?;
+    Ok((name, path))
 }
 
 /// WASI strings are UTF-8.

@@ -107,6 +107,32 @@ impl Status {
     }
 }
 
+/// Opens the file that a recording goes to. The guest must not reach it either.
+pub(super) fn recording(path: &Path, shared: &[PathBuf]) -> Result<File, Error> {
+    let name = format!("--record: '{}'", shown::path(path));
+    if let Some(directory) = shared.iter().find(|directory| leads_into(path, directory)) {
+        return Err(usage(format!(
+            "{name} lies in '{}', where the guest could change it; name a file elsewhere",
+            shown::path(directory)
+        )));
+    }
+    if is_anothers_link(path) {
+        return Err(usage(format!(
+            "{name} is a link that another user has made; name the file that it leads to"
+        )));
+    }
+    let cannot = |error: io::Error| usage(format!("{name} cannot be written: {error}"));
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let file =
+        rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| cannot(error.into()))?;
+    let stat = rustix::fs::fstat(&file).map_err(|error| cannot(error.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(cannot(io::Error::other("it is no regular file")));
+    }
+    refuse_the_guests(&name, &stat)?;
+    Ok(file.into())
+}
+
 /// Refuses the file or pipe that is one of the guest's streams: there, the guest could write the report.
 fn refuse_the_guests(name: &str, status: &rustix::fs::Stat) -> Result<(), Error> {
     let (stdout, stderr) = (io::stdout(), io::stderr());

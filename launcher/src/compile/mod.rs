@@ -39,6 +39,7 @@ use crate::host::units::MIB;
 use crate::jail::Jail;
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
+pub(crate) use cache::digest;
 use cache::{Cache, Found, Right};
 
 /// What code is made for.

@@ -38,8 +38,17 @@ impl Session<'_> {
                     Diagnostics::Stderr | Diagnostics::Keep => return,
                 }
             }
-            Frame::StdoutWindow(span) => return self.span(Stream::Output, span),
-            Frame::StderrWindow(span) => return self.span(Stream::Error, span),
+            Frame::StdoutWindow(span) => {
+                return self.span(span, |span| Action::WriteSpan(Stream::Output, span));
+            }
+            Frame::StderrWindow(span) => {
+                return self.span(span, |span| Action::WriteSpan(Stream::Error, span));
+            }
+            Frame::Recording(_) | Frame::RecordingWindow(_) if self.config.recording.is_none() => {
+                return self.protocol("it sends a recording that nobody has asked for");
+            }
+            Frame::Recording(bytes) => Action::Record(bytes.to_vec()),
+            Frame::RecordingWindow(span) => return self.span(span, Action::RecordSpan),
             Frame::Sync => Action::Sync,
             Frame::Read { max } => Action::Ask(Request::Read { max }),
             Frame::Poll => Action::Ask(Request::Poll),
@@ -120,10 +129,18 @@ impl Session<'_> {
         }
     }
 
+    /// Keeps bytes of the recording. It is a file, for which nothing waits long.
+    pub(super) fn record(&mut self, bytes: &[u8]) {
+        let kept = self.config.recording.as_ref().map(|tape| tape.events(bytes));
+        if let Some(Err(error)) = kept {
+            self.end(ExitReason::OutputFailed("the recording", error));
+        }
+    }
+
     /// Output that lies in the window.
-    fn span(&mut self, stream: Stream, span: Span) {
+    fn span(&mut self, span: Span, action: impl FnOnce(Span) -> Action) {
         match &self.window {
-            Some(window) if window.holds(span) => self.actions.push_back(Action::WriteSpan(stream, span)),
+            Some(window) if window.holds(span) => self.actions.push_back(action(span)),
             Some(_) => self.protocol(format!(
                 "it names {} bytes at {} as output, outside of its shared buffer",
                 span.length, span.offset
@@ -170,6 +187,14 @@ impl fmt::Display for Description<'_> {
             Frame::Sync => f.write_str("frame SYNC"),
             Frame::Unread { count } => write!(f, "frame UNREAD, {count} bytes"),
             Frame::Share { index } => write!(f, "frame SHARE, {index}"),
+            Frame::Recording(bytes) => write!(f, "frame RECORDING, {} bytes", bytes.len()),
+            Frame::RecordingWindow(span) => {
+                write!(
+                    f,
+                    "frame RECORDING_WINDOW, {} bytes at {}",
+                    span.length, span.offset
+                )
+            }
         }
     }
 }

@@ -35,6 +35,7 @@ use crate::host::files::HostFile;
 use crate::host::interrupt::{self, Interrupt};
 use crate::host::memory::{GuestMemory, SharedWindow};
 use crate::host::virtiofsd::Daemon;
+use crate::recording::Tape;
 use crate::vmm::Machine;
 use crate::vmm::process::Process;
 use input::{Input, Request};
@@ -58,6 +59,8 @@ pub(crate) struct SessionConfig {
     pub(crate) show_hypervisor: bool,
     /// What becomes of the application's own messages.
     pub(crate) diagnostics: Diagnostics,
+    /// Where the recording goes, if the run is recorded.
+    pub(crate) recording: Option<Tape>,
 }
 
 /// What becomes of the application's own messages, which say why it cannot run a module or how a guest trapped.
@@ -94,6 +97,10 @@ enum Action {
     Write(Stream, Vec<u8>),
     /// Bytes that are still in the window: a guest that does not wait for SYNC's answer must not fill this queue.
     WriteSpan(Stream, Span),
+    /// The next bytes of the recording.
+    Record(Vec<u8>),
+    /// The same, still in the window.
+    RecordSpan(Span),
     Ask(Request),
     /// To know that all spans before this have been read.
     Sync,
@@ -282,7 +289,7 @@ impl Session<'_> {
 
     /// Takes what the guest wants from the queue, up to the first thing that must be waited for.
     fn act(&mut self) -> io::Result<()> {
-        while self.output.is_idle() {
+        while self.output.is_idle() && self.reason.is_none() {
             let Some(action) = self.actions.pop_front() else {
                 break;
             };
@@ -291,6 +298,13 @@ impl Session<'_> {
                 Action::WriteSpan(stream, span) => {
                     if let Some(window) = &self.window {
                         self.output.begin(stream, window.read(span)?);
+                    }
+                }
+                Action::Record(bytes) => self.record(&bytes),
+                Action::RecordSpan(span) => {
+                    if let Some(window) = &self.window {
+                        let bytes = window.read(span)?;
+                        self.record(&bytes);
                     }
                 }
                 Action::Sync => Reply::Synced.append_to(&mut self.answers),

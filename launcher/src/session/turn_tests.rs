@@ -41,6 +41,7 @@ fn a_hypervisor_that_never_stops_talking_does_not_keep_the_launcher() {
         only_boot: false,
         show_text: false,
         show_hypervisor: false,
+        recording: None,
         diagnostics: Diagnostics::Keep,
     };
     let streams = Streams {

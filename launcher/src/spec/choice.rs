@@ -71,11 +71,13 @@ impl Chosen {
         };
         // There is one for each module, of which a run has one at least.
         let preloads = programs.split_off(programs.len().min(1));
+        let recording = run.replay.as_deref();
         match programs.pop() {
             Some(main) => Programs {
                 main,
                 preloads,
                 source: None,
+                recording,
             },
             None => Program::Module(&run.module).into(),
         }

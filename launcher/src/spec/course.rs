@@ -9,6 +9,7 @@ use super::choice::{self, Chosen};
 use super::deadline::Deadline;
 use super::request::Request;
 use super::run::Run;
+use super::tracing::end_recording;
 use crate::error::{Error, StartError};
 use crate::host::memory::GuestMemory;
 use crate::host::virtiofsd::Daemon;
@@ -139,6 +140,7 @@ impl Run {
             show_text: self.show_machine || self.spec.log.is_some(),
             show_hypervisor: self.show_machine,
             diagnostics: self.diagnostics,
+            recording: self.begin_recording(&request)?,
         };
         let report = session::run(&mut machine, request.interrupts(), &config, streams);
         figures.started(report.hello);
@@ -155,8 +157,11 @@ impl Run {
             ExitReason::Exit(ending) if !report.exchanged => ending.cause(),
             _ => None,
         };
-        let result = result::conclude(report, &request, machine, captured, figures)?;
-        Ok((result, cause))
+        let result = result::conclude(report, &request, machine, captured, figures);
+        if let Some(tape) = &config.recording {
+            end_recording(tape, &result, figures);
+        }
+        Ok((result?, cause))
     }
 
     /// The first hypervisor that meets the demands and is installed. Where none is, the first one's reason counts. One

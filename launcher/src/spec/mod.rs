@@ -12,6 +12,7 @@
 //! - [`manifest`]: a Hermitfile as a run.
 //! - [`mounts`]: the guest's directories.
 //! - [`text`]: the text format's translation.
+//! - [`tracing`]: runs that are recorded, and runs that replay a recording.
 //! - [`outline`]: a module from outside.
 //! - [`linking`]: the order of modules that import from each other.
 //! - [`payload`]: all of it in the one file that the machine is handed; [`copying`]: copies of directories in it.
@@ -33,3 +34,4 @@ pub(crate) mod reading;
 pub(crate) mod request;
 pub(crate) mod run;
 mod text;
+mod tracing;

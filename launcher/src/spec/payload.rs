@@ -93,6 +93,12 @@ pub(crate) fn write(
             written.map_err(|error| error.into_error(KEEP))
         })?;
     }
+    if let Some(recording) = programs.recording {
+        member(file, names::RECORDING, 1, |out| {
+            let written = recording.write_to(out, bounds.deadline);
+            written.map_err(|error| error.into_error(KEEP))
+        })?;
+    }
     for (index, copied) in directories.iter().enumerate() {
         member(file, &names::directory(index), 1, |out| {
             warnings.extend(copying::copy(*copied, out, bounds)?);

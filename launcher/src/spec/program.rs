@@ -12,6 +12,7 @@ use super::module::Module;
 use super::reading::WriteError;
 use crate::compile::Code;
 use crate::pack::Packed;
+use crate::recording::Recording;
 
 /// All that the machine is given to run.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Programs<'a> {
     pub(crate) preloads: Vec<Program<'a>>,
     /// The module that the program's native code was made of, where it goes with it.
     pub(crate) source: Option<Program<'a>>,
+    /// What answers its calls, in a replay.
+    pub(crate) recording: Option<&'a Recording>,
 }
 
 impl<'a> From<Program<'a>> for Programs<'a> {
@@ -30,6 +33,7 @@ impl<'a> From<Program<'a>> for Programs<'a> {
             main,
             preloads: Vec::new(),
             source: None,
+            recording: None,
         }
     }
 }

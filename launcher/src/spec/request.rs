@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use boot_protocol::arch::Arch;
-use boot_protocol::run_spec::{self, LogLevel, ModuleSource, RunSpec, Terminals, unique_variables};
+use boot_protocol::run_spec::{self, LogLevel, ModuleSource, RunSpec, Terminals, Tracing, unique_variables};
 
 use super::copying::Copied;
 use super::deadline::Deadline;
@@ -44,7 +44,14 @@ impl<'a> Request<'a> {
         let tsc = Measurement::begin();
         check_places(&run.mounts)?;
         let mut spec = run.spec.clone();
+        spec.tracing = match (&run.replay, &run.record) {
+            (Some(_), _) => Some(Tracing::Replay),
+            (None, Some(_)) => Some(Tracing::Record),
+            (None, None) => None,
+        };
         match run.name() {
+            // The recording has it.
+            _ if run.replay.is_some() => {}
             Some(name) => spec.argv.insert(0, name),
             // The application knows its own module's name; it takes it from an empty list only.
             None if spec.argv.is_empty() => {}
@@ -109,6 +116,11 @@ impl<'a> Request<'a> {
         }
         spec.check().map_err(|error| Error::Invalid(error.to_string()))?;
         Ok(spec)
+    }
+
+    /// The description so far, without directories.
+    pub(super) fn described(&self) -> &RunSpec {
+        &self.spec
     }
 
     /// The image that the machine boots: the one with the run's [engine](Self::engine).

@@ -1,6 +1,7 @@
 //! The builder of a run. The way of a run from there to its result: `course`.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use crate::host::interrupt::Interrupt;
 use crate::host::units::MIB;
 use crate::jail::Jail;
 use crate::pack::{self, Packed};
+use crate::recording::Recording;
 use crate::report::Figures;
 use crate::result::RunResult;
 use crate::running::Running;
@@ -80,6 +82,10 @@ pub struct Run {
     interrupts: Vec<Interrupt>,
     pub(super) diagnostics: Diagnostics,
     pub(super) show_machine: bool,
+    /// Where its recording goes.
+    pub(super) record: Option<Arc<File>>,
+    /// What answers the guest's calls.
+    pub(super) replay: Option<Arc<Recording>>,
 }
 
 /// What the machine is to be.
@@ -125,6 +131,8 @@ impl Run {
             interrupts: Vec::new(),
             diagnostics: Diagnostics::default(),
             show_machine: false,
+            record: None,
+            replay: None,
         }
     }
 
@@ -540,6 +548,12 @@ impl Run {
         directory: Option<&std::path::Path>,
         deadline: Deadline,
     ) -> Result<String, Error> {
+        if self.record.is_some() || self.replay.is_some() {
+            return Err(Error::Invalid(
+                "a run that is recorded or replayed needs this program, and no command alone does it"
+                    .to_string(),
+            ));
+        }
         let mut demands = capabilities::demands(self);
         demands.push(Feature::Command);
         let vmm = self.choose(&demands)?;

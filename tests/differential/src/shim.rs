@@ -133,4 +133,8 @@ impl System for Machine {
     fn yield_now(&mut self) {
         std::thread::yield_now();
     }
+
+    fn record(&mut self, _: &[u8]) {}
+
+    fn recorded(&mut self, _: bool) {}
 }

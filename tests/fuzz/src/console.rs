@@ -38,6 +38,8 @@ fn encode(frame: &Frame<'_>) -> Vec<u8> {
         Frame::Sync => (FrameKind::Sync, vec![]),
         Frame::Unread { count } => (FrameKind::Unread, count.to_le_bytes().to_vec()),
         Frame::Share { index } => (FrameKind::Share, index.to_le_bytes().to_vec()),
+        Frame::Recording(bytes) => (FrameKind::Recording, bytes.to_vec()),
+        Frame::RecordingWindow(span) => (FrameKind::RecordingWindow, span.to_bytes().to_vec()),
     };
     let length = u16::try_from(payload.len()).expect("a payload's length is a u16");
     [&header(kind, length)[..], &payload].concat()

@@ -35,6 +35,7 @@ fn run(preloads: &[(&str, Vec<u8>)], program: &[u8], entry: Option<Entry<'_>>) -
         program,
         preloads: &preloads,
         entry,
+        tracing: None,
     };
     let context = WasiCtxBuilder::new().build(TestSystem::default());
     let (outcome, context) = Native(Process).run(job, context);

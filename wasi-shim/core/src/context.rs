@@ -68,6 +68,16 @@ impl<S> WasiCtx<S> {
         self.left.exceeded()
     }
 
+    /// Notes that the guest has wanted to exceed a limit, as a recording says.
+    pub const fn exceed(&mut self, limit: Limit) {
+        self.left.exceed(limit);
+    }
+
+    /// How many bytes of output the guest may still write, if they are limited.
+    pub const fn output_left(&self) -> Option<u64> {
+        self.left.output()
+    }
+
     /// Notes that the guest has wanted one descriptor more than it may have, if it is [limited](Limits).
     pub fn no_descriptor(&mut self) {
         self.left.no_descriptor();

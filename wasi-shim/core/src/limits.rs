@@ -45,6 +45,16 @@ impl Left {
         self.exceeded
     }
 
+    /// Notes that the guest has wanted more than this limit allows.
+    pub(crate) const fn exceed(&mut self, limit: Limit) {
+        self.exceeded = Some(limit);
+    }
+
+    /// How many bytes of output are left, if they are limited.
+    pub(crate) const fn output(&self) -> Option<u64> {
+        self.limits.output_bytes
+    }
+
     /// Notes that the guest has wanted one descriptor more than it may have, if that is limited.
     pub(crate) fn no_descriptor(&mut self) {
         if self.limits.descriptors.is_some() {

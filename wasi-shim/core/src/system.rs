@@ -1,4 +1,4 @@
-//! What WASI needs of the machine: clocks, entropy, console, sleep.
+//! What WASI needs of the machine: clocks, entropy, console, sleep, and somebody who keeps a recording.
 //!
 //! Layer: seam. Slices go in, values come out, failures are [`Errno`]. In the VM Hermit implements it; on the
 //! host a scripted machine (`testing::TestSystem`) does, so the same calls run in both places.
@@ -52,6 +52,13 @@ pub trait System {
 
     /// Lets others run, if there are any.
     fn yield_now(&mut self);
+
+    /// Takes the next bytes of the run's recording. Called only in a run that is recorded.
+    fn record(&mut self, bytes: &[u8]);
+
+    /// Told behind each whole event of the recording. `now`: all of it is to be with whoever keeps the recording before
+    /// this returns; else soon enough.
+    fn recorded(&mut self, now: bool);
 }
 
 /// A clock; `clockid` of the specification.

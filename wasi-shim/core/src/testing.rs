@@ -51,6 +51,10 @@ pub struct TestSystem {
     pub write_room: usize,
     /// The next random byte; each is one more than the one before. `None`: no source of entropy.
     pub random: Option<u8>,
+    /// What was recorded.
+    pub recording: Vec<u8>,
+    /// How much of it was with whoever keeps it, each time that it had to be.
+    pub kept: Vec<usize>,
 }
 
 impl Default for TestSystem {
@@ -70,6 +74,8 @@ impl Default for TestSystem {
             writes: Vec::new(),
             write_room: usize::MAX,
             random: Some(1),
+            recording: Vec::new(),
+            kept: Vec::new(),
         }
     }
 }
@@ -199,5 +205,15 @@ impl System for TestSystem {
 
     fn yield_now(&mut self) {
         self.yields = self.yields.saturating_add(1);
+    }
+
+    fn record(&mut self, bytes: &[u8]) {
+        self.recording.extend_from_slice(bytes);
+    }
+
+    fn recorded(&mut self, now: bool) {
+        if now {
+            self.kept.push(self.recording.len());
+        }
     }
 }

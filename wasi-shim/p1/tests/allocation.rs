@@ -72,6 +72,10 @@ impl System for Machine {
         }
     }
     fn yield_now(&mut self) {}
+
+    fn record(&mut self, _: &[u8]) {}
+
+    fn recorded(&mut self, _: bool) {}
 }
 
 /// Each round: three buffers read, three written, the time, random bytes, a poll of output; of a file, all that

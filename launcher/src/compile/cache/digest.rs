@@ -11,7 +11,7 @@ use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
 
 /// The digest of a module, which is read.
-pub(in crate::compile) fn digest(module: &Module, deadline: &Deadline) -> Result<[u8; DIGEST], Error> {
+pub(crate) fn digest(module: &Module, deadline: &Deadline) -> Result<[u8; DIGEST], Error> {
     let mut digest = Digest::default();
     let written = module.write_to(&mut digest, deadline);
     written.map_err(|error| error.into_error("read the module"))?;

@@ -45,7 +45,8 @@ use crate::host::files;
 use crate::host::shown;
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
-pub(super) use digest::{Digest, digest, seal};
+pub(crate) use digest::digest;
+pub(super) use digest::{Digest, seal};
 use directory::{DIRECTORY, is_ours, is_own, is_unfit, ours_alone, subdirectory, would_be_ours};
 pub(super) use directory::{new_key, open_file};
 

@@ -298,6 +298,7 @@ impl PreparedQemu<'_> {
             only_boot: true,
             show_text: false,
             show_hypervisor: false,
+            recording: None,
             diagnostics: Diagnostics::Keep,
         };
         let (streams, _) = streams::open(Input::Null, Output::Null, Output::Null)

@@ -109,6 +109,8 @@ impl Model {
             }
             // There are no directories.
             Frame::Share { .. } => self.broken = true,
+            // Nobody has asked for a recording.
+            Frame::Recording(_) | Frame::RecordingWindow(_) => self.broken = true,
         }
     }
 

@@ -6,6 +6,11 @@
 //! every start.
 
 mod table;
+#[cfg_attr(
+    not(any(feature = "wasmi", feature = "wasmtime")),
+    allow(dead_code, reason = "binders use it")
+)]
+pub mod trace;
 #[cfg(feature = "wasmi")]
 pub mod wasmi;
 #[cfg(feature = "wasmtime")]
@@ -38,6 +43,7 @@ macro_rules! bind {
 
 use bind;
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use wasi_core::WasiCtx;
@@ -119,6 +125,14 @@ impl<S, M> Host<S, M> {
         }
     }
 
+    /// Lends the memory that was found for a call to the function within, which cannot look it up.
+    #[cfg(any(feature = "wasmi", feature = "wasmtime"))]
+    fn lend_memory(&mut self, memory: Option<M>) {
+        if self.memory.is_none() || self.memories != Memories::One {
+            self.memory = memory;
+        }
+    }
+
     /// Whether the memory is known: it was attached, or the guest has made a call.
     pub fn knows_memory(&self) -> bool {
         self.memory.is_some() || self.memories == Memories::Callers(true)
@@ -148,7 +162,7 @@ pub struct Bounds {
 }
 
 /// Watches how the guest's memories and tables grow, as the engine's resource limiter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Growth {
     /// Whether the system has lacked memory for a growth: of a linear memory, or of what wasmtime collects garbage in.
     pub failed: bool,
@@ -160,6 +174,8 @@ pub struct Growth {
     /// it is allocated: whether there is memory for it. If that fails all the same, with two zeros. Of the native
     /// engine's, tables only, with the bytes that they may take for a while: memories are asked for by themselves.
     pub prepare: fn(usize, usize) -> bool,
+    /// What is recorded or replayed. Here, since growth is part of it.
+    trace: Option<Box<trace::Trace>>,
 }
 
 impl Default for Growth {
@@ -169,6 +185,7 @@ impl Default for Growth {
             bounds: Bounds::default(),
             reached: None,
             prepare: |_, _| true,
+            trace: None,
         }
     }
 }
@@ -198,6 +215,27 @@ impl Growth {
         }
         may
     }
+
+    /// A memory or table is about to grow: whether the system has room, as far as a recording knows.
+    fn asked(&mut self) -> bool {
+        self.trace.as_deref_mut().is_none_or(trace::Trace::growing)
+    }
+
+    /// The system had no room for what was asked for last.
+    fn refused(&mut self) {
+        if let Some(trace) = self.trace.as_deref_mut() {
+            trace.growth_refused();
+        }
+    }
+
+    /// Whether there is memory for a growth: in the recorded system, and in this.
+    fn prepared(&mut self, has_room: bool, current: usize, desired: usize) -> bool {
+        let is_prepared = has_room && (self.prepare)(current, desired);
+        if !is_prepared {
+            self.refused();
+        }
+        is_prepared
+    }
 }
 
 /// Why a call left the guest for good. It travels in the engine's error out of the guest's entry function; the
@@ -210,6 +248,8 @@ pub enum Stop {
     Trap(Trap),
     /// The guest wanted more than it may use up.
     Limit(Limit),
+    /// It is replayed, and the recording goes no further.
+    Replay(trace::ReplayStop),
 }
 
 impl fmt::Display for Stop {
@@ -218,6 +258,7 @@ impl fmt::Display for Stop {
             Self::Exit(code) => write!(f, "exit with code {code}"),
             Self::Trap(trap) => fmt::Display::fmt(trap, f),
             Self::Limit(limit) => write!(f, "limit reached: {}", limit_name(*limit)),
+            Self::Replay(stop) => fmt::Display::fmt(stop, f),
         }
     }
 }

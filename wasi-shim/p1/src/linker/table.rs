@@ -251,15 +251,20 @@ macro_rules! lookups {
         }
 
         impl Function {
+            /// The function at this place in the table, by which recordings know it (`docs/replay.md`).
+            pub(super) fn from_place(place: u8) -> Option<Self> {
+                [$($(Self::$variant,)+)+].get(usize::from(place)).copied()
+            }
+
             /// Its name in an import.
-            const fn name(self) -> &'static str {
+            pub(super) const fn name(self) -> &'static str {
                 match self {
                     $($(Self::$variant => stringify!($name),)+)+
                 }
             }
 
             /// Its Wasm type.
-            fn signature(self) -> Signature {
+            pub(super) fn signature(self) -> Signature {
                 use scope::*;
                 match self {
                     $($(Self::$variant => Signature {

@@ -6,12 +6,13 @@ use core::fmt;
 
 use wasi_core::System;
 use wasmi::errors::{HostError, MemoryError, TableError};
-use wasmi::{AsContextMut, Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, ValType};
+use wasmi::{AsContextMut, Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, Val, ValType};
 use wasmi_core::{LimiterError, RawRef};
 
 use super::{
     Bounds, Growth, Resource, SignatureMismatch, Stop, ValueType, bind, leave,
     table::{self, Function, scope::*},
+    trace::{Arguments, Step},
 };
 use crate::{
     context::WasiP1Ctx,
@@ -44,10 +45,11 @@ impl ResourceLimiter for Growth {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
+        let has_room = self.asked();
         if !self.may_grow(Resource::Memory, desired, maximum) {
             return answer(self.bounds, false);
         }
-        let is_prepared = (self.prepare)(current, desired);
+        let is_prepared = self.prepared(has_room, current, desired);
         self.failed |= !is_prepared;
         answer(self.of_system(), is_prepared)
     }
@@ -55,6 +57,7 @@ impl ResourceLimiter for Growth {
     fn memory_grow_failed(&mut self, error: &MemoryError) -> Result<(), LimiterError> {
         let is_systems = matches!(error, MemoryError::OutOfSystemMemory);
         self.failed |= is_systems;
+        self.refused();
         (self.prepare)(0, 0);
         let bounds = if is_systems { self.of_system() } else { self.bounds };
         answer(bounds, false).map(|_| ())
@@ -68,10 +71,11 @@ impl ResourceLimiter for Growth {
     ) -> Result<bool, LimiterError> {
         let [current, desired_bytes] =
             [current, desired].map(|elements| elements.saturating_mul(size_of::<RawRef>()));
+        let has_room = self.asked();
         if !self.may_grow(Resource::Table, desired, maximum) {
             return answer(self.bounds, false);
         }
-        let is_prepared = (self.prepare)(current, desired_bytes);
+        let is_prepared = self.prepared(has_room, current, desired_bytes);
         self.failed |= self.bounds.fixed && !is_prepared;
         answer(self.of_system(), is_prepared)
     }
@@ -79,6 +83,7 @@ impl ResourceLimiter for Growth {
     fn table_grow_failed(&mut self, error: &TableError) -> Result<(), LimiterError> {
         let is_systems = matches!(error, TableError::OutOfSystemMemory);
         self.failed |= self.bounds.fixed && is_systems;
+        self.refused();
         (self.prepare)(0, 0);
         let bounds = if is_systems { self.of_system() } else { self.bounds };
         answer(bounds, false).map(|_| ())
@@ -113,7 +118,13 @@ pub fn resolve<S: System + 'static>(
     };
     let is_fixed = store.data().is_fixed();
     let found = table::find(module, name, is_fixed, types)?;
-    Ok(found.map(|function| bind(store, function)))
+    Ok(found.map(|function| {
+        let func = bind(store, function);
+        match store.data().is_traced() {
+            true => traced(store, function, func),
+            false => func,
+        }
+    }))
 }
 
 /// A type of wasmi's: ours, if it is one of them, and its name.
@@ -144,6 +155,49 @@ impl fmt::Display for ValTypeName {
 }
 
 table::functions!(bind);
+
+/// `func` with its recorder or its player around it.
+#[cold]
+fn traced<S: System + 'static>(store: &mut Store<Host<S>>, function: Function, func: Func) -> Func {
+    let ty = func.ty(&*store);
+    Func::new(store, ty, move |mut caller, params, results| {
+        let memory = match caller.data().memory {
+            Some(memory) => memory,
+            None => find_memory(&mut caller)?,
+        };
+        let arguments = Arguments::new(params.iter().map(|param| match param {
+            Val::I32(value) => value.cast_unsigned().into(),
+            Val::I64(value) => value.cast_unsigned(),
+            // No function has others.
+            _ => 0,
+        }));
+        let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
+        let pending = match host.before(&mut GuestMemory::new(bytes), function, arguments) {
+            Step::Make(pending) => pending,
+            Step::Answered(end) => {
+                let errno = end.map_err(stopped)?;
+                if let Some(result) = results.first_mut() {
+                    *result = Val::I32(errno.cast_signed());
+                }
+                return Ok(());
+            }
+        };
+        caller.data_mut().lend_memory(Some(memory));
+        let end = func.call(caller.as_context_mut(), params, results);
+        let errno = match results.first() {
+            Some(Val::I32(errno)) => errno.cast_unsigned(),
+            _ => 0,
+        };
+        let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
+        host.lend_memory(None);
+        match end.as_ref().map_err(stop) {
+            Ok(()) => host.after(&GuestMemory::new(bytes), &pending, Ok(errno)),
+            Err(Some(stop)) => host.after(&GuestMemory::new(bytes), &pending, Err(stop)),
+            Err(None) => {}
+        }
+        end
+    })
+}
 
 /// Runs a call on the guest's context and memory.
 #[inline]

@@ -3,11 +3,12 @@
 //! Layer: linker, and the only file that names wasmtime.
 
 use wasi_core::System;
-use wasmtime::{Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, ValType};
+use wasmtime::{Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, Val, ValType};
 
 use super::{
     Bounds, Growth, Resource, SignatureMismatch, Stop, ValueType, bind, leave,
     table::{self, Function, scope::*},
+    trace::{Arguments, Step},
 };
 use crate::{
     context::WasiP1Ctx,
@@ -39,7 +40,9 @@ const GROWTH_FAILED: &str = "forcing a growth failure to be a trap";
 
 impl ResourceLimiter for Growth {
     fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let may = self.may_grow(Resource::Memory, desired, maximum);
+        let has_room = self.asked();
+        self.failed |= !has_room;
+        let may = self.may_grow(Resource::Memory, desired, maximum) && has_room;
         answer(self.bounds, may)
     }
 
@@ -47,6 +50,7 @@ impl ResourceLimiter for Growth {
     /// comes here: a memory with pages of one byte that would reach 4 GiB.)
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.failed = true;
+        self.refused();
         answer(self.of_system(), false).map(|_| ())
     }
 
@@ -59,10 +63,11 @@ impl ResourceLimiter for Growth {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let [current, needed] = [current, desired.saturating_mul(2)].map(|n| n.saturating_mul(ELEMENT));
+        let has_room = self.asked();
         if !self.may_grow(Resource::Table, desired, maximum) {
             return answer(self.bounds, false);
         }
-        let is_prepared = (self.prepare)(current, needed);
+        let is_prepared = self.prepared(has_room, current, needed);
         self.failed |= self.bounds.fixed && !is_prepared;
         answer(self.of_system(), is_prepared)
     }
@@ -93,7 +98,13 @@ pub fn resolve<S: System + 'static>(
     let types = || (ty.params().map(value_type), ty.results().map(value_type));
     let is_fixed = store.data().is_fixed();
     let found = table::find(module, name, is_fixed, types)?;
-    Ok(found.map(|function| bind(store, function)))
+    Ok(found.map(|function| {
+        let func = bind(store, function);
+        match store.data().is_traced() {
+            true => traced(store, function, func),
+            false => func,
+        }
+    }))
 }
 
 /// A type of wasmtime's: ours, if it is one of them, and the type itself, which prints as WAT writes it.
@@ -107,6 +118,49 @@ fn value_type(ty: ValType) -> (Option<ValueType>, ValType) {
 }
 
 table::functions!(bind);
+
+/// `func` with its recorder or its player around it.
+#[cold]
+fn traced<S: System + 'static>(store: &mut Store<Host<S>>, function: Function, func: Func) -> Func {
+    let ty = func.ty(&*store);
+    Func::new(store, ty, move |mut caller, params, results| {
+        let memory = match caller.data().memory {
+            Some(memory) => memory,
+            None => find_memory(&mut caller)?,
+        };
+        let arguments = Arguments::new(params.iter().map(|param| match param {
+            Val::I32(value) => value.cast_unsigned().into(),
+            Val::I64(value) => value.cast_unsigned(),
+            // No function has others.
+            _ => 0,
+        }));
+        let (bytes, host) = memory.data_and_store_mut(&mut caller);
+        let pending = match host.before(&mut GuestMemory::new(bytes), function, arguments) {
+            Step::Make(pending) => pending,
+            Step::Answered(end) => {
+                let errno = end.map_err(stopped)?;
+                if let Some(result) = results.first_mut() {
+                    *result = Val::I32(errno.cast_signed());
+                }
+                return Ok(());
+            }
+        };
+        caller.data_mut().lend_memory(Some(memory));
+        let end = func.call(&mut caller, params, results);
+        let errno = match results.first() {
+            Some(Val::I32(errno)) => errno.cast_unsigned(),
+            _ => 0,
+        };
+        let (bytes, host) = memory.data_and_store_mut(&mut caller);
+        host.lend_memory(None);
+        match end.as_ref().map_err(stop) {
+            Ok(()) => host.after(&GuestMemory::new(bytes), &pending, Ok(errno)),
+            Err(Some(stop)) => host.after(&GuestMemory::new(bytes), &pending, Err(stop)),
+            Err(None) => {}
+        }
+        end
+    })
+}
 
 /// Runs a call on the guest's context and memory.
 #[inline]

@@ -1,12 +1,15 @@
 //! Through wasmi, as a guest calls.
 
 use std::error::Error as StdError;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::mem::take;
 
 use wasi_core::{Errno, testing::TestSystem};
 use wasi_p1::{
     Trap,
     linker::{
         SignatureMismatch, Stop,
+        trace::ReplayStop,
         wasmi::{Host, resolve, stop},
     },
 };
@@ -341,13 +344,17 @@ fn open_descriptors(store: &mut TestStore, instance: Instance) -> TestResult {
     Ok(())
 }
 
-/// Calls a function with garbage in its arguments and in memory; whether it succeeded, failed or trapped.
+/// What was printed to standard output and to standard error.
+type Printed = [Vec<u8>; 2];
+
+/// Calls a function with garbage in its arguments and in memory; whether it succeeded, failed or trapped, and what it
+/// printed.
 fn call_with_garbage(
     store: &mut TestStore,
     instance: Instance,
     (name, params): (&str, &str),
     random: &mut u64,
-) -> Result<Option<bool>, Box<dyn StdError>> {
+) -> Result<(Option<bool>, Printed), Box<dyn StdError>> {
     let memory = instance.get_memory(&*store, "memory").ok_or("no memory")?;
     // Small numbers make lists, subscriptions and names that mean something now and then.
     for byte in &mut memory.data_mut(&mut *store)[..512] {
@@ -374,7 +381,7 @@ fn call_with_garbage(
         Err(error) => match stop(&error) {
             Some(Stop::Trap(Trap::NoMemory)) | None => panic!("{name}{args:?}: {error}"),
             Some(Stop::Trap(_)) => None,
-            Some(Stop::Limit(limit)) => panic!("{limit:?}"),
+            Some(stop @ (Stop::Limit(_) | Stop::Replay(_))) => panic!("{name}{args:?}: {stop}"),
             Some(Stop::Exit(_)) => {
                 assert!(["proc_exit", "proc_raise"].contains(&name), "{name}");
                 Some(false)
@@ -383,9 +390,7 @@ fn call_with_garbage(
     };
     // What a guest wrote must not pile up, nor its closing of a stream end the test.
     let system = &mut store.data_mut().context.core.system;
-    system.stdout.clear();
-    system.stderr.clear();
-    Ok(end)
+    Ok((end, [take(&mut system.stdout), take(&mut system.stderr)]))
 }
 
 #[test]
@@ -402,9 +407,9 @@ fn no_arguments_make_a_function_panic() -> TestResult {
         open_descriptors(&mut store, instance)?;
         for _ in 0..ROUNDS {
             match call_with_garbage(&mut store, instance, function, &mut random)? {
-                Some(true) => succeeded += 1,
-                Some(false) => {}
-                None => trapped += 1,
+                (Some(true), _) => succeeded += 1,
+                (Some(false), _) => {}
+                (None, _) => trapped += 1,
             }
         }
     }
@@ -426,11 +431,271 @@ fn no_sequence_of_calls_makes_one_panic() -> TestResult {
         for _ in 0..2000 {
             let index = usize::try_from(garbage(&mut random).unsigned_abs() >> 7)? % FUNCTIONS.len();
             let function = FUNCTIONS[index];
-            if call_with_garbage(&mut store, instance, function, &mut random)? == Some(true) {
+            if call_with_garbage(&mut store, instance, function, &mut random)?.0 == Some(true) {
                 succeeded += 1;
             }
         }
     }
     assert!(succeeded > 1000, "the garbage is too dull: {succeeded} succeeded");
+    Ok(())
+}
+
+/// Calls everything with garbage on a traced host: how each call ended, what it printed and left in memory.
+fn traced_garbage(
+    host: Host<TestSystem>,
+    mut random: u64,
+    system: impl FnOnce(&TestSystem),
+) -> Result<Vec<(Option<bool>, Printed, u64)>, Box<dyn StdError>> {
+    let mut store = Store::new(&Engine::default(), host);
+    let instance = instantiate(&mut store, &wrapper(&FUNCTIONS))?;
+    open_descriptors(&mut store, instance)?;
+    let mut seen = Vec::new();
+    for _ in 0..300 {
+        let index = usize::try_from(garbage(&mut random).unsigned_abs() >> 7)? % FUNCTIONS.len();
+        let (end, printed) = call_with_garbage(&mut store, instance, FUNCTIONS[index], &mut random)?;
+        let memory = instance.get_memory(&store, "memory").ok_or("no memory")?;
+        let mut hasher = DefaultHasher::new();
+        memory.data(&store).hash(&mut hasher);
+        seen.push((end, printed, hasher.finish()));
+    }
+    assert_eq!(store.data_mut().finish(), Ok(()));
+    system(&store.data().context.core.system);
+    Ok(seen)
+}
+
+#[test]
+fn a_recording_answers_as_the_world_did() -> TestResult {
+    let mut succeeded = 0;
+    for seed in 1..30 {
+        let mut recording = Vec::new();
+        let world = TestSystem::with_stdin(&[1; 3000]);
+        let recorded = traced_garbage(Host::new(context(world)?).recorded(), seed, |system| {
+            recording.clone_from(&system.recording);
+            assert_eq!(system.kept.last(), Some(&recording.len()));
+        })?;
+        succeeded += recorded.iter().filter(|(end, ..)| *end == Some(true)).count();
+        // Nothing of the world is left.
+        let nothing = TestSystem {
+            realtime: 0,
+            monotonic: 0,
+            resolution: 7,
+            random: None,
+            ..TestSystem::default()
+        };
+        let empty = wasi_core::WasiCtxBuilder::new().build(nothing);
+        let replayed = traced_garbage(Host::new(empty).replayed(recording), seed, |system| {
+            assert_eq!((&system.recording, system.yields), (&Vec::new(), 0));
+            assert!(system.sleeps.is_empty() && system.polls.is_empty());
+        })?;
+        for (call, (recorded, replayed)) in recorded.iter().zip(&replayed).enumerate() {
+            assert_eq!(recorded, replayed, "seed {seed}, call {call}");
+        }
+    }
+    assert!(succeeded > 500, "the garbage is too dull: {succeeded} succeeded");
+    Ok(())
+}
+
+/// A program whose two random numbers are what it exits with; `clock` is the first clock that it asks.
+fn random_program(clock: u32) -> String {
+    format!(
+        r#"(module
+        (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\10\00\00\00\02\00\00\00")
+        (data (i32.const 16) "hi")
+        (func (export "_start")
+            (drop (call $clock (i32.const {clock}) (i64.const 0) (i32.const 32)))
+            (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+            (drop (call $random (i32.const 64) (i32.const 2)))
+            (call $proc_exit (i32.load16_u (i32.const 64)))))"#
+    )
+}
+
+/// Runs a program: why it was stopped, and the host after it.
+fn run_traced(host: Host<TestSystem>, wat: &str) -> Result<(Stop, Host<TestSystem>), Box<dyn StdError>> {
+    let mut store = Store::new(&Engine::default(), host);
+    let instance = instantiate(&mut store, wat)?;
+    let error = call(&mut store, instance, "_start", &[]).expect_err("it exits");
+    Ok((stop(&error).ok_or("an error")?.clone(), store.into_data()))
+}
+
+/// The recording of a run of the program above.
+fn recorded_program() -> Result<Vec<u8>, Box<dyn StdError>> {
+    let host = Host::new(context(TestSystem::default())?).recorded();
+    let (end, mut host) = run_traced(host, &random_program(0))?;
+    assert_eq!(end, Stop::Exit(0x0201));
+    let events = host.context.core.system.recording.clone();
+    assert_eq!(host.finish(), Ok(()));
+    Ok(events)
+}
+
+fn replay(recording: Vec<u8>, wat: &str) -> Result<(Stop, Host<TestSystem>), Box<dyn StdError>> {
+    let nothing = wasi_core::WasiCtxBuilder::new().build(TestSystem::default());
+    run_traced(Host::new(nothing).replayed(recording), wat)
+}
+
+#[test]
+fn a_guest_that_asks_something_else_is_stopped() -> TestResult {
+    let (end, _) = replay(recorded_program()?, &random_program(1))?;
+    assert_eq!(
+        end.to_string(),
+        "the guest does something else than was recorded: after 0 calls, it asks for clock_time_get(1, 0, 32), where it \
+         had asked for clock_time_get(0, 0, 32)"
+    );
+    let other = random_program(0).replace("\"hi\"", "\"ho\"");
+    let (end, host) = replay(recorded_program()?, &other)?;
+    assert_eq!(
+        end.to_string(),
+        "the guest does something else than was recorded: after 1 calls, fd_write(1, 0, 1, 8) finds other bytes in \
+         memory than it had found there"
+    );
+    assert_eq!(host.context.core.system.stdout, b"");
+    // Another function.
+    let other = random_program(0).replace(
+        "call $clock (i32.const 0) (i64.const 0) (i32.const 32)",
+        "call $random (i32.const 0) (i32.const 0)",
+    );
+    let (end, _) = replay(recorded_program()?, &other)?;
+    assert!(
+        end.to_string()
+            .contains("random_get(0, 0), where it had asked for clock_time_get(0, 0, 32)"),
+        "{end}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_ends_early_or_goes_on_is_noticed() -> TestResult {
+    let early = random_program(0).replace(
+        "call $random (i32.const 64) (i32.const 2)",
+        "unreachable i32.const 0",
+    );
+    let nothing = wasi_core::WasiCtxBuilder::new().build(TestSystem::default());
+    let mut store = Store::new(
+        &Engine::default(),
+        Host::new(nothing).replayed(recorded_program()?),
+    );
+    let instance = instantiate(&mut store, &early)?;
+    let error = call(&mut store, instance, "_start", &[]).expect_err("it traps");
+    assert_eq!(stop(&error), None);
+    let noticed = store.data_mut().finish().expect_err("it had gone on");
+    assert!(
+        noticed.to_string().contains("after 2 calls, it comes to its end"),
+        "{noticed}"
+    );
+
+    // The recording's end is there, and the exit before it is not.
+    let mut events = recorded_program()?;
+    let exit = events.len() - 13;
+    events.splice(exit.., [1, 2]);
+    let (end, _) = replay(events, &random_program(0))?;
+    assert!(
+        end.to_string()
+            .contains("it asks for proc_exit(513), where it had come to its end"),
+        "{end}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_recording_that_is_cut_off_answers_as_far_as_it_reaches() -> TestResult {
+    let whole = recorded_program()?;
+    let mut calls_seen = std::collections::BTreeSet::new();
+    for length in 0..whole.len() {
+        let (end, host) = replay(whole[..length].to_vec(), &random_program(0))?;
+        let Stop::Replay(ReplayStop::Over { calls, next }) = end else {
+            panic!("{length} bytes: {end}");
+        };
+        calls_seen.insert((calls, next));
+        assert_eq!(
+            host.context.core.system.stdout,
+            if calls >= 2 { &b"hi"[..] } else { b"" }
+        );
+    }
+    let seen: Vec<_> = calls_seen
+        .iter()
+        .map(|(calls, next)| (*calls, next.as_str()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (0, "clock_time_get(0, 0, 32)"),
+            (1, "fd_write(1, 0, 1, 8)"),
+            (2, "random_get(64, 2)"),
+            (3, "proc_exit(513)")
+        ]
+    );
+    let (end, _) = replay(whole, &random_program(0))?;
+    assert_eq!(end, Stop::Exit(513));
+    Ok(())
+}
+
+#[test]
+fn no_change_of_a_recording_makes_a_replay_panic() -> TestResult {
+    let whole = recorded_program()?;
+    for place in 0..whole.len() {
+        for bit in 0..8 {
+            let mut changed = whole.clone();
+            changed[place] ^= 1 << bit;
+            let (end, _) = replay(changed, &random_program(0))?;
+            assert!(!matches!(end, Stop::Limit(_)) || bit > 0, "{end}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn growth_that_the_system_refused_is_refused_again() -> TestResult {
+    // Grows as far as it can, then asks for the time, twice.
+    let wat = r#"(module
+        (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+        (memory (export "memory") 1 100)
+        (func $grow
+            (local $tries i32)
+            (loop $more
+                (drop (memory.grow (i32.const 3)))
+                (br_if $more (i32.lt_u (local.tee $tries (i32.add (local.get $tries) (i32.const 1))) (i32.const 7))))
+            (drop (call $clock (i32.const 0) (i64.const 0) (i32.const 0))))
+        (func (export "_start")
+            (call $grow)
+            (drop (memory.grow (i32.const 1)))
+            (call $grow)
+            (call $proc_exit (memory.size))))"#;
+    let run = |host: Host<TestSystem>, prepare: fn(usize, usize) -> bool| {
+        let mut host = host;
+        host.growth.prepare = prepare;
+        let mut store = Store::new(&Engine::default(), host);
+        store.limiter(|host| &mut host.growth);
+        let instance = instantiate(&mut store, wat)?;
+        let error = call(&mut store, instance, "_start", &[]).expect_err("it exits");
+        let end = stop(&error).ok_or("an error")?.clone();
+        let mut host = store.into_data();
+        let finished = host.finish();
+        Ok::<_, Box<dyn StdError>>((
+            end,
+            finished,
+            host.growth.failed,
+            host.context.core.system.recording,
+        ))
+    };
+    let little = |_: usize, desired: usize| desired <= 12 * 65536;
+    let much = |_: usize, _: usize| true;
+    let (end, _, failed, recording) = run(Host::new(context(TestSystem::default())?).recorded(), little)?;
+    assert_eq!((&end, failed), (&Stop::Exit(11), true));
+    let nothing = || wasi_core::WasiCtxBuilder::new().build(TestSystem::default());
+    // In a machine with more memory, and in one with as much.
+    for prepare in [much, little] {
+        let replayed = run(Host::new(nothing()).replayed(recording.clone()), prepare)?;
+        assert_eq!(replayed, (end.clone(), Ok(()), true, Vec::new()));
+    }
+    // A machine with less cannot go on.
+    let (end, ..) = run(Host::new(nothing()).replayed(recording), |_, desired| {
+        desired <= 5 * 65536
+    })?;
+    assert!(end.to_string().contains("--memory"), "{end}");
     Ok(())
 }

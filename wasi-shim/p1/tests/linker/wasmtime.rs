@@ -224,7 +224,7 @@ fn no_arguments_make_a_function_panic() -> TestResult {
                 Err(error) => match stop(&error) {
                     Some(Stop::Trap(Trap::NoMemory)) | None => panic!("{name}{args:?}: {error}"),
                     Some(Stop::Trap(_)) => trapped += 1,
-                    Some(Stop::Limit(limit)) => panic!("{limit:?}"),
+                    Some(stop @ (Stop::Limit(_) | Stop::Replay(_))) => panic!("{name}{args:?}: {stop}"),
                     Some(Stop::Exit(_)) => assert!(["proc_exit", "proc_raise"].contains(&name), "{name}"),
                 },
             }
@@ -261,5 +261,74 @@ fn a_table_grows_as_far_as_there_is_memory() -> TestResult {
     assert!(table.grow(&mut store, 5000, Ref::Func(None)).is_err());
     assert_eq!(table.size(&store), 1004);
     assert!(!store.data().growth.failed);
+    Ok(())
+}
+
+/// Makes the same calls on a traced host: what they answered, what lies in memory then, and what was printed.
+fn traced(host: Host<TestSystem>) -> Result<(Vec<i32>, Stop, Vec<u8>, TestSystem), Box<dyn StdError>> {
+    let mut store = Store::new(&Engine::default(), host);
+    store.limiter(|host| &mut host.growth);
+    let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
+    store.data_mut().attach_memory(memory);
+    memory.data_mut(&mut store)[..8].copy_from_slice(&[16, 0, 0, 0, 8, 0, 0, 0]);
+    let mut answers = Vec::new();
+    let list = |fd| [fd, 0, 1, 8].map(Val::I32);
+    for (name, args) in [
+        ("fd_read", &list(0)[..]),
+        ("random_get", &[64, 16].map(Val::I32)),
+        ("clock_time_get", &[Val::I32(0), Val::I64(1), Val::I32(96)]),
+        ("fd_write", &list(1)),
+        ("fd_write", &list(2)),
+        ("fd_write", &list(9)),
+        ("args_get", &[128, 160].map(Val::I32)),
+    ] {
+        answers.push(call(&mut store, name, args)?);
+    }
+    let error = call(&mut store, "random_get", &[65536, 1].map(Val::I32)).expect_err("a trap");
+    let end = stop(&error).ok_or("an error")?.clone();
+    store.data_mut().finish()?;
+    let bytes = memory.data(&store).to_vec();
+    Ok((answers, end, bytes, store.into_data().context.core.system))
+}
+
+#[test]
+fn a_recording_answers_as_the_world_did() -> TestResult {
+    let world = context(TestSystem::with_stdin(b"hello"))?;
+    let (answers, end, memory, world) = traced(Host::new(world).recorded())?;
+    assert_eq!(answers, [0, 0, 0, 0, 0, i32::from(Errno::BADF.raw()), 0]);
+    assert_eq!(
+        (&memory[16..21], &world.stdout),
+        (&b"hello"[..], &b"hello\0\0\0".to_vec())
+    );
+
+    let nothing = TestSystem {
+        realtime: 0,
+        random: None,
+        ..TestSystem::default()
+    };
+    let nothing = wasi_core::WasiCtxBuilder::new().build(nothing);
+    let replayed = traced(Host::new(nothing).replayed(world.recording))?;
+    assert_eq!((replayed.0, replayed.1, replayed.2), (answers, end, memory));
+    assert_eq!(
+        (replayed.3.stdout, replayed.3.stderr),
+        (world.stdout, world.stderr)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_asks_something_else_is_stopped() -> TestResult {
+    let world = context(TestSystem::with_stdin(b"hello"))?;
+    let (.., world) = traced(Host::new(world).recorded())?;
+    let nothing = wasi_core::WasiCtxBuilder::new().build(TestSystem::default());
+    let mut store = Store::new(&Engine::default(), Host::new(nothing).replayed(world.recording));
+    let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
+    store.data_mut().attach_memory(memory);
+    let error = call(&mut store, "sched_yield", &[]).expect_err("another call");
+    assert_eq!(
+        stop(&error).ok_or("an error")?.to_string(),
+        "the guest does something else than was recorded: after 0 calls, it asks for sched_yield(), where it had asked \
+         for fd_read(0, 0, 1, 8)"
+    );
     Ok(())
 }
