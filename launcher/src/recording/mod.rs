@@ -123,7 +123,7 @@ impl Recording {
                     return Err(Stopped::Refused("something stands behind its end".to_string()));
                 }
                 (Kind::Header, None) => {
-                    header = Some(Header::decode(block.content).map_err(Stopped::Refused)?)
+                    header = Some(Header::decode(block.content).map_err(Stopped::Refused)?);
                 }
                 (Kind::Events, Some(_)) => {
                     length = length.saturating_add(u64::try_from(block.content.len()).unwrap_or(u64::MAX));

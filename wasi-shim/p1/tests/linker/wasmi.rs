@@ -440,12 +440,15 @@ fn no_sequence_of_calls_makes_one_panic() -> TestResult {
     Ok(())
 }
 
+/// How a call ended, what it printed, and a hash of what it left in memory.
+type Seen = (Option<bool>, Printed, u64);
+
 /// Calls everything with garbage on a traced host: how each call ended, what it printed and left in memory.
 fn traced_garbage(
     host: Host<TestSystem>,
     mut random: u64,
     system: impl FnOnce(&TestSystem),
-) -> Result<Vec<(Option<bool>, Printed, u64)>, Box<dyn StdError>> {
+) -> Result<Vec<Seen>, Box<dyn StdError>> {
     let mut store = Store::new(&Engine::default(), host);
     let instance = instantiate(&mut store, &wrapper(&FUNCTIONS))?;
     open_descriptors(&mut store, instance)?;

@@ -264,8 +264,11 @@ fn a_table_grows_as_far_as_there_is_memory() -> TestResult {
     Ok(())
 }
 
-/// Makes the same calls on a traced host: what they answered, what lies in memory then, and what was printed.
-fn traced(host: Host<TestSystem>) -> Result<(Vec<i32>, Stop, Vec<u8>, TestSystem), Box<dyn StdError>> {
+/// What calls answered, how the last one ended, what lies in memory then, and the machine.
+type Traced = (Vec<i32>, Stop, Vec<u8>, TestSystem);
+
+/// Makes the same calls on a traced host.
+fn traced(host: Host<TestSystem>) -> Result<Traced, Box<dyn StdError>> {
     let mut store = Store::new(&Engine::default(), host);
     store.limiter(|host| &mut host.growth);
     let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;

@@ -1,4 +1,4 @@
-use alloc::{borrow::ToOwned as _, string::ToString as _, vec, vec::Vec};
+use alloc::{string::ToString as _, vec, vec::Vec};
 
 use wasi_core::{Stream, WasiCtxBuilder, limits::Limit, testing::TestSystem};
 
@@ -252,7 +252,7 @@ fn what_ends_too_early_is_the_end_and_what_means_nothing_is_an_error() {
         .chain(&[7])
         .copied()
         .collect::<Vec<u8>>();
-    if let Ok(Some((Event::Call(call), _))) = event::next(&bytes[..12].to_owned()) {
+    if let Ok(Some((Event::Call(call), _))) = event::next(&bytes[..12]) {
         let answer = call.read(&mut []).unwrap();
         assert_eq!(answer.writes.collect::<Result<Vec<_>, _>>(), Err(Malformed));
     } else {

@@ -2,6 +2,8 @@
 //!
 //! Layer: linker. The fuzz target `replay` compares what this says with what the functions do.
 
+use core::marker::PhantomData;
+
 use wasi_core::context::Strings;
 
 use super::Arguments;
@@ -16,21 +18,21 @@ use crate::{
 };
 
 /// The size of a type in the guest's memory.
-const fn size_of<const SIZE: usize, T: Wire<SIZE>>() -> u32 {
+const fn size_of<const SIZE: usize, T: Wire<SIZE>>(_: PhantomData<T>) -> u32 {
     // The largest is 64 bytes.
     #[expect(clippy::cast_possible_truncation, reason = "the largest has 64 bytes")]
     let size = SIZE as u32;
     size
 }
 
-const FDSTAT: u32 = size_of::<{ Fdstat::SIZE }, Fdstat>();
-const FILESTAT: u32 = size_of::<{ Filestat::SIZE }, Filestat>();
-const OLD_FILESTAT: u32 = size_of::<{ old::Filestat::SIZE }, old::Filestat>();
-const PRESTAT: u32 = size_of::<{ Prestat::SIZE }, Prestat>();
-const EVENT: u32 = size_of::<{ Event::SIZE }, Event>();
-const SUBSCRIPTION: u32 = size_of::<{ Subscription::SIZE }, Subscription>();
-const OLD_SUBSCRIPTION: u32 = size_of::<{ old::Subscription::SIZE }, old::Subscription>();
-const IOVEC: u32 = size_of::<{ Iovec::SIZE }, Iovec>();
+const FDSTAT: u32 = size_of::<{ Fdstat::SIZE }, Fdstat>(PhantomData);
+const FILESTAT: u32 = size_of::<{ Filestat::SIZE }, Filestat>(PhantomData);
+const OLD_FILESTAT: u32 = size_of::<{ old::Filestat::SIZE }, old::Filestat>(PhantomData);
+const PRESTAT: u32 = size_of::<{ Prestat::SIZE }, Prestat>(PhantomData);
+const EVENT: u32 = size_of::<{ Event::SIZE }, Event>(PhantomData);
+const SUBSCRIPTION: u32 = size_of::<{ Subscription::SIZE }, Subscription>(PhantomData);
+const OLD_SUBSCRIPTION: u32 = size_of::<{ old::Subscription::SIZE }, old::Subscription>(PhantomData);
+const IOVEC: u32 = size_of::<{ Iovec::SIZE }, Iovec>(PhantomData);
 
 /// A short check of bytes: whoever reads other bytes is noticed, unless by a chance of one in four thousand millions.
 pub(super) struct Check(u64);
