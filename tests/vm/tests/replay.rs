@@ -98,7 +98,7 @@ impl Case {
         let name = format!("hermit-wasm-replay-{id}-{}-{engine}-{name}", arch.name());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(directory.join("files"))?;
-        let content: String = (0..4000).map(|line| format!("line {line}\n")).collect();
+        let content: String = (0..5000).map(|line| format!("line {line}\n")).collect();
         fs::write(directory.join("files/file"), content)?;
         Ok(Self {
             arch,
