@@ -95,6 +95,11 @@ const JOBS: &[Job] = &[
                 steps::deterministic_native,
             ),
             Step::new(
+                "replay",
+                "a recorded run replays on both engines, with its files gone and after a kill",
+                steps::replay,
+            ),
+            Step::new(
                 "conformance-native",
                 "the published conformance suite passes as native code too",
                 steps::conformance_native,

@@ -86,6 +86,11 @@ fn deterministic_on(engine: Engine, arches: &[Arch]) -> Result<Counts> {
     )
 }
 
+/// Recordings, on both engines.
+pub(crate) fn replay(arches: &[Arch]) -> Result<Counts> {
+    in_vm(Engine::Native, arches, &["--test", "replay"], &[])
+}
+
 /// The jail of a real QEMU, and what is tried from inside of one, on hosts as they may be.
 pub(crate) fn jail(arches: &[Arch]) -> Result<Counts> {
     let mut counts =
