@@ -67,6 +67,14 @@ impl Run {
                 self.module
             )));
         }
+        // Its digest would be of the code, which no other host has.
+        if self.is_precompiled() {
+            return Err(Error::Invalid(
+                "--record: a run of compiled code is not recorded; name the module that it was compiled of, with --engine \
+                 native"
+                    .to_string(),
+            ));
+        }
         let header = self.header(request)?;
         let tape = Tape::begin(file, &header).map_err(StartError::file("write the recording"))?;
         Ok(Some(tape))
