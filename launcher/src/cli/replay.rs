@@ -76,7 +76,7 @@ impl Replay {
     pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
         let deadline = Deadline::since(start, self.timeout.unwrap_or(Duration::MAX));
         let deadline = deadline.of(format!("'{}'", shown::path(&self.recording)));
-        stderr::init_log(self.verbose, deadline.at());
+        stderr::init_log(self.verbose, false, deadline.at());
         let interrupt = Interrupt::on_signals().map_err(|source| StartError::File {
             attempt: "watch for signals",
             source,
