@@ -1,12 +1,11 @@
 //! Packing: the file that is made of a payload.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use boot_protocol::arch::Arch;
-use tempfile::NamedTempFile;
 
 use super::trailer::{self, Trailer};
 use super::{Format, Packed};
@@ -36,7 +35,15 @@ pub(super) fn write<T>(
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let new = NamedTempFile::new_in(directory).map_err(cannot)?;
+    // As open(2) takes it: less what the umask says.
+    let mode = match purpose.format {
+        Format::Exe => 0o777,
+        Format::Initrd | Format::App | Format::Image => 0o666,
+    };
+    let new = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory)
+        .map_err(cannot)?;
     let made = match purpose.format {
         Format::Initrd => write(new.as_file())?,
         Format::Exe => {
@@ -57,11 +64,6 @@ pub(super) fn write<T>(
             made
         }
     };
-    let mode = match purpose.format {
-        Format::Exe => 0o755,
-        Format::Initrd | Format::App | Format::Image => 0o644,
-    };
-    fs::set_permissions(new.path(), Permissions::from_mode(mode)).map_err(cannot)?;
     new.persist(output).map_err(|error| cannot(error.error))?;
     Ok(made)
 }
@@ -81,10 +83,8 @@ pub(super) fn booting(format: Format, arch: Arch, engine: Engine, payload: &[u8]
 fn executable(mut payload: &File, mut out: &File, purpose: &Purpose) -> io::Result<()> {
     let path = std::env::current_exe()?;
     // Of a program that carries a payload itself, the program alone.
-    let program = match Packed::open(&path) {
-        Ok(Some(packed)) => packed.start(),
-        _ => u64::MAX,
-    };
+    let own = Packed::open(&path).map_err(io::Error::other)?;
+    let program = own.map_or(u64::MAX, |packed| packed.start());
     io::copy(&mut File::open(path)?.take(program), &mut out)?;
     append(&mut payload, out, purpose)
 }
