@@ -150,9 +150,7 @@ impl Outcome {
                 (
                     Cause::Limit,
                     exit_code::of_limit(reached.limit),
-                    Some(format!(
-                        "`{name}` reached its limit of {reached}{colon}{first}{rest}"
-                    )),
+                    Some(format!("`{name}` reached its {reached}{colon}{first}{rest}")),
                 )
             }
             Self::ReplayStopped(stop) => {
@@ -361,14 +359,14 @@ mod tests {
             let (first, rest) = message.split_once('\n').unwrap();
             assert_eq!(
                 first,
-                format!("hermit-wasm: `m` reached its limit of {reached}: all fuel consumed")
+                format!("hermit-wasm: `m` reached its {reached}: all fuel consumed")
             );
             assert_eq!(rest, "wasm backtrace:\n    0: a!b");
         }
         let silent = Outcome::LimitReached(Limit::OutputBytes.of(3), String::new()).exit_status("m");
         assert_eq!(
             silent.message.as_deref(),
-            Some("hermit-wasm: `m` reached its limit of output bytes (3)")
+            Some("hermit-wasm: `m` reached its output limit (3 bytes)")
         );
     }
 

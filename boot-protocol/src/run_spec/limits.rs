@@ -41,7 +41,7 @@ impl Limit {
         Self::OutputBytes,
     ];
 
-    /// What messages call it.
+    /// What reports call it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -53,6 +53,20 @@ impl Limit {
             Self::Descriptors => "descriptors",
             Self::FileBytes => "file bytes",
             Self::OutputBytes => "output bytes",
+        }
+    }
+
+    /// What messages call it, before the word "limit".
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Fuel => "fuel",
+            Self::Deadline => "time",
+            Self::Memory => "memory",
+            Self::TableElements => "table",
+            Self::Stack => "stack",
+            Self::Descriptors => "descriptor",
+            Self::FileBytes => "file",
+            Self::OutputBytes => "output",
         }
     }
 
@@ -90,7 +104,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// A limit that a guest has reached. Prints as messages name it: `memory (65536 bytes)`.
+/// A limit that a guest has reached. Prints as messages name it: `memory limit (65536 bytes)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached {
     /// Which.
@@ -103,16 +117,24 @@ impl fmt::Display for Reached {
     /// Needs no heap: the deadline comes at any time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { limit, value } = self;
+        let noun = limit.noun();
         match limit {
-            Limit::Memory | Limit::Stack => write!(f, "{limit} ({value} bytes)"),
+            Limit::Fuel | Limit::Descriptors => write!(f, "{noun} limit ({value})"),
+            Limit::TableElements => write!(f, "{noun} limit ({value} elements)"),
+            Limit::Memory | Limit::Stack | Limit::FileBytes | Limit::OutputBytes => {
+                write!(f, "{noun} limit ({value} bytes)")
+            }
             Limit::Deadline => {
                 let (scale, unit) = DURATIONS
                     .into_iter()
                     .find(|(scale, _)| value.is_multiple_of(*scale))
                     .unwrap_or((1, "ns"));
-                write!(f, "{limit} ({} {unit})", value.checked_div(scale).unwrap_or(0))
+                write!(
+                    f,
+                    "{noun} limit ({} {unit})",
+                    value.checked_div(scale).unwrap_or(0)
+                )
             }
-            _ => write!(f, "{limit} ({value})"),
         }
     }
 }
@@ -393,12 +415,12 @@ mod tests {
     #[test]
     fn messages_name_limit_and_value() {
         for (reached, text) in [
-            (Limit::Fuel.of(7), "fuel (7)"),
-            (Limit::Deadline.of(5_000_000_000), "deadline (5 s)"),
-            (Limit::Deadline.of(1_500_000_000), "deadline (1500 ms)"),
-            (Limit::Deadline.of(1), "deadline (1 ns)"),
-            (Limit::Memory.of(65536), "memory (65536 bytes)"),
-            (Limit::OutputBytes.of(10), "output bytes (10)"),
+            (Limit::Fuel.of(7), "fuel limit (7)"),
+            (Limit::Deadline.of(5_000_000_000), "time limit (5 s)"),
+            (Limit::Deadline.of(1_500_000_000), "time limit (1500 ms)"),
+            (Limit::Deadline.of(1), "time limit (1 ns)"),
+            (Limit::Memory.of(65536), "memory limit (65536 bytes)"),
+            (Limit::OutputBytes.of(10), "output limit (10 bytes)"),
         ] {
             assert_eq!(format!("{reached}"), text);
         }

@@ -43,7 +43,7 @@ extern "C" fn over() -> i32 {
     let ending = Ending::of_limit(*reached);
     say(
         ending,
-        format_args!("hermit-wasm: `{name}` reached its limit of {reached}\n"),
+        format_args!("hermit-wasm: `{name}` reached its {reached}\n"),
     );
     i32::from(ending.code)
 }

@@ -370,7 +370,7 @@ fn limits(arch: Arch) -> Result<()> {
     let payload = work.pack_words(arch, "guest.tar", &["-f", "Hermitfile"])?;
     for (given, holds, printed) in [(5, 5, "guest"), (1000, 12, "guest.wat\npa")] {
         let limit = format!("max-output-bytes={given}");
-        let message = format!("reached its limit of output bytes ({holds})");
+        let message = format!("reached its output limit ({holds} bytes)");
         let said = plain(arch, &payload, &format!("-- --limit {limit}"))?;
         ensure!(
             said.contains(&message) && said.contains(&format!("{printed}hermit-wasm: ")),

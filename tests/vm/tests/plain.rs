@@ -142,21 +142,21 @@ fn status(machine: &Machine) -> Result<()> {
 /// Limits as words: the machine ends by itself, and says why behind what the guest has printed.
 fn limits(machine: &Machine) -> Result<()> {
     for (guest, limit, printed, code, message) in [
-        ("loop-forever", "timeout=300ms", "", 242, "deadline (300 ms)"),
-        ("limit-sleep", "timeout=300ms", "", 242, "deadline (300 ms)"),
+        ("loop-forever", "timeout=300ms", "", 242, "time limit (300 ms)"),
+        ("limit-sleep", "timeout=300ms", "", 242, "time limit (300 ms)"),
         (
             "limit-memory",
             "max-memory-size=1MiB",
             "",
             243,
-            "memory (1048576 bytes)",
+            "memory limit (1048576 bytes)",
         ),
         (
             "limit-output",
             "max-output-bytes=5",
             "01234",
             248,
-            "output bytes (5)",
+            "output limit (5 bytes)",
         ),
     ] {
         let module = machine.guest(guest)?;
