@@ -18,7 +18,8 @@ pub(super) fn payload() -> Option<&'static [u8]> {
     let start = slot
         .expose_provenance()
         .checked_add(usize::try_from(distance).ok()?)?;
-    let len = usize::try_from(len).ok()?;
+    // No object is larger than `isize::MAX` bytes.
+    let len = usize::try_from(isize::try_from(len).ok()?).ok()?;
     start.checked_add(len)?;
     // SAFETY: who has filled the slot in has added a read-only segment to this program in that place, and loaders refuse
     // a program whose segments are not all in memory. It is no object of the compiler's, and nobody writes to it.
