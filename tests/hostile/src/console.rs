@@ -15,6 +15,8 @@ mod kind {
     pub(super) const STDOUT_WINDOW: u8 = 0x0a;
     pub(super) const UNREAD: u8 = 0x0d;
     pub(super) const SHARE: u8 = 0x0e;
+    pub(super) const RECORDING: u8 = 0x0f;
+    pub(super) const RECORDING_WINDOW: u8 = 0x10;
 }
 
 /// What a terminal would obey, and what would deceive a reader: colours, title, clipboard, reset, bell, a line that is
@@ -74,7 +76,7 @@ fn span(offset: u32, length: u32) {
 
 /// Every kind that does not exist, and every length that a kind never has: text, which changes nothing.
 pub(crate) fn wrong_frames(_: &Machine) {
-    for kind in (0x0f..=0xff).chain([0]) {
+    for kind in (0x11..=0xff).chain([0]) {
         send(&[0xff, kind, 0xff, 0xff]);
     }
     for kind in [
@@ -86,6 +88,7 @@ pub(crate) fn wrong_frames(_: &Machine) {
         kind::STDOUT_WINDOW,
         kind::UNREAD,
         kind::SHARE,
+        kind::RECORDING_WINDOW,
     ] {
         for length in [2_u16, 5, 7, 9, 15, 17, 0x100, u16::MAX] {
             let [low, high] = length.to_le_bytes();
@@ -105,7 +108,7 @@ pub(crate) fn noise(_: &Machine) {
         kind::WINDOW,
         kind::STDOUT_WINDOW,
         kind::UNREAD,
-        0x0f,
+        0x11,
     ];
     let mut state = 1_u64;
     for _ in 0..100_000 {
@@ -237,4 +240,9 @@ pub(crate) fn silence(_: &Machine) {
     loop {
         core::hint::spin_loop();
     }
+}
+
+/// A recording, where the run has not asked for one.
+pub(crate) fn recording_unasked(_: &Machine) {
+    frame(kind::RECORDING, &[0; 64]);
 }

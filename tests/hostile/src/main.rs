@@ -48,6 +48,7 @@ static ATTACKS: &[Attack] = &[
     ("console-span-that-wraps", console::span_that_wraps),
     ("console-span-without-window", console::span_without_window),
     ("console-unread-too-much", console::unread_too_much),
+    ("console-recording-unasked", console::recording_unasked),
     ("console-share-of-nothing", console::share_of_nothing),
     ("console-reads-without-end", console::reads_without_end),
     ("console-questions-without-end", console::questions_without_end),

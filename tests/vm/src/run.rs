@@ -374,11 +374,15 @@ fn file_name<'a>(module: &Module<'a>) -> &'a str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// What standard error says of a deterministic run, and the rest of it without what the machine logs.
+/// What standard error says of a deterministic run, and the rest of it without what launcher and machine log.
 fn spent(stderr: &[u8]) -> (String, Vec<u8>) {
     let mut fuel = String::from("no fuel is told");
     let mut rest = Vec::new();
     for line in stderr.split_inclusive(|byte| *byte == b'\n') {
+        // The launcher's log, which tells the time: what runs, to the byte.
+        if line.starts_with(b"hermit-wasm: [") {
+            continue;
+        }
         let end = find(line, b"[vm] ").unwrap_or(line.len());
         let (before, logged) = line.split_at_checked(end).unwrap_or((line, b""));
         rest.extend_from_slice(before);

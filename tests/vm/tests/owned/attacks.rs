@@ -128,6 +128,10 @@ pub(crate) static ATTACKS: &[Attack] = &[
     protocol("console-window-that-moves", &["names its shared buffer twice"]),
     protocol("console-span-outside", &["outside of its shared buffer"]),
     protocol("console-span-that-wraps", &["outside of its shared buffer"]),
+    protocol(
+        "console-recording-unasked",
+        &["a recording that nobody has asked for"],
+    ),
     protocol("console-span-without-window", &["before it has named one"]),
     protocol("console-unread-too-much", &["more input than it got"]),
     protocol("console-share-of-nothing", &["does not exist"]),
