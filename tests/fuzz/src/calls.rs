@@ -320,6 +320,7 @@ impl Guest {
                     );
                     None
                 }
+                Some(Stop::Replay(_)) => panic!("{name}: nothing is replayed"),
                 None => panic!("{name}: {error}"),
             },
         };

@@ -53,7 +53,7 @@ fn code_for_other_options_and_modules_are_refused() {
     };
     match run(&[("p", compile(&library, fuel))], &program, None).0 {
         Outcome::CodeRefused(text) => {
-            assert!(text.contains("preload `p`: it was compiled with other"), "{text}")
+            assert!(text.contains("preload `p`: it was compiled with other"), "{text}");
         }
         other => panic!("{other:?}"),
     }

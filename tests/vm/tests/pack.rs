@@ -110,16 +110,15 @@ impl Work {
 
     /// Packs the guest for `arch`, with these flags.
     fn pack(&self, arch: Arch, name: &str, flags: &[&str]) -> Result<PathBuf> {
-        self.pack_words(arch, name, &[flags, &["guest.wat", "packed"]].concat())
+        let engine = ["--engine", environment::engine()?.name()];
+        self.pack_words(arch, name, &[&engine, flags, &["guest.wat", "packed"]].concat())
     }
 
     /// Packs what these words say.
     fn pack_words(&self, arch: Arch, name: &str, words: &[&str]) -> Result<PathBuf> {
         let output = self.path(name);
         let made = Command::new(environment::needed(environment::LAUNCHER)?)
-            .args(["pack", "--arch", arch.name(), "--engine"])
-            .arg(environment::engine()?.name())
-            .arg("-o")
+            .args(["pack", "--arch", arch.name(), "-o"])
             .arg(&output)
             .args(words)
             .current_dir(&self.0)

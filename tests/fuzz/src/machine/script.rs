@@ -110,8 +110,8 @@ impl<'a> Script<'a> {
     fn operation(&mut self, operation: u8) -> Step {
         let close = Step::Close;
         match operation % 34 {
-            kind @ 0..14 => Step::Send(self.frame(kind + 1)),
-            14 => Step::Send(self.bytes()),
+            kind @ 0..16 => Step::Send(self.frame(kind + 1)),
+            16 => Step::Send(self.bytes()),
             // A header alone: what follows becomes its payload.
             15 => Step::Send([&[0xff, self.byte()][..], &self.short().to_le_bytes()].concat()),
             16 => {
@@ -151,13 +151,13 @@ impl<'a> Script<'a> {
 
     /// A frame that is one, whatever it says.
     fn frame(&mut self, kind: u8) -> Vec<u8> {
-        let kind = FrameKind::from_byte(kind).expect("the kinds are 1 to 14");
+        let kind = FrameKind::from_byte(kind).expect("the kinds are 1 to 16");
         let payload = match kind {
             FrameKind::Stdout | FrameKind::Stderr => {
                 let length = self.byte().into();
                 self.filled(length)
             }
-            FrameKind::Diagnostic => self.bytes(),
+            FrameKind::Diagnostic | FrameKind::Recording => self.bytes(),
             FrameKind::Read | FrameKind::Unread | FrameKind::Share => self.number().to_le_bytes().to_vec(),
             FrameKind::Poll | FrameKind::Time | FrameKind::Sync => vec![],
             FrameKind::Hello => vec![self.byte()],
@@ -167,7 +167,7 @@ impl<'a> Script<'a> {
                 (code, how) => vec![code, how & 0x0f, how >> 4],
             },
             FrameKind::Window => self.window().to_bytes().to_vec(),
-            FrameKind::StdoutWindow | FrameKind::StderrWindow => {
+            FrameKind::StdoutWindow | FrameKind::StderrWindow | FrameKind::RecordingWindow => {
                 let (offset, length) = (self.number(), self.number());
                 Span { offset, length }.to_bytes().to_vec()
             }
