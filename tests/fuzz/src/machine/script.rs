@@ -109,42 +109,42 @@ impl<'a> Script<'a> {
 
     fn operation(&mut self, operation: u8) -> Step {
         let close = Step::Close;
-        match operation % 34 {
+        match operation % 36 {
             kind @ 0..16 => Step::Send(self.frame(kind + 1)),
             16 => Step::Send(self.bytes()),
             // A header alone: what follows becomes its payload.
-            15 => Step::Send([&[0xff, self.byte()][..], &self.short().to_le_bytes()].concat()),
-            16 => {
+            17 => Step::Send([&[0xff, self.byte()][..], &self.short().to_le_bytes()].concat()),
+            18 => {
                 let length = self.short();
                 let payload = self.filled(length.into());
                 Step::Send([&header(FrameKind::Stdout, length)[..], &payload].concat())
             }
-            17 => Step::Again(self.byte()),
-            18 => Step::Store {
+            19 => Step::Again(self.byte()),
+            20 => Step::Store {
                 at: self.short().into(),
                 length: u64::from(self.byte()) + 1,
                 value: self.byte(),
             },
-            19 => Step::Take(self.short().into()),
-            20 => Step::Type(self.short().into()),
-            21 => Step::Read {
+            21 => Step::Take(self.short().into()),
+            22 => Step::Type(self.short().into()),
+            23 => Step::Read {
                 stderr: false,
                 length: self.short().into(),
             },
-            22 => Step::Read {
+            24 => Step::Read {
                 stderr: true,
                 length: self.short().into(),
             },
-            23 => Step::Say(self.bytes()),
-            24 => Step::Say(b"KVM internal error. Suberror: 1\n".to_vec()),
-            25 => close(End::ConsoleOut),
-            26 => close(End::ConsoleIn),
-            27 => close(End::Hypervisor),
-            28 => close(End::Process),
-            29 => close(End::Stdin),
-            30 => close(End::Stdout),
-            31 => close(End::Stderr),
-            32 => Step::Wait(self.byte()),
+            25 => Step::Say(self.bytes()),
+            26 => Step::Say(b"KVM internal error. Suberror: 1\n".to_vec()),
+            27 => close(End::ConsoleOut),
+            28 => close(End::ConsoleIn),
+            29 => close(End::Hypervisor),
+            30 => close(End::Process),
+            31 => close(End::Stdin),
+            32 => close(End::Stdout),
+            33 => close(End::Stderr),
+            34 => Step::Wait(self.byte()),
             _ => Step::Stop,
         }
     }
