@@ -226,14 +226,14 @@ fn a_damaged_file_is_refused() {
 fn what_cannot_be_packed_is_refused() {
     let scratch = scratch();
     let manifest = "FROM m.wat\nENV_PWD_IS_HOST_CWD\n";
-    fs::write(scratch.path().join("Hermitfile"), manifest).unwrap();
+    fs::write(scratch.path().join("of-host"), manifest).unwrap();
     for (words, named) in [
         (&["pack", "-o", "x"][..], "name a module"),
         (&["pack", "-o", "x", "--timeout", "1s", "m.wat"], "--timeout"),
         (&["pack", "-o", "x", "--greet"], "name a module"),
         (&["pack", "-o", "x", "data"], "run.spec"),
         (&["pack", "-o", "x", "-S", "inherit-env", "m.wat"], "--env"),
-        (&["pack", "-o", "x", "-f", "Hermitfile"], "ENV_PWD_IS_HOST_CWD"),
+        (&["pack", "-o", "x", "-f", "of-host"], "ENV_PWD_IS_HOST_CWD"),
         (
             &["pack", "-o", "x", "--format", "exe", "--dir", "data::/d", "m.wat"],
             "--copy-dir",
@@ -264,6 +264,8 @@ fn a_hermitfile_is_packed_with_what_it_says() {
     let at = |name: &str| scratch.path().join(name);
     fs::write(at("Hermitfile"), HERMITFILE).unwrap();
     let whole = fs::read(pack(&scratch, "a.tar", &["-f", "Hermitfile"])).unwrap();
+    // It is the one that is looked for.
+    assert!(whole == fs::read(pack(&scratch, "b.tar", &[])).unwrap());
     let packed = Packed::open(&at("a.tar")).unwrap().unwrap();
     let manifest = packed.manifest().unwrap().to_string();
     assert!(
@@ -306,6 +308,8 @@ fn a_hermitfile_is_packed_with_what_it_says() {
 fn a_hermitfile_says_all_that_is_packed() {
     let scratch = scratch();
     let at = |name: &str| scratch.path().join(name);
+    let nothing = launcher(scratch.path(), &["pack", "-o", "x"]);
+    refused(&nothing, 2, &["name a module to pack", "no Hermitfile"]);
     fs::write(at("Hermitfile"), "FROM m.wat\n").unwrap();
     for flags in [
         &["--env", "A=1"][..],

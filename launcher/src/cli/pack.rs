@@ -13,6 +13,9 @@ use super::run::{Run, usage};
 use super::values::{FORMATS, one_of};
 use crate::{stderr, watchdog};
 
+/// What is packed where neither a module nor a Hermitfile is named.
+const HERMITFILE: &str = "Hermitfile";
+
 /// What to pack, and as what.
 #[derive(Debug, Args)]
 pub(super) struct Pack {
@@ -30,7 +33,11 @@ pub(super) struct Pack {
 }
 
 impl Pack {
-    pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
+    pub(super) fn perform(mut self, start: Instant) -> Result<u8, Error> {
+        let named = self.run.file.is_some() || self.run.greet || self.run.module().is_some();
+        if !named && Path::new(HERMITFILE).is_file() {
+            self.run.file = Some(HERMITFILE.into());
+        }
         self.check()?;
         let deadline = deadline(start, &self.output)?;
         let result = self.pack(&deadline);
@@ -44,7 +51,8 @@ impl Pack {
     fn pack(&self, deadline: &Deadline) -> Result<Vec<String>, Error> {
         match (self.run.module(), &self.run.file) {
             (None, None) => Err(usage(
-                "name a module to pack, a Hermitfile with -f, or a directory that 'unpack' has made",
+                "name a module to pack, a Hermitfile with -f, or a directory that 'unpack' has made; there is no \
+                 Hermitfile in the current directory either",
             )),
             (Some(directory), _) if directory.is_dir() => {
                 if self.run.module_and_args.len() > 1 {
