@@ -12,7 +12,6 @@
 //! - [`file_kind`]: what a file is that somebody wants to run.
 //! - [`fingerprint`]: a short name for bytes.
 //! - [`memory`]: the least memory of a virtual machine.
-//! - [`slot`]: where the payload lies that was put into a loader's or an application's file.
 //! - [`shown`]: what a terminal is shown of what somebody else wrote.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -32,4 +31,3 @@ pub mod memory;
 pub mod payload;
 pub mod run_spec;
 pub mod shown;
-pub mod slot;

@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 use core::ptr;
 
-use boot_protocol::slot::Slot;
+use payload_slot::Slot;
 
 use crate::arch::current::paging::LOW_TABLES;
 use crate::boot::Loader;

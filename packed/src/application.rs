@@ -1,6 +1,6 @@
 //! An application with a payload inside: one more segment of its ELF file.
 
-use boot_protocol::slot::Slot;
+use payload_slot::Slot;
 
 use crate::elf::{self, Elf, GNU_STACK};
 use crate::find::slot;

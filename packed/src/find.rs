@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use boot_protocol::arch::Arch;
-use boot_protocol::slot::Slot;
+use payload_slot::Slot;
 
 use crate::elf::Elf;
 use crate::image::is_flat;

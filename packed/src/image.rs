@@ -1,6 +1,6 @@
 //! An image with a payload inside: loader, application, and behind it, where nothing else will lie, the payload.
 
-use boot_protocol::slot::Slot;
+use payload_slot::Slot;
 
 use crate::elf::{self, Elf, PROGRAM_HEADER, PROGRAM_HEADER_COUNT};
 use crate::find::slot;

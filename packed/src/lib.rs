@@ -9,7 +9,7 @@
 //!
 //! In each it begins a page, so native code in it that is aligned is aligned in memory.
 //!
-//! [`Slot`]: boot_protocol::slot::Slot
+//! [`Slot`]: payload_slot::Slot
 #![forbid(unsafe_code)]
 
 mod application;

@@ -1,7 +1,7 @@
 //! Files of a few bytes, made by hand; `tests/vm` boots real ones.
 
 use boot_protocol::arch::Arch;
-use boot_protocol::slot::Slot;
+use payload_slot::Slot;
 
 use crate::elf::{Elf, LOAD, number};
 use crate::{Kind, PAGE, PackError, application, find, image, may_boot};

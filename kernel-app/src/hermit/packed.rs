@@ -4,7 +4,7 @@
 
 use core::{ptr, slice};
 
-use boot_protocol::slot::Slot;
+use payload_slot::Slot;
 
 /// Where the payload lies, if there is one.
 #[used]

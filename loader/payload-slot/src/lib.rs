@@ -2,6 +2,8 @@
 //!
 //! Layer: a format. Loader and application hold an empty [`Slot`] each; the crate `packed` fills one in, in the file,
 //! and nobody need compile for that. A slot counts from itself, so it says the same wherever the file is loaded.
+#![no_std]
+#![forbid(unsafe_code)]
 
 /// Where a payload lies in memory, from this slot's own address on. It is found in the file by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ impl Slot {
     /// The slot that a file has here, if it begins with `name`.
     ///
     /// ```
-    /// use boot_protocol::slot::Slot;
+    /// use payload_slot::Slot;
     /// let slot = Slot::filled(Slot::LOADER, 4096, 7);
     /// assert_eq!(Slot::read(Slot::LOADER, &slot.to_bytes()), Some(slot));
     /// assert_eq!(slot.payload(), Some((4096, 7)));
