@@ -319,6 +319,7 @@ fn ceiling(arch: Arch) -> Result<()> {
 /// What says that it may be widened is given more, by whoever types the kernel command line, and by flags.
 fn wider(arch: Arch) -> Result<()> {
     let work = Work::new(arch, "wider")?;
+    fs::write(work.path("guest.wat"), without_input())?;
     let file = work.path("Hermitfile");
     fs::write(&file, "FROM guest.wat\nARGV packed\nFUEL 1\nMAY_BE_WIDENED\n")?;
     let payload = work.path("guest.tar");
