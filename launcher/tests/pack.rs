@@ -316,7 +316,6 @@ fn a_hermitfile_says_all_that_is_packed() {
         &["--tmpfs", "/t"],
         &["--invoke", "f"],
         &["-W", "fuel=1"],
-        &["--engine", "interp"],
         &["word"],
     ] {
         let words = [&["pack", "-o", "x", "-f", "Hermitfile"], flags].concat();
@@ -332,6 +331,12 @@ fn a_hermitfile_says_all_that_is_packed() {
         );
     }
     assert!(!at("x").exists());
+    // The engine is chosen when it is built, and a directory of the host is looked for when it runs.
+    fs::write(at("Hermitfile"), "FROM m.wat\nMAP not-here:/shared\n").unwrap();
+    pack(&scratch, "a.tar", &["--engine", "interp", "-f", "Hermitfile"]);
+    let seen = launcher(scratch.path(), &["inspect", "a.tar"]);
+    let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+    assert!(seen.contains("manifest    ENGINE interp\n"), "{seen}");
 }
 
 /// A payload with these members, which are sealed whatever they are.

@@ -66,7 +66,10 @@ impl Pack {
             }
             (_, file) => {
                 let file = file.as_ref().map(|path| Hermitfile::open(path, deadline));
-                let file = file.transpose()?;
+                let file = file.transpose()?.map(|file| match self.run.engine {
+                    Some(engine) => file.to_be_packed().engine(engine),
+                    None => file.to_be_packed(),
+                });
                 if let Some(directive) = file.as_ref().and_then(Hermitfile::of_this_host) {
                     return Err(usage(format!(
                         "{directive} is about the host that runs the program, and cannot be packed; leave it out"
@@ -107,7 +110,6 @@ impl Pack {
             ("a directory", "MAP, COPY or TMPFS", !run.mounts.is_empty()),
             ("-W", "FUEL and the like", !run.limits.is_empty()),
             ("--argv0", "FROM", run.argv0.is_some()),
-            ("--engine", "ENGINE", run.engine.is_some()),
         ];
         match beside.iter().find(|(.., is_said)| *is_said) {
             Some((flag, directive, _)) if run.file.is_some() => Err(usage(format!(
