@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
@@ -101,6 +102,40 @@ fn unpack_tarball(download: &Download, unpacked: &Path) -> Result<()> {
     )
 }
 
+/// Makes sure that the files which are inside of a fetched program lie in `directory`, as `NAME/`. `run` runs the program
+/// with its script, and gives standard output: a tar archive.
+///
+/// # Errors
+/// If it does not run, or what it writes cannot be unpacked.
+pub fn unpack_files(
+    download: &Download,
+    directory: &Path,
+    run: impl FnOnce(&str) -> Result<Vec<u8>>,
+) -> Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let target = directory.join(&download.name);
+    let Some(script) = download.files.as_ref().filter(|_| !target.exists()) else {
+        return Ok(());
+    };
+    eprintln!("taking the files out of {}", download.name);
+    // Another process may do the same.
+    let part = directory.join(format!("{}.{}", download.name, std::process::id()));
+    std::fs::create_dir_all(&part).with_context(|| format!("cannot make {}", part.display()))?;
+    let result = run(script).and_then(|archive| {
+        let path = part.join("files.tar");
+        std::fs::write(&path, archive)?;
+        quietly(Command::new("tar").arg("-xf").arg(&path).arg("-C").arg(&part))?;
+        std::fs::remove_file(path)?;
+        match std::fs::rename(&part, &target) {
+            Err(_) if target.exists() => Ok(()),
+            result => result.with_context(|| format!("cannot make {}", target.display())),
+        }
+    });
+    let _ = std::fs::remove_dir_all(&part);
+    result
+}
+
 /// The file of `directory` with this extension.
 fn with_extension(directory: &Path, wanted: &str) -> Option<PathBuf> {
     std::fs::read_dir(directory)
@@ -157,6 +192,7 @@ mod tests {
             registry: Registry::PyPi,
             package: "no-package-has-this-name/".into(),
             version: "0".into(),
+            files: None,
             member: "abc.wasm".into(),
             sha256: hash(b"abc"),
         };

@@ -51,6 +51,11 @@ pub struct Test {
     /// Whether the Hermitfile maps a directory of the host, for which virtiofsd must be there.
     #[serde(default)]
     pub maps: bool,
+    /// Whether the Hermitfile is packed into an executable, which is run then, instead of run with `-f`.
+    #[serde(default)]
+    pub packed: bool,
+    /// The downloaded program that the Hermitfile names.
+    pub needs: Option<String>,
     /// The guest's arguments.
     #[serde(default)]
     pub args: Vec<String>,
@@ -129,6 +134,9 @@ pub struct Download {
     pub member: String,
     /// The module's SHA-256, in hexadecimal.
     pub sha256: String,
+    /// A script relative to `guests/`. The program reads it from standard input, and writes a tar archive of files that
+    /// are inside of it: they are unpacked into the directory `NAME`, for `COPY` of a Hermitfile.
+    pub files: Option<String>,
 }
 
 /// What a row runs.
@@ -160,6 +168,17 @@ impl Test {
                 self.name
             ),
         }
+    }
+
+    /// The downloaded program that this row needs, if any.
+    ///
+    /// # Errors
+    /// As [`Self::module`].
+    pub fn program(&self) -> Result<Option<&str>> {
+        Ok(match self.module()? {
+            Module::Download(name) => Some(name),
+            _ => self.needs.as_deref(),
+        })
     }
 }
 
@@ -200,13 +219,24 @@ impl Manifest {
         for test in &self.tests {
             ensure!(names.insert(&test.name), "two tests are named {}", test.name);
             ensure!(!test.shows.is_empty(), "test {}: say what it shows", test.name);
-            if let Module::Download(name) = test.module()? {
+            if let Some(name) = test.program()? {
                 ensure!(
                     self.downloads.iter().any(|download| download.name == name),
                     "test {}: there is no download {name}",
                     test.name
                 );
             }
+            ensure!(
+                !test.packed && test.needs.is_none() || test.hermitfile.is_some(),
+                "test {}: `packed` and `needs` are about a Hermitfile",
+                test.name
+            );
+            // Nothing but arguments can be said to an executable.
+            ensure!(
+                !test.packed || test.flags.is_empty() && test.env.is_empty(),
+                "test {}: `packed` goes with neither flags nor variables",
+                test.name
+            );
             self.check_engine(test)?;
             match &test.fixture {
                 Some(fixture) => fixture.check(&test.flags),
@@ -315,6 +345,26 @@ mod tests {
             manifest("[[test]]\nname = \"a\"\nshows = \"x\"\ndownload = \"d\"").is_err(),
             "no such download"
         );
+        let herm = ROW.replace("guest = \"g\"", "hermitfile = \"h\"");
+        assert!(manifest(&format!("{herm}packed = true")).is_ok());
+        for (row, why) in [
+            (format!("{ROW}packed = true"), "what is packed has a Hermitfile"),
+            (
+                format!("{ROW}needs = \"d\""),
+                "what needs a program has a Hermitfile",
+            ),
+            (format!("{herm}needs = \"d\""), "no such download"),
+            (
+                format!("{herm}packed = true\nenv = [\"A=1\"]"),
+                "nothing gives it variables",
+            ),
+            (
+                format!("{herm}packed = true\nflags = [\"-v\"]"),
+                "nothing takes flags",
+            ),
+        ] {
+            assert!(manifest(&row).is_err(), "{why}");
+        }
         assert!(
             manifest(&format!("{ROW}stdin = {{ text = \"a\", random = 3 }}")).is_err(),
             "two sources"

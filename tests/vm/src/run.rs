@@ -17,9 +17,10 @@ use sha2::{Digest as _, Sha256};
 use test_qemu::Engine;
 
 use crate::compare::show;
+use crate::download;
 use crate::environment;
 use crate::fixture::{self, Snapshot};
-use crate::manifest::{Module, Test};
+use crate::manifest::{Download, Module, Test};
 use crate::process::{Collected, feed, wait};
 use crate::program;
 
@@ -94,7 +95,10 @@ impl Runner {
     /// A report for people: what differs, everything the run said, and the command that repeats it.
     pub fn run(&self, test: &Test) -> Result<()> {
         let prepared = self.prepare(test)?;
-        let words = self.words(test, prepared.as_ref().map(|(path, _)| path.as_path()))?;
+        let words = match test.packed {
+            true => self.packed(test)?,
+            false => self.words(test, prepared.as_ref().map(|(path, _)| path.as_path()))?,
+        };
         self.compile_first(test)?;
         let stdin = test.stdin.produce(&self.source)?;
         let outcome = self.execute(test, &words, &stdin)?;
@@ -292,6 +296,60 @@ impl Runner {
         Ok(words)
     }
 
+    /// Packs a row's Hermitfile into an executable; the command line that runs it.
+    fn packed(&self, test: &Test) -> Result<Vec<String>> {
+        let directory = self
+            .scratch
+            .join(format!("{}.packed", test.name.replace('/', "-")));
+        std::fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        let output = directory.join("program");
+        let (program, first) = self.command.split_first().context("no command to pack with")?;
+        let made = Command::new(program)
+            .args(first)
+            .args(["pack", "--format", "exe", "--arch", environment::arch()?.name()])
+            .args(["--engine", self.engine.name()])
+            .arg("-f")
+            .arg(self.module(test)?)
+            .arg("-o")
+            .arg(&output)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {program}"))?;
+        ensure!(
+            made.status.success(),
+            "it cannot be packed ({}): {}",
+            made.status,
+            show(&made.stderr)
+        );
+        let output = output
+            .to_str()
+            .context("the scratch directory's path is not UTF-8")?;
+        Ok(std::iter::once(output.to_owned())
+            .chain(test.args.iter().cloned())
+            .collect())
+    }
+
+    /// Takes the files out of a fetched program, if it has some that a Hermitfile copies, and nobody has yet.
+    ///
+    /// # Errors
+    /// If it does not run, or they cannot be unpacked.
+    pub fn take_files(&self, program: &Download) -> Result<()> {
+        download::unpack_files(program, &self.downloads, |script| {
+            let (launcher, first) = self.command.split_first().context("no command to run")?;
+            let output = Command::new(launcher)
+                .args(first)
+                .args(["run", "--memory", "1G"])
+                .args(&self.flags)
+                .arg(self.downloads.join(format!("{}.wasm", program.name)))
+                .stdin(std::fs::File::open(self.source.join(script)).with_context(|| script.to_owned())?)
+                .stderr(Stdio::inherit())
+                .output()
+                .with_context(|| format!("cannot start {launcher}"))?;
+            ensure!(output.status.success(), "{script}: {}", output.status);
+            Ok(output.stdout)
+        })
+    }
+
     /// Starts the run, feeds it, and waits for its end.
     fn execute(&self, test: &Test, words: &[String], stdin: &[u8]) -> Result<Outcome> {
         let (program, arguments) = words.split_first().context("no command to run")?;
@@ -472,138 +530,4 @@ fn of(command: Vec<String>, reference: bool, root: &Path, scratch: &Path) -> Res
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A runner whose "runtime" is a shell: `sh -c SCRIPT run [FLAGS] MODULE`.
-    fn run(script: &str, row: &str) -> Result<()> {
-        #[derive(serde::Deserialize)]
-        struct Rows {
-            test: Vec<Test>,
-        }
-        let text = format!("[[test]]\nname = 'x'\nshows = 'something'\nguest = 'g'\n{row}");
-        let rows: Rows = toml::from_str(&text)?;
-        let scratch = std::env::temp_dir();
-        let runner = Runner {
-            command: vec!["sh".into(), "-c".into(), script.into()],
-            reference: false,
-            engine: Engine::Interp,
-            flags: Vec::new(),
-            built: "built".into(),
-            downloads: "downloads".into(),
-            source: scratch.clone(),
-            scratch,
-            fixtures: None,
-            limit: Duration::from_secs(10),
-        };
-        runner.run(rows.test.first().context("no row")?)
-    }
-
-    fn report(script: &str, row: &str) -> String {
-        run(script, row)
-            .expect_err("the run differs from its row")
-            .to_string()
-    }
-
-    #[test]
-    fn a_run_as_described_passes() {
-        run(
-            "echo out; echo err >&2; exit 3",
-            "stdout = \"out\\n\"\nstderr = \"err\\n\"\nexit = 3",
-        )
-        .unwrap();
-        run("cat", "stdin = { random = 300000 }\nstdout = { stdin = true }").unwrap();
-        run("exit 0", "stdin = { random = 300000 }").unwrap();
-    }
-
-    #[test]
-    fn every_difference_is_reported() {
-        assert!(report("exit 2", "").contains("instead of code 0"));
-        assert!(report("echo out", "").contains("standard output differs"));
-        assert!(report("echo err >&2", "").contains("standard error differs"));
-        assert!(report("kill -9 $$", "").contains("signal"));
-    }
-
-    #[test]
-    fn the_launchers_message_is_one_line_that_names_the_module() {
-        let row = "stderr = \"guest\\n\"\nmessage = ['zero']\nexit = 134";
-        let script = |message: &str| format!("echo guest >&2; echo '{message}' >&2; exit 134");
-        run(&script("hermit-wasm: g.wasm: divided by zero"), row).unwrap();
-        assert!(
-            report(&script("hermit-wasm: g.wasm: unreachable"), row).contains("does not contain [\"zero\"]")
-        );
-        assert!(report(&script("hermit-wasm: divided by zero"), row).contains("does not contain [\"g\"]"));
-        assert!(report(&script("hermit-wasm: g\nzero"), row).contains("does not contain"));
-        assert!(report("echo guest >&2; exit 134", row).contains("does not contain"));
-        assert!(report("exit 134", row).contains("has no end of line"));
-    }
-
-    #[test]
-    fn rows_name_directories_of_the_source() {
-        let here = std::env::temp_dir().canonicalize().unwrap();
-        run("pwd -P", &format!("stdout = \"{}\\n\"", here.display())).unwrap();
-    }
-
-    #[test]
-    fn a_run_that_changes_a_directory_it_was_given_fails() {
-        let folder = std::env::temp_dir().join(format!("given-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("file"), "x").unwrap();
-        let row = format!(
-            "flags = ['{{fixture}}']\nfixture = {{ from = '{}' }}\nstdout = 'x'",
-            folder.display()
-        );
-        // `$1` is the fixture: `sh -c SCRIPT run FIXTURE MODULE`.
-        run("cat $1/file", &row).unwrap();
-        let report = report("cat $1/file; echo y >>$1/file", &row);
-        assert!(report.contains("changed the host's files"), "{report}");
-        std::fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn commands_are_found_from_anywhere() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let words = ["python", "src/run.rs", "no/such", "Cargo.toml"].map(String::from);
-        let absolute = root.join("src/run.rs").to_string_lossy().into_owned();
-        assert_eq!(
-            anywhere(words.to_vec(), root),
-            ["python", &absolute, "no/such", "Cargo.toml"]
-        );
-    }
-
-    #[test]
-    fn a_report_says_how_to_repeat_the_run() {
-        let report = report(
-            "exit 2",
-            "env = [\"A=b c\"]\nargs = [\"it's\"]\nflags = ['--memory', '1G']",
-        );
-        assert!(
-            report.contains(r"run --memory 1G --env 'A=b c' built/g.wasm 'it'\''s' </dev/null"),
-            "{report}"
-        );
-        assert!(report.contains("something"), "{report}");
-    }
-
-    #[test]
-    fn a_run_without_end_is_killed_with_its_children() {
-        let start = Instant::now();
-        let report = report("sleep 100 & wait", "limit = 1");
-        assert!(report.contains("did not end by itself"), "{report}");
-        assert!(start.elapsed() < Duration::from_secs(4));
-    }
-
-    #[test]
-    fn an_open_input_has_no_end() {
-        run("timeout 1 cat; [ $? = 124 ]", "stdin = { open = true }").unwrap();
-        assert!(report("timeout 1 cat; [ $? = 124 ]", "").contains("instead of code 0"));
-    }
-
-    #[test]
-    fn a_dialogue_waits_for_its_turns() {
-        let script = "printf '> '; read a; printf \"$a! \"; read b; echo \"$b\"";
-        let row = "stdin = { dialogue = [{ after = '> ', send = \"x\\n\" }, { after = '! ', send = \"y\\n\" }] }\n\
-                   stdout = \"> x! y\\n\"";
-        run(script, row).unwrap();
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use test_qemu::Engine;
 use vm_tests::download;
 use vm_tests::environment;
-use vm_tests::manifest::{Manifest, Module, Test};
+use vm_tests::manifest::{Download, Manifest, Test};
 use vm_tests::run::{self, Runner};
 use vm_tests::virtiofsd;
 
@@ -58,21 +58,31 @@ fn trials(only_list: bool) -> Result<Vec<Trial>> {
     manifest
         .tests
         .iter()
-        .map(|test| trial(test, &runner, &absent))
+        .map(|test| {
+            let needed = test.needs.as_ref();
+            let needed = needed.and_then(|name| manifest.downloads.iter().find(|one| one.name == *name));
+            trial(test, needed, &runner, &absent)
+        })
         .collect()
 }
 
 /// The trial of one row, ignored where it cannot or need not be run.
-fn trial(test: &Test, runner: &Arc<Runner>, absent: &BTreeMap<&str, String>) -> Result<Trial> {
+fn trial(
+    test: &Test,
+    needed: Option<&Download>,
+    runner: &Arc<Runner>,
+    absent: &BTreeMap<&str, String>,
+) -> Result<Trial> {
     let skipped = reason_to_skip(test, absent)?;
     if let Some(reason) = &skipped {
         eprintln!("SKIP {}: {reason}", test.name);
     }
-    let row = test.clone();
+    let (row, needed) = (test.clone(), needed.cloned());
     let runner = Arc::clone(runner);
     let run = move || {
-        runner
-            .run(&row)
+        needed
+            .map_or(Ok(()), |program| runner.take_files(&program))
+            .and_then(|()| runner.run(&row))
             .map_err(|error| Failed::from(format!("{error:#}")))
     };
     Ok(Trial::test(&test.name, run).with_ignored_flag(skipped.is_some()))
@@ -80,7 +90,7 @@ fn trial(test: &Test, runner: &Arc<Runner>, absent: &BTreeMap<&str, String>) -> 
 
 /// Why a row is not run here.
 fn reason_to_skip(test: &Test, absent: &BTreeMap<&str, String>) -> Result<Option<String>> {
-    if let Module::Download(name) = test.module()?
+    if let Some(name) = test.program()?
         && let Some(error) = absent.get(name)
     {
         return Ok(Some(format!("{name} could not be fetched: {error}")));
