@@ -5,7 +5,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use super::{Access, ModuleSource, Mount, Record, RunSpec, unique_variables};
+use super::{Access, ModuleSource, Mount, MountSource, Record, RunSpec, unique_variables};
 
 /// Something is said of a run that is more than its description allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,9 @@ impl RunSpec {
             return Ok(self.widened(by));
         }
         if let Some((name, arguments)) = argv.split_first() {
-            if name != module.default_name() {
+            let own = self.argv.first().map_or(module.default_name(), String::as_str);
+            // The default is what is said if no name is.
+            if name != module.default_name() && name != own {
                 return Err(exceeds(Record::Argument, name));
             }
             if self.argv.is_empty() {
@@ -76,19 +78,12 @@ impl RunSpec {
         if let Some((name, _)) = env.iter().find(|variable| !self.env.contains(variable)) {
             return Err(exceeds(Record::Variable, name));
         }
-        for Mount {
-            source,
-            guest,
-            access,
-        } in mounts
-        {
-            let own = self
-                .mounts
-                .iter_mut()
-                .find(|own| own.source == *source && own.guest == *guest);
-            match own {
-                Some(own) if *access == own.access || *access == Access::ReadOnly => own.access = *access,
-                _ => return Err(exceeds(Record::Mount, guest)),
+        for mount in mounts {
+            let own = self.mounts.iter_mut().find(|own| own.guest == mount.guest);
+            let narrowed = own.as_ref().and_then(|own| narrowed_mount(own, mount));
+            match own.zip(narrowed) {
+                Some((own, narrowed)) => *own = narrowed,
+                None => return Err(exceeds(Record::Mount, &mount.guest)),
             }
         }
         if let Some(entry) = entry.as_ref().filter(|entry| self.entry.as_ref() != Some(*entry)) {
@@ -153,13 +148,36 @@ impl RunSpec {
     }
 }
 
+/// The directory `own` as `by` narrows it: less access, or less room. `None`: that is another one, or more.
+fn narrowed_mount(own: &Mount, by: &Mount) -> Option<Mount> {
+    let source = match (&own.source, &by.source) {
+        // Nothing is said of its size.
+        (MountSource::Tmpfs { size }, MountSource::Tmpfs { size: None }) => {
+            MountSource::Tmpfs { size: *size }
+        }
+        (MountSource::Tmpfs { size }, MountSource::Tmpfs { size: Some(less) })
+            if size.is_none_or(|size| *less <= size) =>
+        {
+            MountSource::Tmpfs { size: Some(*less) }
+        }
+        (own, by) if own == by => own.clone(),
+        _ => return None,
+    };
+    let is_less = by.access == own.access || by.access == Access::ReadOnly;
+    is_less.then(|| Mount {
+        source,
+        guest: own.guest.clone(),
+        access: by.access,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString as _;
     use alloc::vec;
 
     use super::*;
-    use crate::run_spec::{Limit, MountSource, Preload, Terminals, Tracing};
+    use crate::run_spec::{Limit, Preload, Terminals, Tracing};
 
     fn mount(guest: &str, access: Access) -> Mount {
         Mount {
@@ -226,6 +244,49 @@ mod tests {
             ..RunSpec::default()
         };
         assert_eq!(ceiling().narrowed(&higher), Ok(ceiling()));
+    }
+
+    #[test]
+    fn a_name_that_is_equal_is_taken() {
+        let named = |name: &str| RunSpec {
+            argv: vec![name.into(), "more".into()],
+            ..RunSpec::default()
+        };
+        let narrowed = ceiling().narrowed(&named("app")).unwrap();
+        assert_eq!(narrowed.argv, ["app", "--fixed", "more"]);
+        // One that has no name is called so.
+        let narrowed = RunSpec::default().narrowed(&named("boot-module.wasm")).unwrap();
+        assert_eq!(narrowed.argv, ["boot-module.wasm", "more"]);
+        let error = RunSpec::default().narrowed(&named("app")).unwrap_err();
+        assert_eq!(error.record, Record::Argument);
+    }
+
+    #[test]
+    fn a_directory_in_memory_may_be_smaller() {
+        let with = |size| RunSpec {
+            mounts: vec![Mount {
+                source: MountSource::Tmpfs { size },
+                guest: "/tmp".into(),
+                access: Access::ReadWrite,
+            }],
+            ..RunSpec::default()
+        };
+        for (own, by, holds) in [
+            (Some(10), Some(9), Ok(Some(9))),
+            (Some(10), Some(10), Ok(Some(10))),
+            (Some(10), None, Ok(Some(10))),
+            (None, Some(10), Ok(Some(10))),
+            (None, None, Ok(None)),
+            (Some(10), Some(11), Err(Record::Mount)),
+        ] {
+            let narrowed = with(own).narrowed(&with(by));
+            let expected = holds.map(with);
+            assert_eq!(
+                narrowed.map_err(|error| error.record),
+                expected,
+                "{own:?} by {by:?}"
+            );
+        }
     }
 
     #[test]
