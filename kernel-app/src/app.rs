@@ -20,6 +20,7 @@ use wasi_core::limits;
 use wasi_core::system::Clock;
 use wasi_core::{Errno, System, Terminals};
 
+use crate::command_line::{CommandLine, FREQUENCY};
 use crate::engine::{Engine, Entry, Job, Preload, Tracing, too_little_memory};
 use crate::exit_status::{ExitStatus, Outcome};
 use crate::mounts::{self, MountSources};
@@ -60,14 +61,15 @@ pub trait Platform {
     fn free_memory(&self) -> usize;
 }
 
-/// Runs what the description says, or the words of the kernel command line (`arguments`, behind the program's name, and
-/// `environment`, which the kernel has from there). Returns what is to be said and with which code the machine ends.
+/// Runs what the description says, or the words of the kernel command line. Returns what is to be said and with which
+/// code the machine ends.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-pub fn run<P: Platform>(
-    platform: &mut P,
-    arguments: &[String],
-    environment: &[(String, String)],
-) -> ExitStatus {
+pub fn run<P: Platform>(platform: &mut P, line: &CommandLine) -> ExitStatus {
+    let CommandLine {
+        arguments,
+        environment,
+        of_kernel,
+    } = line;
     let payload = platform.payload().map(Payload::new);
     let variables = environment
         .iter()
@@ -90,7 +92,7 @@ pub fn run<P: Platform>(
         Err(error) => return Outcome::Refused(error.to_string()).exit_status("the payload"),
     };
     let console = words.console;
-    match describe(platform, payload, words) {
+    match describe(platform, payload, words, of_kernel) {
         Ok(spec) => run_spec(platform, payload, &spec, console),
         Err(outcome) => outcome.exit_status(""),
     }
@@ -110,6 +112,7 @@ fn describe<P: Platform>(
     platform: &P,
     payload: Option<Payload>,
     words: Words<'_>,
+    of_kernel: &[&str],
 ) -> Result<RunSpec, Outcome> {
     let usage = |text: String| Err(Outcome::Usage(text));
     let member = payload.and_then(|payload| payload.run_spec);
@@ -150,6 +153,11 @@ fn describe<P: Platform>(
     }
     let spec = RunSpec::decode(&bytes)
         .map_err(|error| Outcome::Usage(format!("cannot use the run's description {from}: {error}")))?;
+    if let Some(word) = of_kernel.iter().find(|word| is_ceiling && !may_say(&spec, word)) {
+        return usage(format!(
+            "kernel command line: {word}: what was packed does not allow it"
+        ));
+    }
     let spec = match is_ceiling {
         true => spec
             .narrowed(&words.run)
@@ -161,6 +169,12 @@ fn describe<P: Platform>(
         platform.show_log(level);
     }
     Ok(spec)
+}
+
+/// Whether whoever starts a machine with what was packed may say this word of the kernel's. Its clock is what a time
+/// limit counts by, and of networks and other mounts it has none.
+fn may_say(ceiling: &RunSpec, word: &str) -> bool {
+    ceiling.may_be_widened || word == FREQUENCY && ceiling.limits.get(Limit::Deadline).is_none()
 }
 
 /// Runs what `spec` describes.

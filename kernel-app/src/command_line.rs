@@ -13,6 +13,8 @@ pub struct CommandLine {
     pub arguments: Vec<String>,
     /// What `env=NAME=VALUE` said before them, in order.
     pub environment: Vec<(String, String)>,
+    /// The kernel's own options before them, without their values.
+    pub of_kernel: Vec<&'static str>,
 }
 
 /// A quotation mark has no partner.
@@ -27,8 +29,11 @@ impl fmt::Display for Unbalanced {
 
 impl core::error::Error for Unbalanced {}
 
+/// The kernel's option that says how fast the processor's counter runs, by which it counts time.
+pub const FREQUENCY: &str = "-freq";
+
 /// The kernel's options that are followed by a value.
-const WITH_VALUE: [&str; 5] = ["-freq", "-ip", "-mask", "-gateway", "-mount"];
+const WITH_VALUE: [&str; 5] = [FREQUENCY, "-ip", "-mask", "-gateway", "-mount"];
 
 impl CommandLine {
     /// Splits a line as a shell would. `names_loader`: its first word may be the loader's file name, as multiboot
@@ -41,7 +46,8 @@ impl CommandLine {
         let mut this = Self::default();
         let mut names_loader = names_loader;
         while let Some(word) = words.next() {
-            if WITH_VALUE.contains(&word.as_str()) {
+            if let Some(option) = WITH_VALUE.iter().find(|option| **option == word) {
+                this.of_kernel.push(option);
                 words.next();
             } else if word == "--" {
                 this.arguments.extend(words);
@@ -93,6 +99,8 @@ mod tests {
         assert_eq!(arguments("--env=A=1"), ["--env=A=1"]);
         assert_eq!(arguments("A=1"), ["A=1"]);
         assert_eq!(arguments("-freq"), [""; 0]);
+        let line = CommandLine::split("-freq 1 -mount -ip -- -mask 2", false).unwrap();
+        assert_eq!(line.of_kernel, ["-freq", "-mount"]);
         assert_eq!(arguments(""), [""; 0]);
     }
 

@@ -21,7 +21,7 @@ extern "C" fn main(_: c_int, _: *const *const c_char, _: *const *const c_char) -
 /// Runs what the command line says, and ends the machine.
 extern "C" fn run() -> ! {
     match device_tree::command_line() {
-        Ok(words) => platform::main(&words.arguments, &words.environment),
+        Ok(line) => platform::main(&line),
         Err(error) => fail(
             Ending::new(Cause::Refused, exit_code::USAGE),
             format_args!("hermit-wasm: {error}\n"),

@@ -3,12 +3,12 @@
 //! Layer: top of the device code.
 
 use alloc::rc::Rc;
-use alloc::string::String;
 use core::cell::RefCell;
 
 use boot_protocol::command_line;
 use boot_protocol::run_spec::LogLevel;
 use kernel_app::app::{self, Platform};
+use kernel_app::command_line::CommandLine;
 
 use super::console::Console;
 use super::machine::Machine;
@@ -95,11 +95,11 @@ impl Platform for Hermit {
 }
 
 /// Runs what is to run, says what is to be said, and ends the machine.
-pub(super) fn main(arguments: &[String], environment: &[(String, String)]) -> ! {
+pub(super) fn main(line: &CommandLine) -> ! {
     let mut platform = Hermit {
         console: Rc::new(RefCell::new(Console::open(command_line::Console::Raw))),
     };
-    let status = app::run(&mut platform, arguments, environment);
+    let status = app::run(&mut platform, line);
     let mut console = platform.console.borrow_mut();
     if let Some(message) = &status.message {
         console.diagnostic(message);

@@ -8,6 +8,7 @@ use boot_protocol::command_line::Console;
 use boot_protocol::payload;
 use boot_protocol::run_spec::{LogLevel, RunSpec};
 use kernel_app::app::{self, Platform};
+use kernel_app::command_line::CommandLine;
 use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::ExitStatus;
 use kernel_app::uhyve::{Host, Seek};
@@ -191,12 +192,19 @@ impl Machine {
 
     /// Runs with the words of `line`, and the kernel's variables.
     pub(crate) fn run(&mut self, line: &str, environment: &[(&str, &str)]) -> ExitStatus {
-        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
-        let environment: Vec<_> = environment
+        let environment = environment
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        app::run(self, &words, &environment)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.run_line(&CommandLine {
+            arguments: line.split_whitespace().map(String::from).collect(),
+            environment: environment.collect(),
+            of_kernel: Vec::new(),
+        })
+    }
+
+    /// Runs with a whole command line.
+    pub(crate) fn run_line(&mut self, line: &CommandLine) -> ExitStatus {
+        app::run(self, line)
     }
 
     pub(crate) fn output(&self) -> String {

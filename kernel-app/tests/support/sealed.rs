@@ -1,5 +1,8 @@
 //! Payloads that were packed: they run as they are, or not at all.
 
+use boot_protocol::run_spec::{Limit, Limits, RunSpec};
+use kernel_app::command_line::CommandLine;
+
 use crate::machine::{Machine, echo, refused, spec};
 
 #[test]
@@ -90,4 +93,48 @@ fn what_was_packed_says_what_may_run() {
     let mut machine = Machine::with_sealed(&[("module.wasm", &echo("sealed"))]);
     refused(&machine.run("--tmpfs /", &[]), 126, &["run.spec"]);
     assert_eq!(machine.output(), "");
+}
+
+#[test]
+fn words_of_the_kernel_s_that_change_the_run_are_refused() {
+    let spec = |limits, may_be_widened| RunSpec {
+        limits,
+        may_be_widened,
+        ..spec()
+    };
+    let timed = Limits::NONE.with(Limit::Deadline, 60_000_000_000);
+    let run = |spec: &RunSpec, line: &str| {
+        let members = [("run.spec", &spec.encode()[..]), ("module.wasm", &echo("sealed"))];
+        Machine::with_sealed(&members).run_line(&CommandLine::split(line, false).unwrap())
+    };
+    // A clock that runs slower makes the time longer that was packed.
+    refused(
+        &run(&spec(timed, false), "-freq 1 --"),
+        2,
+        &["-freq", "does not allow it"],
+    );
+    assert_eq!(run(&spec(timed, true), "-freq 1 --").code, 0);
+    // Whoever gives the time may say how it counts.
+    assert_eq!(
+        run(&spec(Limits::NONE, false), "-freq 1 -- --limit timeout=60s").code,
+        0
+    );
+    for word in ["-ip", "-mask", "-gateway", "-mount"] {
+        let line = format!("{word} x --");
+        refused(
+            &run(&spec(Limits::NONE, false), &line),
+            2,
+            &[word, "does not allow it"],
+        );
+        assert_eq!(run(&spec(Limits::NONE, true), &line).code, 0);
+    }
+    refused(&run(&spec(Limits::NONE, false), "env=B=1 --"), 2, &["\"B\""]);
+    // What is not packed is no ceiling.
+    let mut machine = Machine::with_payload(&[("module.wasm", &echo("plain"))]);
+    assert_eq!(
+        machine
+            .run_line(&CommandLine::split("-freq 1 -ip x --", false).unwrap())
+            .code,
+        0
+    );
 }

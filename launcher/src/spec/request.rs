@@ -3,7 +3,9 @@
 use std::fs::File;
 
 use boot_protocol::arch::Arch;
-use boot_protocol::run_spec::{self, LogLevel, ModuleSource, RunSpec, Terminals, Tracing, unique_variables};
+use boot_protocol::run_spec::{
+    self, Limit, LogLevel, ModuleSource, RunSpec, Terminals, Tracing, unique_variables,
+};
 
 use super::copying::Copied;
 use super::deadline::Deadline;
@@ -275,9 +277,14 @@ impl<'a> Request<'a> {
         self.deadline.interrupts()
     }
 
-    /// The frequency of an x86-64 machine's time stamp counter in MHz, where it is known.
+    /// The frequency of an x86-64 machine's time stamp counter in MHz, where it is known and may be said: a time limit
+    /// that was packed is nobody's to stretch, so that the machine measures for itself.
     #[must_use]
     pub fn tsc_mhz(&self) -> Option<u32> {
+        let ceiling = self.packed().map(Packed::spec);
+        if ceiling.is_some_and(|spec| !spec.may_be_widened && spec.limits.get(Limit::Deadline).is_some()) {
+            return None;
+        }
         match self.arch() {
             Arch::X86_64 => self.tsc.finish(),
             Arch::Aarch64 | Arch::Riscv64 => None,
