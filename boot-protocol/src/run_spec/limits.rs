@@ -304,11 +304,22 @@ impl Limits {
         Ok(())
     }
 
+    /// All that there is: the limits that are set, and whether growth that fails traps. Who shows limits, or copies them
+    /// elsewhere, begins with this, so that nothing is forgotten.
+    pub fn parts(&self) -> (impl Iterator<Item = (Limit, u64)>, bool) {
+        let Self {
+            values: _,
+            trap_on_grow_failure,
+        } = self;
+        (self.iter(), *trap_on_grow_failure)
+    }
+
     /// The words that [`Self::apply`] makes the same of.
     pub fn words(&self) -> impl Iterator<Item = String> {
         let unit = |limit| if limit == Limit::Deadline { "ns" } else { "" };
-        let trap = self.trap_on_grow_failure.then(|| TRAP_ON_GROW_FAILURE.into());
-        self.iter()
+        let (values, traps) = self.parts();
+        let trap = traps.then(|| TRAP_ON_GROW_FAILURE.into());
+        values
             .map(move |(limit, value)| format!("{}={value}{}", limit.word(), unit(limit)))
             .chain(trap)
     }

@@ -6,7 +6,9 @@ use std::io::Read as _;
 
 use boot_protocol::arch::Arch;
 use boot_protocol::payload as names;
-use boot_protocol::run_spec::{Access, MountSource, RunSpec};
+use boot_protocol::run_spec::{
+    Access, ModuleSource, Mount, MountSource, Preload, RunSpec, Terminals, Tracing,
+};
 use boot_protocol::shown::{self, Layout};
 use wasmparser::{Parser, Payload};
 
@@ -118,27 +120,222 @@ fn imports(module: &[u8]) -> BTreeMap<String, Vec<String>> {
 }
 
 /// A directory, as flags have it.
-fn mount(mount: &boot_protocol::run_spec::Mount) -> String {
-    let what = match &mount.source {
+fn mount(mount: &Mount) -> String {
+    let Mount {
+        source,
+        guest,
+        access,
+    } = mount;
+    let what = match source {
         MountSource::Tmpfs { size: None } => "empty, in memory".to_string(),
         MountSource::Tmpfs { size: Some(size) } => format!("empty, in memory, of {}", show_size(*size)),
-        MountSource::Copy { .. } => "packed".to_string(),
-        MountSource::VirtioFs { .. } | MountSource::UhyveMap { .. } => {
-            "of the host, given with --dir".to_string()
+        MountSource::Copy { member } => format!("packed, {member}"),
+        MountSource::VirtioFs { tag: _ } => "of the host, given with --dir".to_string(),
+        MountSource::UhyveMap { path } => {
+            format!("of the host, given with uhyve's --file-mapping HOST:{path}")
         }
     };
-    let access = match mount.access {
+    let access = match access {
         Access::ReadWrite => "",
         Access::ReadOnly => ", read-only",
     };
-    format!("{} ({what}{access})", mount.guest)
+    format!("{guest} ({what}{access})")
+}
+
+/// The same for programs.
+fn mount_json(mount: &Mount) -> String {
+    let Mount {
+        source,
+        guest,
+        access,
+    } = mount;
+    let (kind, size) = match source {
+        MountSource::Tmpfs { size } => ("tmpfs", *size),
+        MountSource::Copy { member: _ } => ("copy", None),
+        MountSource::VirtioFs { tag: _ } | MountSource::UhyveMap { path: _ } => ("host", None),
+    };
+    format!(
+        "{{\"guest\":{},\"source\":\"{kind}\",\"name\":{},\"bytes\":{},\"read_only\":{}}}",
+        json::string(guest),
+        json::or_null(source.name().map(json::string)),
+        json::or_null(size.map(|size| size.to_string())),
+        *access == Access::ReadOnly
+    )
+}
+
+/// The streams that are terminals.
+fn terminals(terminals: Terminals) -> Vec<String> {
+    let Terminals {
+        stdin,
+        stdout,
+        stderr,
+    } = terminals;
+    [(stdin, "stdin"), (stdout, "stdout"), (stderr, "stderr")]
+        .into_iter()
+        .filter_map(|(is_one, name)| is_one.then(|| name.to_string()))
+        .collect()
+}
+
+/// Where the program is.
+fn module(module: &ModuleSource) -> &str {
+    match module {
+        ModuleSource::Payload => "payload",
+        ModuleSource::Embedded => "embedded",
+        ModuleSource::Path(path) => path,
+    }
+}
+
+/// What is done with what the guest's calls answer.
+const fn tracing(tracing: Tracing) -> &'static str {
+    match tracing {
+        Tracing::Record => "record",
+        Tracing::Replay => "replay",
+    }
+}
+
+/// What the run is, a line for each thing: its name and its value.
+fn run(spec: &RunSpec) -> Vec<(&'static str, String)> {
+    // Each by its name, so that the compiler misses a field that is not shown.
+    let RunSpec {
+        module: source,
+        argv,
+        env,
+        mounts,
+        terminals: streams,
+        log,
+        entry,
+        invoked,
+        preloads,
+        limits,
+        deterministic,
+        tracing: traced,
+        may_be_widened,
+    } = spec;
+    let mut lines = Vec::new();
+    let mut line = |name: &'static str, value: String| lines.push((name, value));
+    if *source != ModuleSource::Payload {
+        line("module", module(source).to_string());
+    }
+    for argument in argv {
+        line("argument", argument.clone());
+    }
+    for (name, value) in env {
+        line("variable", format!("{name}={value}"));
+    }
+    for one in mounts {
+        line("directory", mount(one));
+    }
+    for stream in terminals(*streams) {
+        line("terminal", stream);
+    }
+    if let Some(level) = log {
+        line("log", level.to_string());
+    }
+    if let Some(entry) = entry {
+        let warns = if *invoked {
+            " (with wasmtime's warnings)"
+        } else {
+            ""
+        };
+        line("function", format!("{entry}{warns}"));
+    }
+    for Preload { name, member } in preloads {
+        line("preload", format!("{name} ({member})"));
+    }
+    let (values, traps) = limits.parts();
+    for (limit, value) in values {
+        line("limit", format!("{limit}: {value}"));
+    }
+    if traps {
+        line("limit", "a memory or table that cannot grow traps".to_string());
+    }
+    if let Some(seed) = deterministic {
+        line("seed", format!("{seed} (deterministic)"));
+    }
+    if let Some(traced) = traced {
+        line("tracing", tracing(*traced).to_string());
+    }
+    if *may_be_widened {
+        line(
+            "widening",
+            "whoever runs it may give it more than this".to_string(),
+        );
+    }
+    lines
+}
+
+/// An array of JSON.
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    let items: Vec<String> = items.into_iter().collect();
+    format!("[{}]", items.join(","))
+}
+
+/// An object of JSON, of names and values.
+fn object<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let fields = fields
+        .into_iter()
+        .map(|(name, value)| format!("{}:{value}", json::string(name)));
+    let fields: Vec<String> = fields.collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+fn strings(items: &[String]) -> String {
+    list(items.iter().map(|item| json::string(item)))
+}
+
+/// What the run is, for programs: one object.
+fn run_json(spec: &RunSpec) -> String {
+    // As in `run`.
+    let RunSpec {
+        module: source,
+        argv,
+        env,
+        mounts,
+        terminals: streams,
+        log,
+        entry,
+        invoked,
+        preloads,
+        limits,
+        deterministic,
+        tracing: traced,
+        may_be_widened,
+    } = spec;
+    let (values, traps) = limits.parts();
+    let pairs = env
+        .iter()
+        .map(|(name, value)| list([json::string(name), json::string(value)]));
+    let preloads = preloads.iter().map(|Preload { name, member }| {
+        object([("name", json::string(name)), ("member", json::string(member))])
+    });
+    object([
+        ("module", json::string(module(source))),
+        ("arguments", strings(argv)),
+        ("environment", list(pairs)),
+        ("directories", list(mounts.iter().map(mount_json))),
+        ("terminals", strings(&terminals(*streams))),
+        ("log", json::or_null(log.map(|level| json::string(level.name())))),
+        ("function", json::or_null(entry.as_deref().map(json::string))),
+        ("invoked", invoked.to_string()),
+        ("preloads", list(preloads)),
+        (
+            "limits",
+            object(values.map(|(limit, value)| (limit.name(), value.to_string()))),
+        ),
+        ("trap_on_grow_failure", traps.to_string()),
+        ("seed", json::or_null(deterministic.map(|seed| seed.to_string()))),
+        (
+            "tracing",
+            json::or_null(traced.map(|traced| json::string(tracing(traced)))),
+        ),
+        ("may_be_widened", may_be_widened.to_string()),
+    ])
 }
 
 impl Inspection {
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
-        let spec: &RunSpec = self.packed.spec();
         let mut text = String::new();
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(
@@ -152,6 +349,9 @@ impl Inspection {
         if let Ok(Some(arch)) = self.packed.arch() {
             line("arch", arch.name());
         }
+        if let Some(memory) = self.packed.memory() {
+            line("memory", &show_size(memory));
+        }
         if let Some(identity) = &self.identity {
             line("identity", &identity.all);
             line("image", &identity.image);
@@ -161,26 +361,8 @@ impl Inspection {
         for directive in manifest.iter().flat_map(|text| text.lines()) {
             line("manifest", directive);
         }
-        for argument in &spec.argv {
-            line("argument", argument);
-        }
-        for (name, value) in &spec.env {
-            line("variable", &format!("{name}={value}"));
-        }
-        for one in &spec.mounts {
-            line("directory", &mount(one));
-        }
-        if let Some(entry) = &spec.entry {
-            line("function", entry);
-        }
-        for preload in &spec.preloads {
-            line("preload", &format!("{} ({})", preload.name, preload.member));
-        }
-        for (limit, value) in spec.limits.iter() {
-            line("limit", &format!("{limit}: {value}"));
-        }
-        if spec.may_be_widened {
-            line("widening", "whoever runs it may give it more than this");
+        for (name, value) in run(self.packed.spec()) {
+            line(name, &value);
         }
         for (module, names) in &self.imports {
             line("imports", &format!("{module}: {}", names.join(", ")));
@@ -197,82 +379,45 @@ impl Inspection {
     /// For programs: one object.
     #[must_use]
     pub fn json(&self) -> String {
-        let spec = self.packed.spec();
-        let list = |items: Vec<String>| format!("[{}]", items.join(","));
-        let strings = |items: &[String]| list(items.iter().map(|item| json::string(item)).collect());
-        let limits = spec
-            .limits
-            .iter()
-            .map(|(limit, value)| format!("{}:{value}", json::string(limit.name())));
-        let run = format!(
-            "{{\"arguments\":{},\"environment\":{},\"directories\":{},\"function\":{},\"preloads\":{},\"limits\":{{{}}},\"may_be_widened\":{}}}",
-            strings(&spec.argv),
-            list(
-                spec.env
-                    .iter()
-                    .map(|(name, value)| format!("[{},{}]", json::string(name), json::string(value)))
-                    .collect()
-            ),
-            list(
-                spec.mounts
-                    .iter()
-                    .map(|one| {
-                        let source = match one.source {
-                            MountSource::Tmpfs { .. } => "tmpfs",
-                            MountSource::Copy { .. } => "copy",
-                            MountSource::VirtioFs { .. } | MountSource::UhyveMap { .. } => "host",
-                        };
-                        format!(
-                            "{{\"guest\":{},\"source\":\"{source}\",\"read_only\":{}}}",
-                            json::string(&one.guest),
-                            one.access == Access::ReadOnly
-                        )
-                    })
-                    .collect()
-            ),
-            json::or_null(spec.entry.as_deref().map(json::string)),
-            list(
-                spec.preloads
-                    .iter()
-                    .map(|preload| format!(
-                        "{{\"name\":{},\"member\":{}}}",
-                        json::string(&preload.name),
-                        json::string(&preload.member)
-                    ))
-                    .collect()
-            ),
-            limits.collect::<Vec<_>>().join(","),
-            spec.may_be_widened
-        );
+        let packed = &self.packed;
         let imports = self
             .imports
             .iter()
-            .map(|(module, names)| format!("{}:{}", json::string(module), strings(names)));
+            .map(|(module, names)| (module.as_str(), strings(names)));
         let members = self.parts.iter().map(|part| {
-            format!(
-                "{{\"name\":{},\"bytes\":{},\"sha256\":\"{}\"}}",
-                json::string(&part.name),
-                part.length,
-                part.sha256
-            )
+            object([
+                ("name", json::string(&part.name)),
+                ("bytes", part.length.to_string()),
+                ("sha256", json::string(&part.sha256)),
+            ])
         });
         let identity = self.identity.as_ref().map(|identity| {
-            format!(
-                "{{\"all\":\"{}\",\"image\":\"{}\",\"payload\":\"{}\"}}",
-                identity.all, identity.image, identity.payload
-            )
+            object([
+                ("all", json::string(&identity.all)),
+                ("image", json::string(&identity.image)),
+                ("payload", json::string(&identity.payload)),
+            ])
         });
-        let arch = self.packed.arch().ok().flatten();
-        let manifest = self.packed.manifest().map(ToString::to_string);
-        format!(
-            "{{\"format\":\"{}\",\"engine\":\"{}\",\"arch\":{},\"identity\":{},\"manifest\":{},\"run\":{run},\"imports\":{{{}}},\"members\":{}}}\n",
-            self.packed.format(),
-            self.packed.engine(),
-            json::or_null(arch.map(|arch| json::string(arch.name()))),
-            json::or_null(identity),
-            json::or_null(manifest.map(|text| json::string(&text))),
-            imports.collect::<Vec<_>>().join(","),
-            list(members.collect())
-        )
+        let arch = packed.arch().ok().flatten();
+        let manifest = packed.manifest().map(ToString::to_string);
+        let mut text = object([
+            ("format", json::string(packed.format().name())),
+            ("engine", json::string(packed.engine().name())),
+            ("arch", json::or_null(arch.map(|arch| json::string(arch.name())))),
+            (
+                "memory",
+                json::or_null(packed.memory().map(|bytes| bytes.to_string())),
+            ),
+            ("identity", json::or_null(identity)),
+            (
+                "manifest",
+                json::or_null(manifest.map(|text| json::string(&text))),
+            ),
+            ("run", run_json(packed.spec())),
+            ("imports", object(imports)),
+            ("members", list(members)),
+        ]);
+        text.push('\n');
+        text
     }
 }

@@ -1,7 +1,9 @@
 //! The Hermitfile in a payload: what people read there holds, and directories of the host are taken from it.
 
-use boot_protocol::run_spec::{Mount, MountSource, RunSpec};
+use boot_protocol::run_spec::{Access, ModuleSource, Mount, MountSource, RunSpec, Terminals};
 use hermitfile::{Directory, Manifest, Source};
+
+use crate::spec::engine::Engine;
 
 /// The path of the host's directory that the guest calls `guest`, as the Hermitfile has it.
 pub(super) fn host_of<'a>(manifest: &'a Manifest, guest: &str) -> Option<&'a str> {
@@ -12,52 +14,110 @@ pub(super) fn host_of<'a>(manifest: &'a Manifest, guest: &str) -> Option<&'a str
     })
 }
 
-/// Whether a description, which is what holds, is the one that the Hermitfile says.
-pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec) -> bool {
-    let is_copied = manifest
-        .directories
+/// Whether a description, which is what holds, is the one that the Hermitfile says; `engine` is what runs it.
+pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> bool {
+    // Each by its name, so that the compiler misses a field that nobody compares.
+    let Manifest {
+        // Its name remains, as the first argument, which a Hermitfile cannot choose.
+        from: _,
+        entrypoint,
+        argv,
+        env,
+        pwd_is_host_cwd,
+        exe_name_is_host_exe_name,
+        directories,
+        links,
+        engine: said_engine,
+        limits,
+        may_be_widened,
+    } = manifest;
+    let RunSpec {
+        module,
+        argv: arguments,
+        env: variables,
+        mounts,
+        terminals,
+        log,
+        entry,
+        invoked,
+        preloads,
+        limits: held_limits,
+        deterministic,
+        tracing,
+        may_be_widened: is_widened,
+    } = spec;
+    let said_engine = match said_engine {
+        None => engine,
+        Some(hermitfile::Engine::Interp) => Engine::Interp,
+        Some(hermitfile::Engine::Native) => Engine::Native,
+    };
+    let is_copied = directories
         .iter()
         .any(|directory| matches!(directory.source, Source::Copy { .. }));
-    let has_copies = spec
-        .mounts
+    let has_copies = mounts
         .iter()
         .any(|mount| matches!(mount.source, MountSource::Copy { .. }));
-    let said = manifest.directories.iter().filter_map(of_directory);
-    let holds = spec.mounts.iter().filter_map(of_mount);
+    let said = directories.iter().filter_map(of_directory);
+    let holds = mounts.iter().filter_map(of_mount);
     let names = |mut names: Vec<String>| {
         names.sort_unstable();
         names
     };
-    let links = manifest.links.iter().map(|link| link.name.clone());
-    let preloads = spec.preloads.iter().map(|preload| preload.name.clone());
-    spec.argv.get(1..).unwrap_or_default() == manifest.argv
-        && spec.env == manifest.env
-        && spec.entry == manifest.entrypoint
-        && spec.limits == manifest.limits
-        && spec.deterministic.is_none()
-        && spec.tracing.is_none()
+    let links = links.iter().map(|link| link.name.clone());
+    let preloads = preloads.iter().map(|preload| preload.name.clone());
+    *module == ModuleSource::Payload
+        && arguments.get(1..).unwrap_or_default() == argv
+        && variables == env
+        && !pwd_is_host_cwd
+        && !exe_name_is_host_exe_name
+        && entry == entrypoint
+        && !invoked
+        && held_limits == limits
+        && *terminals == Terminals::NONE
+        && log.is_none()
+        && deterministic.is_none()
+        && tracing.is_none()
+        && is_widened == may_be_widened
+        && said_engine == engine
         && is_copied == has_copies
         && said.eq(holds)
         && names(links.collect()) == names(preloads.collect())
 }
 
-/// What a directory grants besides copies: whether it is the host's, its name, and whether it may be changed.
-type Granted<'a> = (bool, &'a str, boot_protocol::run_spec::Access);
+/// What a directory grants besides copies.
+#[derive(PartialEq, Eq)]
+struct Granted<'a> {
+    guest: &'a str,
+    is_hosts: bool,
+    access: Access,
+    /// Most bytes in it.
+    size: Option<u64>,
+}
 
 fn of_directory(directory: &Directory) -> Option<Granted<'_>> {
-    let is_hosts = match directory.source {
-        Source::Map { .. } => true,
-        Source::Tmpfs { .. } => false,
+    let (is_hosts, size) = match directory.source {
+        Source::Map { .. } => (true, None),
+        Source::Tmpfs { size } => (false, size),
         Source::Copy { .. } => return None,
     };
-    Some((is_hosts, &directory.guest, directory.access()))
+    Some(Granted {
+        guest: &directory.guest,
+        is_hosts,
+        access: directory.access(),
+        size,
+    })
 }
 
 fn of_mount(mount: &Mount) -> Option<Granted<'_>> {
-    let is_hosts = match mount.source {
-        MountSource::VirtioFs { .. } | MountSource::UhyveMap { .. } => true,
-        MountSource::Tmpfs { .. } => false,
+    let (is_hosts, size) = match mount.source {
+        MountSource::VirtioFs { .. } | MountSource::UhyveMap { .. } => (true, None),
+        MountSource::Tmpfs { size } => (false, size),
         MountSource::Copy { .. } => return None,
     };
-    Some((is_hosts, &mount.guest, mount.access))
+    Some(Granted {
+        guest: &mount.guest,
+        is_hosts,
+        access: mount.access,
+        size,
+    })
 }

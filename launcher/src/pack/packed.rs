@@ -121,7 +121,7 @@ impl Packed {
             .map_err(|error| self.damaged(&format!("its Hermitfile cannot be read: {error}")))?;
         let manifest =
             Manifest::parse(names::MANIFEST, &text).map_err(|error| self.damaged(&error.to_string()))?;
-        match manifest::agrees(&manifest, &self.spec) {
+        match manifest::agrees(&manifest, &self.spec, self.engine()) {
             true => Ok(Some(manifest)),
             false => Err(self.damaged("its Hermitfile says something else than its description of a run")),
         }

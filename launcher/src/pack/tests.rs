@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use boot_protocol::arch::Arch;
 use boot_protocol::payload::{self as names, SEAL};
-use boot_protocol::run_spec::{Access, Mount, MountSource, Preload, RunSpec};
+use boot_protocol::run_spec::{
+    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, RunSpec, Terminals, Tracing,
+};
 use tempfile::TempDir;
 
 use super::{Format, Packed, pack_directory};
+use crate::error::Error;
 use crate::spec::payload;
 
 fn spec() -> Vec<u8> {
@@ -75,6 +78,135 @@ fn what_the_application_may_read_in_another_way_is_refused() {
         let error = Packed::open(&path).unwrap_err();
         assert_eq!(error.exit_code(), 126, "{error}");
     }
+}
+
+/// A payload with this Hermitfile and this description.
+fn described(manifest: Option<&str>, spec: &RunSpec) -> (TempDir, Result<Packed, Error>) {
+    let manifest = manifest.map(|text| member(names::MANIFEST, text.as_bytes(), |_| {}));
+    let mut blocks: Vec<Vec<u8>> = manifest.into_iter().collect();
+    blocks.push(member(names::RUN_SPEC, &spec.encode(), |_| {}));
+    blocks.push(member(names::MODULE, b"\0asm\x01\0\0\0", |_| {}));
+    let (directory, path) = sealed(&blocks);
+    (directory, Packed::open(&path).map(Option::unwrap))
+}
+
+#[test]
+fn what_a_hermitfile_does_not_say_does_not_hold() {
+    let manifest = "FROM m.wasm\nENV A=1\nTMPFS /tmp 1M\nENGINE interp\nFUEL 5\n";
+    let spec = || RunSpec {
+        argv: vec!["m.wasm".into()],
+        env: vec![("A".into(), "1".into())],
+        mounts: vec![Mount {
+            source: MountSource::Tmpfs { size: Some(1 << 20) },
+            guest: "/tmp".into(),
+            access: Access::ReadWrite,
+        }],
+        limits: Limits::NONE.with(Limit::Fuel, 5),
+        ..RunSpec::default()
+    };
+    let (_directory, opened) = described(Some(manifest), &spec());
+    assert!(opened.unwrap().manifest().is_some());
+    let changes: [fn(&mut RunSpec); 13] = [
+        |spec| spec.module = ModuleSource::Path("share/other.wasm".into()),
+        |spec| spec.argv.push("more".into()),
+        |spec| spec.env.clear(),
+        |spec| spec.mounts.clear(),
+        |spec| spec.mounts[0].source = MountSource::Tmpfs { size: None },
+        |spec| spec.mounts[0].source = MountSource::VirtioFs { tag: "t".into() },
+        |spec| spec.terminals = Terminals::ALL,
+        |spec| spec.log = Some(LogLevel::Off),
+        |spec| spec.entry = Some("f".into()),
+        |spec| spec.limits = Limits::NONE,
+        |spec| spec.limits.trap_on_grow_failure = true,
+        |spec| spec.deterministic = Some(1),
+        |spec| spec.may_be_widened = true,
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut other = spec();
+        change(&mut other);
+        let (_directory, opened) = described(Some(manifest), &other);
+        let error = opened.unwrap_err();
+        assert_eq!(error.exit_code(), 126, "{index}: {error}");
+        assert!(error.to_string().contains("Hermitfile"), "{index}: {error}");
+    }
+    let native = manifest.replace("interp", "native");
+    let (_directory, opened) = described(Some(&native), &spec());
+    assert!(opened.is_err(), "the interpreter runs it");
+}
+
+#[test]
+fn inspect_shows_every_field() {
+    let spec = RunSpec {
+        module: ModuleSource::Path("share/x.wasm".into()),
+        argv: vec!["m".into(), "one".into()],
+        env: vec![("A".into(), "1".into())],
+        mounts: vec![
+            Mount {
+                source: MountSource::Tmpfs { size: Some(1 << 20) },
+                guest: "/tmp".into(),
+                access: Access::ReadWrite,
+            },
+            Mount {
+                source: MountSource::UhyveMap { path: "/p".into() },
+                guest: "/p".into(),
+                access: Access::ReadOnly,
+            },
+        ],
+        terminals: Terminals::ALL,
+        log: Some(LogLevel::Info),
+        entry: Some("f".into()),
+        invoked: true,
+        preloads: vec![Preload {
+            name: "l".into(),
+            member: names::MODULE.into(),
+        }],
+        limits: Limits::NONE.with(Limit::Fuel, 5).trapping_on_grow_failure(),
+        deterministic: Some(77),
+        tracing: Some(Tracing::Record),
+        may_be_widened: true,
+    };
+    let (_directory, opened) = described(None, &spec);
+    let seen = opened.unwrap().inspect().unwrap();
+    let text = seen.text();
+    for line in [
+        "module      share/x.wasm",
+        "argument    one",
+        "variable    A=1",
+        "directory   /tmp (empty, in memory, of 1 MiB)",
+        "directory   /p (of the host, given with uhyve's --file-mapping HOST:/p, read-only)",
+        "terminal    stdout",
+        "log         info",
+        "function    f (with wasmtime's warnings)",
+        "preload     l (module.wasm)",
+        "limit       fuel: 5",
+        "limit       a memory or table that cannot grow traps",
+        "seed        77 (deterministic)",
+        "tracing     record",
+        "widening    whoever runs it may give it more than this",
+    ] {
+        assert!(text.lines().any(|seen| seen == line), "{line}: {text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&seen.json()).unwrap();
+    let expected = serde_json::json!({
+        "module": "share/x.wasm",
+        "arguments": ["m", "one"],
+        "environment": [["A", "1"]],
+        "directories": [
+            {"guest": "/tmp", "source": "tmpfs", "name": null, "bytes": 1 << 20, "read_only": false},
+            {"guest": "/p", "source": "host", "name": "/p", "bytes": null, "read_only": true},
+        ],
+        "terminals": ["stdin", "stdout", "stderr"],
+        "log": "info",
+        "function": "f",
+        "invoked": true,
+        "preloads": [{"name": "l", "member": "module.wasm"}],
+        "limits": {"fuel": 5},
+        "trap_on_grow_failure": true,
+        "seed": 77,
+        "tracing": "record",
+        "may_be_widened": true,
+    });
+    assert_eq!(json["run"], expected);
 }
 
 #[test]
