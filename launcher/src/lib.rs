@@ -78,7 +78,7 @@ pub use spec::manifest::Hermitfile;
 pub use spec::module::{Module, ModuleError, TextError};
 pub use spec::mounts::{CopiedFile, Mount, MountError, MountSource};
 pub use spec::request::Request;
-pub use spec::run::{DEFAULT_MEMORY, Run};
+pub use spec::run::{DEFAULT_MEMORY, Run, SMALLEST_MEMORY};
 
 /// Runs are started, waited for and stopped from any thread, and errors travel as any other's do.
 const _: () = {

@@ -127,7 +127,7 @@ impl Cli {
 /// `start` is when the program began.
 pub(crate) fn perform(words: impl IntoIterator<Item = OsString>, start: Instant) -> Result<u8, Error> {
     let words: Vec<OsString> = words.into_iter().collect();
-    if let Some(run) = Run::of_itself(&words) {
+    if let Some(run) = Run::of_itself(&words)? {
         return run.perform(start);
     }
     match habits::parse(&words) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args, FromArgMatches as _, ValueEnum, ValueHint};
 use hermit_wasm_vm::compile::CpuLevel;
-use hermit_wasm_vm::host::units::{self, MIB};
+use hermit_wasm_vm::host::units;
 use hermit_wasm_vm::pack::{self, Packed};
 use hermit_wasm_vm::vmm::Vmm;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
@@ -25,10 +25,6 @@ use super::mounts::MountFlags;
 use super::status::{self, Status};
 use super::values::{ACCELERATORS, ARCHITECTURES, CPU_LEVELS, ENGINES, JAILS, LOG_LEVELS, MACHINES, one_of};
 use crate::{stderr, watchdog};
-
-/// Below this not even the image fits, whatever the module: a unit was forgotten, most likely. With a little more it
-/// is the loader in the machine that says what is missing.
-const SMALLEST_MEMORY: u64 = 4 * MIB;
 
 /// What to run, and how.
 #[derive(Debug, Args)]
@@ -210,6 +206,10 @@ pub(super) struct Run {
     /// Module (.wasm, .wat, .cwasm, or - for standard input) and its arguments; flags after the module go to the guest
     #[arg(value_name = "MODULE [ARGS]", trailing_var_arg = true, value_hint = ValueHint::FilePath)]
     pub(super) module_and_args: Vec<OsString>,
+
+    /// Whether the module is this program, behind which it was packed.
+    #[arg(skip)]
+    is_itself: bool,
 }
 
 /// An accelerator, or the best that works. clap would take a plain `Option` for a flag that may be left out.
@@ -236,17 +236,20 @@ pub(super) fn usage(message: impl Into<String>) -> Error {
 
 impl Run {
     /// The run of this program itself, where something was packed behind it: all words are the guest's.
-    pub(super) fn of_itself(words: &[OsString]) -> Option<Self> {
-        let path = std::env::current_exe().ok()?;
-        if !pack::is_executable(&path) {
-            return None;
-        }
+    pub(super) fn of_itself(words: &[OsString]) -> Result<Option<Self>, Error> {
+        let Some(path) = pack::own()? else {
+            return Ok(None);
+        };
         let words = words.iter().skip(1).cloned();
         let line = ["run", "--allow-precompiled", "--"]
             .map(OsString::from)
             .into_iter();
         let line = line.chain([path.into()]).chain(words);
-        Self::parse(line)
+        let run = Self::parse(line).ok_or_else(|| usage("the words of the command line cannot be read"))?;
+        Ok(Some(Self {
+            is_itself: true,
+            ..run
+        }))
     }
 
     /// The run of a command line.
@@ -471,7 +474,10 @@ impl Run {
     /// A run of what was packed: what flags say goes before what it says of its machine.
     fn of_packed(&self, packed: Packed) -> Result<vm::Run, Error> {
         let arch = packed.arch()?;
-        let run = vm::Run::packed(packed)?;
+        let run = vm::Run::packed(match self.is_itself {
+            true => packed.as_program(),
+            false => packed,
+        })?;
         let run = match self.memory {
             Some(memory) => run.memory(memory),
             None => run,
@@ -621,8 +627,9 @@ fn parse_descriptor(text: &str) -> Result<u16, String> {
 
 fn parse_memory(text: &str) -> Result<u64, String> {
     let bytes = units::parse_size(text)?;
-    if bytes < SMALLEST_MEMORY {
-        let smallest = units::show_size(SMALLEST_MEMORY);
+    // A unit was forgotten, most likely.
+    if bytes < vm::SMALLEST_MEMORY {
+        let smallest = units::show_size(vm::SMALLEST_MEMORY);
         let hint = match text.parse::<u64>() {
             Ok(number) => format!("; a number without a unit means bytes: did you mean {number}M?"),
             Err(_) => String::new(),

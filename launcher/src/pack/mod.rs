@@ -5,7 +5,8 @@
 //!
 //! - `seal`: makes the payload.
 //! - `write`: makes a file of it.
-//! - `trailer`: what ends such a file.
+//! - `trailer`: what ends an executable.
+//! - `mark`: what says in an executable that it carries a payload.
 //! - `packed`: finds the payload in a file, and what is in it.
 //! - `manifest`: the Hermitfile in it.
 //! - `inspect`: shows that.
@@ -13,6 +14,7 @@
 
 mod inspect;
 mod manifest;
+mod mark;
 mod packed;
 mod seal;
 #[cfg(test)]
@@ -22,7 +24,7 @@ mod unpacked;
 mod write;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use boot_protocol::run_spec::{Mount, MountSource, RunSpec};
 
@@ -70,10 +72,15 @@ impl fmt::Display for Format {
     }
 }
 
-/// Whether the file `path` is an executable that carries a payload. Only its end is looked at.
-#[must_use]
-pub fn is_executable(path: &Path) -> bool {
-    packed::is_executable(path).unwrap_or(false)
+/// The path of this program if a payload was packed behind it; `None` if it is alone.
+///
+/// # Errors
+/// A payload was, and what says where it is is damaged or missing.
+pub fn own() -> Result<Option<PathBuf>, Error> {
+    match mark::is_set() {
+        true => packed::own().map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Refuses what a file of this format can never be given.

@@ -14,15 +14,17 @@ use boot_protocol::run_spec::RunSpec;
 use hermitfile::Manifest;
 
 use super::seal;
-use super::trailer::{self, Trailer};
+use super::trailer::{self, Found as End, Trailer};
 use super::{Format, manifest};
-use crate::error::Error;
+use crate::error::{Error, StartError};
 use crate::host::shown;
+use crate::host::units::show_size;
 use crate::spec::deadline::Deadline;
 use crate::spec::engine::Engine;
 use crate::spec::module::ModuleError;
 use crate::spec::payload;
 use crate::spec::reading::{WriteError, copy};
+use crate::spec::run::SMALLEST_MEMORY;
 
 /// A packed file. Clones share it.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct Packed {
     members: Vec<Member>,
     spec: RunSpec,
     manifest: Option<Manifest>,
+    /// Whether it is the very program that runs.
+    is_own: bool,
 }
 
 /// A member of a payload.
@@ -66,17 +70,14 @@ impl Packed {
     /// # Errors
     /// It cannot be read, or is damaged.
     pub fn open(path: &Path) -> Result<Option<Self>, Error> {
-        let unreadable = |source: io::Error| ModuleError::Unreadable {
-            path: path.into(),
-            reason: source.to_string(),
-        };
+        let unreadable = |source: io::Error| unreadable(path, &source);
         let Some(Found {
             file,
             payload: (start, length),
             format,
             arch,
             memory,
-        }) = find(path).map_err(unreadable)?
+        }) = find(path)?
         else {
             return Ok(None);
         };
@@ -91,6 +92,7 @@ impl Packed {
             members: Vec::new(),
             spec: RunSpec::default(),
             manifest: None,
+            is_own: false,
         };
         if !this.is_intact().map_err(unreadable)? {
             return Err(this.damaged("its bytes are not those of which it bears the digest"));
@@ -129,11 +131,7 @@ impl Packed {
 
     /// Why it cannot be used.
     fn damaged(&self, why: &str) -> Error {
-        ModuleError::NotAModule {
-            path: self.path.clone(),
-            reason: format!("is packed, and damaged: {why}; copy it again, or pack it again"),
-        }
-        .into()
+        damaged(&self.path, why)
     }
 
     /// Its path, as it was named.
@@ -195,10 +193,17 @@ impl Packed {
         self.manifest.as_ref()
     }
 
-    /// The path of the host's directory that the guest calls `guest`, as an executable's Hermitfile says it. A file that
-    /// somebody else runs must not choose what of this host it sees.
+    /// The same as what its user has started as a program: its Hermitfile says which directories of the host it has.
+    #[must_use]
+    pub fn as_program(mut self) -> Self {
+        self.is_own = true;
+        self
+    }
+
+    /// The path of the host's directory that the guest calls `guest`, as a program's Hermitfile says it. A file that
+    /// the launcher runs must not choose what of this host it sees.
     pub(crate) fn host_of(&self, guest: &str) -> Option<&str> {
-        let manifest = self.manifest.as_ref().filter(|_| self.format == Format::Exe)?;
+        let manifest = self.manifest.as_ref().filter(|_| self.is_own)?;
         manifest::host_of(manifest, guest)
     }
 
@@ -317,11 +322,30 @@ pub(super) fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
 }
 
-/// Whether a file is an executable with a payload. Only its end is looked at.
-pub(super) fn is_executable(path: &Path) -> io::Result<bool> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    Ok(trailer(&file, length)?.is_some())
+fn unreadable(path: &Path, source: &io::Error) -> Error {
+    ModuleError::Unreadable {
+        path: path.into(),
+        reason: source.to_string(),
+    }
+    .into()
+}
+
+fn damaged(path: &Path, why: &str) -> Error {
+    ModuleError::NotAModule {
+        path: path.into(),
+        reason: format!("is packed, and damaged: {why}; copy it again, or pack it again"),
+    }
+    .into()
+}
+
+/// The path of this program, behind which something was packed. Only its end is looked at.
+pub(super) fn own() -> Result<PathBuf, Error> {
+    let path = std::env::current_exe().map_err(StartError::file("find this program's own file"))?;
+    let file = File::open(&path).map_err(|error| unreadable(&path, &error))?;
+    match trailer(&path, &file)? {
+        Some(_) => Ok(path),
+        None => Err(damaged(&path, "its end is not what was packed")),
+    }
 }
 
 /// A file with a payload.
@@ -338,20 +362,18 @@ struct Found {
 const START: usize = 64;
 
 /// Looks for a payload in a file.
-fn find(path: &Path) -> io::Result<Option<Found>> {
-    let metadata = path.metadata()?;
+fn find(path: &Path) -> Result<Option<Found>, Error> {
+    let cannot = |error| unreadable(path, &error);
+    let metadata = path.metadata().map_err(cannot)?;
     // Neither a pipe nor a device is waited for.
-    if !metadata.is_file() {
+    if !metadata.is_file() || metadata.len() < START as u64 {
         return Ok(None);
     }
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
+    let file = File::open(path).map_err(cannot)?;
     let mut start = [0; START];
-    if length < START as u64 {
-        return Ok(None);
-    }
-    file.read_exact_at(&mut start, 0)?;
+    file.read_exact_at(&mut start, 0).map_err(cannot)?;
     if names::is_sealed(&start) {
+        let length = file.metadata().map_err(cannot)?.len();
         return Ok(Some(Found {
             file,
             payload: (0, length),
@@ -360,7 +382,7 @@ fn find(path: &Path) -> io::Result<Option<Found>> {
             memory: None,
         }));
     }
-    if let Some(trailer) = trailer(&file, length)? {
+    if let Some(trailer) = trailer(path, &file)? {
         return Ok(Some(Found {
             file,
             payload: trailer.payload,
@@ -373,6 +395,12 @@ fn find(path: &Path) -> io::Result<Option<Found>> {
     if !::packed::may_boot(&start) || FileKind::of(&start) == FileKind::NativeCode {
         return Ok(None);
     }
+    bootable(file).map_err(cannot)
+}
+
+/// The payload in a file that may boot by itself.
+fn bootable(file: File) -> io::Result<Option<Found>> {
+    let length = file.metadata()?.len();
     let mut head = Vec::new();
     (&file).take(::packed::HEAD as u64).read_to_end(&mut head)?;
     let Some(found) = ::packed::find(&head, length) else {
@@ -390,14 +418,35 @@ fn find(path: &Path) -> io::Result<Option<Found>> {
     }))
 }
 
-/// The trailer of a file of `length` bytes, if it has one.
-fn trailer(file: &File, length: u64) -> io::Result<Option<Trailer>> {
+/// The trailer of the file `path`, if it has one.
+fn trailer(path: &Path, file: &File) -> Result<Option<Trailer>, Error> {
+    let cannot = |error| unreadable(path, &error);
+    let length = file.metadata().map_err(cannot)?.len();
     let mut end = [0; trailer::SIZE];
     let Some(at) = length.checked_sub(end.len() as u64) else {
         return Ok(None);
     };
-    file.read_exact_at(&mut end, at)?;
-    Ok(Trailer::parse(&end, length))
+    file.read_exact_at(&mut end, at).map_err(cannot)?;
+    let trailer = match Trailer::parse(&end, length) {
+        End::Nothing => return Ok(None),
+        End::Damaged => return Err(damaged(path, "its end is not what was packed")),
+        End::Trailer(trailer) => trailer,
+    };
+    let mut seal = [0; SEAL];
+    file.read_exact_at(&mut seal, trailer.payload.0).map_err(cannot)?;
+    if !Trailer::is_intact(&end, &seal) {
+        return Err(damaged(path, "its end is not what was packed"));
+    }
+    // Whoever can make a digest may have written anything.
+    if trailer.memory < SMALLEST_MEMORY {
+        let why = format!(
+            "a machine needs at least {}, not {}",
+            show_size(SMALLEST_MEMORY),
+            show_size(trailer.memory)
+        );
+        return Err(damaged(path, &why));
+    }
+    Ok(Some(trailer))
 }
 
 /// A part of a file.

@@ -10,6 +10,7 @@ use boot_protocol::run_spec::{
 };
 use tempfile::TempDir;
 
+use super::trailer::Trailer;
 use super::{Format, Packed, pack_directory};
 use crate::error::Error;
 use crate::spec::payload;
@@ -207,6 +208,34 @@ fn inspect_shows_every_field() {
         "may_be_widened": true,
     });
     assert_eq!(json["run"], expected);
+}
+
+#[test]
+fn an_executable_s_machine_has_some_memory() {
+    let (_directory, path) = sealed(&[member(names::RUN_SPEC, &spec(), |_| {})]);
+    let payload = fs::read(&path).unwrap();
+    let seal = payload[..SEAL].try_into().unwrap();
+    for (memory, is_enough) in [(0, false), ((4 << 20) - 1, false), (4 << 20, true)] {
+        let trailer = Trailer {
+            arch: Arch::host(),
+            payload: (100, payload.len() as u64),
+            memory,
+        };
+        fs::write(
+            &path,
+            [&[b'x'; 100][..], &payload, &trailer.encode(&seal)].concat(),
+        )
+        .unwrap();
+        match Packed::open(&path) {
+            Ok(packed) => assert_eq!(packed.unwrap().memory().filter(|_| is_enough), Some(memory)),
+            Err(error) => {
+                assert!(
+                    !is_enough && error.to_string().contains("a machine needs at least 4 MiB"),
+                    "{error}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,41 +2,54 @@
 //!
 //! ```text
 //!  0  16  MAGIC
-//! 16   1  version, 1
+//! 16   1  version, 2
 //! 17   1  architecture: the place in Arch::ALL
-//! 18   1  engine: the place in Engine::ALL
-//! 19   5  zero
+//! 18   6  zero
 //! 24   8  where the payload starts, in bytes of the file
-//! 32   8  its length
+//! 32   8  its length: it ends where this begins
 //! 40   8  the machine's memory in bytes
+//! 48  32  BLAKE3 of these 48 bytes and of the payload's seal
 //! ```
+//!
+//! The seal bears the payload's digest, so that one byte that is different, in trailer or payload, is found.
 
 use boot_protocol::arch::Arch;
-
-use crate::spec::engine::Engine;
+use boot_protocol::payload::SEAL;
 
 /// What a trailer begins with.
 const MAGIC: &[u8; 16] = b"hermit-wasm pack";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The length of what its digest is about.
+const FIELDS: usize = 48;
 
 /// Its length.
-pub(super) const SIZE: usize = 48;
+pub(super) const SIZE: usize = FIELDS + 32;
 
 /// What ends an executable with a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trailer {
     pub(super) arch: Arch,
-    pub(super) engine: Engine,
     /// Where the payload starts, and its length.
     pub(super) payload: (u64, u64),
     /// The machine's memory in bytes.
     pub(super) memory: u64,
 }
 
+/// What the last bytes of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No trailer.
+    Nothing,
+    /// What was one, or is one of another version.
+    Damaged,
+    /// A trailer, as far as it can be seen without the payload.
+    Trailer(Trailer),
+}
+
 impl Trailer {
-    pub(super) fn encode(&self) -> [u8; SIZE] {
-        let mut bytes = [0; SIZE];
-        let place = |is: bool, place: u8| if is { place } else { 0 };
+    fn fields(&self) -> [u8; FIELDS] {
+        let mut bytes = [0; FIELDS];
         let mut fields = bytes.iter_mut();
         let mut put = |field: &[u8]| {
             for (byte, place) in field.iter().zip(fields.by_ref()) {
@@ -44,85 +57,113 @@ impl Trailer {
             }
         };
         put(MAGIC);
-        put(&[VERSION]);
-        put(&[(0u8..)
-            .zip(Arch::ALL)
-            .map(|(at, arch)| place(arch == self.arch, at))
-            .sum()]);
-        put(&[(0u8..)
-            .zip(Engine::ALL)
-            .map(|(at, engine)| place(engine == self.engine, at))
-            .sum()]);
-        put(&[0; 5]);
+        let place = (0u8..).zip(Arch::ALL).find(|(_, arch)| *arch == self.arch);
+        put(&[VERSION, place.map_or(u8::MAX, |(place, _)| place)]);
+        put(&[0; 6]);
         put(&self.payload.0.to_le_bytes());
         put(&self.payload.1.to_le_bytes());
         put(&self.memory.to_le_bytes());
         bytes
     }
 
-    /// Reads the last bytes of a file of `length` bytes; `None` if it was not packed.
-    pub(super) fn parse(bytes: &[u8; SIZE], length: u64) -> Option<Self> {
-        let rest = bytes.strip_prefix(MAGIC)?;
-        let (&[VERSION, arch, engine, 0, 0, 0, 0, 0], rest) = rest.split_first_chunk()? else {
+    /// The bytes that end a file in which the payload has this seal.
+    pub(super) fn encode(&self, seal: &[u8; SEAL]) -> Vec<u8> {
+        let fields = self.fields();
+        [&fields[..], digest(&fields, seal).as_bytes()].concat()
+    }
+
+    /// Reads the last bytes of a file of `length` bytes.
+    pub(super) fn parse(bytes: &[u8; SIZE], length: u64) -> Found {
+        let Some(rest) = bytes.strip_prefix(MAGIC) else {
+            return Found::Nothing;
+        };
+        let trailer = Self::parse_fields(rest).filter(|trailer| {
+            let (start, size) = trailer.payload;
+            let end = start.checked_add(size);
+            size >= SEAL as u64 && end.is_some() && end == length.checked_sub(SIZE as u64)
+        });
+        trailer.map_or(Found::Damaged, Found::Trailer)
+    }
+
+    fn parse_fields(rest: &[u8]) -> Option<Self> {
+        let (&[VERSION, arch, 0, 0, 0, 0, 0, 0], rest) = rest.split_first_chunk()? else {
             return None;
         };
         let number = |at: usize| Some(u64::from_le_bytes(rest.get(at..)?.first_chunk().copied()?));
-        let payload = (number(0)?, number(8)?);
-        let end = payload.0.checked_add(payload.1)?;
-        (end <= length.checked_sub(SIZE as u64)?).then_some(())?;
         Some(Self {
             arch: *Arch::ALL.get(usize::from(arch))?,
-            engine: *Engine::ALL.get(usize::from(engine))?,
-            payload,
+            payload: (number(0)?, number(8)?),
             memory: number(16)?,
         })
     }
+
+    /// Whether `bytes`, of which it was read, bear the digest of it and of the payload with this seal.
+    pub(super) fn is_intact(bytes: &[u8; SIZE], seal: &[u8; SEAL]) -> bool {
+        let (fields, rest) = bytes.split_at(FIELDS);
+        rest == digest(fields, seal).as_bytes()
+    }
+}
+
+fn digest(fields: &[u8], seal: &[u8; SEAL]) -> blake3::Hash {
+    blake3::Hasher::new().update(fields).update(seal).finalize()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SEALED: [u8; SEAL] = [7; SEAL];
+
+    fn trailer(arch: Arch) -> Trailer {
+        Trailer {
+            arch,
+            payload: (4096, 2048),
+            memory: 1 << 28,
+        }
+    }
+
+    fn bytes(trailer: &Trailer) -> [u8; SIZE] {
+        trailer.encode(&SEALED).try_into().unwrap()
+    }
+
+    const LENGTH: u64 = 4096 + 2048 + SIZE as u64;
+
     #[test]
     fn what_is_written_is_read() {
         for arch in Arch::ALL {
-            for engine in Engine::ALL {
-                let trailer = Trailer {
-                    arch,
-                    engine,
-                    payload: (4096, 1024),
-                    memory: 1 << 28,
-                };
-                let bytes = trailer.encode();
-                let least = 4096 + 1024 + SIZE as u64;
-                assert_eq!(Trailer::parse(&bytes, least), Some(trailer));
-                assert_eq!(
-                    Trailer::parse(&bytes, least - 1),
-                    None,
-                    "the payload is not in the file"
-                );
+            let bytes = bytes(&trailer(arch));
+            assert_eq!(Trailer::parse(&bytes, LENGTH), Found::Trailer(trailer(arch)));
+            assert!(Trailer::is_intact(&bytes, &SEALED));
+            // Of a file that was cut or made longer.
+            for length in [LENGTH - 1, LENGTH + 1, 0] {
+                assert_eq!(Trailer::parse(&bytes, length), Found::Damaged);
             }
         }
     }
 
     #[test]
-    fn what_is_no_trailer_is_none() {
-        let trailer = Trailer {
-            arch: Arch::X86_64,
-            engine: Engine::Interp,
-            payload: (u64::MAX, 2),
-            memory: 0,
-        };
-        assert_eq!(Trailer::parse(&trailer.encode(), u64::MAX), None);
-        let good = Trailer {
-            payload: (0, 0),
-            ..trailer
-        }
-        .encode();
-        for at in 0..24 {
+    fn each_bit_counts() {
+        let good = bytes(&trailer(Arch::X86_64));
+        for bit in 0..SIZE * 8 {
             let mut bad = good;
-            bad[at] ^= 0x40;
-            assert_eq!(Trailer::parse(&bad, 1 << 20), None, "byte {at}");
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let is_trailer = matches!(Trailer::parse(&bad, LENGTH), Found::Trailer(_));
+            assert!(!is_trailer || !Trailer::is_intact(&bad, &SEALED), "bit {bit}");
+        }
+        let mut seal = SEALED;
+        seal[SEAL - 1] ^= 1;
+        assert!(!Trailer::is_intact(&good, &seal), "another payload");
+    }
+
+    #[test]
+    fn what_is_no_trailer_is_none() {
+        assert_eq!(Trailer::parse(&[0; SIZE], LENGTH), Found::Nothing);
+        for payload in [(u64::MAX, 2), (0, 0), (LENGTH - SIZE as u64, 0)] {
+            let bad = Trailer {
+                payload,
+                ..trailer(Arch::X86_64)
+            };
+            assert_eq!(Trailer::parse(&bytes(&bad), LENGTH), Found::Damaged);
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use boot_protocol::arch::Arch;
+use boot_protocol::payload::SEAL;
 
-use super::trailer::{self, Trailer};
-use super::{Format, Packed};
+use super::trailer::Trailer;
+use super::{Format, Packed, mark};
 use crate::error::{Error, StartError};
 use crate::host::image;
 use crate::spec::engine::Engine;
@@ -50,7 +51,7 @@ pub(super) fn write<T>(
             // The payload is made apart: what is aligned in it is aligned from its start.
             let payload = tempfile::tempfile_in(directory).map_err(cannot)?;
             let made = write(&payload)?;
-            executable(&payload, new.as_file(), purpose).map_err(cannot)?;
+            executable(&payload, new.as_file(), purpose)?;
             made
         }
         Format::App | Format::Image => {
@@ -80,28 +81,37 @@ pub(super) fn booting(format: Format, arch: Arch, engine: Engine, payload: &[u8]
 }
 
 /// Writes this program, the payload and what says where it is.
-fn executable(mut payload: &File, mut out: &File, purpose: &Purpose) -> io::Result<()> {
-    let path = std::env::current_exe()?;
+fn executable(payload: &File, mut out: &File, purpose: &Purpose) -> Result<(), Error> {
+    let cannot = |error| StartError::file(WRITE)(error);
+    let path = std::env::current_exe().map_err(cannot)?;
     // Of a program that carries a payload itself, the program alone.
-    let own = Packed::open(&path).map_err(io::Error::other)?;
-    let program = own.map_or(u64::MAX, |packed| packed.start());
-    io::copy(&mut File::open(path)?.take(program), &mut out)?;
-    append(&mut payload, out, purpose)
+    let length = Packed::open(&path)?.map_or(u64::MAX, |packed| packed.start());
+    let mut program = Vec::new();
+    let file = File::open(path).map_err(cannot)?;
+    file.take(length).read_to_end(&mut program).map_err(cannot)?;
+    if !mark::set(&mut program) {
+        return Err(Error::Invalid(
+            "--format exe: this program was changed after it was built, and cannot carry a payload"
+                .to_string(),
+        ));
+    }
+    out.write_all(&program).map_err(cannot)?;
+    append(payload, out, purpose).map_err(cannot)
 }
 
 /// Writes the payload, at a page, and the trailer.
-fn append(payload: &mut &File, mut out: &File, purpose: &Purpose) -> io::Result<()> {
+fn append(mut payload: &File, mut out: &File, purpose: &Purpose) -> io::Result<()> {
     let end = out.seek(SeekFrom::End(0))?;
     let start = end.next_multiple_of(boot_protocol::payload::ALIGNMENT);
     out.write_all(&vec![0; usize::try_from(start - end).unwrap_or_default()])?;
     payload.seek(SeekFrom::Start(0))?;
-    let length = io::copy(payload, &mut out)?;
+    let length = io::copy(&mut payload, &mut out)?;
+    let mut seal = [0; SEAL];
+    payload.read_exact_at(&mut seal, 0)?;
     let trailer = Trailer {
         arch: purpose.arch,
-        engine: purpose.engine,
         payload: (start, length),
         memory: purpose.memory,
     };
-    let bytes: [u8; trailer::SIZE] = trailer.encode();
-    out.write_all(&bytes)
+    out.write_all(&trailer.encode(&seal))
 }

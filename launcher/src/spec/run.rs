@@ -38,6 +38,10 @@ use crate::vmm::{self, Vmm};
 /// but a guest that runs wild is stopped before it troubles the host.
 pub const DEFAULT_MEMORY: u64 = 256 * MIB;
 
+/// Below this not even the image fits, whatever the module. With a little more it is the loader in the machine that says
+/// what is missing.
+pub const SMALLEST_MEMORY: u64 = 4 * MIB;
+
 /// A module to run in a virtual machine of its own, and all that it may see.
 ///
 /// ```no_run

@@ -1,7 +1,10 @@
 //! The commands that pack: the same bytes each time, what is in them, and what is refused. Nothing is booted.
+//!
+//! - `executable`: programs that carry a payload, whole and damaged.
+
+mod executable;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -151,17 +154,6 @@ fn what_was_unpacked_packs_to_the_same_bytes() {
 }
 
 #[test]
-fn an_executable_carries_one_payload() {
-    let scratch = scratch();
-    let first = pack(&scratch, "first", &["--format", "exe", "m.wat", "a"]);
-    assert_eq!(first.metadata().unwrap().permissions().mode() & 0o777, 0o755);
-    let packed = Packed::open(&first).unwrap().unwrap();
-    assert_eq!(packed.format(), Format::Exe);
-    let program = fs::read(env!("CARGO_BIN_EXE_hermit-wasm")).unwrap();
-    assert!(fs::read(&first).unwrap().starts_with(&program));
-}
-
-#[test]
 fn inspect_shows_what_is_in_it() {
     let scratch = scratch();
     pack(&scratch, "a.tar", &FLAGS);
@@ -184,6 +176,7 @@ fn inspect_shows_what_is_in_it() {
     assert_eq!(json["imports"]["wasi_snapshot_preview1"][0], "proc_exit");
     assert_eq!(json["members"][1]["name"], "module.wasm");
     assert_eq!(json["members"][1]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(json["memory"], serde_json::Value::Null);
     refused(
         &launcher(scratch.path(), &["inspect", "m.wat"]),
         126,
@@ -288,12 +281,20 @@ fn a_hermitfile_is_packed_with_what_it_says() {
     // What was unpacked packs again, and so does its Hermitfile as an executable's, which MAP tells its directory.
     done(&launcher(scratch.path(), &["unpack", "a.tar", "parts"]));
     assert!(whole == fs::read(pack(&scratch, "again", &["parts"])).unwrap());
+    // The directory belongs to the host on which it runs.
+    fs::rename(at("data"), at("elsewhere")).unwrap();
+    fs::create_dir(at("copied")).unwrap();
+    fs::write(at("Hermitfile"), HERMITFILE.replace("COPY data", "COPY copied")).unwrap();
     pack(&scratch, "a", &["--format", "exe", "-f", "Hermitfile"]);
-    refused(
-        &launcher(scratch.path(), &["run", "a.tar"]),
-        2,
-        &["/shared", "--dir"],
-    );
+    for packed in ["a.tar", "a"] {
+        refused(
+            &launcher(scratch.path(), &["run", packed]),
+            2,
+            &["/shared", "--dir"],
+        );
+    }
+    let ran = Command::new(at("a")).current_dir(&scratch).output().unwrap();
+    refused(&ran, 2, &["data", "No such file"]);
     // What is read in it is what holds: another text is refused, whoever has sealed it.
     fs::write(at("parts/Hermitfile"), manifest.replace("two words", "three")).unwrap();
     pack(&scratch, "other.tar", &["parts"]);
