@@ -52,6 +52,12 @@ pub(super) struct Replay {
     #[arg(long)]
     allow_precompiled: bool,
 
+    /// Replay with another image than the recorded one, as another version of hermit-wasm has it
+    ///
+    /// The guest may do something else there, which ends the replay with exit code 249.
+    #[arg(long)]
+    allow_other_image: bool,
+
     /// QEMU program; qemu-system-ARCH in PATH by default
     #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
     qemu: Option<PathBuf>,
@@ -89,7 +95,7 @@ impl Replay {
     }
 
     fn replay(&self, deadline: &Deadline) -> Result<u8, Error> {
-        let recording = Recording::open(&self.recording, deadline)?;
+        let recording = Recording::open(&self.recording, deadline)?.allow_other_image(self.allow_other_image);
         let recorded = recording.end().cloned();
         let modules = self.modules(&recording, deadline)?;
         let mut run = recording

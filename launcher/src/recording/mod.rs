@@ -22,8 +22,9 @@ use rustix::fs::{Mode, OFlags};
 use thiserror::Error as Errors;
 
 use crate::compile;
-use crate::error::Error;
-use crate::host::shown;
+use crate::error::{Error, does_not_fit};
+use crate::host::units::show_size;
+use crate::host::{image, shown};
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
 use crate::spec::reading::WriteError;
@@ -41,6 +42,7 @@ pub struct Recording {
     /// Bytes of all events together.
     length: u64,
     end: Option<RecordedEnd>,
+    allow_other_image: bool,
 }
 
 /// How a recorded run ended.
@@ -85,6 +87,34 @@ pub enum RecordingError {
         found: String,
         /// The beginning of the recorded one's.
         recorded: String,
+    },
+    /// The machine would boot another image than the recorded one.
+    #[error(
+        "'{}' was recorded by hermit-wasm {program} with another {engine} image for {arch} than this one carries: replay \
+         it with that program, or with --allow-other-image, as far as the guest then does the same",
+        shown::path(path)
+    )]
+    OtherImage {
+        /// The file.
+        path: PathBuf,
+        /// The version of the program that recorded it.
+        program: String,
+        /// The engine's name.
+        engine: &'static str,
+        /// The architecture's name.
+        arch: &'static str,
+    },
+    /// It is larger than the machine's memory.
+    #[error("{}", does_not_fit(&format!("the recording '{}' ({}) and its module do", shown::path(path), show_size(*length)), *.memory, *.least))]
+    DoesNotFit {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of its events.
+        length: u64,
+        /// The machine's memory in bytes.
+        memory: u64,
+        /// What it would need at the very least.
+        least: u64,
     },
 }
 
@@ -163,7 +193,16 @@ impl Recording {
             header,
             length,
             end,
+            allow_other_image: false,
         })
+    }
+
+    /// Whether it may be replayed with another image than the recorded one: of another version, mostly. The guest may
+    /// do something else there, which ends the replay.
+    #[must_use]
+    pub fn allow_other_image(mut self, allow: bool) -> Self {
+        self.allow_other_image = allow;
+        self
     }
 
     /// Where the module was when it was recorded; `None`: it is the one that the image carries.
@@ -195,7 +234,7 @@ impl Recording {
     /// [preloads](Self::preloads) in order.
     ///
     /// # Errors
-    /// [`RecordingError::OtherModule`], or a module cannot be read; the run is over.
+    /// [`RecordingError::OtherModule`], [`RecordingError::OtherImage`], or a module cannot be read; the run is over.
     pub fn run(self, modules: Vec<Module>, deadline: &Deadline) -> Result<Run, Error> {
         if modules.len() != self.header.modules.len() {
             return Err(Error::Invalid(format!(
@@ -223,7 +262,30 @@ impl Recording {
                 .into());
             }
         }
+        self.check_image()?;
         Run::replaying(self, modules)
+    }
+
+    /// Refuses another image than the recorded one. That there is none shows where it is to boot.
+    fn check_image(&self) -> Result<(), RecordingError> {
+        let Header {
+            program,
+            image,
+            arch,
+            engine,
+            ..
+        } = &self.header;
+        match image::of(*arch, *engine) {
+            Ok(own) if own.fingerprint != *image && !self.allow_other_image => {
+                Err(RecordingError::OtherImage {
+                    path: self.path.clone(),
+                    program: piece(program).to_string(),
+                    engine: engine.name(),
+                    arch: arch.name(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -233,6 +295,16 @@ impl Recording {
     /// Bytes of its events.
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Why it cannot be replayed in a machine with so much memory, which would need `least`.
+    pub(crate) fn does_not_fit(&self, memory: u64, least: u64) -> RecordingError {
+        RecordingError::DoesNotFit {
+            path: self.path.clone(),
+            length: self.length,
+            memory,
+            least,
+        }
     }
 
     /// Writes its events, which are checked once more: the file is anybody's to change.

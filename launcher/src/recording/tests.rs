@@ -11,7 +11,7 @@ const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 fn header(digest: [u8; header::DIGEST]) -> Header {
     Header {
         program: "1".to_string(),
-        image: 7,
+        image: image::of(Arch::X86_64, Engine::Interp).map_or(7, |image| image.fingerprint),
         arch: Arch::X86_64,
         engine: Engine::Interp,
         level: None,
@@ -85,12 +85,12 @@ fn a_file_that_is_cut_short_is_read_as_far_as_it_reaches() {
 fn a_file_that_was_changed_is_refused() {
     let file = recorded(&[b"abc", b"defg"], Some((0, "exit")));
     let whole = std::fs::read(file.path()).unwrap();
-    for place in 0..whole.len() {
+    for (place, bit) in (0..whole.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
         let mut target = file.as_file();
         target
             .seek(SeekFrom::Start(u64::try_from(place).unwrap()))
             .unwrap();
-        target.write_all(&[whole[place] ^ 1]).unwrap();
+        target.write_all(&[whole[place] ^ (1 << bit)]).unwrap();
         match open(&file) {
             Err(Error::Recording(RecordingError::Refused { .. })) => {}
             // A length that reaches beyond the file looks like a file that was cut short.
@@ -137,6 +137,32 @@ fn another_module_is_refused() {
             .contains("is not what was recorded as the program"),
         "{error}"
     );
+}
+
+#[test]
+fn another_image_is_refused_unless_it_is_allowed() {
+    // Whoever builds no images has none to compare with.
+    let Ok(own) = image::of(Arch::X86_64, Engine::Interp) else {
+        return;
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let other = Header {
+        image: own.fingerprint ^ 1,
+        ..header(*blake3::hash(MODULE).as_bytes())
+    };
+    Tape::begin(file.as_file(), &other).unwrap();
+    let module = || vec![Module::from_bytes("m.wasm", MODULE).unwrap()];
+    let error = open(&file)
+        .unwrap()
+        .run(module(), &Deadline::never())
+        .unwrap_err();
+    assert_eq!(error.exit_code(), boot_protocol::exit_code::MODULE_REFUSED);
+    assert!(
+        error.to_string().contains("another interp image for x86_64"),
+        "{error}"
+    );
+    let allowed = open(&file).unwrap().allow_other_image(true);
+    assert!(allowed.run(module(), &Deadline::never()).is_ok());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::iter;
 use std::sync::Arc;
 
+use boot_protocol::arch::Arch;
 use boot_protocol::run_spec::{Limit, RunSpec, Terminals};
 
 use super::module::Module;
@@ -39,9 +40,15 @@ impl Run {
         let recorded = header.modules.iter().skip(1);
         let names: Vec<_> = recorded.map(|module| module.name.clone()).collect();
         // The recording lies in the machine, too.
-        let memory = header
-            .memory
-            .saturating_add(recording.length().next_multiple_of(MIB));
+        let room = recording.length().next_multiple_of(MIB);
+        let unused = match header.arch {
+            Arch::X86_64 => 0,
+            // QEMU puts what it hands over behind the first half of memory, or behind 128 MiB if that is less.
+            Arch::Aarch64 | Arch::Riscv64 => room.min(128 * MIB),
+        };
+        let memory = [room, unused]
+            .into_iter()
+            .fold(header.memory, u64::saturating_add);
         let mut this = Self::new(program)
             .stdin(Input::Null)
             .arch(header.arch)

@@ -34,6 +34,9 @@ pub(super) fn check_module(request: &Request<'_>) -> Result<(), Error> {
 /// Refuses a payload of `length` bytes that is too large although its module is not.
 pub(super) fn check_payload(request: &Request<'_>, length: u64) -> Result<(), Error> {
     check(request, length, |memory, least| {
+        if let Some(recording) = request.programs().recording {
+            return recording.does_not_fit(memory, least).into();
+        }
         if request.copies().is_empty() {
             return ModuleError::ArgumentsDoNotFit {
                 path: request.module().name().into(),
