@@ -18,3 +18,12 @@ fn execute(program: &[u8], limits: Limits) -> Outcome {
     let context = WasiCtxBuilder::new().build(TestSystem::default());
     Interpreter::default().run(job, context).0
 }
+
+/// The engine does not tell of such growth.
+#[test]
+fn growth_that_the_memory_itself_forbids_answers_as_always() {
+    let wasm = wat::parse_str(limits::GROWS_BEYOND_ITS_MAXIMUM).unwrap();
+    for limits in [Limits::NONE, Limits::NONE.trapping_on_grow_failure()] {
+        assert_eq!(execute(&wasm, limits), Outcome::Exit(0));
+    }
+}

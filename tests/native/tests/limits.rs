@@ -42,3 +42,17 @@ fn code_that_does_not_count_is_refused_where_fuel_is_limited() {
     // The other way round, it has all the fuel there is.
     assert_eq!(run(&module, true, Limits::NONE), Outcome::Exit(0));
 }
+
+#[test]
+fn growth_that_the_memory_itself_forbids_traps_on_demand() {
+    let wasm = wat::parse_str(limits::GROWS_BEYOND_ITS_MAXIMUM).unwrap();
+    assert_eq!(execute(&wasm, Limits::NONE), Outcome::Exit(0));
+    // As under wasmtime.
+    match execute(&wasm, Limits::NONE.trapping_on_grow_failure()) {
+        Outcome::Trap(text) => assert!(
+            text.starts_with("forcing a growth failure to be a trap"),
+            "{text}"
+        ),
+        other => panic!("{other:?}"),
+    }
+}
