@@ -158,6 +158,18 @@ impl Manifest {
         }
     }
 
+    /// The variables whose values are those of the host on which the program runs.
+    #[must_use]
+    pub fn host_variables(&self) -> Vec<&'static str> {
+        let said = [
+            (PWD, self.pwd_is_host_cwd),
+            (EXE_NAME, self.exe_name_is_host_exe_name),
+        ];
+        said.iter()
+            .filter_map(|(name, is_said)| is_said.then_some(*name))
+            .collect()
+    }
+
     /// Reads a Hermitfile. Errors call it `file`.
     ///
     /// # Errors

@@ -29,8 +29,8 @@ impl fmt::Display for Exceeds {
 impl core::error::Error for Exceeds {}
 
 impl RunSpec {
-    /// This run as `by` narrows it: with its arguments behind its own, its terminals and its log level, less access to
-    /// directories, and lower limits. One that may be widened is given all that `by` says besides: of two values that
+    /// This run as `by` narrows it: with its arguments behind its own, its values of [open](Self::open) variables, its
+    /// terminals and its log level, less access to directories, and lower limits. One that may be widened is given all that `by` says besides: of two values that
     /// of `by` counts.
     ///
     /// # Errors
@@ -42,6 +42,7 @@ impl RunSpec {
             module,
             argv,
             env,
+            open: _,
             mounts,
             terminals,
             log,
@@ -75,8 +76,15 @@ impl RunSpec {
             }
             self.argv.extend_from_slice(arguments);
         }
-        if let Some((name, _)) = env.iter().find(|variable| !self.env.contains(variable)) {
-            return Err(exceeds(Record::Variable, name));
+        for variable @ (name, _) in env {
+            if self.env.contains(variable) {
+                continue;
+            }
+            match self.open.iter().position(|open| open == name) {
+                Some(place) => drop(self.open.remove(place)),
+                None => return Err(exceeds(Record::Variable, name)),
+            }
+            self.env.push(variable.clone());
         }
         for mount in mounts {
             let own = self.mounts.iter_mut().find(|own| own.guest == mount.guest);
@@ -120,6 +128,8 @@ impl RunSpec {
         }
         let variables = self.env.iter().chain(&by.env);
         self.env = unique_variables(variables.map(|(name, value)| (name.as_str(), value.as_str())));
+        self.open
+            .retain(|open| by.env.iter().all(|(name, _)| name != open));
         for mount in &by.mounts {
             match self.mounts.iter_mut().find(|own| own.guest == mount.guest) {
                 Some(own) => own.clone_from(mount),
@@ -193,6 +203,7 @@ mod tests {
         RunSpec {
             argv: vec!["app".into(), "--fixed".into()],
             env: vec![("A".into(), "1".into())],
+            open: vec!["O".into(), "P".into()],
             mounts: vec![mount("/rw", Access::ReadWrite), mount("/ro", Access::ReadOnly)],
             entry: Some("f".into()),
             preloads: vec![Preload {
@@ -213,7 +224,7 @@ mod tests {
     fn what_narrows_is_taken() {
         let by = RunSpec {
             argv: vec![ModuleSource::Payload.default_name().into(), "more".into()],
-            env: vec![("A".into(), "1".into())],
+            env: vec![("A".into(), "1".into()), ("P".into(), "/home".into())],
             mounts: vec![mount("/rw", Access::ReadOnly), mount("/ro", Access::ReadOnly)],
             terminals: Terminals::ALL,
             log: Some(crate::run_spec::LogLevel::Info),
@@ -232,10 +243,8 @@ mod tests {
                 argv: vec!["app".into(), "--fixed".into(), "more".into()],
                 mounts: by.mounts.clone(),
                 limits: by.limits,
-                ..RunSpec {
-                    env: ceiling().env,
-                    ..by.clone()
-                }
+                open: vec!["O".into()],
+                ..by.clone()
             }
         );
         // Higher limits change nothing.
@@ -298,7 +307,11 @@ mod tests {
         assert_eq!(ceiling.clone().narrowed(&RunSpec::default()), Ok(ceiling.clone()));
         let by = RunSpec {
             argv: vec!["other".into(), "more".into()],
-            env: vec![("B".into(), "3".into()), ("A".into(), "2".into())],
+            env: vec![
+                ("B".into(), "3".into()),
+                ("A".into(), "2".into()),
+                ("O".into(), "4".into()),
+            ],
             mounts: vec![mount("/new", Access::ReadOnly), mount("/ro", Access::ReadWrite)],
             entry: Some("g".into()),
             invoked: true,
@@ -322,7 +335,12 @@ mod tests {
         };
         let expected = RunSpec {
             argv: vec!["other".into(), "--fixed".into(), "more".into()],
-            env: vec![("A".into(), "2".into()), ("B".into(), "3".into())],
+            env: vec![
+                ("A".into(), "2".into()),
+                ("B".into(), "3".into()),
+                ("O".into(), "4".into()),
+            ],
+            open: vec!["P".into()],
             mounts: vec![
                 mount("/rw", Access::ReadWrite),
                 mount("/ro", Access::ReadWrite),

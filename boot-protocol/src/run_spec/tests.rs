@@ -39,6 +39,7 @@ fn full() -> RunSpec {
             ("B".into(), String::new()),
             ("C".into(), "x=y\n z".into()),
         ],
+        open: vec!["PWD".into(), "ä".into()],
         mounts: vec![
             mount(MountSource::Tmpfs { size: None }, "/tmp", Access::ReadWrite),
             mount(
@@ -118,6 +119,7 @@ fn each_record_byte_for_byte() {
         module: ModuleSource::Path("t/m".into()),
         argv: vec!["ä".into()],
         env: vec![("K".into(), "=".into())],
+        open: vec!["O".into()],
         mounts: vec![
             Mount {
                 source: MountSource::VirtioFs { tag: "t".into() },
@@ -153,6 +155,7 @@ fn each_record_byte_for_byte() {
         6, 0, 1, 0, 0, 0, 5, // log: trace
         2, 0, 2, 0, 0, 0, 0xc3, 0xa4, // an argument
         3, 0, 3, 0, 0, 0, b'K', b'=', b'=', // a variable
+        14, 0, 1, 0, 0, 0, b'O', // an open variable
         4, 0, 8, 0, 0, 0, 2, 1, 1, 0, 0, 0, b't', b'/', // a mount: virtio-fs, read only
         4, 0, 16, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, b'/',
         b's', // a mount: tmpfs with a size
@@ -217,7 +220,7 @@ fn another_magic_and_another_version() {
 
 #[test]
 fn what_this_version_does_not_know_is_refused() {
-    assert_eq!(refused(&[14, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(14));
+    assert_eq!(refused(&[15, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(15));
     assert_eq!(refused(&[0, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(0));
     assert_eq!(refused(&[2, 1, 0, 0, 0, 0]), SpecError::UnknownRecord(0x102));
     // What follows the last record, if it is none.

@@ -65,6 +65,7 @@ const GROWTH: u16 = 10;
 const DETERMINISTIC: u16 = 11;
 const TRACING: u16 = 12;
 const FLAGS: u16 = 13;
+const OPEN: u16 = 14;
 
 /// One description of a run.
 ///
@@ -77,6 +78,8 @@ pub struct RunSpec {
     pub argv: Vec<String>,
     /// The guest's environment, in order: names and values. See [`unique_variables`](super::unique_variables).
     pub env: Vec<(String, String)>,
+    /// The names of variables that, once this is packed, whoever runs it may give. None of them is in `env`.
+    pub open: Vec<String>,
     /// The guest's directories, its descriptors 3, 4, …: in order.
     pub mounts: Vec<Mount>,
     /// Which of the guest's standard streams are terminals.
@@ -107,6 +110,7 @@ impl fmt::Debug for RunSpec {
             .field("module", &self.module)
             .field("argv", &format_args!("{} arguments", self.argv.len()))
             .field("env", &format_args!("values of {names:?}"))
+            .field("open", &self.open)
             .field("mounts", &self.mounts)
             .field("terminals", &self.terminals)
             .field("log", &self.log)
@@ -130,6 +134,8 @@ pub enum Record {
     Argument,
     /// One of the guest's environment variables.
     Variable,
+    /// One of the variables that whoever runs it may give.
+    Open,
     /// One of the guest's directories.
     Mount,
     /// Which standard streams are terminals.
@@ -158,6 +164,7 @@ impl fmt::Display for Record {
             Self::Module => "module",
             Self::Argument => "argument",
             Self::Variable => "environment variable",
+            Self::Open => "open variable",
             Self::Mount => "mount",
             Self::Terminals => "terminals",
             Self::Log => "log level",
@@ -181,6 +188,7 @@ impl RunSpec {
             module,
             argv,
             env,
+            open,
             mounts,
             terminals,
             log,
@@ -215,6 +223,9 @@ impl RunSpec {
         }
         for (name, value) in env {
             record(&mut out, VARIABLE, &[name.as_bytes(), b"=", value.as_bytes()]);
+        }
+        for name in open {
+            record(&mut out, OPEN, &[name.as_bytes()]);
         }
         for mount in mounts {
             encode_mount(&mut out, mount);
@@ -335,10 +346,13 @@ impl RunSpec {
     }
 
     fn check_env(&self) -> Result<(), SpecError> {
-        let mut names = BTreeMap::new();
-        for (index, (name, value)) in self.env.iter().enumerate() {
-            check_text(Record::Variable, name)?;
+        for (_, value) in &self.env {
             check_text(Record::Variable, value)?;
+        }
+        let mut names = BTreeMap::new();
+        let given = self.env.iter().map(|(name, _)| name);
+        for (index, name) in given.chain(&self.open).enumerate() {
+            check_text(Record::Variable, name)?;
             if name.is_empty() || name.contains('=') {
                 return Err(SpecError::VariableName(name.clone()));
             }
@@ -461,6 +475,7 @@ struct Parts {
     log: Option<LogLevel>,
     argv: Vec<String>,
     env: Vec<(String, String)>,
+    open: Vec<String>,
     mounts: Vec<Mount>,
     entry: Option<String>,
     preloads: Vec<Preload>,
@@ -480,6 +495,10 @@ impl Parts {
             }
             VARIABLE => {
                 self.env.push(variable(value)?);
+                Ok(())
+            }
+            OPEN => {
+                self.open.push(text(Record::Open, value)?);
                 Ok(())
             }
             MOUNT => {
@@ -530,6 +549,7 @@ impl Parts {
             module: self.module.ok_or(SpecError::Missing(Record::Module))?,
             argv: self.argv,
             env: self.env,
+            open: self.open,
             mounts: self.mounts,
             terminals: self.terminals.ok_or(SpecError::Missing(Record::Terminals))?,
             log: self.log,

@@ -89,6 +89,28 @@ fn boot_words_narrow_what_was_packed_and_never_widen_it() {
 }
 
 #[test]
+fn open_variables_are_given_by_whoever_runs_it() {
+    let module = echo("sealed");
+    let spec = RunSpec {
+        open: vec!["PWD".into()],
+        ..spec()
+    };
+    let spec = spec.encode();
+    let members = [("run.spec", spec.as_slice()), ("module.wasm", &module)];
+    for (words, seen) in [("", ""), ("--env PWD=/here", "PWD=/here\0")] {
+        let mut machine = Machine::with_sealed(&members);
+        let status = machine.run(words, &[]);
+        assert_eq!((status.code, status.message), (0, None));
+        assert_eq!(machine.output(), format!("sealed:m\0two words\0A=1\0{seen}"));
+    }
+    refused(
+        &Machine::with_sealed(&members).run("--env PWD=/here --env A=2", &[]),
+        2,
+        &["\"A\""],
+    );
+}
+
+#[test]
 fn what_was_packed_says_what_may_run() {
     let mut machine = Machine::with_sealed(&[("module.wasm", &echo("sealed"))]);
     refused(&machine.run("--tmpfs /", &[]), 126, &["run.spec"]);

@@ -70,11 +70,6 @@ impl Pack {
                     Some(engine) => file.to_be_packed().engine(engine),
                     None => file.to_be_packed(),
                 });
-                if let Some(directive) = file.as_ref().and_then(Hermitfile::of_this_host) {
-                    return Err(usage(format!(
-                        "{directive} is about the host that runs the program, and cannot be packed; leave it out"
-                    )));
-                }
                 self.run
                     .describe(file.as_ref(), deadline.clone())?
                     .pack(self.format, &self.output)

@@ -200,6 +200,7 @@ fn run(spec: &RunSpec) -> Vec<(&'static str, String)> {
         module: source,
         argv,
         env,
+        open,
         mounts,
         terminals: streams,
         log,
@@ -221,6 +222,9 @@ fn run(spec: &RunSpec) -> Vec<(&'static str, String)> {
     }
     for (name, value) in env {
         line("variable", format!("{name}={value}"));
+    }
+    for name in open {
+        line("variable", format!("{name} (given by whoever runs it)"));
     }
     for one in mounts {
         line("directory", mount(one));
@@ -290,6 +294,7 @@ fn run_json(spec: &RunSpec) -> String {
         module: source,
         argv,
         env,
+        open,
         mounts,
         terminals: streams,
         log,
@@ -312,6 +317,7 @@ fn run_json(spec: &RunSpec) -> String {
         ("module", json::string(module(source))),
         ("arguments", strings(argv)),
         ("environment", list(pairs)),
+        ("open", strings(open)),
         ("directories", list(mounts.iter().map(mount_json))),
         ("terminals", strings(&terminals(*streams))),
         ("log", json::or_null(log.map(|level| json::string(level.name())))),

@@ -23,8 +23,9 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         entrypoint,
         argv,
         env,
-        pwd_is_host_cwd,
-        exe_name_is_host_exe_name,
+        // As `host_variables`.
+        pwd_is_host_cwd: _,
+        exe_name_is_host_exe_name: _,
         directories,
         links,
         engine: said_engine,
@@ -35,6 +36,7 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         module,
         argv: arguments,
         env: variables,
+        open,
         mounts,
         terminals,
         log,
@@ -68,8 +70,7 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
     *module == ModuleSource::Payload
         && arguments.get(1..).unwrap_or_default() == argv
         && variables == env
-        && !pwd_is_host_cwd
-        && !exe_name_is_host_exe_name
+        && *open == manifest.host_variables()
         && entry == entrypoint
         && !invoked
         && held_limits == limits

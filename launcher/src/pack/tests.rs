@@ -107,10 +107,11 @@ fn what_a_hermitfile_does_not_say_does_not_hold() {
     };
     let (_directory, opened) = described(Some(manifest), &spec());
     assert!(opened.unwrap().manifest().is_some());
-    let changes: [fn(&mut RunSpec); 13] = [
+    let changes: [fn(&mut RunSpec); 14] = [
         |spec| spec.module = ModuleSource::Path("share/other.wasm".into()),
         |spec| spec.argv.push("more".into()),
         |spec| spec.env.clear(),
+        |spec| spec.open.push("PWD".into()),
         |spec| spec.mounts.clear(),
         |spec| spec.mounts[0].source = MountSource::Tmpfs { size: None },
         |spec| spec.mounts[0].source = MountSource::VirtioFs { tag: "t".into() },
@@ -141,6 +142,7 @@ fn inspect_shows_every_field() {
         module: ModuleSource::Path("share/x.wasm".into()),
         argv: vec!["m".into(), "one".into()],
         env: vec![("A".into(), "1".into())],
+        open: vec!["PWD".into()],
         mounts: vec![
             Mount {
                 source: MountSource::Tmpfs { size: Some(1 << 20) },
@@ -173,6 +175,7 @@ fn inspect_shows_every_field() {
         "module      share/x.wasm",
         "argument    one",
         "variable    A=1",
+        "variable    PWD (given by whoever runs it)",
         "directory   /tmp (empty, in memory, of 1 MiB)",
         "directory   /p (of the host, given with uhyve's --file-mapping HOST:/p, read-only)",
         "terminal    stdout",
@@ -192,6 +195,7 @@ fn inspect_shows_every_field() {
         "module": "share/x.wasm",
         "arguments": ["m", "one"],
         "environment": [["A", "1"]],
+        "open": ["PWD"],
         "directories": [
             {"guest": "/tmp", "source": "tmpfs", "name": null, "bytes": 1 << 20, "read_only": false},
             {"guest": "/p", "source": "host", "name": "/p", "bytes": null, "read_only": true},

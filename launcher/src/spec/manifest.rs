@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use boot_protocol::run_spec::{Access, Limit, Limits};
-use hermitfile::{EXE_NAME, LONGEST, Manifest, PWD, Source, limit_directive};
+use hermitfile::{LONGEST, Manifest, PWD, Source, limit_directive};
 
 use super::deadline::Deadline;
 use super::engine::Engine;
@@ -60,6 +60,7 @@ impl Hermitfile {
     }
 
     /// The same for a run that is packed: what `MAP` names belongs to the host on which that runs, and need not be here.
+    /// Variables whose values are that host's stay open.
     #[must_use]
     pub fn to_be_packed(mut self) -> Self {
         self.runs_here = false;
@@ -98,21 +99,6 @@ impl Hermitfile {
             } => Some(host.into()),
             _ => None,
         })
-    }
-
-    /// A directive of it whose value is this host's, which is another one elsewhere.
-    #[must_use]
-    pub fn of_this_host(&self) -> Option<&'static str> {
-        let manifest = &self.manifest;
-        [
-            ("ENV_PWD_IS_HOST_CWD", manifest.pwd_is_host_cwd),
-            (
-                "ENV_EXE_NAME_IS_HOST_EXE_NAME",
-                manifest.exe_name_is_host_exe_name,
-            ),
-        ]
-        .into_iter()
-        .find_map(|(directive, is_said)| is_said.then_some(directive))
     }
 
     /// The module that it names, as [`Module::open_until`] opens it.
@@ -167,15 +153,11 @@ impl Hermitfile {
         for (name, value) in &manifest.env {
             run = run.env(name, value);
         }
-        if manifest.pwd_is_host_cwd {
-            run = run.env(
-                PWD,
-                self.host_path("ENV_PWD_IS_HOST_CWD", std::env::current_dir())?,
-            );
-        }
-        if manifest.exe_name_is_host_exe_name {
-            let directive = "ENV_EXE_NAME_IS_HOST_EXE_NAME";
-            run = run.env(EXE_NAME, self.host_path(directive, std::env::current_exe())?);
+        for name in manifest.host_variables() {
+            run = match self.runs_here {
+                true => run.env(name, host_variable(&self.path, name)?),
+                false => run.open_variable(name),
+            };
         }
         let mounts = self.mounts(deadline)?;
         self.check_descriptors(mounts.len())?;
@@ -335,22 +317,22 @@ impl Hermitfile {
     fn refuse(&self, directive: impl std::fmt::Display, why: &str) -> Error {
         Error::Invalid(format!("{}: {directive}: {why}", shown::path(&self.path)))
     }
+}
 
-    /// A path of the host's as a variable's value.
-    fn host_path(&self, directive: &str, path: std::io::Result<PathBuf>) -> Result<String, Error> {
-        let path =
-            path.map_err(|error| self.refuse(directive, &format!("the host's path is not known: {error}")))?;
-        match path.to_str() {
-            Some(text) => Ok(text.to_string()),
-            None => Err(self.refuse(
-                directive,
-                &format!(
-                    "'{}' is not UTF-8, and a WASI program can only be given UTF-8",
-                    shown::path(&path)
-                ),
-            )),
-        }
-    }
+/// The value of one of the [variables](Manifest::host_variables) that are this host's; `file` asks for it.
+pub(super) fn host_variable(file: &Path, name: &str) -> Result<String, Error> {
+    let (directive, path) = match name {
+        PWD => ("ENV_PWD_IS_HOST_CWD", std::env::current_dir()),
+        _ => ("ENV_EXE_NAME_IS_HOST_EXE_NAME", std::env::current_exe()),
+    };
+    let refuse = |why: String| Error::Invalid(format!("{}: {directive}: {why}", shown::path(file)));
+    let path = path.map_err(|error| refuse(format!("the host's path is not known: {error}")))?;
+    path.to_str().map(str::to_string).ok_or_else(|| {
+        refuse(format!(
+            "'{}' is not UTF-8, and a WASI program can only be given UTF-8",
+            shown::path(&path)
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use boot_protocol::run_spec::{self, Access, Limits, LogLevel, RunSpec, Terminals
 use super::choice::{self, Chosen, Engines};
 use super::deadline::Deadline;
 use super::engine::Engine;
+use super::manifest::host_variable;
 use super::module::Module;
 use super::mounts::{Mount, MountSource};
 use super::program::Program;
@@ -142,12 +143,16 @@ impl Run {
 
     /// A run of what was packed, in a machine as it says. What is added narrows that, or is refused by the machine; but
     /// arguments are added to those that it has, and its directories of the host must be given, by the names that it has
-    /// for them.
+    /// for them. What its Hermitfile leaves to the host on which it runs is this process's.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// It cannot be read, or this process's current directory or program is not known.
     pub fn packed(packed: Packed) -> Result<Self, Error> {
         let mut this = Self::new(Module::packed(packed.path(), packed.length()));
+        let manifest = packed.manifest().into_iter();
+        for name in manifest.flat_map(hermitfile::Manifest::host_variables) {
+            this = this.env(name, host_variable(packed.path(), name)?);
+        }
         this.machine.arch = packed.arch()?.unwrap_or(this.machine.arch);
         this.machine.memory = packed.memory().unwrap_or(this.machine.memory);
         this.packed = Some(packed);
@@ -179,6 +184,13 @@ impl Run {
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.spec.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Leaves an environment variable open: once [packed](Self::pack), whoever runs it may give its value.
+    #[must_use]
+    pub fn open_variable(mut self, name: impl Into<String>) -> Self {
+        self.spec.open.push(name.into());
         self
     }
 

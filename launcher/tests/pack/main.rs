@@ -218,15 +218,12 @@ fn a_damaged_file_is_refused() {
 #[test]
 fn what_cannot_be_packed_is_refused() {
     let scratch = scratch();
-    let manifest = "FROM m.wat\nENV_PWD_IS_HOST_CWD\n";
-    fs::write(scratch.path().join("of-host"), manifest).unwrap();
     for (words, named) in [
         (&["pack", "-o", "x"][..], "name a module"),
         (&["pack", "-o", "x", "--timeout", "1s", "m.wat"], "--timeout"),
         (&["pack", "-o", "x", "--greet"], "name a module"),
         (&["pack", "-o", "x", "data"], "run.spec"),
         (&["pack", "-o", "x", "-S", "inherit-env", "m.wat"], "--env"),
-        (&["pack", "-o", "x", "-f", "of-host"], "ENV_PWD_IS_HOST_CWD"),
         (
             &["pack", "-o", "x", "--format", "exe", "--dir", "data::/d", "m.wat"],
             "--copy-dir",
@@ -322,15 +319,6 @@ fn a_hermitfile_says_all_that_is_packed() {
         let words = [&["pack", "-o", "x", "-f", "Hermitfile"], flags].concat();
         refused(&launcher(scratch.path(), &words), 2, &["beside -f"]);
     }
-    for directive in ["ENV_PWD_IS_HOST_CWD", "ENV_EXE_NAME_IS_HOST_EXE_NAME"] {
-        fs::write(at("Hermitfile"), format!("FROM m.wat\n{directive}\n")).unwrap();
-        let words = ["pack", "-o", "x", "-f", "Hermitfile"];
-        refused(
-            &launcher(scratch.path(), &words),
-            2,
-            &[directive, "cannot be packed"],
-        );
-    }
     assert!(!at("x").exists());
     // The engine is chosen when it is built, and a directory of the host is looked for when it runs.
     fs::write(at("Hermitfile"), "FROM m.wat\nMAP not-here:/shared\n").unwrap();
@@ -338,6 +326,36 @@ fn a_hermitfile_says_all_that_is_packed() {
     let seen = launcher(scratch.path(), &["inspect", "a.tar"]);
     let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
     assert!(seen.contains("manifest    ENGINE interp\n"), "{seen}");
+}
+
+#[test]
+fn what_is_the_hosts_is_open_in_the_file() {
+    let scratch = scratch();
+    let at = |name: &str| scratch.path().join(name);
+    let said = "FROM m.wat\nENV A=1\nENV_PWD_IS_HOST_CWD\nENV_EXE_NAME_IS_HOST_EXE_NAME\n";
+    fs::write(at("Hermitfile"), said).unwrap();
+    pack(&scratch, "a.tar", &["-f", "Hermitfile"]);
+    let seen = |flags: &[&str]| {
+        let output = launcher(scratch.path(), &[&["inspect"], flags, &["a.tar"]].concat());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let text = seen(&[]);
+    for line in [
+        "manifest    ENV_PWD_IS_HOST_CWD\n",
+        "variable    A=1\nvariable    PWD (given by whoever runs it)\nvariable    EXE_NAME (given by whoever runs it)\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(seen(&["--json"]).contains("\"open\":[\"PWD\",\"EXE_NAME\"]"));
+    // The description holds: it must not be open where the Hermitfile does not say so.
+    done(&launcher(scratch.path(), &["unpack", "a.tar", "parts"]));
+    fs::write(at("parts/Hermitfile"), said.replace("ENV_PWD_IS_HOST_CWD\n", "")).unwrap();
+    pack(&scratch, "other.tar", &["parts"]);
+    refused(
+        &launcher(scratch.path(), &["inspect", "other.tar"]),
+        126,
+        &["damaged", "Hermitfile"],
+    );
 }
 
 /// A payload with these members, which are sealed whatever they are.

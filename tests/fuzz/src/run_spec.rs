@@ -31,6 +31,7 @@ struct Parts {
     trap_on_grow_failure: bool,
     deterministic: Option<u64>,
     replay: Option<bool>,
+    open: Vec<String>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -69,6 +70,7 @@ impl Parts {
             },
             argv: self.argv,
             env: self.env,
+            open: self.open,
             mounts: self.mounts.into_iter().map(Directory::mount).collect(),
             terminals: Terminals {
                 stdin: self.terminals & 1 != 0,
