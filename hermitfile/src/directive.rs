@@ -24,6 +24,7 @@ pub(crate) enum Directive {
     Engine,
     Limit(Limit),
     TrapOnGrowFailure,
+    Deterministic,
     MayBeWidened,
 }
 
@@ -81,6 +82,7 @@ pub(crate) const FORMS: &[Form] = &[
     once(Directive::Limit(Limit::FileBytes), "FILE_BYTES", "SIZE"),
     once(Directive::Limit(Limit::OutputBytes), "OUTPUT_BYTES", "SIZE"),
     once(Directive::TrapOnGrowFailure, "TRAP_ON_GROW_FAILURE", ""),
+    once(Directive::Deterministic, "DETERMINISTIC", "[SEED]"),
     once(Directive::MayBeWidened, "MAY_BE_WIDENED", ""),
 ];
 

@@ -63,6 +63,8 @@ pub struct Manifest {
     pub engine: Option<Engine>,
     /// `FUEL`, `TIMEOUT`, `MEMORY` and the like.
     pub limits: Limits,
+    /// `DETERMINISTIC`: the same output on every run, with random numbers made of this seed.
+    pub deterministic: Option<u64>,
     /// `MAY_BE_WIDENED`: once packed, it may be given more than it says.
     pub may_be_widened: bool,
 }

@@ -121,6 +121,13 @@ impl Parser {
                 line.none()?;
                 self.manifest.limits.trap_on_grow_failure = true;
             }
+            Directive::Deterministic => {
+                self.manifest.deterministic = Some(match line.words() {
+                    [] => 0,
+                    [seed] => number(seed)?,
+                    _ => return Err(line.number("at most one word")),
+                });
+            }
             Directive::MayBeWidened => {
                 line.none()?;
                 self.manifest.may_be_widened = true;
@@ -348,14 +355,19 @@ fn value(limit: Limit, word: &Word) -> Result<u64> {
             u64::try_from(duration.as_nanos()).map_err(|_| "longer than the maximum of 584 years".to_string())
         }),
         Limit::Memory | Limit::Stack | Limit::FileBytes | Limit::OutputBytes => read(word, units::parse_size),
-        Limit::Fuel | Limit::TableElements | Limit::Descriptors => read(word, |text| {
-            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            is_number
-                .then(|| text.parse().ok())
-                .flatten()
-                .ok_or_else(|| format!("expected a whole number of at most {}", u64::MAX))
-        }),
+        Limit::Fuel | Limit::TableElements | Limit::Descriptors => number(word),
     }
+}
+
+/// A whole number.
+fn number(word: &Word) -> Result<u64> {
+    read(word, |text| {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number
+            .then(|| text.parse().ok())
+            .flatten()
+            .ok_or_else(|| format!("expected a whole number of at most {}", u64::MAX))
+    })
 }
 
 fn read<T>(word: &Word, reader: impl Fn(&str) -> std::result::Result<T, String>) -> Result<T> {

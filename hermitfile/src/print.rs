@@ -48,6 +48,9 @@ impl fmt::Display for Manifest {
         if self.limits.trap_on_grow_failure {
             f.write_str("TRAP_ON_GROW_FAILURE\n")?;
         }
+        if let Some(seed) = self.deterministic {
+            writeln!(f, "DETERMINISTIC {seed}")?;
+        }
         if self.may_be_widened {
             f.write_str("MAY_BE_WIDENED\n")?;
         }

@@ -80,6 +80,7 @@ TABLE_ELEMENTS 1000
 FILE_BYTES 100MB
 OUTPUT_BYTES 1
 TRAP_ON_GROW_FAILURE
+DETERMINISTIC
 may_be_widened"#;
     let manifest = read(&text);
     assert_eq!(
@@ -111,6 +112,7 @@ FDS 64
 FILE_BYTES 100000000
 OUTPUT_BYTES 1
 TRAP_ON_GROW_FAILURE
+DETERMINISTIC 0
 MAY_BE_WIDENED
 "#
     );
@@ -189,6 +191,14 @@ fn each_error_has_its_place_and_says_what_to_do() {
         ),
         ("FUEL [\"1\"]", "2:1: FUEL takes no list; the form is FUEL NUMBER"),
         ("FUEL \"\"", "2:6: the word is empty; the form is FUEL NUMBER"),
+        (
+            "DETERMINISTIC -1",
+            "2:15: '-1': expected a whole number of at most 18446744073709551615",
+        ),
+        (
+            "DETERMINISTIC 1 2",
+            "2:1: DETERMINISTIC takes at most one word, and 2 stands there; the form is DETERMINISTIC [SEED]",
+        ),
         (
             "TIMEOUT 0s",
             "2:9: '0s': zero would stop the run before it starts",

@@ -105,6 +105,7 @@ impl Pack {
             ("a directory", "MAP, COPY or TMPFS", !run.mounts.is_empty()),
             ("-W", "FUEL and the like", !run.limits.is_empty()),
             ("--argv0", "FROM", run.argv0.is_some()),
+            ("--deterministic", "DETERMINISTIC", run.deterministic.is_some()),
         ];
         match beside.iter().find(|(.., is_said)| *is_said) {
             Some((flag, directive, _)) if run.file.is_some() => Err(usage(format!(

@@ -30,6 +30,7 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         links,
         engine: said_engine,
         limits,
+        deterministic: seed,
         may_be_widened,
     } = manifest;
     let RunSpec {
@@ -76,7 +77,7 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         && held_limits == limits
         && *terminals == Terminals::NONE
         && log.is_none()
-        && deterministic.is_none()
+        && deterministic == seed
         && tracing.is_none()
         && is_widened == may_be_widened
         && said_engine == engine

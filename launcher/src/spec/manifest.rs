@@ -150,6 +150,9 @@ impl Hermitfile {
         if manifest.may_be_widened {
             run = run.may_be_widened();
         }
+        if let Some(seed) = manifest.deterministic {
+            run = run.deterministic(seed);
+        }
         for (name, value) in &manifest.env {
             run = run.env(name, value);
         }

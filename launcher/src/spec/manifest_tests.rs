@@ -25,7 +25,7 @@ fn what_it_says_is_in_the_run() {
     let (directory, run) = applied(
         "FROM m.wat\nARGV [\"-v\", \"\"]\nENV A=1\nENTRYPOINT f\nMAP [\"src:/there:ro\"]\nCOPY lib /lib\n\
          TMPFS /tmp 1M\nLINK env=other.wat\nENGINE interp\nFUEL 7\nTIMEOUT 90s\n\
-         TRAP_ON_GROW_FAILURE\nENV_PWD_IS_HOST_CWD\nENV_EXE_NAME_IS_HOST_EXE_NAME\n",
+         TRAP_ON_GROW_FAILURE\nDETERMINISTIC 5\nENV_PWD_IS_HOST_CWD\nENV_EXE_NAME_IS_HOST_EXE_NAME\n",
     )
     .unwrap();
     assert_eq!(run.name().as_deref(), Some("m.wat"));
@@ -56,6 +56,7 @@ fn what_it_says_is_in_the_run() {
         .with(Limit::Deadline, 90_000_000_000)
         .trapping_on_grow_failure();
     assert_eq!(run.spec.limits, limits);
+    assert_eq!(run.spec.deterministic, Some(5));
     // Of several values the lowest holds.
     let run = run.limits(Limits::NONE.with(Limit::Fuel, 8).with(Limit::Deadline, 1));
     assert_eq!(run.spec.limits, limits.with(Limit::Deadline, 1));

@@ -246,7 +246,7 @@ fn what_cannot_be_packed_is_refused() {
 }
 
 const HERMITFILE: &str = "# What it may touch.\nFROM m.wat\nARGV one \"two words\"\nENV A=1\nMAP data:/shared:ro\n\
-                          COPY data /data\nTMPFS /tmp\nLINK l=m.wat\nFUEL 1000\n";
+                          COPY data /data\nTMPFS /tmp\nLINK l=m.wat\nFUEL 1000\nDETERMINISTIC 7\n";
 
 #[test]
 fn a_hermitfile_is_packed_with_what_it_says() {
@@ -264,10 +264,12 @@ fn a_hermitfile_is_packed_with_what_it_says() {
     );
     assert_eq!(packed.spec().argv, ["m.wat", "one", "two words"]);
     assert_eq!(packed.spec().limits.get(Limit::Fuel), Some(1000));
+    assert_eq!(packed.spec().deterministic, Some(7));
     let text = done(&launcher(scratch.path(), &["inspect", "a.tar"]));
     for line in [
         "manifest    MAP [\"data:/shared:ro\"]",
         "manifest    FUEL 1000",
+        "manifest    DETERMINISTIC 7",
         "limit       fuel: 1000",
     ] {
         assert!(text.lines().any(|seen| seen == line), "{line}: {text}");
@@ -314,6 +316,7 @@ fn a_hermitfile_says_all_that_is_packed() {
         &["--tmpfs", "/t"],
         &["--invoke", "f"],
         &["-W", "fuel=1"],
+        &["--deterministic"],
         &["word"],
     ] {
         let words = [&["pack", "-o", "x", "-f", "Hermitfile"], flags].concat();
