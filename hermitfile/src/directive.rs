@@ -98,8 +98,8 @@ impl Form {
     /// What to write.
     pub(crate) fn hint(&self) -> String {
         match self.arguments {
-            "" => format!("the form is {}, and nothing behind it", self.name),
-            arguments => format!("the form is {} {arguments}", self.name),
+            "" => format!("write {} alone", self.name),
+            arguments => format!("the syntax is {} {arguments}", self.name),
         }
     }
 }
@@ -116,31 +116,31 @@ pub(crate) fn name_of(limit: Limit) -> &'static str {
 const DOCKERS: &[(&str, &str)] = &[
     (
         "CMD",
-        "write ARGV: those arguments come first, and the command line's follow",
+        "write ARGV: those arguments come first, and those of the command line follow",
     ),
     ("ADD", "write COPY"),
     (
         "RUN",
-        "nothing is built here; build the module first, and name it with FROM",
+        "a Hermitfile builds nothing; build the module first, and name it with FROM",
     ),
     (
         "WORKDIR",
-        "a WASI program starts in the directory that is called '.': write MAP [\"HOST:.\"]",
+        "a WASI program starts in the directory '.': write MAP [\"HOST:.\"]",
     ),
     ("VOLUME", "write MAP [\"HOST:GUEST\"] or TMPFS GUEST"),
     ("USER", "omit it: WASI has no users"),
     ("LABEL", "write a comment"),
     ("MAINTAINER", "write a comment"),
-    ("ARG", "omit it: variables are not replaced"),
+    ("ARG", "omit it: variables are not expanded"),
     ("SHELL", "omit it: the module is the only program"),
     ("HEALTHCHECK", "omit it: the module is the only program"),
     ("STOPSIGNAL", "omit it: WASI has no signals"),
-    ("ONBUILD", "omit it: nothing is built on this"),
+    ("ONBUILD", "omit it: a Hermitfile builds nothing"),
 ];
 
 fn unknown(word: &Word) -> ParseError {
     let text = word.text.to_ascii_uppercase();
-    let error = ParseError::new(word.place, format!("'{}' is no directive", piece(&word.text)));
+    let error = ParseError::new(word.place, format!("unknown directive '{}'", piece(&word.text)));
     if let Some((_, hint)) = DOCKERS.iter().find(|(name, _)| *name == text) {
         return error.hint(*hint);
     }
@@ -152,7 +152,7 @@ fn unknown(word: &Word) -> ParseError {
         Some((0..=2, name)) => error.hint(format!("did you mean {name}?")),
         _ => {
             let names: Vec<&str> = FORMS.iter().map(|form| form.name).collect();
-            error.hint(format!("there are {}", names.join(", ")))
+            error.hint(format!("the directives are {}", names.join(", ")))
         }
     }
 }

@@ -62,7 +62,7 @@ impl<'a> Lexer<'a> {
             Some(_) => {
                 return Err(ParseError::new(
                     self.place,
-                    "something stands behind the list's ']'",
+                    "unexpected text after the list's ']'",
                 ));
             }
         }
@@ -119,8 +119,10 @@ impl<'a> Lexer<'a> {
                     self.next_line();
                     self.skip_comments();
                     if self.peek().is_none() {
-                        return Err(ParseError::new(place, "the line goes on, but the file ends here")
-                            .hint("omit the backslash"));
+                        return Err(
+                            ParseError::new(place, "the line continues, but the file ends here")
+                                .hint("omit the backslash"),
+                        );
                     }
                 }
                 _ => return Ok(()),
@@ -158,12 +160,12 @@ impl<'a> Lexer<'a> {
                 None | Some('\n') => return Ok(words),
                 Some('[') => {
                     return Err(ParseError::new(self.place, "a word begins with '['").hint(
-                        "a list stands alone behind its directive; write the word in quotation marks if it is none",
+                        "a list must be the only argument; if this is not a list, put the word in quotation marks",
                     ));
                 }
                 Some('#') => {
                     return Err(ParseError::new(self.place, "a word begins with '#'").hint(
-                        "a comment stands on a line of its own; write the word in quotation marks if it is none",
+                        "a comment must be on a line of its own; if this is not a comment, put the word in quotation marks",
                     ));
                 }
                 Some(_) => words.push(self.word()?),
@@ -191,7 +193,7 @@ impl<'a> Lexer<'a> {
                 Some(_) => {
                     return Err(ParseError::new(
                         self.place,
-                        "expected ',' or ']' behind a member of the list",
+                        "expected ',' or ']' after an item of the list",
                     ));
                 }
             }
@@ -204,8 +206,10 @@ impl<'a> Lexer<'a> {
     fn no_string(&self, open: Place, found: Option<char>) -> ParseError {
         match found {
             None | Some('\n') => not_closed(open),
-            Some(']') => ParseError::new(self.place, "a comma stands before the list's ']'").hint("omit it"),
-            Some(_) => ParseError::new(self.place, "a list has strings in quotation marks")
+            Some(']') => {
+                ParseError::new(self.place, "unexpected comma before the list's ']'").hint("omit it")
+            }
+            Some(_) => ParseError::new(self.place, "the items of a list must be in quotation marks")
                 .hint("write [\"one\", \"two\"]"),
         }
     }
@@ -246,13 +250,13 @@ impl<'a> Lexer<'a> {
         };
         ParseError::new(
             self.place,
-            format!("the character {shown} cannot stand outside of quotation marks"),
+            format!("the character {shown} is only allowed in quotation marks"),
         )
         .hint(match c {
-            '\'' => "strings have double quotation marks, as in \"it's\"",
-            '$' => "variables are not replaced; write \"$\" if a dollar is meant",
-            '\\' => "write \"\\\\\" if a backslash is meant, or end the line with it to go on with the next",
-            _ => "write it in a string, as \\u and four hexadecimal digits",
+            '\'' => "use double quotation marks, as in \"it's\"",
+            '$' => "variables are not expanded; for a dollar sign, write \"$\"",
+            '\\' => "for a backslash, write \"\\\\\"; to continue on the next line, end the line with it",
+            _ => "write it in quotation marks, as \\u and four hexadecimal digits",
         })
     }
 
@@ -264,8 +268,8 @@ impl<'a> Lexer<'a> {
             let place = self.place;
             match self.peek() {
                 None | Some('\n') => {
-                    return Err(ParseError::new(open, "the string does not end on this line")
-                        .hint("write '\"' at its end, and \\n for a line break in it"));
+                    return Err(ParseError::new(open, "unterminated string")
+                        .hint("end it with '\"' on this line; for a line break in it, write \\n"));
                 }
                 Some('"') => {
                     self.bump();
@@ -278,7 +282,7 @@ impl<'a> Lexer<'a> {
                 Some(c) if c.is_control() => {
                     return Err(ParseError::new(
                         place,
-                        format!("the string has the control character U+{:04X}", u32::from(c)),
+                        format!("control character U+{:04X} in a string", u32::from(c)),
                     )
                     .hint(format!("write \\u{:04x}", u32::from(c))));
                 }
@@ -307,8 +311,8 @@ impl<'a> Lexer<'a> {
             _ => None,
         };
         let meant = meant.ok_or_else(|| {
-            ParseError::new(place, "a backslash has another meaning than expected here").hint(
-                "in a string, write \\\\ for a backslash; \\\" \\/ \\b \\f \\n \\r \\t and \\uXXXX are as in JSON",
+            ParseError::new(place, "unknown escape sequence").hint(
+                "for a backslash, write \\\\; the others are those of JSON: \\\" \\/ \\b \\f \\n \\r \\t \\uXXXX",
             )
         })?;
         self.bump();
@@ -330,13 +334,10 @@ impl<'a> Lexer<'a> {
             _ => first,
         };
         match char::from_u32(code) {
-            Some('\0') => Err(ParseError::new(
-                place,
-                "a zero byte cannot be passed to a WASI program",
-            )),
+            Some('\0') => Err(ParseError::new(place, "WASI programs cannot be given zero bytes")),
             Some(c) => Ok(c),
             None => Err(
-                ParseError::new(place, format!("\\u{first:04x} is half of a character"))
+                ParseError::new(place, format!("\\u{first:04x} is half of a surrogate pair"))
                     .hint("write both halves, as \\ud83e\\udd80"),
             ),
         }
@@ -346,7 +347,7 @@ impl<'a> Lexer<'a> {
         let mut code = 0;
         for _ in 0..4 {
             let digit = self.peek().and_then(|c| c.to_digit(16)).ok_or_else(|| {
-                ParseError::new(place, "\\u has four hexadecimal digits").hint("write \\u00e9 for 'é'")
+                ParseError::new(place, "\\u needs four hexadecimal digits").hint("write \\u00e9 for 'é'")
             })?;
             code = code << 4 | digit;
             self.bump();
@@ -356,8 +357,8 @@ impl<'a> Lexer<'a> {
 }
 
 fn not_closed(open: Place) -> ParseError {
-    ParseError::new(open, "the list does not end on this line")
-        .hint("write ']' at its end, or a backslash at the end of each of its lines but the last")
+    ParseError::new(open, "unterminated list")
+        .hint("end it with ']'; to continue it on the next line, end this one with a backslash")
 }
 
 /// Whether a character may stand in a word outside of quotation marks.

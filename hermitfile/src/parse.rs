@@ -20,7 +20,7 @@ pub(crate) fn manifest(text: &[u8]) -> Result<Manifest> {
         parser.line(&line)?;
     }
     if parser.manifest.from.is_empty() {
-        return Err(ParseError::new(lexer.place(), "the module is missing").hint("write FROM MODULE"));
+        return Err(ParseError::new(lexer.place(), "no module is named").hint("write FROM MODULE"));
     }
     Ok(parser.manifest)
 }
@@ -31,7 +31,7 @@ fn utf8(text: &[u8]) -> Result<&str> {
         return Err(ParseError::new(
             start,
             format!(
-                "the file is longer than {}, and a Hermitfile is not",
+                "the file is longer than {}, the maximum for a Hermitfile",
                 units::show_size(LONGEST as u64)
             ),
         ));
@@ -70,7 +70,7 @@ impl Parser {
         {
             return Err(ParseError::new(
                 keyword.place,
-                format!("{} stands on line {first} already", form.name),
+                format!("duplicate {}; first on line {first}", form.name),
             )
             .hint("keep one of them"));
         }
@@ -139,11 +139,8 @@ impl Parser {
     fn env(&mut self, line: &Arguments<'_>) -> Result<()> {
         for word in line.some()? {
             let (name, value) = word.text.split_once('=').ok_or_else(|| {
-                ParseError::new(
-                    word.place,
-                    format!("the variable {} has no value", shown(&word.text)),
-                )
-                .hint("write NAME=VALUE; hermit-wasm's --env NAME passes the host's value")
+                ParseError::new(word.place, format!("variable {} has no value", shown(&word.text)))
+                    .hint("write NAME=VALUE; to pass the host's value, run with --env NAME")
             })?;
             if name.is_empty() {
                 return Err(line.wrong(word.place, "the variable has no name"));
@@ -159,7 +156,7 @@ impl Parser {
         match self.variables.insert(name.to_string(), place.line) {
             Some(first) => Err(ParseError::new(
                 place,
-                format!("line {first} sets the variable {} already", shown(name)),
+                format!("duplicate variable {}; first on line {first}", shown(name)),
             )
             .hint("keep one of them")),
             None => Ok(()),
@@ -172,32 +169,31 @@ impl Parser {
             let (host, guest, access) = match *parts.as_slice() {
                 [host] => (host, host, Access::ReadWrite),
                 [host, "ro"] => {
-                    return Err(ParseError::new(
-                        word.place,
-                        "what the guest calls the directory is missing before ':ro'",
-                    )
-                    .hint(format!("write {}", shown(&format!("{host}:{host}:ro")))));
+                    return Err(
+                        ParseError::new(word.place, "the guest path is missing before ':ro'")
+                            .hint(format!("write {}", shown(&format!("{host}:{host}:ro")))),
+                    );
                 }
                 [host, guest] => (host, guest, Access::ReadWrite),
                 [host, guest, "ro"] => (host, guest, Access::ReadOnly),
                 [_, "", _] => {
-                    return Err(line.wrong(word.place, "two colons stand between the names"));
+                    return Err(line.wrong(word.place, "the guest path between the colons is empty"));
                 }
                 [_, _, option] => {
-                    return Err(line.wrong(word.place, format!("{} is not understood", shown(option))));
+                    return Err(line.wrong(word.place, format!("unknown option {}", shown(option))));
                 }
                 _ => {
                     return Err(line.wrong(
                         word.place,
                         format!(
-                            "{} has too many colons: a name cannot contain one",
+                            "{} has too many colons; a path cannot contain one",
                             shown(&word.text)
                         ),
                     ));
                 }
             };
             if host.is_empty() {
-                return Err(line.wrong(word.place, "the host's directory is missing"));
+                return Err(line.wrong(word.place, "the host path is missing"));
             }
             let host = host.to_string();
             self.directory(line, word.place, Source::Map { host, access }, guest)?;
@@ -210,7 +206,7 @@ impl Parser {
             return Err(line.number("two words"));
         };
         if from.text.is_empty() {
-            return Err(line.wrong(from.place, "what to copy is missing"));
+            return Err(line.wrong(from.place, "the source is empty"));
         }
         let source = Source::Copy {
             from: from.text.clone(),
@@ -229,7 +225,7 @@ impl Parser {
 
     fn directory(&mut self, line: &Arguments<'_>, place: Place, source: Source, guest: &str) -> Result<()> {
         if guest.is_empty() {
-            return Err(line.wrong(place, "what the guest calls it is missing"));
+            return Err(line.wrong(place, "the guest path is missing"));
         }
         let first = self.directories.insert(guest.to_string(), place.line);
         // Several files can be copied into one directory.
@@ -237,7 +233,7 @@ impl Parser {
         if let Some(first) = first.filter(|_| !may_be_file) {
             return Err(ParseError::new(
                 place,
-                format!("line {first} gives the guest {} already", shown(guest)),
+                format!("duplicate guest path {}; first on line {first}", shown(guest)),
             )
             .hint("give one of them another name"));
         }
@@ -251,17 +247,18 @@ impl Parser {
     fn link(&mut self, line: &Arguments<'_>) -> Result<()> {
         let word = line.one()?;
         let Some((name, module)) = word.text.split_once('=') else {
-            return Err(line.wrong(word.place, "the linked module's name or file is missing"));
+            return Err(line.wrong(word.place, "the name or the file of the linked module is missing"));
         };
         if name.is_empty() || module.is_empty() {
             let what = if name.is_empty() { "name" } else { "file" };
-            return Err(line.wrong(word.place, format!("the linked module's {what} is missing")));
+            return Err(line.wrong(word.place, format!("the {what} of the linked module is missing")));
         }
         if let Some(first) = self.links.insert(name.to_string(), word.place.line) {
-            return Err(
-                ParseError::new(word.place, format!("line {first} links {} already", shown(name)))
-                    .hint("keep one of them"),
-            );
+            return Err(ParseError::new(
+                word.place,
+                format!("duplicate link {}; first on line {first}", shown(name)),
+            )
+            .hint("keep one of them"));
         }
         self.manifest.links.push(Link {
             name: name.to_string(),
@@ -285,7 +282,7 @@ impl<'a> Arguments<'a> {
     fn none(&self) -> Result<()> {
         match self.words() {
             [] => Ok(()),
-            [word, ..] => Err(self.wrong(word.place, format!("{} stands alone", self.form.name))),
+            [word, ..] => Err(self.wrong(word.place, format!("{} takes no arguments", self.form.name))),
         }
     }
 
@@ -301,7 +298,7 @@ impl<'a> Arguments<'a> {
     /// Those that there are, at least one.
     fn some(&self) -> Result<&'a [Word]> {
         match self.words() {
-            [] => Err(self.number("something")),
+            [] => Err(self.number("at least one word")),
             words => Ok(words),
         }
     }
@@ -310,13 +307,13 @@ impl<'a> Arguments<'a> {
     fn number(&self, expected: &str) -> ParseError {
         let place = self.line.keyword.place;
         let found = match self.words().len() {
-            0 => "nothing".to_string(),
+            0 => "none".to_string(),
             1 => "one".to_string(),
             number => number.to_string(),
         };
         self.wrong(
             place,
-            format!("{} takes {expected}, and {found} stands there", self.form.name),
+            format!("{} takes {expected}, found {found}", self.form.name),
         )
     }
 
@@ -342,8 +339,8 @@ fn engine(word: &Word) -> Result<Option<Engine>> {
     }
     let found = Engine::ALL.into_iter().find(|engine| engine.name() == word.text);
     found.map(Some).ok_or_else(|| {
-        ParseError::new(word.place, format!("{} is no engine", shown(&word.text)))
-            .hint("the engines are interp and native; auto leaves the choice to the launcher")
+        ParseError::new(word.place, format!("unknown engine {}", shown(&word.text)))
+            .hint("the engines are interp and native; with auto, the launcher chooses")
     })
 }
 

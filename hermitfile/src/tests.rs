@@ -53,8 +53,8 @@ fn a_list_ends_on_its_line_or_goes_on_with_a_backslash() {
     let error = Manifest::parse("Hermitfile", FULL.as_bytes()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "Hermitfile:12:5: the list does not end on this line; write ']' at its end, or a backslash at the end of \
-         each of its lines but the last"
+        "Hermitfile:12:5: unterminated list; end it with ']'; to continue it on the next line, end this one with a \
+         backslash"
     );
     assert_eq!((error.line(), error.column()), (12, 5));
 }
@@ -164,22 +164,22 @@ fn what_a_terminal_would_obey_is_escaped() {
 #[test]
 fn each_error_has_its_place_and_says_what_to_do() {
     for (text, expected) in [
-        ("FORM x", "2:1: 'FORM' is no directive; did you mean FROM?"),
+        ("FORM x", "2:1: unknown directive 'FORM'; did you mean FROM?"),
         (
             "  RUN make",
-            "2:3: 'RUN' is no directive; nothing is built here; build the module first, and name it with FROM",
+            "2:3: unknown directive 'RUN'; a Hermitfile builds nothing; build the module first, and name it with FROM",
         ),
         (
             "\n\nFROM n",
-            "4:1: FROM stands on line 1 already; keep one of them",
+            "4:1: duplicate FROM; first on line 1; keep one of them",
         ),
         (
             "FUEL",
-            "2:1: FUEL takes one word, and nothing stands there; the form is FUEL NUMBER",
+            "2:1: FUEL takes one word, found none; the syntax is FUEL NUMBER",
         ),
         (
             "FUEL 1 2",
-            "2:1: FUEL takes one word, and 2 stands there; the form is FUEL NUMBER",
+            "2:1: FUEL takes one word, found 2; the syntax is FUEL NUMBER",
         ),
         (
             "FUEL -1",
@@ -189,15 +189,18 @@ fn each_error_has_its_place_and_says_what_to_do() {
             "FUEL 18446744073709551616",
             "2:6: '18446744073709551616': expected a whole number of at most 18446744073709551615",
         ),
-        ("FUEL [\"1\"]", "2:1: FUEL takes no list; the form is FUEL NUMBER"),
-        ("FUEL \"\"", "2:6: the word is empty; the form is FUEL NUMBER"),
+        (
+            "FUEL [\"1\"]",
+            "2:1: FUEL takes no list; the syntax is FUEL NUMBER",
+        ),
+        ("FUEL \"\"", "2:6: the word is empty; the syntax is FUEL NUMBER"),
         (
             "DETERMINISTIC -1",
             "2:15: '-1': expected a whole number of at most 18446744073709551615",
         ),
         (
             "DETERMINISTIC 1 2",
-            "2:1: DETERMINISTIC takes at most one word, and 2 stands there; the form is DETERMINISTIC [SEED]",
+            "2:1: DETERMINISTIC takes at most one word, found 2; the syntax is DETERMINISTIC [SEED]",
         ),
         (
             "TIMEOUT 0s",
@@ -209,124 +212,124 @@ fn each_error_has_its_place_and_says_what_to_do() {
         ),
         (
             "ENV A",
-            "2:5: the variable 'A' has no value; write NAME=VALUE; hermit-wasm's --env NAME passes the host's value",
+            "2:5: variable 'A' has no value; write NAME=VALUE; to pass the host's value, run with --env NAME",
         ),
         (
             "ENV =1",
-            "2:5: the variable has no name; the form is ENV NAME=VALUE…",
+            "2:5: the variable has no name; the syntax is ENV NAME=VALUE…",
         ),
         (
             "ENV A=1 é=2 A=3",
-            "2:13: line 2 sets the variable 'A' already; keep one of them",
+            "2:13: duplicate variable 'A'; first on line 2; keep one of them",
         ),
         (
             "ENV PWD=/\nENV_PWD_IS_HOST_CWD",
-            "3:1: line 2 sets the variable 'PWD' already; keep one of them",
+            "3:1: duplicate variable 'PWD'; first on line 2; keep one of them",
         ),
         (
             "ENV A='b c'",
-            "2:7: the character ' cannot stand outside of quotation marks; strings have double quotation marks, as in \"it's\"",
+            "2:7: the character ' is only allowed in quotation marks; use double quotation marks, as in \"it's\"",
         ),
         (
             "ENV A=$B",
-            "2:7: the character $ cannot stand outside of quotation marks; variables are not replaced; write \"$\" if a dollar is meant",
+            "2:7: the character $ is only allowed in quotation marks; variables are not expanded; for a dollar sign, write \"$\"",
         ),
         (
             "ENV A=b # c",
-            "2:9: a word begins with '#'; a comment stands on a line of its own; write the word in quotation marks if it is none",
+            "2:9: a word begins with '#'; a comment must be on a line of its own; if this is not a comment, put the word in quotation marks",
         ),
         (
             "ENV A=a\\b",
-            "2:8: the character \\ cannot stand outside of quotation marks; write \"\\\\\" if a backslash is meant, or end the line with it to go on with the next",
+            "2:8: the character \\ is only allowed in quotation marks; for a backslash, write \"\\\\\"; to continue on the next line, end the line with it",
         ),
         (
             "ENV A=\u{a0}",
-            "2:7: the character U+00A0 cannot stand outside of quotation marks; write it in a string, as \\u and four hexadecimal digits",
+            "2:7: the character U+00A0 is only allowed in quotation marks; write it in quotation marks, as \\u and four hexadecimal digits",
         ),
         (
             "ENV A=\"b",
-            "2:7: the string does not end on this line; write '\"' at its end, and \\n for a line break in it",
+            "2:7: unterminated string; end it with '\"' on this line; for a line break in it, write \\n",
         ),
         (
             "ENV A=\"\\x\"",
-            "2:8: a backslash has another meaning than expected here; in a string, write \\\\ for a backslash; \\\" \\/ \\b \\f \\n \\r \\t and \\uXXXX are as in JSON",
+            "2:8: unknown escape sequence; for a backslash, write \\\\; the others are those of JSON: \\\" \\/ \\b \\f \\n \\r \\t \\uXXXX",
         ),
         (
             "ENV A=\"\t\"",
-            "2:8: the string has the control character U+0009; write \\u0009",
+            "2:8: control character U+0009 in a string; write \\u0009",
         ),
         (
             "ENV A=\"\\u0000\"",
-            "2:8: a zero byte cannot be passed to a WASI program",
+            "2:8: WASI programs cannot be given zero bytes",
         ),
         (
             "ENV A=\"\\ud83e\"",
-            "2:8: \\ud83e is half of a character; write both halves, as \\ud83e\\udd80",
+            "2:8: \\ud83e is half of a surrogate pair; write both halves, as \\ud83e\\udd80",
         ),
         (
             "ENV A=\"\\u12\"",
-            "2:8: \\u has four hexadecimal digits; write \\u00e9 for 'é'",
+            "2:8: \\u needs four hexadecimal digits; write \\u00e9 for 'é'",
         ),
         (
             "ENV_PWD_IS_HOST_CWD 1",
-            "2:21: ENV_PWD_IS_HOST_CWD stands alone; the form is ENV_PWD_IS_HOST_CWD, and nothing behind it",
+            "2:21: ENV_PWD_IS_HOST_CWD takes no arguments; write ENV_PWD_IS_HOST_CWD alone",
         ),
         (
             "MAP",
-            "2:1: MAP takes something, and nothing stands there; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+            "2:1: MAP takes at least one word, found none; the syntax is MAP [\"HOST[:GUEST[:ro]]\", …]",
         ),
         (
             "MAP [a]",
-            "2:6: a list has strings in quotation marks; write [\"one\", \"two\"]",
+            "2:6: the items of a list must be in quotation marks; write [\"one\", \"two\"]",
         ),
         (
             "MAP [\"a\",]",
-            "2:10: a comma stands before the list's ']'; omit it",
+            "2:10: unexpected comma before the list's ']'; omit it",
         ),
         (
             "MAP [\"a\" \"b\"]",
-            "2:10: expected ',' or ']' behind a member of the list",
+            "2:10: expected ',' or ']' after an item of the list",
         ),
-        ("MAP [\"a\"] b", "2:11: something stands behind the list's ']'"),
+        ("MAP [\"a\"] b", "2:11: unexpected text after the list's ']'"),
         (
             "MAP a [\"b\"]",
-            "2:7: a word begins with '['; a list stands alone behind its directive; write the word in quotation marks if it is none",
+            "2:7: a word begins with '['; a list must be the only argument; if this is not a list, put the word in quotation marks",
         ),
         (
             "MAP a:ro",
-            "2:5: what the guest calls the directory is missing before ':ro'; write 'a:a:ro'",
+            "2:5: the guest path is missing before ':ro'; write 'a:a:ro'",
         ),
         (
             "MAP a::b",
-            "2:5: two colons stand between the names; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+            "2:5: the guest path between the colons is empty; the syntax is MAP [\"HOST[:GUEST[:ro]]\", …]",
         ),
         (
             "MAP a:b:rw",
-            "2:5: 'rw' is not understood; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+            "2:5: unknown option 'rw'; the syntax is MAP [\"HOST[:GUEST[:ro]]\", …]",
         ),
         (
             "MAP a:b:c:d",
-            "2:5: 'a:b:c:d' has too many colons: a name cannot contain one; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+            "2:5: 'a:b:c:d' has too many colons; a path cannot contain one; the syntax is MAP [\"HOST[:GUEST[:ro]]\", …]",
         ),
         (
             "MAP :b",
-            "2:5: the host's directory is missing; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+            "2:5: the host path is missing; the syntax is MAP [\"HOST[:GUEST[:ro]]\", …]",
         ),
         (
             "MAP a:",
-            "2:5: what the guest calls it is missing; the form is MAP [\"HOST[:GUEST[:ro]]\", …]",
+            "2:5: the guest path is missing; the syntax is MAP [\"HOST[:GUEST[:ro]]\", …]",
         ),
         (
             "TMPFS /a\nCOPY b /a",
-            "3:8: line 2 gives the guest '/a' already; give one of them another name",
+            "3:8: duplicate guest path '/a'; first on line 2; give one of them another name",
         ),
         (
             "COPY a /b/\nTMPFS /b/",
-            "3:7: line 2 gives the guest '/b/' already; give one of them another name",
+            "3:7: duplicate guest path '/b/'; first on line 2; give one of them another name",
         ),
         (
             "COPY a",
-            "2:1: COPY takes two words, and one stands there; the form is COPY SOURCE GUEST",
+            "2:1: COPY takes two words, found one; the syntax is COPY SOURCE GUEST",
         ),
         (
             "TMPFS /t 1.5M",
@@ -334,15 +337,15 @@ fn each_error_has_its_place_and_says_what_to_do() {
         ),
         (
             "LINK a",
-            "2:6: the linked module's name or file is missing; the form is LINK NAME=MODULE",
+            "2:6: the name or the file of the linked module is missing; the syntax is LINK NAME=MODULE",
         ),
         (
             "LINK =a",
-            "2:6: the linked module's name is missing; the form is LINK NAME=MODULE",
+            "2:6: the name of the linked module is missing; the syntax is LINK NAME=MODULE",
         ),
         (
             "LINK a=b\nLINK a=c",
-            "3:6: line 2 links 'a' already; keep one of them",
+            "3:6: duplicate link 'a'; first on line 2; keep one of them",
         ),
         (
             "NET [\"example.org:443\"]",
@@ -354,11 +357,11 @@ fn each_error_has_its_place_and_says_what_to_do() {
         ),
         (
             "ENGINE v8",
-            "2:8: 'v8' is no engine; the engines are interp and native; auto leaves the choice to the launcher",
+            "2:8: unknown engine 'v8'; the engines are interp and native; with auto, the launcher chooses",
         ),
         (
             "FUEL \\",
-            "2:6: the line goes on, but the file ends here; omit the backslash",
+            "2:6: the line continues, but the file ends here; omit the backslash",
         ),
     ] {
         assert_eq!(refused(text), format!("Hermitfile:{expected}"), "{text}");
@@ -370,7 +373,7 @@ fn what_is_no_hermitfile_at_all() {
     let error = |text: &[u8]| Manifest::parse("H\u{1b}", text).unwrap_err().to_string();
     assert_eq!(
         error(b"# nothing\n"),
-        "H\\u{1b}:2:1: the module is missing; write FROM MODULE"
+        "H\\u{1b}:2:1: no module is named; write FROM MODULE"
     );
     assert_eq!(
         error(b"FROM m\nENV \xc3\xa9=\xff"),
@@ -378,10 +381,10 @@ fn what_is_no_hermitfile_at_all() {
     );
     assert_eq!(
         error(&vec![b'#'; LONGEST + 1]),
-        "H\\u{1b}:1:1: the file is longer than 1 MiB, and a Hermitfile is not"
+        "H\\u{1b}:1:1: the file is longer than 1 MiB, the maximum for a Hermitfile"
     );
     let unknown = error(b"\0asm\x01\0\0\0");
     assert!(unknown.contains("U+0000"), "{unknown}");
     let far = error(format!("{} x", "A".repeat(5000)).as_bytes());
-    assert!(far.contains("there are FROM, ENTRYPOINT"), "{far}");
+    assert!(far.contains("the directives are FROM, ENTRYPOINT"), "{far}");
 }
