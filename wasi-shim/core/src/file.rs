@@ -187,6 +187,8 @@ impl<S: System> WasiCtx<S> {
         }
     }
 
+    /// Out of line: reading a file is what has to be quick.
+    #[inline(never)]
     fn read_stdin(&mut self, buf: &mut [u8], blocking: Blocking) -> Result<Option<usize>, Errno> {
         if self.deterministic.is_some() {
             return self.read_input(buf, blocking);
@@ -260,7 +262,17 @@ impl<S: System> WasiCtx<S> {
     }
 
     /// The part of `bytes` that the limit of bytes in files admits.
+    #[inline]
     fn admitted<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match self.left.counts_files() {
+            true => self.admitted_by_limit(bytes),
+            false => bytes,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn admitted_by_limit<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let admitted = self.left.admit(Limit::FileBytes, bytes.len());
         bytes.get(..admitted).unwrap_or_default()
     }
@@ -269,6 +281,7 @@ impl<S: System> WasiCtx<S> {
     ///
     /// # Errors
     /// [`Errno::NOSPC`], [`Errno::FBIG`], [`Errno::ROFS`]; what the file system says.
+    #[inline]
     pub fn write_at(&mut self, file: &OpenFile, offset: Filesize, bytes: &[u8]) -> Result<usize, Errno> {
         let bytes = self.admitted(bytes);
         let count = self.change(file.mount, |fs, now| fs.write(file.handle, offset, bytes, now))?;
