@@ -7,9 +7,10 @@ pub(crate) use boot_protocol::arch::Arch;
 /// - Of values that messages show with `{:?}`, the name of a type or variant stands for what is derived. Texts and numbers
 ///   stay. No message for users shows more, and panics still say where and why.
 /// - Functions of the same machine code are one.
-/// - A function is copied into its callers up to half the size that the optimiser finds worth it. The interpreter's loop
-///   loses nothing: its parts are marked, and joined in any case.
-const SMALL: &str = "-Zfmt-debug=shallow -Clink-arg=--icf=all -Cllvm-args=-inline-threshold=90";
+/// - A function is copied into its callers up to half the size that the optimiser finds worth it, and less where either
+///   is cold or compiled for size: `-inline-threshold` would set aside that. The interpreter's loop loses nothing: its
+///   parts are marked, and joined in any case. LLVM heeds this flag at `opt-level` 2 only.
+const SMALL: &str = "-Zfmt-debug=shallow -Clink-arg=--icf=all -Cllvm-args=-inlinedefault-threshold=90";
 
 /// How code for an architecture is built.
 pub(crate) trait Target {
