@@ -2,7 +2,12 @@
 //!
 //! Built for `*-unknown-hermit` by `cargo xtask image`. On any other system this is a program that says so.
 
-#![cfg_attr(target_os = "hermit", no_std, no_main, feature(alloc_error_handler))]
+#![cfg_attr(
+    target_os = "hermit",
+    no_std,
+    no_main,
+    feature(alloc_error_handler, optimize_attribute)
+)]
 #![deny(unsafe_code)]
 
 #[cfg(target_os = "hermit")]

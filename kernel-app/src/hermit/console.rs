@@ -28,6 +28,7 @@ enum Kind {
 
 impl Console {
     /// A console of this kind, which begins to speak at once.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn open(kind: command_line::Console) -> Self {
         let (version, memory) = match kind {
             command_line::Console::Raw => return Self(Kind::Raw(Raw::new(Serial::new()))),
@@ -62,6 +63,7 @@ impl Console {
     }
 
     /// Shows a message of the application itself, one line or more without the last line's end.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn diagnostic(&mut self, message: &str) {
         let message = format!("{message}\n");
         match &mut self.0 {
@@ -71,6 +73,7 @@ impl Console {
     }
 
     /// Announces the end, if someone listens for it.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn exit(&mut self, ending: Ending) {
         if let Kind::Framed(client) = &mut self.0 {
             client.exit(ending);
@@ -86,6 +89,7 @@ impl Console {
     }
 
     /// Waits until standard input is readable or `timeout` nanoseconds have passed.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn poll(&mut self, timeout: Option<u64>) -> Result<Readiness, Errno> {
         match &mut self.0 {
             Kind::Raw(raw) => raw.poll(timeout),
@@ -98,6 +102,7 @@ impl Console {
     }
 
     /// Nanoseconds since 1970 by the host's clock, if there is a host to ask.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn host_time(&mut self) -> Option<u64> {
         match &mut self.0 {
             Kind::Raw(_) => None,
@@ -107,6 +112,7 @@ impl Console {
 
     /// Whether the host still serves the directory `share`, counted from 0 among the run's; `None` if nobody can be
     /// asked.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn is_served(&mut self, share: u32) -> Option<bool> {
         match &mut self.0 {
             Kind::Raw(_) => None,
@@ -242,6 +248,7 @@ impl Line for Emergency {
 }
 
 /// Sends a frame though no console is at hand.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub(super) fn send_anyway(kind: FrameKind, payload: &[u8]) {
     send(&mut Emergency, kind, payload);
 }

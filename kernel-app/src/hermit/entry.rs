@@ -19,6 +19,7 @@ extern "C" fn main(_: c_int, _: *const *const c_char, _: *const *const c_char) -
 }
 
 /// Runs what the command line says, and ends the machine.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 extern "C" fn run() -> ! {
     match device_tree::command_line() {
         Ok(line) => platform::main(&line),

@@ -40,6 +40,7 @@ pub(crate) struct Share {
 
 impl Share {
     /// The device of this name. `host` is who knows about its server, and its number there.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(crate) fn find(tag: &str, host: Option<(Rc<RefCell<Console>>, u32)>) -> Option<Self> {
         // SAFETY: takes no pointers.
         let count = unsafe { sys_fuse_devices() };
@@ -52,6 +53,7 @@ impl Share {
     }
 
     /// Whether the server may still answer, after so many waits for it.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn may_answer(&mut self, waits: u32) -> bool {
         let served = match &self.host {
             Some((console, number)) => console.borrow_mut().is_served(*number),

@@ -32,6 +32,7 @@ pub(super) fn console_is_framed() {
 struct Message;
 
 impl fmt::Write for Message {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // A panic may quote a text of the guest's.
         shown::runs(text.as_bytes(), shown::Layout::Text, |run| {
@@ -46,12 +47,14 @@ impl fmt::Write for Message {
 }
 
 /// Ends the machine so after `message`.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub(super) fn fail(ending: Ending, message: fmt::Arguments<'_>) -> ! {
     say(ending, message);
     exit(ending.code)
 }
 
 /// Says `message`, and that the run ends so.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub(super) fn say(ending: Ending, message: fmt::Arguments<'_>) {
     // `Message` never fails; a formatted value that did would only cut the text short.
     let _ = Message.write_fmt(message);

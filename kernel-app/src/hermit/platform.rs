@@ -53,6 +53,7 @@ impl Platform for Hermit {
     type Files = Uhyve;
     type Engine = Engine;
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn open_console(&mut self, console: command_line::Console) {
         *self.console.borrow_mut() = Console::open(console);
     }
@@ -77,6 +78,7 @@ impl Platform for Hermit {
         Machine::new(Rc::clone(&self.console))
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn virtio_fs(&self, tag: &str, number: Option<u32>) -> Option<fuse::Share> {
         fuse::Share::find(tag, number.map(|number| (Rc::clone(&self.console), number)))
     }
@@ -95,6 +97,7 @@ impl Platform for Hermit {
 }
 
 /// Runs what is to run, says what is to be said, and ends the machine.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub(super) fn main(line: &CommandLine) -> ! {
     let mut platform = Hermit {
         console: Rc::new(RefCell::new(Console::open(command_line::Console::Raw))),

@@ -23,6 +23,7 @@ pub(super) struct Recording {
 
 impl Recording {
     /// Takes bytes of an event.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn add(&mut self, console: &mut Console, bytes: &[u8]) {
         if self.waiting.len().saturating_add(bytes.len()) <= MOST {
             self.waiting.extend_from_slice(bytes);
@@ -33,6 +34,7 @@ impl Recording {
     }
 
     /// An event is complete, at this time.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn event(&mut self, console: &mut Console, now: u64, at_once: bool) {
         if at_once || now.saturating_sub(self.sent) >= PAUSE {
             self.send(console);

@@ -123,6 +123,7 @@ impl Deterministic {
     }
 
     /// The next bytes of standard input: up to the end of a line, or as many as `buf` holds; 0 at the end.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(crate) fn read<S: System>(&mut self, system: &mut S, buf: &mut [u8]) -> Result<usize, Errno> {
         self.input.read(system, buf)
     }
@@ -140,6 +141,7 @@ impl Deterministic {
     }
 
     /// How standard input stands, once it is known: this waits for a byte or the end.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(crate) fn readiness<S: System>(&mut self, system: &mut S) -> Result<Readiness, Errno> {
         let hangup = self.input.look(system)?.is_empty();
         Ok(Readiness::Ready {
@@ -165,6 +167,7 @@ struct Input {
 
 impl Input {
     /// What comes next; nothing at the end. Waits for it.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn look<S: System>(&mut self, system: &mut S) -> Result<&[u8], Errno> {
         if self.at >= self.ahead.len() && !self.ended {
             self.at = 0;
@@ -180,6 +183,7 @@ impl Input {
         Ok(self.ahead.get(self.at..).unwrap_or_default())
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn read<S: System>(&mut self, system: &mut S, buf: &mut [u8]) -> Result<usize, Errno> {
         let mut count = 0_usize;
         self.in_line = true;

@@ -12,6 +12,8 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+// As in the application: what only some runs do, and what a run does once, is compiled for size in its image.
+#![cfg_attr(target_os = "hermit", feature(optimize_attribute))]
 #![cfg_attr(
     not(test),
     warn(

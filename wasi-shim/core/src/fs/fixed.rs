@@ -93,6 +93,7 @@ impl Fixed {
     }
 
     /// What is known of a node; it is met now, if it was not before.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn known(&mut self, inner: u64) -> Result<&mut Known, Errno> {
         // Twice: what is found could not be handed out and the table changed otherwise.
         if self
@@ -107,6 +108,7 @@ impl Fixed {
             .ok_or(Errno::NOENT)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn meet(&mut self, inner: u64, time: Timestamp) -> Result<(), Errno> {
         self.known.try_reserve(1, Known::hash).map_err(|_| Errno::NOMEM)?;
         self.last_ino = self.last_ino.saturating_add(1);
@@ -122,6 +124,7 @@ impl Fixed {
     }
 
     /// A node is new, whatever had its number before.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn create_known(&mut self, inner: u64) -> Result<(), Errno> {
         if let Ok(old) = self.known.find_entry(hash(inner), |known| known.inner == inner) {
             old.remove();
@@ -190,6 +193,7 @@ impl Fixed {
     }
 
     /// All entries of an open directory, by name.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn list(&mut self, handle: Handle, dir: Node) -> Result<Vec<Entry>, Errno> {
         let now = self.now();
         let mut names: Vec<Box<[u8]>> = Vec::new();
@@ -253,6 +257,7 @@ impl FileSystem for Fixed {
         self.inner.read_link(link, buf)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn open(&mut self, node: Node, access: Access) -> Result<Handle, Errno> {
         let inner = self.inner.stat(node)?.ino;
         self.known(inner)?;
@@ -350,6 +355,7 @@ impl FileSystem for Fixed {
     }
 
     /// A cookie is a place in the listing, which is made anew where a directory is read from its beginning.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn read_dir(
         &mut self,
         dir: Handle,

@@ -23,6 +23,7 @@ macro_rules! bind {
         $($variant:ident: $family:ident :: $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:tt;)+
     })+) => {
         /// A row of the table as a function of `store`.
+        #[cfg_attr(target_os = "hermit", optimize(size))]
         fn bind<S: System + 'static>(store: &mut Store<Host<S>>, function: Function) -> Func {
             match function {
                 $($(Function::$variant => Func::wrap(

@@ -151,10 +151,12 @@ impl fmt::Display for Signature {
 }
 
 /// A function type as text: `(i32, i64) -> (i32)`.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn type_text<T: fmt::Display>(params: impl Iterator<Item = T>, results: impl Iterator<Item = T>) -> String {
     format!("({}) -> ({})", list_text(params), list_text(results))
 }
 
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn list_text<T: fmt::Display>(types: impl Iterator<Item = T>) -> String {
     let mut text = String::new();
     for ty in types {
@@ -201,6 +203,7 @@ impl core::error::Error for SignatureMismatch {}
 ///
 /// # Errors
 /// [`SignatureMismatch`] if the import wants another type.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub(super) fn find<T, P, R>(
     module: &str,
     name: &str,

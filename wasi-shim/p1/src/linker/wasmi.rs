@@ -39,6 +39,7 @@ const fn answer(bounds: Bounds, may: bool) -> Result<bool, LimiterError> {
 }
 
 impl ResourceLimiter for Growth {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn memory_growing(
         &mut self,
         current: usize,
@@ -54,6 +55,7 @@ impl ResourceLimiter for Growth {
         answer(self.of_system(), is_prepared)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn memory_grow_failed(&mut self, error: &MemoryError) -> Result<(), LimiterError> {
         let is_systems = matches!(error, MemoryError::OutOfSystemMemory);
         self.failed |= is_systems;
@@ -63,6 +65,7 @@ impl ResourceLimiter for Growth {
         answer(bounds, false).map(|_| ())
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn table_growing(
         &mut self,
         current: usize,
@@ -80,6 +83,7 @@ impl ResourceLimiter for Growth {
         answer(self.of_system(), is_prepared)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn table_grow_failed(&mut self, error: &TableError) -> Result<(), LimiterError> {
         let is_systems = matches!(error, TableError::OutOfSystemMemory);
         self.failed |= self.bounds.fixed && is_systems;
@@ -106,6 +110,7 @@ impl ResourceLimiter for Growth {
 ///
 /// # Errors
 /// [`SignatureMismatch`] if the import wants another type.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn resolve<S: System + 'static>(
     store: &mut Store<Host<S>>,
     module: &str,
@@ -158,45 +163,59 @@ table::functions!(bind);
 
 /// `func` with its recorder or its player around it.
 #[cold]
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn traced<S: System + 'static>(store: &mut Store<Host<S>>, function: Function, func: Func) -> Func {
     let ty = func.ty(&*store);
-    Func::new(store, ty, move |mut caller, params, results| {
-        let memory = match caller.data().memory {
-            Some(memory) => memory,
-            None => find_memory(&mut caller)?,
-        };
-        let arguments = Arguments::new(params.iter().map(|param| match param {
-            Val::I32(value) => value.cast_unsigned().into(),
-            Val::I64(value) => value.cast_unsigned(),
-            // No function has others.
-            _ => 0,
-        }));
-        let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
-        let pending = match host.before(&mut GuestMemory::new(bytes), function, arguments) {
-            Step::Make(pending) => pending,
-            Step::Answered(end) => {
-                let errno = end.map_err(stopped)?;
-                if let Some(result) = results.first_mut() {
-                    *result = Val::I32(errno.cast_signed());
-                }
-                return Ok(());
-            }
-        };
-        caller.data_mut().lend_memory(Some(memory));
-        let end = func.call(caller.as_context_mut(), params, results);
-        let errno = match results.first() {
-            Some(Val::I32(errno)) => errno.cast_unsigned(),
-            _ => 0,
-        };
-        let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
-        host.lend_memory(None);
-        match end.as_ref().map_err(stop) {
-            Ok(()) => host.after(&GuestMemory::new(bytes), &pending, Ok(errno)),
-            Err(Some(stop)) => host.after(&GuestMemory::new(bytes), &pending, Err(stop)),
-            Err(None) => {}
-        }
-        end
+    Func::new(store, ty, move |caller, params, results| {
+        call_traced(caller, function, func, params, results)
     })
+}
+
+/// A call with its recorder or its player around it.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+#[inline(never)]
+fn call_traced<S: System>(
+    mut caller: Caller<'_, Host<S>>,
+    function: Function,
+    func: Func,
+    params: &[Val],
+    results: &mut [Val],
+) -> Result<(), wasmi::Error> {
+    let memory = match caller.data().memory {
+        Some(memory) => memory,
+        None => find_memory(&mut caller)?,
+    };
+    let arguments = Arguments::new(params.iter().map(|param| match param {
+        Val::I32(value) => value.cast_unsigned().into(),
+        Val::I64(value) => value.cast_unsigned(),
+        // No function has others.
+        _ => 0,
+    }));
+    let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
+    let pending = match host.before(&mut GuestMemory::new(bytes), function, arguments) {
+        Step::Make(pending) => pending,
+        Step::Answered(end) => {
+            let errno = end.map_err(stopped)?;
+            if let Some(result) = results.first_mut() {
+                *result = Val::I32(errno.cast_signed());
+            }
+            return Ok(());
+        }
+    };
+    caller.data_mut().lend_memory(Some(memory));
+    let end = func.call(caller.as_context_mut(), params, results);
+    let errno = match results.first() {
+        Some(Val::I32(errno)) => errno.cast_unsigned(),
+        _ => 0,
+    };
+    let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
+    host.lend_memory(None);
+    match end.as_ref().map_err(stop) {
+        Ok(()) => host.after(&GuestMemory::new(bytes), &pending, Ok(errno)),
+        Err(Some(stop)) => host.after(&GuestMemory::new(bytes), &pending, Err(stop)),
+        Err(None) => {}
+    }
+    end
 }
 
 /// Runs a call on the guest's context and memory.
@@ -216,6 +235,7 @@ fn call<S>(
 /// The first call: a start function may come before the embedder could attach the memory. Of several instances, each.
 /// Of a run that is the same each time, each too: time passes with the fuel that is spent until then.
 #[cold]
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn find_memory<S>(caller: &mut Caller<'_, Host<S>>) -> Result<Memory, wasmi::Error> {
     if let Some(time) = caller.data().context.core.virtual_time() {
         // It fails only where the engine does not count.

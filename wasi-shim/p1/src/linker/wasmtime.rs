@@ -39,6 +39,7 @@ fn answer(bounds: Bounds, may: bool) -> wasmtime::Result<bool> {
 const GROWTH_FAILED: &str = "forcing a growth failure to be a trap";
 
 impl ResourceLimiter for Growth {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let has_room = self.asked();
         self.failed |= !has_room;
@@ -48,6 +49,7 @@ impl ResourceLimiter for Growth {
 
     /// What the type forbids is refused before the system is asked, so this is the system's refusal. (One more case
     /// comes here: a memory with pages of one byte that would reach 4 GiB.)
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.failed = true;
         self.refused();
@@ -56,6 +58,7 @@ impl ResourceLimiter for Growth {
 
     /// A lack of memory behind this ends the run, so it is found out here, where `table.grow` answers -1. A table is a
     /// `Vec`: one that is full gets less than twice of what it needs, and is copied there.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn table_growing(
         &mut self,
         current: usize,
@@ -89,6 +92,7 @@ impl ResourceLimiter for Growth {
 ///
 /// # Errors
 /// [`SignatureMismatch`] if the import wants another type.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn resolve<S: System + 'static>(
     store: &mut Store<Host<S>>,
     module: &str,
@@ -121,45 +125,59 @@ table::functions!(bind);
 
 /// `func` with its recorder or its player around it.
 #[cold]
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn traced<S: System + 'static>(store: &mut Store<Host<S>>, function: Function, func: Func) -> Func {
     let ty = func.ty(&*store);
-    Func::new(store, ty, move |mut caller, params, results| {
-        let memory = match caller.data().memory {
-            Some(memory) => memory,
-            None => find_memory(&mut caller)?,
-        };
-        let arguments = Arguments::new(params.iter().map(|param| match param {
-            Val::I32(value) => value.cast_unsigned().into(),
-            Val::I64(value) => value.cast_unsigned(),
-            // No function has others.
-            _ => 0,
-        }));
-        let (bytes, host) = memory.data_and_store_mut(&mut caller);
-        let pending = match host.before(&mut GuestMemory::new(bytes), function, arguments) {
-            Step::Make(pending) => pending,
-            Step::Answered(end) => {
-                let errno = end.map_err(stopped)?;
-                if let Some(result) = results.first_mut() {
-                    *result = Val::I32(errno.cast_signed());
-                }
-                return Ok(());
-            }
-        };
-        caller.data_mut().lend_memory(Some(memory));
-        let end = func.call(&mut caller, params, results);
-        let errno = match results.first() {
-            Some(Val::I32(errno)) => errno.cast_unsigned(),
-            _ => 0,
-        };
-        let (bytes, host) = memory.data_and_store_mut(&mut caller);
-        host.lend_memory(None);
-        match end.as_ref().map_err(stop) {
-            Ok(()) => host.after(&GuestMemory::new(bytes), &pending, Ok(errno)),
-            Err(Some(stop)) => host.after(&GuestMemory::new(bytes), &pending, Err(stop)),
-            Err(None) => {}
-        }
-        end
+    Func::new(store, ty, move |caller, params, results| {
+        call_traced(caller, function, func, params, results)
     })
+}
+
+/// A call with its recorder or its player around it.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+#[inline(never)]
+fn call_traced<S: System>(
+    mut caller: Caller<'_, Host<S>>,
+    function: Function,
+    func: Func,
+    params: &[Val],
+    results: &mut [Val],
+) -> Result<(), wasmtime::Error> {
+    let memory = match caller.data().memory {
+        Some(memory) => memory,
+        None => find_memory(&mut caller)?,
+    };
+    let arguments = Arguments::new(params.iter().map(|param| match param {
+        Val::I32(value) => value.cast_unsigned().into(),
+        Val::I64(value) => value.cast_unsigned(),
+        // No function has others.
+        _ => 0,
+    }));
+    let (bytes, host) = memory.data_and_store_mut(&mut caller);
+    let pending = match host.before(&mut GuestMemory::new(bytes), function, arguments) {
+        Step::Make(pending) => pending,
+        Step::Answered(end) => {
+            let errno = end.map_err(stopped)?;
+            if let Some(result) = results.first_mut() {
+                *result = Val::I32(errno.cast_signed());
+            }
+            return Ok(());
+        }
+    };
+    caller.data_mut().lend_memory(Some(memory));
+    let end = func.call(&mut caller, params, results);
+    let errno = match results.first() {
+        Some(Val::I32(errno)) => errno.cast_unsigned(),
+        _ => 0,
+    };
+    let (bytes, host) = memory.data_and_store_mut(&mut caller);
+    host.lend_memory(None);
+    match end.as_ref().map_err(stop) {
+        Ok(()) => host.after(&GuestMemory::new(bytes), &pending, Ok(errno)),
+        Err(Some(stop)) => host.after(&GuestMemory::new(bytes), &pending, Err(stop)),
+        Err(None) => {}
+    }
+    end
 }
 
 /// Runs a call on the guest's context and memory.
@@ -179,6 +197,7 @@ fn call<S>(
 /// The first call: a start function may come before the embedder could attach the memory. Of several instances, each.
 /// Of a run that is the same each time, each too: time passes with the fuel that is spent until then.
 #[cold]
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn find_memory<S>(caller: &mut Caller<'_, Host<S>>) -> wasmtime::Result<Memory> {
     if let Some(time) = caller.data().context.core.virtual_time() {
         // It fails only where the engine does not count.

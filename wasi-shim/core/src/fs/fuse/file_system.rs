@@ -51,6 +51,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         self.attributes(node.0)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn read_link(&mut self, link: Node, buf: &mut [u8]) -> Result<usize, Errno> {
         // Servers take for granted that it is one.
         if self.nodes.filetype(link.0)? != Filetype::SymbolicLink {
@@ -68,6 +69,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         Ok(len)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn open(&mut self, node: Node, access: Access) -> Result<Handle, Errno> {
         self.handles.try_reserve(1).map_err(|_| Errno::NOMEM)?;
         // So that closing needs no memory.
@@ -119,6 +121,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         Ok(Handle(at as u64))
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn flush(&mut self, handle: Handle) -> Result<(), Errno> {
         let open = self.get(handle)?;
         if !core::mem::take(&mut open.dirty) {
@@ -221,6 +224,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         Ok((count, end.saturating_add(count as u64)))
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn set_size(&mut self, file: Handle, size: Filesize, _now: Now<'_>) -> Result<(), Errno> {
         let open = self.get(file)?;
         open.dirty = true;
@@ -234,6 +238,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         self.set_attr(nodeid, &request)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn allocate(
         &mut self,
         file: Handle,
@@ -258,6 +263,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
             })
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn sync(&mut self, file: Handle, data_only: bool) -> Result<(), Errno> {
         let open = self.get(file)?;
         let opcode = if open.listing.is_some() {
@@ -274,6 +280,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         self.session.call(opcode, nodeid, &request, &[])
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn set_times(
         &mut self,
         node: Node,
@@ -302,6 +309,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         result
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn create(&mut self, dir: Node, name: &[u8], _now: Now<'_>) -> Result<Node, Errno> {
         self.drop_created();
         self.nodes.reserve()?;
@@ -324,6 +332,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         Ok(found.node)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn create_dir(&mut self, dir: Node, name: &[u8], _now: Now<'_>) -> Result<(), Errno> {
         self.nodes.reserve()?;
         let request = fuse_mkdir_in {
@@ -336,6 +345,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         self.entered(&entry).map(drop)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn create_link(&mut self, dir: Node, name: &[u8], target: &[u8], _now: Now<'_>) -> Result<(), Errno> {
         self.nodes.reserve()?;
         // A zero byte would end it on the wire.
@@ -348,6 +358,7 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         self.entered(&entry).map(drop)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn hard_link(&mut self, node: Node, dir: Node, name: &[u8], _now: Now<'_>) -> Result<(), Errno> {
         self.nodes.reserve()?;
         let request = fuse_link_in { oldnodeid: node.0 };
@@ -357,16 +368,19 @@ impl<T: Transport> FileSystem for FuseFs<T> {
         self.entered(&entry).map(drop)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn unlink(&mut self, dir: Node, name: &[u8], _now: Now<'_>) -> Result<(), Errno> {
         let () = self.session.call(fuse_opcode::FUSE_UNLINK, dir.0, &(), &[name])?;
         self.removed = true;
         Ok(())
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn remove_dir(&mut self, dir: Node, name: &[u8], _now: Now<'_>) -> Result<(), Errno> {
         self.session.call(fuse_opcode::FUSE_RMDIR, dir.0, &(), &[name])
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn rename(
         &mut self,
         from: Node,

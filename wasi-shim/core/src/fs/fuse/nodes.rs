@@ -37,12 +37,15 @@ fn hash(nodeid: u64) -> u64 {
     nodeid.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }
 
+/// For the table, whose code there is once for each function that hashes.
+fn hash_of(known: &Known) -> u64 {
+    hash(known.nodeid)
+}
+
 impl Nodes {
     /// Makes room for one more node, so that a look-up that has succeeded is never lost.
     pub(super) fn reserve(&mut self) -> Result<(), Errno> {
-        self.known
-            .try_reserve(1, |known| hash(known.nodeid))
-            .map_err(|_| Errno::NOMEM)?;
+        self.known.try_reserve(1, hash_of).map_err(|_| Errno::NOMEM)?;
         self.recent.try_reserve(1).map_err(|_| Errno::NOMEM)?;
         self.reserve_owed()
     }
@@ -66,8 +69,7 @@ impl Nodes {
                     lookups: 1,
                     opens: 0,
                 };
-                self.known
-                    .insert_unique(hash(nodeid), known, |known| hash(known.nodeid));
+                self.known.insert_unique(hash(nodeid), known, hash_of);
             }
         }
         self.recent.push(nodeid);

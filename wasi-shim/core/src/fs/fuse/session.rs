@@ -51,6 +51,7 @@ pub(super) struct Session<T> {
 
 impl<T: Transport> Session<T> {
     /// Greets the server.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn new(transport: T) -> Result<Self, Errno> {
         let mut session = Self {
             transport,

@@ -36,6 +36,12 @@ fn hash(name: &[u8]) -> u64 {
     })
 }
 
+/// The hash of the name at a position. One function for all of the table's operations, whose code there is once for
+/// each that hashes.
+fn hasher(entries: &[Entry]) -> impl Fn(&usize) -> u64 + '_ {
+    |at| entries.get(*at).map_or(0, |entry| hash(&entry.name))
+}
+
 /// A copy, fallibly.
 pub(super) fn copy(bytes: &[u8]) -> Result<Box<[u8]>, Errno> {
     let mut copy = Vec::new();
@@ -68,9 +74,8 @@ impl Dir {
     /// Sees to it that the next `insert` has room.
     pub(super) fn reserve(&mut self) -> Result<(), Errno> {
         self.entries.try_reserve(1).map_err(|_| Errno::NOSPC)?;
-        let entries = &self.entries;
         self.index
-            .try_reserve(1, |at| entries.get(*at).map_or(0, |entry| hash(&entry.name)))
+            .try_reserve(1, hasher(&self.entries))
             .map_err(|_| Errno::NOSPC)
     }
 
@@ -84,10 +89,7 @@ impl Dir {
             node,
         });
         self.next_cookie = self.next_cookie.saturating_add(1);
-        let entries = &self.entries;
-        self.index.insert_unique(hash_of_name, at, |at| {
-            entries.get(*at).map_or(0, |entry| hash(&entry.name))
-        });
+        self.index.insert_unique(hash_of_name, at, hasher(&self.entries));
     }
 
     /// Gives a name that is there to another node; its cookie stays. Returns the node that had it.
@@ -127,9 +129,7 @@ impl Dir {
         let entries = &self.entries;
         for (at, entry) in entries.iter().enumerate() {
             // There are fewer than before, so the index has room.
-            self.index.insert_unique(hash(&entry.name), at, |at| {
-                entries.get(*at).map_or(0, |entry| hash(&entry.name))
-            });
+            self.index.insert_unique(hash(&entry.name), at, hasher(entries));
         }
     }
 

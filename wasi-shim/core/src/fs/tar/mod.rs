@@ -56,6 +56,7 @@ pub enum TarErrorKind {
 }
 
 impl fmt::Display for TarError {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tar archive, at byte {}: ", self.offset)?;
         match self.kind {
@@ -99,6 +100,7 @@ pub fn find_file<'a>(archive: &'a [u8], path: &str) -> Result<Option<&'a [u8]>, 
 ///
 /// # Errors
 /// As [`find_file`].
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn find_files<'a, const N: usize>(
     archive: &'a [u8],
     paths: [&str; N],
@@ -124,6 +126,7 @@ pub fn find_files<'a, const N: usize>(
 ///
 /// # Errors
 /// [`TarError`]; entries before the one that is at fault have been made then.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn load(fs: &mut MemFs, archive: &Bytes) -> Result<(), TarError> {
     let mut entries = Entries::new(archive.as_slice());
     // The times of directories are set last, since every entry in one changes them.
@@ -152,6 +155,7 @@ pub fn load(fs: &mut MemFs, archive: &Bytes) -> Result<(), TarError> {
 }
 
 /// Adds one entry; the node, if it is a directory.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn add(fs: &mut MemFs, archive: &Bytes, entry: &Entry<'_>) -> Result<Option<Node>, TarErrorKind> {
     let now = &mut || entry.mtime;
     check_length(entry)?;
@@ -220,6 +224,7 @@ fn check_length(entry: &Entry<'_>) -> Result<(), TarErrorKind> {
 }
 
 /// The directory `name` in `dir`, made if it is not there.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn enter(fs: &mut MemFs, dir: Node, name: &[u8], mtime: u64) -> Result<Node, TarErrorKind> {
     check_name(name)?;
     match fs.lookup(dir, name) {
@@ -240,6 +245,7 @@ fn enter(fs: &mut MemFs, dir: Node, name: &[u8], mtime: u64) -> Result<Node, Tar
 }
 
 /// What a hard link is a link to.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn find(fs: &mut MemFs, path: &[u8]) -> Result<Node, TarErrorKind> {
     let mut found = Found {
         node: fs.root(),

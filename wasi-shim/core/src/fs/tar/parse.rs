@@ -70,13 +70,17 @@ pub(super) struct Entries<'a> {
     global: Extended<'a>,
 }
 
-/// Whether a block is zeros. All of it is looked at, which is quicker than to stop at the first byte that is not.
+/// Whether a block is zeros. All of it is looked at, which is quicker than to stop at the first byte that is not. Out of
+/// line, since what is compiled for size is slow with bytes.
+#[inline(never)]
 fn is_zero(block: &[u8; BLOCK]) -> bool {
     block.iter().fold(0, |all, byte| all | byte) == 0
 }
 
 /// What a header's checksum may be: the sum of its bytes, with spaces in the checksum's own place; some old programs
-/// took bytes for signed. A boot computes this once or twice for each member of its payload, so it is a plain loop.
+/// took bytes for signed. A boot computes this once or twice for each member of its payload, so it is a plain loop, out
+/// of line for the same reason.
+#[inline(never)]
 fn checksums(block: &[u8; BLOCK]) -> [i64; 2] {
     let mut block = *block;
     if let Some(own) = block.get_mut(148..156) {
@@ -111,6 +115,7 @@ impl<'a> Entries<'a> {
     }
 
     /// The next entry; `None` at the end of the archive.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn next(&mut self) -> Result<Option<Entry<'a>>, TarError> {
         let mut extended = self.global;
         loop {
@@ -141,6 +146,7 @@ impl<'a> Entries<'a> {
         }
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn entry(
         &mut self,
         header: &Header<'a>,
@@ -182,6 +188,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Takes a block.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn block(&mut self) -> Result<&'a [u8; BLOCK], TarError> {
         let rest = self.archive.get(self.at..).unwrap_or_default();
         let block = rest
@@ -192,6 +199,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Takes a header; `None` is the end of the archive: two blocks of zeros, or one at its very end.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn header(&mut self) -> Result<Option<Header<'a>>, TarError> {
         let offset = self.at;
         let block = self.block()?;
@@ -216,6 +224,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Takes an entry's data, padding included; its range in the archive.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn data(&mut self, size: u64) -> Result<Range<usize>, TarError> {
         let size = usize::try_from(size).ok();
         let end = size.and_then(|size| self.at.checked_add(size));
@@ -235,6 +244,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Reads the records of an extended header: `LENGTH KEY=VALUE\n` each.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn pax(&self, data: Range<usize>, extended: &mut Extended<'a>) -> Result<(), TarError> {
         let mut at = data.start;
         let mut rest = self.archive.get(data).unwrap_or_default();
@@ -314,6 +324,7 @@ impl<'a> Header<'a> {
     }
 
     /// A number: octal digits, or after a first byte of 0x80 binary.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn number(&self, start: usize, len: usize, name: &'static str) -> Result<u64, TarError> {
         let field = self.field(start, len);
         let number = match field.split_first() {
@@ -352,6 +363,7 @@ fn until_zero(text: &[u8]) -> &[u8] {
 }
 
 /// A decimal number; `None` if it is none, or does not fit.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -368,6 +380,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// A time in seconds with a fraction, as nanoseconds; before 1970 is 1970.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn seconds(text: &[u8]) -> Option<u64> {
     if text.first() == Some(&b'-') {
         return Some(0);

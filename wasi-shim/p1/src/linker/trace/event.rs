@@ -94,6 +94,7 @@ pub struct Malformed;
 ///
 /// # Errors
 /// [`Malformed`].
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn next(recording: &[u8]) -> Result<Option<(Event<'_>, &[u8])>, Malformed> {
     let mut reader = Reader(recording);
     let length = match reader.number() {
@@ -129,6 +130,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// [`Malformed`].
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub fn read(self, arguments: &mut [u64]) -> Result<Answer<'a>, Malformed> {
         let mut reader = self.rest;
         for argument in arguments {
@@ -181,6 +183,7 @@ pub struct Writes<'a>(Reader<'a>);
 impl<'a> Iterator for Writes<'a> {
     type Item = Result<(u32, &'a [u8]), Malformed>;
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.0.is_empty() {
             return None;
@@ -201,18 +204,21 @@ const LONGEST_NUMBER: usize = 10;
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn byte(&mut self) -> Result<u8, Malformed> {
         let (byte, rest) = self.0.split_first().ok_or(Malformed)?;
         self.0 = rest;
         Ok(*byte)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn bytes(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
         self.0 = rest;
         Ok(bytes)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn number(&mut self) -> Result<u64, Malformed> {
         let mut number = 0u64;
         for shift in (0..u64::BITS).step_by(7) {
@@ -231,16 +237,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of 32 bits.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn short(&mut self) -> Result<u32, Malformed> {
         u32::try_from(self.number()?).map_err(|_| Malformed)
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn write(&mut self) -> Result<(u32, &'a [u8]), Malformed> {
         let address = self.short()?;
         let length = usize::try_from(self.number()?).map_err(|_| Malformed)?;
         Ok((address, self.bytes(length)?))
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn end(self) -> Result<(), Malformed> {
         self.0.is_empty().then_some(()).ok_or(Malformed)
     }

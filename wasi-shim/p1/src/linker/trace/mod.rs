@@ -50,6 +50,7 @@ pub enum ReplayStop {
 }
 
 impl fmt::Display for ReplayStop {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Over { calls, next } => {
@@ -107,6 +108,7 @@ impl Arguments {
 struct Shown<'a>(Function, &'a [u64]);
 
 impl fmt::Display for Shown<'_> {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(function, arguments) = self;
         write!(f, "{}(", function.name())?;
@@ -144,6 +146,7 @@ impl<S: System, M> Host<S, M> {
     ///
     /// # Errors
     /// [`ReplayStop`] if the recorded guest did not end here.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub fn finish(&mut self) -> Result<(), ReplayStop> {
         match self.growth.trace.as_deref_mut() {
             None => Ok(()),
@@ -162,6 +165,7 @@ impl<S: System, M> Host<S, M> {
 
     /// A call is about to be made.
     #[cold]
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn before(
         &mut self,
         mem: &mut GuestMemory<'_>,
@@ -186,6 +190,7 @@ impl<S: System, M> Host<S, M> {
 
     /// A call was made, and has ended.
     #[cold]
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn after(&mut self, mem: &GuestMemory<'_>, pending: &Pending, end: Result<u32, &Stop>) {
         if let Some(Trace::Record(recorder)) = self.growth.trace.as_deref_mut() {
             recorder.after(&mut self.context, mem, pending, end);
@@ -195,6 +200,7 @@ impl<S: System, M> Host<S, M> {
 
 impl Trace {
     /// A memory or table is about to grow: whether the system has room, as far as the recording knows.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn growing(&mut self) -> bool {
         match self {
             Self::Record(recorder) => {
@@ -206,6 +212,7 @@ impl Trace {
     }
 
     /// The system had no room for it.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn growth_refused(&mut self) {
         match self {
             Self::Record(recorder) => recorder.growth_refused(),
@@ -215,6 +222,7 @@ impl Trace {
 }
 
 /// A number as the format has it: seven bits a byte, the lowest first, the eighth bit on all but the last.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         out.push(number.to_le_bytes()[0] | 0x80);

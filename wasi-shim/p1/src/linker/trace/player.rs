@@ -54,6 +54,7 @@ impl Player {
     }
 
     /// The answer to a call, with all that it did.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn answer(
         &mut self,
         system: &mut impl System,
@@ -86,6 +87,7 @@ impl Player {
     }
 
     /// What the recording has for this call, if it is the one that comes next there, and how many bytes are behind it.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn find(
         &self,
         mem: &GuestMemory<'_>,
@@ -137,10 +139,12 @@ impl Player {
         Ok((answer, rest.len()))
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn diverged(&self, how: &str) -> ReplayStop {
         ReplayStop::Diverged(format!("after {} calls, {how}", self.calls))
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn damaged(&self) -> ReplayStop {
         ReplayStop::Damaged(format!(
             "what stands there after {} calls means nothing",
@@ -149,6 +153,7 @@ impl Player {
     }
 
     /// A memory or table is about to grow: whether the recorded system had room.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn growing(&mut self) -> bool {
         self.growths = self.growths.saturating_add(1);
         self.refused = false;
@@ -166,11 +171,13 @@ impl Player {
     }
 
     /// The system had no room for it.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn growth_refused(&mut self) {
         self.is_short_of_memory |= !self.refused;
     }
 
     /// The guest has come to its end.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn end(&mut self) -> Result<(), ReplayStop> {
         match event::next(self.rest()) {
             Ok(Some((Event::End, _)) | None) => Ok(()),
@@ -181,6 +188,7 @@ impl Player {
 }
 
 /// Prints the first `count` bytes of a call's buffers.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn print(
     system: &mut impl System,
     mem: &GuestMemory<'_>,

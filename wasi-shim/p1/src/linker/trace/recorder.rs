@@ -42,6 +42,7 @@ pub(in crate::linker) struct Pending {
 
 impl Recorder {
     /// A call is about to be made.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn before<S: System>(
         &mut self,
         ctx: &mut WasiP1Ctx<S>,
@@ -77,6 +78,7 @@ impl Recorder {
     }
 
     /// A call has ended.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn after<S: System>(
         &mut self,
         ctx: &mut WasiP1Ctx<S>,
@@ -120,6 +122,7 @@ impl Recorder {
         ctx.core.system.recorded(output.is_some() || end.is_err());
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn put_end(&mut self, end: Result<u32, &Stop>) {
         let event = &mut self.event;
         match end {
@@ -161,6 +164,7 @@ impl Recorder {
     }
 
     /// Sends the event with what the call has written; `wrote`: whether it succeeded, if it may have written at all.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn send<S: System>(
         &mut self,
         ctx: &mut WasiP1Ctx<S>,
@@ -197,11 +201,13 @@ impl Recorder {
     }
 
     /// A memory or table is about to grow.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn growing(&mut self) {
         self.growths = self.growths.saturating_add(1);
     }
 
     /// The system had no room for it.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn growth_refused(&mut self) {
         match self.refused.last_mut() {
             Some((first, count)) if first.saturating_add(*count) > self.growths => {}
@@ -213,6 +219,7 @@ impl Recorder {
     }
 
     /// Sends what is known of growths.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn send_refused(&mut self, system: &mut impl System) {
         for (first, count) in core::mem::take(&mut self.refused) {
             self.event.clear();
@@ -224,6 +231,7 @@ impl Recorder {
     }
 
     /// The guest has come to its end.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn end(&mut self, system: &mut impl System) {
         self.send_refused(system);
         self.event.clear();
@@ -232,6 +240,7 @@ impl Recorder {
         system.recorded(true);
     }
 
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn send_short(&mut self, system: &mut impl System) {
         let mut number = Vec::new();
         put_number(&mut number, u64::try_from(self.event.len()).unwrap_or(u64::MAX));

@@ -68,6 +68,7 @@ impl Check {
 }
 
 /// The check of what a call is about to read of memory, as far as it is there.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub(super) fn check(mem: &GuestMemory<'_>, function: Function, args: &Arguments) -> u32 {
     use Function as F;
     let mut check = Check::new();
@@ -104,6 +105,7 @@ pub(super) fn check(mem: &GuestMemory<'_>, function: Function, args: &Arguments)
 
 /// Goes through the list of buffers of a call, all of which have it as their second and third argument, as long as it
 /// can be read and `each` wants to.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub(super) fn each_buffer(mem: &GuestMemory<'_>, args: &Arguments, mut each: impl FnMut(u32, u32) -> bool) {
     let list: Ptr<Iovec> = Ptr::new(args.int(1));
     for index in 0..args.int(2) {
@@ -116,6 +118,7 @@ pub(super) fn each_buffer(mem: &GuestMemory<'_>, args: &Arguments, mut each: imp
 }
 
 /// The number that a call has written to an address.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub(super) fn number(mem: &GuestMemory<'_>, address: u32) -> u32 {
     let bytes = mem.bytes(Ptr::new(address), 4).unwrap_or_default();
     bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
@@ -142,6 +145,7 @@ impl Region {
     }
 
     /// The smallest one that holds both; of nothing and one, that one.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn hull(self, other: Self) -> Self {
         if self.len == 0 || other.len == 0 {
             return if self.len == 0 { other } else { self };
@@ -269,6 +273,7 @@ impl Writes {
     }
 
     /// Goes through what a call that has ended wrote, or may have.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn each(
         &self,
         mem: &GuestMemory<'_>,
@@ -313,6 +318,7 @@ impl Writes {
 }
 
 impl Data {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn counted(region: Region, count: Region, unit: u32) -> Self {
         match region.overlaps(count) {
             true => Self::All(region),
@@ -325,6 +331,7 @@ impl Data {
     }
 
     /// The buffers of a list, which can be read as well when they are filled, unless list, buffers and results overlap.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn buffers(mem: &GuestMemory<'_>, args: &Arguments, results: [Region; 2]) -> Self {
         let list = Region::new(args.int(1), args.int(2).saturating_mul(IOVEC));
         let [count, more] = results;
@@ -348,6 +355,7 @@ impl Data {
 }
 
 /// What `args_get` and `environ_get` write.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn strings(args: &Arguments, strings: &Strings) -> [Region; 2] {
     let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     [
