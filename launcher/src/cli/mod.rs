@@ -80,7 +80,7 @@ enum Command {
     #[command(after_help = PACK, override_usage = "hermit-wasm pack [OPTIONS] -o FILE MODULE [ARGS]...")]
     Pack(Box<Pack>),
     /// Show what is in a packed file
-    #[command(override_usage = "hermit-wasm inspect [--json] FILE")]
+    #[command(override_usage = "hermit-wasm inspect [--json] [--arch ARCH] FILE")]
     Inspect(Inspect),
     /// Take a packed file apart
     #[command(override_usage = "hermit-wasm unpack FILE DIRECTORY")]

@@ -7,10 +7,10 @@ use boot_protocol::exit_code;
 use clap::{Args, ValueHint};
 use hermit_wasm_vm::host::shown;
 use hermit_wasm_vm::pack::{self, Format, Packed};
-use hermit_wasm_vm::{Deadline, Error, Hermitfile, Interrupt, ModuleError, StartError};
+use hermit_wasm_vm::{Arch, Deadline, Error, Hermitfile, Interrupt, ModuleError, StartError};
 
 use super::run::{Run, usage};
-use super::values::{FORMATS, one_of};
+use super::values::{ARCHITECTURES, FORMATS, one_of};
 use crate::{stderr, watchdog};
 
 /// What is packed where neither a module nor a Hermitfile is named.
@@ -126,6 +126,10 @@ pub(super) struct Inspect {
     #[arg(long)]
     json: bool,
 
+    /// Architecture of the image in the identity, of a file that runs on all of them; this host's by default
+    #[arg(long, value_parser = one_of(ARCHITECTURES), default_value = Arch::host().name())]
+    arch: Arch,
+
     /// A packed file
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
@@ -134,7 +138,7 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
         deadline(start, &self.file)?;
-        let inspection = open(&self.file).and_then(|packed| packed.inspect());
+        let inspection = open(&self.file).and_then(|packed| packed.inspect(self.arch));
         watchdog::call_off();
         let inspection = inspection?;
         match self.json {

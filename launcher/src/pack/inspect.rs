@@ -42,11 +42,11 @@ pub struct Part {
 }
 
 impl Packed {
-    /// Looks at all of it.
+    /// Looks at all of it. If it runs on every architecture, `arch` is the one of what it is shown to run with.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn inspect(&self) -> Result<Inspection, Error> {
+    pub fn inspect(&self, arch: Arch) -> Result<Inspection, Error> {
         let cannot = |error| StartError::file("read what was packed")(error);
         let mut parts = Vec::new();
         for member in self.members() {
@@ -61,7 +61,7 @@ impl Packed {
         }
         let module = self.read(names::MODULE).map_err(cannot)?;
         let identity = self
-            .boots()?
+            .boots(self.arch()?.unwrap_or(arch))?
             .map(|image| Identity::of(image, self.part(0, self.length())))
             .transpose()
             .map_err(cannot)?;
@@ -77,8 +77,8 @@ impl Packed {
 impl Packed {
     /// What boots with the payload: what this program carries. `None` if that is nothing, or the file boots something
     /// else.
-    fn boots(&self) -> Result<Option<&'static [u8]>, Error> {
-        let (arch, engine) = (self.arch()?.unwrap_or(Arch::host()), self.engine());
+    fn boots(&self, arch: Arch) -> Result<Option<&'static [u8]>, Error> {
+        let engine = self.engine();
         let carried = match self.format() {
             Format::App => image::application(arch, engine),
             Format::Initrd | Format::Image | Format::Exe => image::of(arch, engine),

@@ -169,7 +169,7 @@ fn inspect_shows_every_field() {
         may_be_widened: true,
     };
     let (_directory, opened) = described(None, &spec);
-    let seen = opened.unwrap().inspect().unwrap();
+    let seen = opened.unwrap().inspect(Arch::host()).unwrap();
     let text = seen.text();
     for line in [
         "module      share/x.wasm",
