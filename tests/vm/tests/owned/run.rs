@@ -29,8 +29,11 @@ pub(crate) struct Ended {
     /// The beginning of each, and its whole length.
     stdout: (Vec<u8>, u64),
     stderr: (Vec<u8>, u64),
-    /// The most memory that was seen, and of what it consisted.
+    /// The most memory that was seen at once, and of what it consisted.
     peak: Memory,
+    /// The most of each program that was seen at any time. At the peak virtiofsd may have ended: it does before QEMU,
+    /// whose alone then is what they have shared.
+    seen: Memory,
     time: Duration,
 }
 
@@ -43,6 +46,16 @@ struct Memory {
 impl Memory {
     fn total(&self) -> u64 {
         self.programs.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Of each program the most of both.
+    fn join(&mut self, other: &Self) {
+        for (name, bytes) in &other.programs {
+            match self.programs.iter_mut().find(|(known, _)| known == name) {
+                Some((_, most)) => *most = (*most).max(*bytes),
+                None => self.programs.push((name.clone(), *bytes)),
+            }
+        }
     }
 
     /// That of a process and its descendants.
@@ -115,11 +128,13 @@ pub(crate) fn watch(launcher: &Path, arguments: &[String], module: &Path, reads:
     ended.store(true, Ordering::Relaxed);
     drop(unread);
     let join = |thread: JoinHandle<_>| thread.join().ok().context("a thread of the test has panicked");
+    let (peak, seen) = memory.join().ok().context("the sampler has panicked")?;
     Ok(Ended {
         code: code?,
         stdout: join(stdout)?,
         stderr: join(stderr)?,
-        peak: memory.join().ok().context("the sampler has panicked")?,
+        peak,
+        seen,
         time: start.elapsed(),
     })
 }
@@ -162,18 +177,19 @@ fn reader(stream: Option<impl Read + Send + 'static>) -> JoinHandle<(Vec<u8>, u6
     })
 }
 
-/// Looks at the memory as often as it can; the most that it sees.
-fn sampler(process: u32, ended: Arc<AtomicBool>) -> JoinHandle<Memory> {
+/// Looks at the memory as often as it can; the most that it sees at once, and the most of each program.
+fn sampler(process: u32, ended: Arc<AtomicBool>) -> JoinHandle<(Memory, Memory)> {
     thread::spawn(move || {
-        let mut peak = Memory::default();
+        let (mut peak, mut seen) = (Memory::default(), Memory::default());
         while !ended.load(Ordering::Relaxed) {
             let now = Memory::of(process);
+            seen.join(&now);
             if now.total() > peak.total() {
                 peak = now;
             }
             thread::sleep(Duration::from_millis(2));
         }
-        peak
+        (peak, seen)
     })
 }
 
@@ -238,7 +254,7 @@ impl Ended {
     /// MiB. `shares`: whether there is a virtiofsd.
     pub(crate) fn within_memory(&self, memory: u64, shares: bool) -> Result<()> {
         let seen = |part: &str| {
-            self.peak
+            self.seen
                 .programs
                 .iter()
                 .any(|(name, bytes)| name.contains(part) && *bytes > 0)
@@ -247,7 +263,8 @@ impl Ended {
         let short = self.time < Duration::from_millis(500);
         ensure!(
             short || seen("qemu") && (!shares || seen("virtiofsd")),
-            "the memory of QEMU or virtiofsd was not seen: {:?}",
+            "the memory of QEMU or virtiofsd was not seen: {:?}, and at the peak {:?}",
+            self.seen,
             self.peak
         );
         let most = (memory << 20) + BESIDES;

@@ -2,15 +2,14 @@
 //! devices that it was given and no others.
 //!
 //! Environment: `LAUNCHER`, `IMAGES`, `ARCH` and `ENGINE` of `environment.rs`.
+//!
+//! - `devices`: what the machine has, by QEMU's own list.
+
+mod devices;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -59,8 +58,9 @@ const TESTS: &[Test] = &[
     ("limits", limits, false),
     ("damaged", damaged, false),
     ("identity", identity, false),
-    ("devices/none", devices_none, false),
-    ("devices/directory", devices_directory, true),
+    ("clock", clock, false),
+    ("devices/none", devices::none, false),
+    ("devices/directory", devices::directory, true),
 ];
 
 fn main() -> ExitCode {
@@ -110,16 +110,16 @@ impl Work {
 
     /// Packs the guest for `arch`, with these flags.
     fn pack(&self, arch: Arch, name: &str, flags: &[&str]) -> Result<PathBuf> {
-        let engine = ["--engine", environment::engine()?.name()];
-        self.pack_words(arch, name, &[&engine, flags, &["guest.wat", "packed"]].concat())
+        self.pack_words(arch, name, &[flags, &["guest.wat", "packed"]].concat())
     }
 
-    /// Packs what these words say.
+    /// Packs what these words say, for the engine under test.
     fn pack_words(&self, arch: Arch, name: &str, words: &[&str]) -> Result<PathBuf> {
         let output = self.path(name);
         let made = Command::new(environment::needed(environment::LAUNCHER)?)
             .args(["pack", "--arch", arch.name(), "-o"])
             .arg(&output)
+            .args(["--engine", environment::engine()?.name()])
             .args(words)
             .current_dir(&self.0)
             .output()?;
@@ -132,6 +132,17 @@ impl Drop for Work {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A run of a packed file by the launcher, native code or not, without input.
+fn run(arch: Arch, flags: &[&str], packed: &Path, words: &[&str]) -> Result<Output> {
+    let mut command = Command::new(environment::needed(environment::LAUNCHER)?);
+    command
+        .args(["run", "--allow-precompiled", "--arch", arch.name()])
+        .args(flags)
+        .arg(packed)
+        .args(words);
+    Ok(command.stdin(Stdio::null()).output()?)
 }
 
 fn check(output: &Output, code: i32, expected: &str) -> Result<()> {
@@ -160,7 +171,12 @@ fn executable(arch: Arch) -> Result<()> {
         .current_dir("/")
         .stdin(Stdio::null())
         .output()?;
-    check(&output, 0, "guest.wat\npacked\n--version\n--\n-x\n\n")
+    check(&output, 0, "guest.wat\npacked\n--version\n--\n-x\n\n")?;
+    // Who wants less of it runs it as any packed file.
+    let output = run(arch, &["-W", "max-output-bytes=5"], &moved, &["--version"])?;
+    check(&output, 248, "guest")?;
+    let output = run(arch, &["--tmpfs", "/"], &moved, &[])?;
+    check(&output, 2, "")
 }
 
 /// A program of one file that a Hermitfile describes: it runs where it is made, and elsewhere, each time anew.
@@ -294,26 +310,28 @@ fn ceiling(arch: Arch) -> Result<()> {
             "{words}: {said:?}"
         );
     }
-    let output = Command::new(environment::needed(environment::LAUNCHER)?)
-        .args([
-            "run",
-            "--allow-precompiled",
-            "--arch",
-            arch.name(),
-            "--tmpfs",
-            "/",
-        ])
-        .arg(&payload)
-        .stdin(Stdio::null())
-        .output()?;
-    check(&output, 2, "")?;
-    let output = Command::new(environment::needed(environment::LAUNCHER)?)
-        .args(["run", "--allow-precompiled", "--arch", arch.name()])
-        .arg(&payload)
-        .arg("more")
-        .stdin(Stdio::null())
-        .output()?;
-    check(&output, 0, "guest.wat\npacked\nmore\n")
+    check(&run(arch, &["--tmpfs", "/"], &payload, &[])?, 2, "")?;
+    let output = run(arch, &["--argv0", "guest.wat"], &payload, &["more"])?;
+    check(&output, 0, "guest.wat\npacked\nmore\n")?;
+
+    let payload = work.pack(arch, "sized.tar", &["--tmpfs", "/tmp,size=64k"])?;
+    for (size, code, printed) in [("4k", 0, "guest.wat\npacked\n"), ("1M", 2, "")] {
+        let output = run(arch, &["--tmpfs", &format!("/tmp,size={size}")], &payload, &[])?;
+        check(&output, code, printed).context(size)?;
+    }
+    Ok(())
+}
+
+/// A time limit that was packed counts by the machine's own clock.
+fn clock(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "clock")?;
+    let payload = work.pack(arch, "guest.tar", &["-W", "timeout=60s"])?;
+    let said = plain(arch, &payload, "-freq 1 --")?;
+    ensure!(
+        said.contains("-freq: what was packed does not allow it") && !said.contains("guest.wat"),
+        "{said:?}"
+    );
+    check(&run(arch, &[], &payload, &[])?, 0, "guest.wat\npacked\n")
 }
 
 /// What says that it may be widened is given more, by whoever types the kernel command line, and by flags.
@@ -322,24 +340,8 @@ fn wider(arch: Arch) -> Result<()> {
     fs::write(work.path("guest.wat"), without_input())?;
     let file = work.path("Hermitfile");
     fs::write(&file, "FROM guest.wat\nARGV packed\nFUEL 1\nMAY_BE_WIDENED\n")?;
-    let payload = work.path("guest.tar");
-    let launcher = || -> Result<Command> { Ok(Command::new(environment::needed(environment::LAUNCHER)?)) };
-    let made = launcher()?
-        .args(["pack", "--arch", arch.name(), "-f"])
-        .arg(&file)
-        .arg("-o")
-        .arg(&payload)
-        .output()?;
-    check(&made, 0, "")?;
-    let run = |flags: &[&str]| -> Result<Output> {
-        let mut command = launcher()?;
-        command
-            .args(["run", "--arch", arch.name()])
-            .args(flags)
-            .arg(&payload)
-            .arg("more");
-        Ok(command.stdin(Stdio::null()).output()?)
-    };
+    let payload = work.pack_words(arch, "guest.tar", &["-f", "Hermitfile"])?;
+    let run = |flags: &[&str]| run(arch, flags, &payload, &["more"]);
     check(&run(&[])?, 241, "")?;
     let flags = [
         "-W",
@@ -367,11 +369,7 @@ fn limits(arch: Arch) -> Result<()> {
         work.path("Hermitfile"),
         "FROM guest.wat\nARGV [\"packed\"]\nOUTPUT_BYTES 12\n",
     )?;
-    let payload = work.pack_words(
-        arch,
-        "guest.tar",
-        &["--engine", environment::engine()?.name(), "-f", "Hermitfile"],
-    )?;
+    let payload = work.pack_words(arch, "guest.tar", &["-f", "Hermitfile"])?;
     for (given, holds, printed) in [(5, 5, "guest"), (1000, 12, "guest.wat\npa")] {
         let limit = format!("max-output-bytes={given}");
         let message = format!("reached its output limit ({holds} bytes)");
@@ -380,11 +378,7 @@ fn limits(arch: Arch) -> Result<()> {
             said.contains(&message) && said.contains(&format!("{printed}hermit-wasm: ")),
             "{limit}: {said:?}"
         );
-        let output = Command::new(environment::needed(environment::LAUNCHER)?)
-            .args(["run", "--allow-precompiled", "--arch", arch.name(), "-W", &limit])
-            .arg(&payload)
-            .stdin(Stdio::null())
-            .output()?;
+        let output = run(arch, &["-W", &limit], &payload, &[])?;
         check(&output, 248, printed)?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(said.contains(&message), "{limit}: {said:?}");
@@ -412,16 +406,13 @@ fn damaged(arch: Arch) -> Result<()> {
 fn identity(arch: Arch) -> Result<()> {
     let work = Work::new(arch, "identity")?;
     let payload = work.pack(arch, "guest.tar", &[])?;
-    let launcher = environment::needed(environment::LAUNCHER)?;
-    let seen = Command::new(&launcher).arg("inspect").arg(&payload).output()?;
+    let seen = Command::new(environment::needed(environment::LAUNCHER)?)
+        .args(["inspect", "--arch", arch.name()])
+        .arg(&payload)
+        .output()?;
     let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
-    let run = |flags: &[&str]| -> Result<String> {
-        let output = Command::new(&launcher)
-            .args(["run", "--arch", arch.name()])
-            .args(flags)
-            .arg(&payload)
-            .stdin(Stdio::null())
-            .output()?;
+    let says = |level: &str| -> Result<String> {
+        let output = run(arch, &["--log", level], &payload, &[])?;
         check(&output, 0, "guest.wat\npacked\n")?;
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     };
@@ -431,157 +422,14 @@ fn identity(arch: Arch) -> Result<()> {
             .map(|byte| format!("{byte:02x}"))
             .collect()
     };
-    let image = environment::needed(environment::IMAGES)?
-        .join(arch.name())
-        .join("hermit-wasm.img");
-    let (image, payload) = (fs::read(image)?, fs::read(&payload)?);
-    let said = run(&["--log", "info"])?;
-    for bytes in [&image, &payload, &[image.as_slice(), payload.as_slice()].concat()] {
+    let (image, bytes) = (fs::read(built(arch, "hermit-wasm.img")?)?, fs::read(&payload)?);
+    let said = says("info")?;
+    for bytes in [&image, &bytes, &[image.as_slice(), bytes.as_slice()].concat()] {
         let digest = digest(bytes);
         ensure!(said.contains(&digest), "{digest}, of a run: {said}");
         ensure!(seen.contains(&digest), "{digest}, by inspect: {seen}");
     }
-    let said = run(&["--log", "warn"])?;
+    let said = says("warn")?;
     ensure!(!said.contains("SHA-256"), "nobody asked for it: {said}");
     Ok(())
-}
-
-fn devices_none(arch: Arch) -> Result<()> {
-    let work = Work::new(arch, "devices-none")?;
-    let devices = devices(arch, &work, &[], &[])?;
-    let others = granted(&devices);
-    ensure!(others.is_empty(), "{others:?} among {devices:?}");
-    Ok(())
-}
-
-fn devices_directory(arch: Arch) -> Result<()> {
-    let work = Work::new(arch, "devices-directory")?;
-    let share = work.path("share");
-    fs::create_dir(&share)?;
-    let share = format!("{}::/share", share.display());
-    let devices = devices(arch, &work, &["--dir", "share::/share"], &["--dir", &share])?;
-    let others = granted(&devices);
-    // The device, and the way in which it is attached.
-    let is_share = |device: &&String| device.starts_with("vhost-user-fs");
-    ensure!(
-        !others.is_empty() && others.iter().all(is_share),
-        "{others:?} among {devices:?}"
-    );
-    let count = devices
-        .iter()
-        .filter(|device| *device == "vhost-user-fs-device")
-        .count();
-    ensure!(count == 1, "{count} directories among {devices:?}");
-    Ok(())
-}
-
-/// What the boards that the launcher takes have by themselves: interrupts, timers, the serial line, the way to the end,
-/// and places for devices, by their names in QEMU.
-const BOARDS: [&str; 31] = [
-    "acpi-ged-x86",
-    "arm-gicv2m",
-    "arm-gicv3",
-    "arm_gic",
-    "cfi.pflash01",
-    "fw_cfg_io",
-    "fw_cfg_mem",
-    "goldfish_rtc",
-    "gpex-pcihost",
-    "gpex-root",
-    "gpio-key",
-    "ioapic",
-    "isa-debug-exit",
-    "isa-i8259",
-    "isa-pit",
-    "isa-serial",
-    "isabus-bridge",
-    "kvmvapic",
-    "mc146818rtc",
-    "pl011",
-    "pl031",
-    "pl061",
-    "platform-bus-device",
-    "riscv.aclint.mtimer",
-    "riscv.aclint.swi",
-    "riscv.hart_array",
-    "riscv.sifive.plic",
-    "riscv.sifive.test",
-    "serial-mm",
-    "virtio-mmio",
-    "virtio-mmio-bus",
-];
-
-/// What of these devices no board has.
-fn granted(devices: &[String]) -> Vec<&String> {
-    let of_board = |device: &&String| BOARDS.contains(&device.as_str());
-    devices.iter().filter(|device| !of_board(device)).collect()
-}
-
-/// The devices of a machine that runs what was packed, as QEMU's monitor lists them.
-fn devices(arch: Arch, work: &Work, packed: &[&str], flags: &[&str]) -> Result<Vec<String>> {
-    let payload = work.pack(arch, "guest.tar", packed)?;
-    let socket = work.path("monitor");
-    let program = work.path("qemu");
-    let qemu = format!("qemu-system-{}", arch.name());
-    fs::write(
-        &program,
-        format!(
-            "#!/bin/sh\nexec {qemu} -monitor unix:{},server=on,wait=off \"$@\"\n",
-            socket.display()
-        ),
-    )?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-    let mut run = Command::new(environment::needed(environment::LAUNCHER)?)
-        // The monitor's socket is no thing for a jail.
-        .args([
-            "run",
-            "--allow-precompiled",
-            "--jail",
-            "off",
-            "--accel",
-            "tcg",
-            "--arch",
-            arch.name(),
-            "--qemu",
-        ])
-        .arg(&program)
-        .args(flags)
-        .arg(&payload)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()?;
-    let input = run.stdin.take();
-    let mut listed = || -> Result<Vec<String>> {
-        // It runs.
-        let mut line = String::new();
-        BufReader::new(run.stdout.take().context("no output")?).read_line(&mut line)?;
-        ensure!(line == "guest.wat\n", "it printed {line:?}");
-        let begun = Instant::now();
-        let mut monitor = loop {
-            match UnixStream::connect(&socket) {
-                Ok(monitor) => break monitor,
-                Err(error) if begun.elapsed() > Duration::from_secs(60) => return Err(error.into()),
-                Err(_) => sleep(Duration::from_millis(20)),
-            }
-        };
-        monitor.set_read_timeout(Some(Duration::from_secs(60)))?;
-        monitor.write_all(b"info qtree\nquit\n")?;
-        let mut text = Vec::new();
-        // QEMU ends as it is told, which may cut the connection.
-        let _ = monitor.read_to_end(&mut text);
-        let text = String::from_utf8_lossy(&text);
-        let devices: Vec<String> = text
-            .lines()
-            .filter_map(|line| line.trim_start().strip_prefix("dev: ")?.split(',').next())
-            .map(String::from)
-            .collect();
-        ensure!(!devices.is_empty(), "the monitor said {text:?}");
-        Ok(devices)
-    };
-    let devices = listed();
-    drop(input);
-    let _ = run.kill();
-    let _ = run.wait();
-    devices
 }
