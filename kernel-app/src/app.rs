@@ -119,7 +119,7 @@ fn describe<P: Platform>(
     let (bytes, from): (Cow<'_, [u8]>, &str) = match (&words.spec, member) {
         (_, None) if payload.is_some_and(|payload| payload.is_sealed) => {
             return Err(Outcome::Refused(format!(
-                "the payload was packed, and has no member '{RUN_SPEC}' that says what may run"
+                "the payload was packed, but has no member '{RUN_SPEC}', which says what may run"
             )));
         }
         (None, None) => {
@@ -148,14 +148,14 @@ fn describe<P: Platform>(
     let is_ceiling = payload.is_some_and(|payload| payload.is_sealed);
     if let Some(word) = words.run_word.filter(|_| !is_ceiling) {
         return usage(format!(
-            "kernel command line: {word}: the run is described by {from}, beside which only --log and --console stand"
+            "kernel command line: {word}: the run is described by {from}, so only --log and --console can be given"
         ));
     }
     let spec = RunSpec::decode(&bytes)
         .map_err(|error| Outcome::Usage(format!("cannot use the run's description {from}: {error}")))?;
     if let Some(word) = of_kernel.iter().find(|word| is_ceiling && !may_say(&spec, word)) {
         return usage(format!(
-            "kernel command line: {word}: what was packed does not allow it"
+            "kernel command line: {word} exceeds what was packed: it does not take this word"
         ));
     }
     let spec = match is_ceiling {
@@ -321,7 +321,7 @@ fn prepare(
                 Some(Err(error)) => return Err(Outcome::Usage(format!("the payload is damaged: {error}"))),
                 Some(Ok(None)) | None => {
                     return Err(Outcome::Usage(format!(
-                        "the run is to be replayed, and the payload has no member '{RECORDING}'"
+                        "the run is to be replayed, but the payload has no member '{RECORDING}'"
                     )));
                 }
             }
@@ -342,7 +342,7 @@ fn preloads(payload: Option<Payload>, preloads: &[run_spec::Preload]) -> Result<
             ))),
             Some(Err(error)) => Err(Outcome::Usage(format!("the payload is damaged: {error}"))),
             None => Err(unreadable(format!(
-                "member {member:?}: the machine was given no payload that is a tar archive"
+                "member {member:?}: the machine has no payload that is a tar archive"
             ))),
         }
     };

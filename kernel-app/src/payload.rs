@@ -23,7 +23,7 @@ impl fmt::Display for PayloadError {
         match self {
             Self::Archive(error) => error.fmt(f),
             Self::Broken => f.write_str(
-                "its bytes are not those of which it bears the digest, so nothing of it runs; copy it again, or pack it again",
+                "its digest does not match its contents, so nothing of it runs; copy it again, or pack it again",
             ),
             Self::Unsealed => write!(
                 f,

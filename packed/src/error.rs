@@ -26,11 +26,11 @@ impl fmt::Display for PackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::EmptyPayload => "the payload is empty",
-            Self::NotElf => "it is no ELF file of 64 bits, or a damaged one",
-            Self::NoSlot => "it has no place for a payload: it is of another version, or of another program",
-            Self::Taken => "it has a payload already; take the file that it was made of",
-            Self::NoApplication => "it has no application inside: take an image, 'hermit-wasm.img'",
-            Self::NoRoom => "its table of segments has no room for another one",
+            Self::NotElf => "it is not a 64-bit ELF file, or is damaged",
+            Self::NoSlot => "it has no room for a payload: it is of another version, or of another program",
+            Self::Taken => "it already has a payload; use the file that it was made from",
+            Self::NoApplication => "it contains no application; use an image, 'hermit-wasm.img'",
+            Self::NoRoom => "its segment table is full",
             Self::TooLarge => "with the payload it would be larger than its format allows",
         })
     }

@@ -14,14 +14,16 @@ pub struct Exceeds {
     pub record: Record,
     /// Which: a path, a variable's name, not its value.
     pub what: String,
+    /// What the description says of that.
+    pub ceiling: &'static str,
 }
 
 impl fmt::Display for Exceeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {:?}: what was packed does not allow it: it may be narrowed, not widened",
-            self.record, self.what
+            "{} {:?} exceeds what was packed: {}",
+            self.record, self.what, self.ceiling
         )
     }
 }
@@ -30,8 +32,8 @@ impl core::error::Error for Exceeds {}
 
 impl RunSpec {
     /// This run as `by` narrows it: with its arguments behind its own, its values of [open](Self::open) variables, its
-    /// terminals and its log level, less access to directories, and lower limits. One that may be widened is given all that `by` says besides: of two values that
-    /// of `by` counts.
+    /// terminals and its log level, less access to directories, and lower limits. One that may be widened is given all
+    /// that `by` says besides: of two values that of `by` counts.
     ///
     /// # Errors
     /// [`Exceeds`] names the first thing of `by` that this does not have.
@@ -54,13 +56,14 @@ impl RunSpec {
             tracing,
             may_be_widened: _,
         } = by;
-        let exceeds = |record, what: &str| Exceeds {
+        let exceeds = |record, what: &str, ceiling| Exceeds {
             record,
             what: what.into(),
+            ceiling,
         };
         // What may be widened is the run, and not what runs.
         if *module != ModuleSource::Payload {
-            return Err(exceeds(Record::Module, module.default_name()));
+            return Err(exceeds(Record::Module, module.default_name(), "it has a module"));
         }
         if self.may_be_widened {
             return Ok(self.widened(by));
@@ -69,7 +72,7 @@ impl RunSpec {
             let own = self.argv.first().map_or(module.default_name(), String::as_str);
             // The default is what is said if no name is.
             if name != module.default_name() && name != own {
-                return Err(exceeds(Record::Argument, name));
+                return Err(exceeds(Record::Argument, name, "the program has another name"));
             }
             if self.argv.is_empty() {
                 self.argv.push(name.clone());
@@ -82,29 +85,29 @@ impl RunSpec {
             }
             match self.open.iter().position(|open| open == name) {
                 Some(place) => drop(self.open.remove(place)),
-                None => return Err(exceeds(Record::Variable, name)),
+                None if self.env.iter().any(|(own, _)| own == name) => {
+                    return Err(exceeds(Record::Variable, name, "it has another value"));
+                }
+                None => return Err(exceeds(Record::Variable, name, "it has no such variable")),
             }
             self.env.push(variable.clone());
         }
         for mount in mounts {
             let own = self.mounts.iter_mut().find(|own| own.guest == mount.guest);
-            let narrowed = own.as_ref().and_then(|own| narrowed_mount(own, mount));
-            match own.zip(narrowed) {
-                Some((own, narrowed)) => *own = narrowed,
-                None => return Err(exceeds(Record::Mount, &mount.guest)),
-            }
+            let own = own.ok_or_else(|| exceeds(Record::Mount, &mount.guest, "it has no such directory"))?;
+            *own = narrowed_mount(own, mount).map_err(|why| exceeds(Record::Mount, &mount.guest, why))?;
         }
         if let Some(entry) = entry.as_ref().filter(|entry| self.entry.as_ref() != Some(*entry)) {
-            return Err(exceeds(Record::Entry, entry));
+            return Err(exceeds(Record::Entry, entry, "it calls another function"));
         }
         if let Some(preload) = preloads.iter().find(|preload| !self.preloads.contains(preload)) {
-            return Err(exceeds(Record::Preload, &preload.name));
+            return Err(exceeds(Record::Preload, &preload.name, "it has no such preload"));
         }
         if deterministic.is_some() && self.deterministic.is_some() && *deterministic != self.deterministic {
-            return Err(exceeds(Record::Deterministic, "another seed"));
+            return Err(exceeds(Record::Deterministic, "another seed", "it has a seed"));
         }
         if tracing.is_some() && *tracing != self.tracing {
-            return Err(exceeds(Record::Tracing, "another trace"));
+            return Err(exceeds(Record::Tracing, "another trace", "it is not traced so"));
         }
         self.terminals = *terminals;
         self.log = log.or(self.log);
@@ -158,8 +161,8 @@ impl RunSpec {
     }
 }
 
-/// The directory `own` as `by` narrows it: less access, or less room. `None`: that is another one, or more.
-fn narrowed_mount(own: &Mount, by: &Mount) -> Option<Mount> {
+/// The directory `own` as `by` narrows it: less access, or less room. An error says what it is, where `by` is more.
+fn narrowed_mount(own: &Mount, by: &Mount) -> Result<Mount, &'static str> {
     let source = match (&own.source, &by.source) {
         // Nothing is said of its size.
         (MountSource::Tmpfs { size }, MountSource::Tmpfs { size: None }) => {
@@ -170,11 +173,14 @@ fn narrowed_mount(own: &Mount, by: &Mount) -> Option<Mount> {
         {
             MountSource::Tmpfs { size: Some(*less) }
         }
+        (MountSource::Tmpfs { .. }, MountSource::Tmpfs { .. }) => return Err("the directory is smaller"),
         (own, by) if own == by => own.clone(),
-        _ => return None,
+        _ => return Err("the directory is of another kind"),
     };
-    let is_less = by.access == own.access || by.access == Access::ReadOnly;
-    is_less.then(|| Mount {
+    if (own.access, by.access) == (Access::ReadOnly, Access::ReadWrite) {
+        return Err("the directory is read-only");
+    }
+    Ok(Mount {
         source,
         guest: own.guest.clone(),
         access: by.access,
@@ -449,6 +455,14 @@ mod tests {
             let error = ceiling().narrowed(&by).unwrap_err();
             assert_eq!(error.record, record, "{error}");
         }
+        let by = RunSpec {
+            mounts: vec![mount("/ro", Access::ReadWrite)],
+            ..nothing()
+        };
+        assert_eq!(
+            ceiling().narrowed(&by).unwrap_err().to_string(),
+            "mount \"/ro\" exceeds what was packed: the directory is read-only"
+        );
         let seeded = RunSpec {
             deterministic: Some(1),
             ..nothing()

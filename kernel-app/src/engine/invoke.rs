@@ -131,7 +131,7 @@ pub(super) fn arguments(entry: Entry<'_>, types: &[Type]) -> Result<Vec<Value>, 
             let number = number.saturating_add(1);
             let text = quoted(text);
             Outcome::Usage(format!(
-                "argument {number} of `{name}` is `{text}`, which is no {}: {error}",
+                "argument {number} of `{name}` is `{text}`, which is not a valid {}: {error}",
                 ty.name()
             ))
         })?;
@@ -240,7 +240,7 @@ mod tests {
             match read(&[Type::I32], &[text]) {
                 Err(Outcome::Usage(said)) => assert_eq!(
                     said,
-                    format!("argument 1 of `f` is `{text}`, which is no i32: {reason}")
+                    format!("argument 1 of `f` is `{text}`, which is not a valid i32: {reason}")
                 ),
                 other => panic!("{text}: {other:?}"),
             }

@@ -154,12 +154,12 @@ impl<'a> Modules<'a> {
         let (options, code) = inspect(machine, job.program)?;
         if job.limits.get(Limit::Fuel).is_some() && !options.fuel {
             return Err(Outcome::CodeRefused(
-                "its fuel is limited, and the code does not count it; compile the module with --fuel".into(),
+                "its fuel is limited, but the code does not count it; compile the module with --fuel".into(),
             ));
         }
         if fixed && !(options.fuel && options.deterministic) {
             return Err(Outcome::CodeRefused(
-                "the run is deterministic, and the code is not; compile the module with --fuel --deterministic"
+                "the run is deterministic, but the code is not; compile the module with --fuel --deterministic"
                     .into(),
             ));
         }

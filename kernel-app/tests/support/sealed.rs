@@ -68,11 +68,7 @@ fn boot_words_narrow_what_was_packed_and_never_widen_it() {
         ("--preload l=module.wasm", "\"l\""),
     ] {
         let mut machine = Machine::with_sealed(&members);
-        refused(
-            &machine.run(words, &[]),
-            2,
-            &[named, "what was packed does not allow it"],
-        );
+        refused(&machine.run(words, &[]), 2, &[named, "exceeds what was packed"]);
         assert_eq!(machine.output(), "", "{words}");
     }
     refused(
@@ -133,7 +129,7 @@ fn words_of_the_kernel_s_that_change_the_run_are_refused() {
     refused(
         &run(&spec(timed, false), "-freq 1 --"),
         2,
-        &["-freq", "does not allow it"],
+        &["-freq", "exceeds what was packed"],
     );
     assert_eq!(run(&spec(timed, true), "-freq 1 --").code, 0);
     // Whoever gives the time may say how it counts.
@@ -146,7 +142,7 @@ fn words_of_the_kernel_s_that_change_the_run_are_refused() {
         refused(
             &run(&spec(Limits::NONE, false), &line),
             2,
-            &[word, "does not allow it"],
+            &[word, "exceeds what was packed"],
         );
         assert_eq!(run(&spec(Limits::NONE, true), &line).code, 0);
     }

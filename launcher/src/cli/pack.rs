@@ -51,14 +51,12 @@ impl Pack {
     fn pack(&self, deadline: &Deadline) -> Result<Vec<String>, Error> {
         match (self.run.module(), &self.run.file) {
             (None, None) => Err(usage(
-                "name a module to pack, a Hermitfile with -f, or a directory that 'unpack' has made; there is no \
+                "name a module to pack, a Hermitfile with -f, or a directory made by 'unpack'; there is no \
                  Hermitfile in the current directory either",
             )),
             (Some(directory), _) if directory.is_dir() => {
                 if self.run.module_and_args.len() > 1 {
-                    return Err(usage(
-                        "a directory that 'unpack' has made has its arguments already",
-                    ));
+                    return Err(usage("a directory made by 'unpack' already has its arguments"));
                 }
                 let (format, arch) = (self.format, self.run.arch);
                 let memory = self.run.memory.unwrap_or(hermit_wasm_vm::DEFAULT_MEMORY);
@@ -93,7 +91,7 @@ impl Pack {
             ("virtiofsd", run.virtiofsd.is_some()),
         ];
         if let Some((flag, _)) = said.iter().find(|(_, is_said)| *is_said) {
-            return Err(usage(format!("--{flag} is not packed: say it when it runs")));
+            return Err(usage(format!("--{flag} cannot be packed; pass it to 'run'")));
         }
         // What people read in the Hermitfile is what is packed.
         let beside = [
@@ -109,10 +107,10 @@ impl Pack {
         ];
         match beside.iter().find(|(.., is_said)| *is_said) {
             Some((flag, directive, _)) if run.file.is_some() => Err(usage(format!(
-                "{flag} beside -f: the Hermitfile says all that is packed; write it there, with {directive}"
+                "{flag} cannot be combined with -f: the Hermitfile says all that is packed; use {directive} there"
             ))),
             _ if run.wasi.last() == Some(&true) => Err(usage(
-                "-S inherit-env: all variables of this host would be in the file; name those that it needs with --env",
+                "-S inherit-env: it would pack all variables of this host; name the ones that the program needs with --env",
             )),
             _ => Ok(()),
         }
@@ -173,7 +171,7 @@ fn open(path: &Path) -> Result<Packed, Error> {
     Packed::open(path)?.ok_or_else(|| {
         ModuleError::NotAModule {
             path: path.into(),
-            reason: "is not packed; 'hermit-wasm pack' makes such files".to_string(),
+            reason: "is not a packed file; 'hermit-wasm pack' makes one".to_string(),
         }
         .into()
     })

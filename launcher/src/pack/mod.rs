@@ -88,8 +88,8 @@ fn check(format: Format, spec: &RunSpec, has_manifest: bool) -> Result<(), Error
     let is_shared = |mount: &&Mount| matches!(mount.source, MountSource::VirtioFs { .. });
     match (format, spec.mounts.iter().find(is_shared)) {
         (Format::Exe, Some(mount)) if !has_manifest => Err(Error::Invalid(format!(
-            "--format exe: all its words are the guest's, so nobody can say which directory of the host '{}' is; \
-             --copy-dir packs a copy, MAP in a Hermitfile says which it is, and --format initrd is run with --dir",
+            "--format exe: its arguments all go to the guest, so no flag could name the host directory for '{}'; use \
+             --copy-dir to pack a copy, MAP in a Hermitfile to name it, or --format initrd, which is run with --dir",
             mount.guest
         ))),
         _ => Ok(()),

@@ -95,7 +95,7 @@ impl Packed {
             is_own: false,
         };
         if !this.is_intact().map_err(unreadable)? {
-            return Err(this.damaged("its bytes are not those of which it bears the digest"));
+            return Err(this.damaged("its digest does not match its contents"));
         }
         this.members = this
             .list()
@@ -103,8 +103,8 @@ impl Packed {
         let spec = this.read(names::RUN_SPEC).map_err(unreadable)?;
         this.spec = match spec.map(|bytes| RunSpec::decode(&bytes)) {
             Some(Ok(spec)) => spec,
-            Some(Err(error)) => return Err(this.damaged(&format!("its description of a run: {error}"))),
-            None => return Err(this.damaged("it has no description of a run")),
+            Some(Err(error)) => return Err(this.damaged(&format!("its run description: {error}"))),
+            None => return Err(this.damaged("it has no run description")),
         };
         this.manifest = this.read_manifest()?;
         Ok(Some(this))
@@ -125,7 +125,7 @@ impl Packed {
             Manifest::parse(names::MANIFEST, &text).map_err(|error| self.damaged(&error.to_string()))?;
         match manifest::agrees(&manifest, &self.spec, self.engine()) {
             true => Ok(Some(manifest)),
-            false => Err(self.damaged("its Hermitfile says something else than its description of a run")),
+            false => Err(self.damaged("its Hermitfile and its run description differ")),
         }
     }
 
@@ -290,13 +290,15 @@ impl Packed {
                 is_plain(name) && header.is_ok_and(|header| header.as_bytes() == entry.header().as_bytes())
             };
             if !members.is_empty() && !is_ours() {
-                return Err(io::Error::other("a member's header is none that packing writes"));
+                return Err(io::Error::other(
+                    "a member's header is not as 'hermit-wasm pack' writes it",
+                ));
             }
             if members.iter().any(|member| member.name == name) && name != names::PADDING {
                 return Err(io::Error::other("two members have one name"));
             }
             if !is_plain(name) {
-                return Err(io::Error::other("a member has a name that no payload has"));
+                return Err(io::Error::other("a member has an invalid name"));
             }
             let member = Member {
                 name: name.to_string(),
@@ -333,7 +335,7 @@ fn unreadable(path: &Path, source: &io::Error) -> Error {
 fn damaged(path: &Path, why: &str) -> Error {
     ModuleError::NotAModule {
         path: path.into(),
-        reason: format!("is packed, and damaged: {why}; copy it again, or pack it again"),
+        reason: format!("is a damaged packed file: {why}; copy it again, or pack it again"),
     }
     .into()
 }
@@ -344,7 +346,7 @@ pub(super) fn own() -> Result<PathBuf, Error> {
     let file = File::open(&path).map_err(|error| unreadable(&path, &error))?;
     match trailer(&path, &file)? {
         Some(_) => Ok(path),
-        None => Err(damaged(&path, "its end is not what was packed")),
+        None => Err(damaged(&path, "its end was changed after packing")),
     }
 }
 
@@ -429,13 +431,13 @@ fn trailer(path: &Path, file: &File) -> Result<Option<Trailer>, Error> {
     file.read_exact_at(&mut end, at).map_err(cannot)?;
     let trailer = match Trailer::parse(&end, length) {
         End::Nothing => return Ok(None),
-        End::Damaged => return Err(damaged(path, "its end is not what was packed")),
+        End::Damaged => return Err(damaged(path, "its end was changed after packing")),
         End::Trailer(trailer) => trailer,
     };
     let mut seal = [0; SEAL];
     file.read_exact_at(&mut seal, trailer.payload.0).map_err(cannot)?;
     if !Trailer::is_intact(&end, &seal) {
-        return Err(damaged(path, "its end is not what was packed"));
+        return Err(damaged(path, "its end was changed after packing"));
     }
     // Whoever can make a digest may have written anything.
     if trailer.memory < SMALLEST_MEMORY {

@@ -49,7 +49,7 @@ pub fn pack_directory(
     output: &Path,
 ) -> Result<(), Error> {
     let bytes = fs::read(directory.join(names::RUN_SPEC)).map_err(StartError::file(
-        "read run.spec in the directory, which was no payload",
+        "read run.spec in the directory, which 'unpack' has not made",
     ))?;
     let spec = RunSpec::decode(&bytes)
         .map_err(|error| Error::Invalid(format!("{}: {error}", directory.join(names::RUN_SPEC).display())))?;
@@ -57,7 +57,7 @@ pub fn pack_directory(
     // The description may be anybody's: nothing is packed but what lies in the directory.
     if let Some((name, _)) = members.iter().find(|(name, _)| !is_plain(name)) {
         return Err(Error::Invalid(format!(
-            "{}: it names a member '{}', which is no file of this directory",
+            "{}: it names a member '{}', and the directory has no such file",
             shown::path(directory.join(names::RUN_SPEC)),
             piece(name)
         )));

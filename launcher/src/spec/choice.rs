@@ -107,7 +107,7 @@ pub(super) fn choose(run: &Run, deadline: &Deadline) -> Result<Chosen, Error> {
             ))),
             _ if packed.engine() == Engine::Native && !run.engines.precompiled => {
                 Err(Error::Invalid(format!(
-                    "{} has native code, which is trusted as no module is: --allow-precompiled runs it",
+                    "{} contains native code, which can do what no module can; pass --allow-precompiled to run it",
                     run.module
                 )))
             }

@@ -10,13 +10,13 @@ use boot_protocol::shown::piece;
 /// A module by its name, and the names of the modules that it imports from, of which some may be unknown here.
 pub(super) type Node<'a> = (&'a str, BTreeSet<String>);
 
-/// Modules that import from each other in a circle: none of them can begin.
+/// Modules that import from each other in a cycle: none of them can begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cycle(Vec<String>);
 
 impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("modules that import from each other in a circle cannot be linked: ")?;
+        f.write_str("import cycle: ")?;
         let names = self.0.iter().chain(self.0.first()).map(piece);
         for (number, name) in names.enumerate() {
             match number {
@@ -81,11 +81,11 @@ pub(super) fn order(nodes: &[Node<'_>]) -> Result<Vec<usize>, Cycle> {
                     path.push((next, needs(next)));
                 }
                 State::Begun => {
-                    let circle = path
+                    let cycle = path
                         .iter()
                         .map(|(index, _)| *index)
                         .skip_while(|index| *index != next);
-                    let names = circle.filter_map(|index| nodes.get(index));
+                    let names = cycle.filter_map(|index| nodes.get(index));
                     return Err(Cycle(names.map(|(name, _)| (*name).to_string()).collect()));
                 }
             }

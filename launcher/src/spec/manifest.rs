@@ -125,7 +125,7 @@ impl Hermitfile {
             None => Ok(needed.max(DEFAULT_MEMORY)),
             Some(machine) if machine < granted => {
                 let why = format!(
-                    "the machine has less, {}; write --memory with {} or more, or omit it",
+                    "the machine has only {}; pass --memory {} or more, or omit --memory",
                     show_size(machine),
                     show_size(needed)
                 );
@@ -186,7 +186,7 @@ impl Hermitfile {
         match self.manifest.limits.get(Limit::Descriptors) {
             Some(limit) if limit < first => Err(self.refuse(
                 limit_directive(Limit::Descriptors, limit),
-                &format!("the program has {first} from the start: its standard streams and its directories"),
+                &format!("the program starts with {first}: its standard streams and its directories"),
             )),
             _ => Ok(()),
         }
@@ -216,7 +216,7 @@ impl Hermitfile {
                 .iter()
                 .find(|file| added.iter().any(|other| other.name == file.name))
             {
-                let why = format!("'{}' is copied there already", shown::path(&file.host));
+                let why = format!("'{}' already has this name there", shown::path(&file.host));
                 return Err(self.refuse(directory, &why));
             }
             files.extend(added.iter().cloned());
@@ -273,13 +273,11 @@ impl Hermitfile {
         })?;
         match (&directory.source, kind.is_dir(), kind.is_file()) {
             (_, true, _) | (Source::Copy { .. }, _, true) => Ok(kind),
-            (Source::Copy { .. }, ..) => {
-                Err(self.refuse(directory, "neither a directory nor a file can be copied"))
-            }
+            (Source::Copy { .. }, ..) => Err(self.refuse(directory, "it is neither a file nor a directory")),
             _ => Err(self.refuse(
                 directory,
                 &format!(
-                    "'{}' is not a directory; name the one that it is in",
+                    "'{}' is not a directory; name the directory that contains it",
                     shown::path(host)
                 ),
             )),
@@ -304,10 +302,7 @@ impl Hermitfile {
             name => Some(name),
         };
         let Some(name) = name else {
-            return Err(self.refuse(
-                directory,
-                "the file needs a name there; write it behind the directory",
-            ));
+            return Err(self.refuse(directory, "the copy has no file name; add one to the guest path"));
         };
         let file = CopiedFile {
             name: name.to_string(),
@@ -329,10 +324,10 @@ pub(super) fn host_variable(file: &Path, name: &str) -> Result<String, Error> {
         _ => ("ENV_EXE_NAME_IS_HOST_EXE_NAME", std::env::current_exe()),
     };
     let refuse = |why: String| Error::Invalid(format!("{}: {directive}: {why}", shown::path(file)));
-    let path = path.map_err(|error| refuse(format!("the host's path is not known: {error}")))?;
+    let path = path.map_err(|error| refuse(format!("cannot determine the path: {error}")))?;
     path.to_str().map(str::to_string).ok_or_else(|| {
         refuse(format!(
-            "'{}' is not UTF-8, and a WASI program can only be given UTF-8",
+            "'{}' is not UTF-8, which is all that WASI programs can be given",
             shown::path(&path)
         ))
     })

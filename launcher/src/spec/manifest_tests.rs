@@ -120,7 +120,7 @@ fn the_machine_has_what_memory_grants() {
     assert_eq!(memory("MEMORY 1G", Some(1 << 30), none).unwrap(), 1 << 30);
     assert_eq!(
         memory("MEMORY 1G", Some(1), none).unwrap_err().to_string(),
-        "H: MEMORY 1GiB: the machine has less, 1 bytes; write --memory with 1.3 GiB or more, or omit it"
+        "H: MEMORY 1GiB: the machine has only 1 bytes; pass --memory 1.3 GiB or more, or omit --memory"
     );
     let less = Limits::NONE.with(Limit::Memory, 5);
     assert_eq!(memory("MEMORY 1G", Some(5), less).unwrap(), 5);
@@ -130,20 +130,14 @@ fn the_machine_has_what_memory_grants() {
 fn what_cannot_be_done_is_refused_by_its_name() {
     for (text, expected) in [
         ("COPY nothing /lib", "COPY nothing /lib: '"),
-        (
-            "COPY a.txt /x/..",
-            "COPY a.txt /x/..: the file needs a name there",
-        ),
+        ("COPY a.txt /x/..", "COPY a.txt /x/..: the copy has no file name"),
         ("COPY a.txt /x/\nCOPY link /x/a.txt", "COPY link /x/a.txt: '"),
         (
             "COPY /dev/null /x",
-            "COPY /dev/null /x: neither a directory nor a file",
+            "COPY /dev/null /x: it is neither a file nor a directory",
         ),
-        ("FDS 2", "FDS 2: the program has 3 from the start"),
-        (
-            "FDS 4\nTMPFS /a\nTMPFS /b",
-            "FDS 4: the program has 5 from the start",
-        ),
+        ("FDS 2", "FDS 2: the program starts with 3"),
+        ("FDS 4\nTMPFS /a\nTMPFS /b", "FDS 4: the program starts with 5"),
         ("MAP nothing:/x", "MAP [\"nothing:/x\"]: 'nothing' (seen from '"),
         (
             "MAP /dev/null:/x",

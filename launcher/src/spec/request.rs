@@ -385,8 +385,8 @@ mod tests {
             .preload("c", importing("env"));
         assert_eq!(given(preloads).unwrap(), pairs(["a", "b", "c"]));
 
-        let circle = run().link("a", importing("b")).link("b", importing("a"));
-        let error = given(circle).unwrap_err();
+        let cycle = run().link("a", importing("b")).link("b", importing("a"));
+        let error = given(cycle).unwrap_err();
         assert_eq!(error.exit_code(), boot_protocol::exit_code::USAGE);
         let message = error.to_string();
         assert!(

@@ -224,7 +224,7 @@ impl Run {
         self
     }
 
-    /// The same in any order: once one is added so, all are put in order by what they import from each other. A circle
+    /// The same in any order: once one is added so, all are put in order by what they import from each other. A cycle
     /// is [`Error::Invalid`].
     #[must_use]
     pub fn link(mut self, name: impl Into<String>, module: Module) -> Self {
@@ -488,7 +488,7 @@ impl Run {
         let this = self.in_order(&deadline)?;
         if this.packed.is_some() {
             return Err(Error::Invalid(format!(
-                "--print-command: {} is packed, and 'hermit-wasm inspect' says what it is",
+                "--print-command: {} is a packed file; 'hermit-wasm inspect' shows what it runs",
                 this.module
             )));
         }
@@ -506,7 +506,7 @@ impl Run {
         let deadline = self.deadline_from_now();
         let this = self.in_order(&deadline)?;
         if this.packed.is_some() {
-            return Err(Error::Invalid(format!("{} is packed already", this.module)));
+            return Err(Error::Invalid(format!("{} is already packed", this.module)));
         }
         if this.module.is_greeting() {
             return Err(Error::Invalid("name a module to pack".to_string()));
@@ -544,7 +544,7 @@ impl Run {
                 },
                 (None, None) => {
                     return Err(Error::Invalid(format!(
-                        "{}: it needs a directory of this host, which its guest calls '{}': --dir HOST::{1}",
+                        "{}: the program needs a directory of this host as '{}'; pass --dir HOST::{1}",
                         self.module, wanted.guest
                     )));
                 }
@@ -566,7 +566,7 @@ impl Run {
     ) -> Result<String, Error> {
         if self.record.is_some() || self.replay.is_some() {
             return Err(Error::Invalid(
-                "a run that is recorded or replayed needs this program, and no command alone does it"
+                "a recorded or replayed run needs this program; no command of the hypervisor's alone can do it"
                     .to_string(),
             ));
         }
@@ -595,7 +595,7 @@ impl Run {
     /// The same with the modules that others import from in order.
     ///
     /// # Errors
-    /// They import from each other in a circle, or cannot be read; the run is over.
+    /// There is an import cycle, or they cannot be read; the run is over.
     pub(super) fn in_order(mut self, deadline: &Deadline) -> Result<Self, Error> {
         if !self.linked {
             return Ok(self);

@@ -70,14 +70,14 @@ impl Run {
         };
         if self.packed.is_some() {
             return Err(Error::Invalid(format!(
-                "--record: {} is packed; 'hermit-wasm unpack' takes it apart, and what is in it can be recorded",
+                "--record: {} is a packed file; take it apart with 'hermit-wasm unpack', and record the module",
                 self.module
             )));
         }
         // Its digest would be of the code, which no other host has.
         if self.is_precompiled() {
             return Err(Error::Invalid(
-                "--record: a run of compiled code is not recorded; name the module that it was compiled of, with --engine \
+                "--record: compiled code cannot be recorded; name the module that it was compiled from, with --engine \
                  native"
                     .to_string(),
             ));

@@ -45,7 +45,7 @@ fn says_that_it_is_damaged(program: &Path, what: &str) {
     refused(
         &output,
         126,
-        &["whole", "is packed, and damaged", "copy it again"],
+        &["whole", "is a damaged packed file", "copy it again"],
     );
 }
 

@@ -241,7 +241,7 @@ fn what_cannot_be_packed_is_refused() {
     refused(
         &launcher(scratch.path(), &["pack", "-o", "x", "a.tar"]),
         2,
-        &["packed already"],
+        &["already packed"],
     );
 }
 
@@ -320,7 +320,7 @@ fn a_hermitfile_says_all_that_is_packed() {
         &["word"],
     ] {
         let words = [&["pack", "-o", "x", "-f", "Hermitfile"], flags].concat();
-        refused(&launcher(scratch.path(), &words), 2, &["beside -f"]);
+        refused(&launcher(scratch.path(), &words), 2, &["combined with -f"]);
     }
     assert!(!at("x").exists());
     // The engine is chosen when it is built, and a directory of the host is looked for when it runs.

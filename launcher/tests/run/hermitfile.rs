@@ -95,7 +95,7 @@ fn errors() {
         .expect_message(&["there/Hermitfile:2:6: 'many': expected a whole number"]);
     scratch.file("there/Hermitfile", b"FROM m.wasm\nMEMORY 1G\n");
     run(&["-f", "there/Hermitfile", "--memory", "512M"]).expect_message(&[
-        "there/Hermitfile: MEMORY 1GiB: the machine has less, 512 MiB",
+        "there/Hermitfile: MEMORY 1GiB: the machine has only 512 MiB",
         "--memory",
     ]);
     scratch.file("there/Hermitfile", b"FROM m.wasm\nMAP nothing:/data\n");

@@ -350,7 +350,7 @@ impl PreparedQemu<'_> {
         let longest = self.kind.longest_command_line();
         if line.len() > longest {
             return Err(Error::Invalid(format!(
-                "the arguments take {} bytes with the options, and --machine {} takes {longest} for what was packed",
+                "arguments and options take {} bytes, but a packed file under --machine {} can be given at most {longest}",
                 line.len(),
                 self.kind.name()
             )));
