@@ -4,9 +4,10 @@
 //! application in the machine [decodes](RunSpec::decode) it. It travels as a member of the [payload](crate::payload),
 //! or, under uhyve, as a file that is mapped into the machine.
 //!
-//! Here: what fields are made of. The fields, and their bytes: `wire.rs`.
+//! Here: what fields are made of. The fields, and their bytes: `wire.rs`; how these are read: `decode.rs`.
 
 mod ceiling;
+mod decode;
 mod error;
 mod limits;
 mod wire;
