@@ -328,7 +328,7 @@ fn clock(arch: Arch) -> Result<()> {
     let payload = work.pack(arch, "guest.tar", &["-W", "timeout=60s"])?;
     let said = plain(arch, &payload, "-freq 1 --")?;
     ensure!(
-        said.contains("-freq: what was packed does not allow it") && !said.contains("guest.wat"),
+        said.contains("-freq exceeds what was packed") && !said.contains("guest.wat"),
         "{said:?}"
     );
     check(&run(arch, &[], &payload, &[])?, 0, "guest.wat\npacked\n")
