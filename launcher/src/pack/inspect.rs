@@ -172,7 +172,8 @@ fn terminals(terminals: Terminals) -> Vec<String> {
     } = terminals;
     [(stdin, "stdin"), (stdout, "stdout"), (stderr, "stderr")]
         .into_iter()
-        .filter_map(|(is_one, name)| is_one.then(|| name.to_string()))
+        .filter(|(is_one, _)| *is_one)
+        .map(|(_, name)| name.to_string())
         .collect()
 }
 

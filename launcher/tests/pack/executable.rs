@@ -76,7 +76,7 @@ fn a_damaged_executable_is_not_the_launcher() {
             .open(&path)
             .unwrap()
             .set_len(length)
-            .unwrap()
+            .unwrap();
     };
     // Down to the program alone.
     for length in [
