@@ -180,7 +180,7 @@ fn inspect_shows_what_is_in_it() {
     refused(
         &launcher(scratch.path(), &["inspect", "m.wat"]),
         126,
-        &["m.wat", "not packed"],
+        &["m.wat", "not a packed file"],
     );
 }
 
