@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::fmt::Display;
 use core::num::ParseIntError;
 
-use wasi_core::{Stream, System};
+use wasi_core::{Errno, Stream, System, WasiCtx};
 
 use super::{Entry, Problem, decimal, quoted};
 use crate::exit_status::Outcome;
@@ -53,13 +53,13 @@ const MAX_NAMED_EXPORTS: usize = 20;
 /// Says what wasmtime says before it calls a function that takes so many arguments, if it `warns`.
 pub(super) fn begin(system: &mut impl System, warns: bool, arguments: usize) {
     if warns && arguments > 0 {
-        write(system, Stream::Stderr, TAKES_ARGUMENTS);
+        warn(system, TAKES_ARGUMENTS);
     }
 }
 
-/// Prints results, one on a line.
+/// Prints results, one on a line, as output of the guest's.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-pub(super) fn finish(system: &mut impl System, warns: bool, results: impl Iterator<Item = Value>) {
+pub(super) fn finish(context: &mut WasiCtx<impl System>, warns: bool, results: impl Iterator<Item = Value>) {
     let mut text = String::new();
     for result in results {
         text.push_str(&result.to_text());
@@ -67,17 +67,22 @@ pub(super) fn finish(system: &mut impl System, warns: bool, results: impl Iterat
     }
     if !text.is_empty() {
         if warns {
-            write(system, Stream::Stderr, RETURNS_VALUES);
+            warn(&mut context.system, RETURNS_VALUES);
         }
-        write(system, Stream::Stdout, &text);
+        write(&text, |rest| context.print(Stream::Stdout, rest));
     }
 }
 
+/// Says what the guest has not said, and what no limit of its counts.
+fn warn(system: &mut impl System, text: &str) {
+    write(text, |rest| system.console_write(Stream::Stderr, rest));
+}
+
 /// Writes all of it; where that fails, nobody is there to be told.
-fn write(system: &mut impl System, stream: Stream, text: &str) {
+fn write(text: &str, mut some: impl FnMut(&[u8]) -> Result<usize, Errno>) {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
-        match system.console_write(stream, rest) {
+        match some(rest) {
             Ok(taken @ 1..) => rest = rest.get(taken..).unwrap_or_default(),
             Ok(0) | Err(_) => break,
         }
@@ -193,6 +198,8 @@ impl Value {
 mod tests {
     use super::*;
     use alloc::vec;
+    use wasi_core::context::WasiCtxBuilder;
+    use wasi_core::limits::{Limit, Limits};
     use wasi_core::testing::TestSystem;
 
     fn read(types: &[Type], arguments: &[&str]) -> Result<Vec<Value>, Outcome> {
@@ -322,8 +329,9 @@ mod tests {
         assert_eq!(system.stderr, b"");
         begin(&mut system, true, 1);
         assert_eq!(system.stderr, TAKES_ARGUMENTS.as_bytes());
+        let mut context = WasiCtxBuilder::new().build(system);
         finish(
-            &mut system,
+            &mut context,
             true,
             [
                 Value::I32(-1),
@@ -341,16 +349,33 @@ mod tests {
             .into_iter(),
         );
         assert_eq!(
-            String::from_utf8(system.stdout).unwrap(),
+            String::from_utf8(context.system.stdout).unwrap(),
             "-1\n-9223372036854775808\n0.1\n0.1\n-0\n1000000000000000000000\n0.0000001\nNaN\n-inf\n\
              340282366920938463463374607431768211455\n<null externref>\n"
         );
         let both = [TAKES_ARGUMENTS, RETURNS_VALUES].concat();
-        assert_eq!(String::from_utf8(system.stderr).unwrap(), both);
+        assert_eq!(String::from_utf8(context.system.stderr).unwrap(), both);
 
-        let mut silent = TestSystem::default();
+        let mut silent = WasiCtxBuilder::new().build(TestSystem::default());
         finish(&mut silent, true, [].into_iter());
-        assert_eq!((silent.stdout, silent.stderr), (vec![], vec![]));
+        assert_eq!((silent.system.stdout, silent.system.stderr), (vec![], vec![]));
+    }
+
+    #[test]
+    fn results_are_output_and_warnings_are_not() {
+        let print = |most| {
+            let limits = Limits {
+                output_bytes: Some(most),
+                ..Limits::default()
+            };
+            let mut context = WasiCtxBuilder::new().limits(limits).build(TestSystem::default());
+            finish(&mut context, true, [Value::I32(12), Value::I32(345)].into_iter());
+            assert_eq!(context.system.stderr, RETURNS_VALUES.as_bytes());
+            (context.exceeded(), context.system.stdout)
+        };
+        assert_eq!(print(7), (None, b"12\n345\n".to_vec()));
+        assert_eq!(print(6), (Some(Limit::OutputBytes), b"12\n345".to_vec()));
+        assert_eq!(print(0), (Some(Limit::OutputBytes), vec![]));
     }
 
     #[test]

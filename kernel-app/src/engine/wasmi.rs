@@ -212,7 +212,7 @@ fn run_modules<S: System + 'static>(
     invoke::begin(&mut store.data_mut().context.core.system, warns, arguments.len());
     call(store, function, &arguments, &mut results)?;
     let results = results.iter().map(shown);
-    invoke::finish(&mut store.data_mut().context.core.system, warns, results);
+    invoke::finish(&mut store.data_mut().context.core, warns, results);
     Ok(Outcome::Exit(0))
 }
 

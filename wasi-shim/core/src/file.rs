@@ -236,7 +236,7 @@ impl<S: System> WasiCtx<S> {
     /// [`Errno::BADF`] if it cannot be written to; [`Errno::ROFS`]; what the machine or the file system says.
     pub fn write(&mut self, to: &mut Descriptor, bytes: &[u8], append: bool) -> Result<usize, Errno> {
         match to {
-            Descriptor::Output { stream, .. } => self.write_output(*stream, bytes),
+            Descriptor::Output { stream, .. } => self.print(*stream, bytes),
             Descriptor::File(file) if append => {
                 let (count, end) = self.append(file, bytes)?;
                 file.position = end;
@@ -251,8 +251,11 @@ impl<S: System> WasiCtx<S> {
         }
     }
 
-    /// Writes what of `bytes` the limit of output admits.
-    fn write_output(&mut self, stream: Stream, bytes: &[u8]) -> Result<usize, Errno> {
+    /// Writes what of `bytes` the limit of output admits to one of the guest's streams; how many that were.
+    ///
+    /// # Errors
+    /// What the machine says.
+    pub fn print(&mut self, stream: Stream, bytes: &[u8]) -> Result<usize, Errno> {
         let admitted = self.left.admit(Limit::OutputBytes, bytes.len());
         let count = self
             .system

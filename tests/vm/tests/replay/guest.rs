@@ -66,14 +66,17 @@ pub(crate) const LIMITED: [(&str, &str, i32); 7] = [
     ("max-output-bytes=45000", "", 248),
 ];
 
-/// A guest whose export `f` adds random numbers to what it is given.
+/// A guest whose export `f` prints eight random bytes, and adds numbers to what it is given.
 pub(crate) const INVOKED: &str = r#"(module
   (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
+  (data (i32.const 0) "\40\00\00\00\08\00\00\00")
   (func (export "f") (param i32 i64) (result i32 i64)
-    (drop (call $random (i32.const 0) (i32.const 8)))
-    (i32.add (local.get 0) (i32.load (i32.const 0)))
-    (i64.add (local.get 1) (i64.load (i32.const 0)))))"#;
+    (drop (call $random (i32.const 64) (i32.const 8)))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+    (i32.add (local.get 0) (i32.const 1234567))
+    (i64.add (local.get 1) (i64.load (i32.const 64)))))"#;
 
 /// A library whose export `number` is a random number.
 pub(crate) const LIBRARY: &str = r#"(module

@@ -2,7 +2,7 @@
 //! meets them, times that are those of the run.
 //!
 //! Layer: file systems. Stands before another one, which has names and data. What hosts differ in is not told: times of
-//! files that the guest has not changed, sizes and links of directories, the order of entries.
+//! files that the guest has not changed, links that it has not made, sizes of directories, the order of entries.
 
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
 
@@ -34,6 +34,8 @@ struct Known {
     /// The other file system's number of it.
     inner: u64,
     ino: u64,
+    /// Its names: one, and what the guest has made of that.
+    links: u64,
     atim: Timestamp,
     mtim: Timestamp,
     ctim: Timestamp,
@@ -115,6 +117,7 @@ impl Fixed {
         let known = Known {
             inner,
             ino: self.last_ino,
+            links: 1,
             atim: time,
             mtim: time,
             ctim: time,
@@ -137,7 +140,7 @@ impl Fixed {
         let known = *self.known(stat.ino)?;
         let (nlink, size) = match stat.filetype {
             Filetype::Directory => (1, 0),
-            _ => (stat.nlink, stat.size),
+            _ => (known.links, stat.size),
         };
         Ok(Stat {
             ino: known.ino,
@@ -165,12 +168,17 @@ impl Fixed {
         self.touch(inner, changed)
     }
 
-    /// The node that a name leads to has changed, if it leads to one.
-    fn touch_named(&mut self, found: Result<Found, Errno>) -> Result<(), Errno> {
-        match found {
-            Ok(found) => self.touch_node(found.node, Changed::Attributes),
-            Err(_) => Ok(()),
-        }
+    /// The other file system's number of what a name leads to, if it leads to something.
+    fn named(&mut self, dir: Node, name: &[u8]) -> Option<u64> {
+        let found = self.inner.lookup(dir, name).ok()?;
+        Some(self.inner.stat(found.node).ok()?.ino)
+    }
+
+    /// A name of a node is gone.
+    fn unlinked(&mut self, inner: u64) -> Result<(), Errno> {
+        let known = self.known(inner)?;
+        known.links = known.links.saturating_sub(1);
+        self.touch(inner, Changed::Attributes)
     }
 
     /// What was just created under a name is new, and the directory has changed.
@@ -244,7 +252,14 @@ impl FileSystem for Fixed {
 
     fn lookup(&mut self, dir: Node, name: &[u8]) -> Result<Found, Errno> {
         let found = self.inner.lookup(dir, name)?;
-        let stat = found.stat.map(|stat| self.fix(stat)).transpose()?;
+        let stat = match found.stat {
+            Some(stat) => stat,
+            None => self.inner.stat(found.node)?,
+        };
+        // The host may have more names of it than the guest knew.
+        let known = self.known(stat.ino)?;
+        known.links = known.links.max(1);
+        let stat = Some(self.fix(stat)?);
         Ok(Found { stat, ..found })
     }
 
@@ -414,17 +429,19 @@ impl FileSystem for Fixed {
     fn hard_link(&mut self, node: Node, dir: Node, name: &[u8], _: Now<'_>) -> Result<(), Errno> {
         let now = self.now();
         self.inner.hard_link(node, dir, name, &mut || now)?;
-        self.touch_node(node, Changed::Attributes)?;
+        let inner = self.inner.stat(node)?.ino;
+        let known = self.known(inner)?;
+        known.links = known.links.saturating_add(1);
+        self.touch(inner, Changed::Attributes)?;
         self.touch_node(dir, Changed::Data)
     }
 
     fn unlink(&mut self, dir: Node, name: &[u8], _: Now<'_>) -> Result<(), Errno> {
         let now = self.now();
-        let found = self.inner.lookup(dir, name);
-        let known = found.and_then(|found| self.inner.stat(found.node));
+        let inner = self.named(dir, name);
         self.inner.unlink(dir, name, &mut || now)?;
-        if let Ok(stat) = known {
-            self.touch(stat.ino, Changed::Attributes)?;
+        if let Some(inner) = inner {
+            self.unlinked(inner)?;
         }
         self.touch_node(dir, Changed::Data)
     }
@@ -444,9 +461,16 @@ impl FileSystem for Fixed {
         _: Now<'_>,
     ) -> Result<(), Errno> {
         let now = self.now();
+        let replaced = self.named(to, to_name);
         self.inner.rename(from, from_name, to, to_name, &mut || now)?;
-        let moved = self.inner.lookup(to, to_name);
-        self.touch_named(moved)?;
+        let moved = self.named(to, to_name);
+        if let Some(inner) = moved {
+            self.touch(inner, Changed::Attributes)?;
+        }
+        // Of two names of one file, both stay.
+        if let Some(inner) = replaced.filter(|replaced| moved != Some(*replaced)) {
+            self.unlinked(inner)?;
+        }
         self.touch_node(from, Changed::Data)?;
         self.touch_node(to, Changed::Data)
     }

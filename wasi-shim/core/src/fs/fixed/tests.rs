@@ -172,3 +172,32 @@ fn what_is_not_open_is_badf() {
     assert_eq!(fs.flush(handle), Err(Errno::BADF));
     assert_eq!(fs.open(root, Access::READ), Ok(handle));
 }
+
+#[test]
+fn only_links_that_the_guest_has_made_count() {
+    let mut host = host(&["a", "b"], 0, 0);
+    let root = host.root();
+    let a = host.lookup(root, b"a").unwrap().node;
+    host.hard_link(a, root, b"twin", &mut || 0).unwrap();
+    let mut fs = Fixed::new(host, Rc::new(VirtualTime::new(1_000)));
+    let links = |fs: &mut Fixed, name: &[u8]| fs.lookup(root, name).map(|found| found.stat.unwrap().nlink);
+
+    assert_eq!([links(&mut fs, b"a"), links(&mut fs, b"twin")], [Ok(1), Ok(1)]);
+    fs.hard_link(a, root, b"c", &mut never).unwrap();
+    assert_eq!([links(&mut fs, b"a"), links(&mut fs, b"twin")], [Ok(2), Ok(2)]);
+    // Both are one file, and stay.
+    fs.rename(root, b"a", root, b"c", &mut never).unwrap();
+    assert_eq!([links(&mut fs, b"a"), links(&mut fs, b"c")], [Ok(2), Ok(2)]);
+    // One name less.
+    fs.rename(root, b"b", root, b"c", &mut never).unwrap();
+    assert_eq!([links(&mut fs, b"a"), links(&mut fs, b"c")], [Ok(1), Ok(1)]);
+    fs.unlink(root, b"a", &mut never).unwrap();
+    assert_eq!(links(&mut fs, b"a"), Err(Errno::NOENT));
+    // The host's other name of it.
+    assert_eq!(links(&mut fs, b"twin"), Ok(1));
+    let twin = fs.lookup(root, b"twin").unwrap().node;
+    let handle = fs.open(twin, Access::READ).unwrap();
+    fs.unlink(root, b"twin", &mut never).unwrap();
+    assert_eq!(fs.stat(twin).unwrap().nlink, 0);
+    fs.close(handle);
+}

@@ -174,7 +174,7 @@ impl<S: System, M> Host<S, M> {
     ) -> Step {
         match self.growth.trace.as_deref_mut() {
             Some(Trace::Replay(player)) => {
-                let answer = player.answer(&mut self.context.core.system, mem, function, &arguments);
+                let answer = player.answer(&mut self.context.core, mem, function, &arguments);
                 if let Err(Stop::Limit(limit)) = answer {
                     self.context.core.exceed(limit);
                 }

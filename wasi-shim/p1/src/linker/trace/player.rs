@@ -2,7 +2,7 @@
 
 use alloc::{borrow::Cow, format, string::ToString as _};
 
-use wasi_core::{Stream, System};
+use wasi_core::{Stream, System, WasiCtx};
 
 use super::{
     Arguments, MOST_ARGUMENTS, ReplayStop, Shown,
@@ -57,7 +57,7 @@ impl Player {
     #[cfg_attr(target_os = "hermit", optimize(size))]
     pub(super) fn answer(
         &mut self,
-        system: &mut impl System,
+        core: &mut WasiCtx<impl System>,
         mem: &mut GuestMemory<'_>,
         function: Function,
         arguments: &Arguments,
@@ -65,7 +65,7 @@ impl Player {
         let (found, left) = self.find(mem, function, arguments).map_err(Stop::Replay)?;
         if let Some((stream, count)) = found.output {
             // First, as what it writes may overwrite it.
-            print(system, mem, arguments, stream, count).map_err(|()| Stop::Replay(self.damaged()))?;
+            print(core, mem, arguments, stream, count).map_err(|()| Stop::Replay(self.damaged()))?;
         }
         for write in found.writes {
             let written = write.ok().and_then(|(address, bytes)| {
@@ -187,10 +187,10 @@ impl Player {
     }
 }
 
-/// Prints the first `count` bytes of a call's buffers.
+/// Prints the first `count` bytes of a call's buffers, which count as output here too.
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn print(
-    system: &mut impl System,
+    core: &mut WasiCtx<impl System>,
     mem: &GuestMemory<'_>,
     arguments: &Arguments,
     stream: Stream,
@@ -204,7 +204,7 @@ fn print(
         };
         left = left.saturating_sub(len.into());
         while !bytes.is_empty() {
-            match system.console_write(stream, bytes) {
+            match core.print(stream, bytes) {
                 Ok(taken @ 1..) => bytes = bytes.get(taken..).unwrap_or_default(),
                 // Nobody is there to be told.
                 Ok(0) | Err(_) => break,
