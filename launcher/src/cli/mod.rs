@@ -3,6 +3,7 @@
 //! - [`compile`]: the command that makes native code.
 //! - [`check`]: the command that shows what this host has.
 //! - [`run`]: the flags of a run, and the run that they describe.
+//! - [`guest`]: what those give the guest besides directories.
 //! - [`mounts`]: the flags that give the guest directories.
 //! - [`replay`]: the command that runs a recorded run again.
 //! - [`habits`]: what people write out of habit, and what to write here.
@@ -13,6 +14,7 @@
 
 mod check;
 mod compile;
+mod guest;
 mod habits;
 mod hypervisors;
 mod mounts;

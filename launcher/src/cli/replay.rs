@@ -17,7 +17,8 @@ use hermit_wasm_vm::{
     RunResult, StartError,
 };
 
-use super::run::{AcceleratorChoice, split_preload, usage};
+use super::guest::split_preload;
+use super::run::{AcceleratorChoice, usage};
 use super::values::{ACCELERATORS, JAILS, LOG_LEVELS, one_of};
 use crate::{stderr, watchdog};
 

@@ -10,6 +10,7 @@ use super::deadline::Deadline;
 use super::request::Request;
 use super::run::Run;
 use super::tracing::end_recording;
+use super::{linking, outline};
 use crate::error::{Error, StartError};
 use crate::host::memory::GuestMemory;
 use crate::host::virtiofsd::Daemon;
@@ -33,6 +34,28 @@ struct Tried {
 }
 
 impl Run {
+    /// This run with the modules that others import from in order.
+    ///
+    /// # Errors
+    /// There is an import cycle, or they cannot be read; the run is over.
+    pub(super) fn in_order(mut self, deadline: &Deadline) -> Result<Self, Error> {
+        if !self.linked {
+            return Ok(self);
+        }
+        let mut nodes = Vec::new();
+        for (name, module) in &self.preloads {
+            let imports = outline::imports(module, deadline);
+            let imports = imports.map_err(|error| error.into_error("look at the module"))?;
+            nodes.push((name.as_str(), imports));
+        }
+        let order = linking::order(&nodes).map_err(|cycle| Error::Invalid(cycle.to_string()))?;
+        let ordered = order
+            .iter()
+            .filter_map(|index| self.preloads.get(*index).cloned());
+        self.preloads = ordered.collect();
+        Ok(self)
+    }
+
     /// The whole way of a run.
     pub(super) fn execute(
         self,

@@ -1,6 +1,7 @@
 //! What to run: the description that every producer fills and every hypervisor takes.
 //!
 //! - [`run`]: the builder.
+//! - [`packing`]: runs that are packed, and of what was; [`command`]: command lines that run the same.
 //! - [`choice`]: which engine a run gets.
 //! - [`course`]: the way of a run to its result.
 //! - [`engine`]: what executes the guest's code.
@@ -18,6 +19,7 @@
 //! - [`payload`]: all of it in the one file that the machine is handed; [`copying`]: copies of directories in it.
 
 pub(crate) mod choice;
+mod command;
 pub(crate) mod copying;
 mod course;
 pub(crate) mod deadline;
@@ -28,6 +30,7 @@ pub(crate) mod module;
 mod module_error;
 pub(crate) mod mounts;
 mod outline;
+mod packing;
 pub(crate) mod payload;
 pub(crate) mod program;
 pub(crate) mod reading;

@@ -7,30 +7,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use boot_protocol::arch::Arch;
-use boot_protocol::run_spec::{self, Access, Limits, LogLevel, RunSpec, Terminals};
+use boot_protocol::run_spec::{Access, Limits, LogLevel, RunSpec};
 
-use super::choice::{self, Chosen, Engines};
+use super::choice::Engines;
 use super::deadline::Deadline;
 use super::engine::Engine;
-use super::manifest::host_variable;
 use super::module::Module;
 use super::mounts::{Mount, MountSource};
-use super::program::Program;
-use super::request::Request;
-use super::{linking, outline};
 use crate::compile::CpuLevel;
 use crate::error::{Error, StartError};
 use crate::host::interrupt::Interrupt;
 use crate::host::units::MIB;
 use crate::jail::Jail;
-use crate::pack::{self, Packed};
+use crate::pack::Packed;
 use crate::recording::Recording;
 use crate::report::Figures;
 use crate::result::RunResult;
 use crate::running::Running;
 use crate::session::Diagnostics;
 use crate::session::streams::{self, Input, OtherEnds, Output, Streams};
-use crate::vmm::capabilities::{self, Accelerator, Feature};
+use crate::vmm::capabilities::Accelerator;
 use crate::vmm::qemu::MachineKind;
 use crate::vmm::{self, Vmm};
 
@@ -72,7 +68,7 @@ pub struct Run {
     /// The modules that others import from, each with the name that imports give.
     pub(crate) preloads: Vec<(String, Module)>,
     /// Whether these are put in order by what they import.
-    linked: bool,
+    pub(super) linked: bool,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) machine: MachineOptions,
     pub(super) vmms: Vec<Arc<dyn Vmm>>,
@@ -139,24 +135,6 @@ impl Run {
             record: None,
             replay: None,
         }
-    }
-
-    /// A run of what was packed, in a machine as it says. What is added narrows that, or is refused by the machine; but
-    /// arguments are added to those that it has, and its directories of the host must be given, by the names that it has
-    /// for them. What its Hermitfile leaves to the host on which it runs is this process's.
-    ///
-    /// # Errors
-    /// It cannot be read, or this process's current directory or program is not known.
-    pub fn packed(packed: Packed) -> Result<Self, Error> {
-        let mut this = Self::new(Module::packed(packed.path(), packed.length()));
-        let manifest = packed.manifest().into_iter();
-        for name in manifest.flat_map(hermitfile::Manifest::host_variables) {
-            this = this.env(name, host_variable(packed.path(), name)?);
-        }
-        this.machine.arch = packed.arch()?.unwrap_or(this.machine.arch);
-        this.machine.memory = packed.memory().unwrap_or(this.machine.memory);
-        this.packed = Some(packed);
-        Ok(this)
     }
 
     /// Sets `argv[0]`; default: the module's file name.
@@ -476,142 +454,6 @@ impl Run {
         Running::start(interrupt, ends, move |ends| {
             self.execute(streams, ends, deadline, &mut Figures::begin())
         })
-    }
-
-    /// A command line that runs the same without this program, of the chosen hypervisor. `directory` is where the files
-    /// go that it needs; without one, it names them as they are usually called.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub fn command(self, directory: Option<&std::path::Path>) -> Result<String, Error> {
-        let deadline = self.deadline_from_now();
-        let this = self.in_order(&deadline)?;
-        if this.packed.is_some() {
-            return Err(Error::Invalid(format!(
-                "--print-command: {} is a packed file; 'hermit-wasm inspect' shows what it runs",
-                this.module
-            )));
-        }
-        this.command_in_order(directory, deadline)
-    }
-
-    /// Packs this run into the file `output`, with the module or, if the native engine is demanded, with code for it and
-    /// the module. Returns what was left out, for people.
-    ///
-    /// Of the host's directories, only the guest's names are packed.
-    ///
-    /// # Errors
-    /// Something cannot be read, compiled or written.
-    pub fn pack(self, format: pack::Format, output: &std::path::Path) -> Result<Vec<String>, Error> {
-        let deadline = self.deadline_from_now();
-        let this = self.in_order(&deadline)?;
-        if this.packed.is_some() {
-            return Err(Error::Invalid(format!("{} is already packed", this.module)));
-        }
-        if this.module.is_greeting() {
-            return Err(Error::Invalid("name a module to pack".to_string()));
-        }
-        let chosen = match this.engines.demanded {
-            None if !this.is_precompiled() => Chosen::Module,
-            _ => choice::choose(&this, &deadline)?,
-        };
-        let mut programs = chosen.programs(&this);
-        if matches!(chosen, Chosen::Code(_)) && !this.module.is_precompiled() {
-            programs.source = Some(Program::Module(&this.module));
-        }
-        let request = Request::new(&this, programs, Terminals::NONE, deadline)?;
-        pack::of_request(&request, format, output)
-    }
-
-    /// This run with the directories of the host in the order in which what was packed has them.
-    pub(super) fn with_what_was_packed(mut self) -> Result<Self, Error> {
-        let Some(packed) = &self.packed else {
-            return Ok(self);
-        };
-        let shared = packed.spec().mounts.iter();
-        let shared = shared.filter(|mount| matches!(mount.source, run_spec::MountSource::VirtioFs { .. }));
-        let mut ordered = Vec::new();
-        for wanted in shared {
-            let is_it =
-                |mount: &Mount| matches!(mount.source, MountSource::Dir(_)) && mount.guest == wanted.guest;
-            let mut mount = match (self.mounts.iter().position(is_it), packed.host_of(&wanted.guest)) {
-                (Some(place), _) => self.mounts.remove(place),
-                (None, Some(host)) => Mount {
-                    source: MountSource::Dir(host.into()),
-                    guest: wanted.guest.clone(),
-                    access: wanted.access,
-                    quota: None,
-                },
-                (None, None) => {
-                    return Err(Error::Invalid(format!(
-                        "{}: the program needs a directory of this host as '{}'; pass --dir HOST::{1}",
-                        self.module, wanted.guest
-                    )));
-                }
-            };
-            if wanted.access == Access::ReadOnly {
-                mount.access = Access::ReadOnly;
-            }
-            ordered.push(mount);
-        }
-        ordered.append(&mut self.mounts);
-        self.mounts = ordered;
-        Ok(self)
-    }
-
-    fn command_in_order(
-        &self,
-        directory: Option<&std::path::Path>,
-        deadline: Deadline,
-    ) -> Result<String, Error> {
-        if self.record.is_some() || self.replay.is_some() {
-            return Err(Error::Invalid(
-                "a recorded or replayed run needs this program; no command of the hypervisor's alone can do it"
-                    .to_string(),
-            ));
-        }
-        let mut demands = capabilities::demands(self);
-        demands.push(Feature::Command);
-        let vmm = self.choose(&demands)?;
-        // By itself a command carries the module: native code is of this build alone.
-        let chosen = match self.engines.demanded {
-            None if !self.is_precompiled() => Chosen::Module,
-            _ => choice::choose(self, &deadline)?,
-        };
-        let command = |chosen: &Chosen| {
-            let request = Request::new(self, chosen.programs(self), Terminals::NONE, deadline.clone())?;
-            vmm.command(&request, directory)
-        };
-        match command(&chosen) {
-            // What was kept is damaged.
-            Err(Error::Foreign(_)) if !self.is_precompiled() => {
-                choice::forget(self, &deadline)?;
-                command(&choice::choose(self, &deadline)?)
-            }
-            made => made,
-        }
-    }
-
-    /// The same with the modules that others import from in order.
-    ///
-    /// # Errors
-    /// There is an import cycle, or they cannot be read; the run is over.
-    pub(super) fn in_order(mut self, deadline: &Deadline) -> Result<Self, Error> {
-        if !self.linked {
-            return Ok(self);
-        }
-        let mut nodes = Vec::new();
-        for (name, module) in &self.preloads {
-            let imports = outline::imports(module, deadline);
-            let imports = imports.map_err(|error| error.into_error("look at the module"))?;
-            nodes.push((name.as_str(), imports));
-        }
-        let order = linking::order(&nodes).map_err(|cycle| Error::Invalid(cycle.to_string()))?;
-        let ordered = order
-            .iter()
-            .filter_map(|index| self.preloads.get(*index).cloned());
-        self.preloads = ordered.collect();
-        Ok(self)
     }
 
     /// The module, and those that it and others import from.

@@ -1,0 +1,99 @@
+//! Runs that are packed, and runs of what was packed.
+
+use std::path::Path;
+
+use boot_protocol::run_spec::{self, Access, Terminals};
+
+use super::choice::{self, Chosen};
+use super::manifest::host_variable;
+use super::module::Module;
+use super::mounts::{Mount, MountSource};
+use super::program::Program;
+use super::request::Request;
+use super::run::Run;
+use crate::error::Error;
+use crate::pack::{self, Packed};
+
+impl Run {
+    /// A run of what was packed, in a machine as it says. What is added narrows that, or is refused by the machine; but
+    /// arguments are added to those that it has, and its directories of the host must be given, by the names that it has
+    /// for them. What its Hermitfile leaves to the host on which it runs is this process's.
+    ///
+    /// # Errors
+    /// It cannot be read, or this process's current directory or program is not known.
+    pub fn packed(packed: Packed) -> Result<Self, Error> {
+        let mut this = Self::new(Module::packed(packed.path(), packed.length()));
+        let manifest = packed.manifest().into_iter();
+        for name in manifest.flat_map(hermitfile::Manifest::host_variables) {
+            this = this.env(name, host_variable(packed.path(), name)?);
+        }
+        this.machine.arch = packed.arch()?.unwrap_or(this.machine.arch);
+        this.machine.memory = packed.memory().unwrap_or(this.machine.memory);
+        this.packed = Some(packed);
+        Ok(this)
+    }
+
+    /// Packs this run into the file `output`, with the module or, if the native engine is demanded, with code for it and
+    /// the module. Returns what was left out, for people.
+    ///
+    /// Of the host's directories, only the guest's names are packed.
+    ///
+    /// # Errors
+    /// Something cannot be read, compiled or written.
+    pub fn pack(self, format: pack::Format, output: &Path) -> Result<Vec<String>, Error> {
+        let deadline = self.deadline_from_now();
+        let this = self.in_order(&deadline)?;
+        if this.packed.is_some() {
+            return Err(Error::Invalid(format!("{} is already packed", this.module)));
+        }
+        if this.module.is_greeting() {
+            return Err(Error::Invalid("name a module to pack".to_string()));
+        }
+        let chosen = match this.engines.demanded {
+            None if !this.is_precompiled() => Chosen::Module,
+            _ => choice::choose(&this, &deadline)?,
+        };
+        let mut programs = chosen.programs(&this);
+        if matches!(chosen, Chosen::Code(_)) && !this.module.is_precompiled() {
+            programs.source = Some(Program::Module(&this.module));
+        }
+        let request = Request::new(&this, programs, Terminals::NONE, deadline)?;
+        pack::of_request(&request, format, output)
+    }
+
+    /// This run with the directories of the host in the order in which what was packed has them.
+    pub(super) fn with_what_was_packed(mut self) -> Result<Self, Error> {
+        let Some(packed) = &self.packed else {
+            return Ok(self);
+        };
+        let shared = packed.spec().mounts.iter();
+        let shared = shared.filter(|mount| matches!(mount.source, run_spec::MountSource::VirtioFs { .. }));
+        let mut ordered = Vec::new();
+        for wanted in shared {
+            let is_it =
+                |mount: &Mount| matches!(mount.source, MountSource::Dir(_)) && mount.guest == wanted.guest;
+            let mut mount = match (self.mounts.iter().position(is_it), packed.host_of(&wanted.guest)) {
+                (Some(place), _) => self.mounts.remove(place),
+                (None, Some(host)) => Mount {
+                    source: MountSource::Dir(host.into()),
+                    guest: wanted.guest.clone(),
+                    access: wanted.access,
+                    quota: None,
+                },
+                (None, None) => {
+                    return Err(Error::Invalid(format!(
+                        "{}: the program needs a directory of this host as '{}'; pass --dir HOST::{1}",
+                        self.module, wanted.guest
+                    )));
+                }
+            };
+            if wanted.access == Access::ReadOnly {
+                mount.access = Access::ReadOnly;
+            }
+            ordered.push(mount);
+        }
+        ordered.append(&mut self.mounts);
+        self.mounts = ordered;
+        Ok(self)
+    }
+}
