@@ -165,8 +165,8 @@ fn words_that_look_like_commands_are_no_files() {
         let message = said(&[word, "m.wasm"]);
         assert!(
             message.starts_with(&format!(
-                "'{word}' is not a command; the commands are 'run', 'compile', 'pack', 'inspect', 'unpack', 'hypervisors', \
-                 'check', 'completions'"
+                "'{word}' is not a command; the commands are 'run', 'replay', 'compile', 'pack', 'inspect', 'unpack', \
+                 'hypervisors', 'check', 'completions'"
             )),
             "{message}"
         );
