@@ -1,6 +1,6 @@
-//! A session whose machine is played by the caller: what `tests/fuzz` holds hostile machines against.
+//! What `tests/fuzz` drives: a session whose machine is played by the caller, and readers of files.
 //!
-//! It is the very session of a run. Only the process behind its line is missing: the caller has the other ends, and is
+//! The session is the very one of a run. Only the process behind its line is missing: the caller has the other ends, and is
 //! asked before each turn what the machine does next.
 
 use std::fs::File;
@@ -13,6 +13,8 @@ use crate::error::Error;
 use crate::host::interrupt::{Interrupt, Stop};
 use crate::host::memory::{GuestMemory, Ram};
 use crate::host::virtiofsd::greet;
+pub use crate::pack::fuzzing::{executable_of, payload_of};
+pub use crate::recording::fuzzing::{read_recording, recording_of};
 pub use crate::session::retained::Retained;
 use crate::session::streams::Streams;
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};

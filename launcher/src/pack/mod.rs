@@ -12,6 +12,8 @@
 //! - `inspect`: shows that.
 //! - `unpacked`: takes a payload apart, and puts it together again.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod inspect;
 mod manifest;
 mod mark;

@@ -80,6 +80,20 @@ impl Chain {
     }
 }
 
+/// A file of these blocks, whatever their kinds are: the checks of all of them are right.
+#[cfg(feature = "fuzzing")]
+pub(super) fn forged(blocks: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut chain = Chain::default();
+    let mut file = begin();
+    for (kind, content) in blocks {
+        let length = u32::try_from(content.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let head = [&[*kind], &length[..]].concat();
+        chain = chain.next(&head, content);
+        file.extend([&head[..], content, &chain.0].concat());
+    }
+    file
+}
+
 /// What stands before the blocks.
 pub(super) fn begin() -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();

@@ -30,6 +30,8 @@ use crate::spec::module::Module;
 use crate::spec::reading::WriteError;
 use crate::spec::run::Run;
 use file::{Block, Kind};
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) use header::{Header, Recorded};
 pub(crate) use tape::Tape;
 

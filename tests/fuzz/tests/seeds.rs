@@ -72,3 +72,13 @@ fn modules() {
 fn paths() {
     replay("paths", properties::paths::run);
 }
+
+#[test]
+fn packed() {
+    replay("packed", properties::packed::run);
+}
+
+#[test]
+fn recording() {
+    replay("recording", properties::recording::run);
+}
