@@ -1,7 +1,7 @@
 //! Runs a program: what every engine does, and the messages that they share.
 //!
 //! Layer: above the calls of WASI, below the application's course. `wasmi` interprets modules, `wasmtime` runs what was
-//! compiled before; an image has one of them, by a feature of this crate. Each is the only file that names its engine.
+//! compiled before; an image has one of them, by a feature of this crate. Each is alone in naming its engine.
 //! Which engine a program is for shows in its first bytes. Why each setting is as it is: `docs/rationale.md`,
 //! `docs/engines.md`.
 
@@ -62,15 +62,38 @@ pub enum Tracing {
     Replay(&'static [u8]),
 }
 
-impl Tracing {
-    /// `host` with it.
-    fn on<S: System, M>(tracing: Option<Self>, host: Host<S, M>) -> Host<S, M> {
-        match tracing {
-            None => host,
-            Some(Self::Record) => host.recorded(),
-            Some(Self::Replay(recording)) => host.replayed(recording),
-        }
+/// What the store of a job holds.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn host<S: System, M>(job: &Job<'_>, context: WasiCtx<S>) -> Host<S, M> {
+    let bounds = bounds(&job.limits, context.virtual_time().is_some());
+    let mut host = match job.tracing {
+        None => Host::new(context),
+        Some(Tracing::Record) => Host::new(context).recorded(),
+        Some(Tracing::Replay(recording)) => Host::new(context).replayed(recording),
+    };
+    if !job.preloads.is_empty() {
+        host = host.for_several();
     }
+    host.growth.bounds = bounds;
+    host
+}
+
+/// The end of a run that has come to `outcome` with what its store held, a limit of `stack` bytes among the others.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn conclude<S: System, M>(
+    mut host: Host<S, M>,
+    outcome: Outcome,
+    limits: &Limits,
+    stack: Option<usize>,
+) -> (Outcome, WasiCtx<S>) {
+    let failed = host.growth.failed;
+    let outcome = of_machine(outcome, host.growth.bounds.fixed, failed);
+    let outcome = match host.context.core.exceeded() {
+        Some(limit) => limit_reached(limit, limits),
+        None => of_limits(outcome, limits, stack, host.growth.reached),
+    };
+    let outcome = finished(&mut host, outcome).of_refused_memory(failed);
+    (outcome, host.context.core)
 }
 
 /// The end of a guest that has come to `outcome`, unless its recording has another.

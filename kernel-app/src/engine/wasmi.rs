@@ -23,9 +23,8 @@ use wasmi::{
 
 use super::invoke::{self, Type, Value};
 use super::{
-    Entry, FUEL_CONSUMED, INITIALIZE, Job, MissingImports, Preload, Problem, STACK_EXHAUSTED, Start, Tracing,
-    bounds, check_library, check_start, finished, initialize_has_another_type, limit_reached, of_limits,
-    of_machine, quoted, too_little_memory,
+    Entry, FUEL_CONSUMED, INITIALIZE, Job, MissingImports, Preload, Problem, STACK_EXHAUSTED, Start,
+    check_library, check_start, conclude, host, initialize_has_another_type, quoted, too_little_memory,
 };
 use crate::exit_status::Outcome;
 use crate::{limits, preflight};
@@ -74,18 +73,13 @@ impl super::Engine for Interpreter {
         let fuel = limits
             .get(Limit::Fuel)
             .or_else(|| ctx.virtual_time().map(VirtualTime::fuel));
-        let fixed = ctx.virtual_time().is_some();
         config.consume_fuel(fuel.is_some());
         let engine = Engine::new(&config);
         let modules = match Modules::load(&engine, job) {
             Ok(modules) => modules,
             Err(outcome) => return (outcome, ctx),
         };
-        let mut host = Tracing::on(job.tracing, Host::new(ctx));
-        if !modules.preloads.is_empty() {
-            host = host.for_several();
-        }
-        host.growth.bounds = bounds(&limits, fixed);
+        let mut host = host(&job, ctx);
         if let Some(prepare) = self.prepare {
             host.growth.prepare = prepare;
         }
@@ -95,14 +89,7 @@ impl super::Engine for Interpreter {
         if let (Some(time), Ok(fuel)) = (store.data().context.core.virtual_time(), store.get_fuel()) {
             time.set_left(fuel);
         }
-        let mut host = store.into_data();
-        let outcome = of_machine(outcome, fixed, host.growth.failed);
-        let outcome = match host.context.core.exceeded() {
-            Some(limit) => limit_reached(limit, &limits),
-            None => of_limits(outcome, &limits, stack, host.growth.reached),
-        };
-        let outcome = finished(&mut host, outcome);
-        (outcome.of_refused_memory(host.growth.failed), host.context.core)
+        conclude(store.into_data(), outcome, &limits, stack)
     }
 }
 

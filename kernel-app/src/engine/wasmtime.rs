@@ -6,10 +6,11 @@
 //! Native code is trusted: nothing here could tell whether it keeps to what WebAssembly allows. What is checked is
 //! whether it was made for this runtime and this processor. Whoever hands it over answers for where it is from.
 
+mod ending;
+
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 
 use aot_config::trailer::TrailerError;
 use aot_config::{Arch, CpuLevel, Options, Trailer, settings};
@@ -17,20 +18,17 @@ use boot_protocol::file_kind::{self, FileKind};
 use boot_protocol::run_spec::Limit;
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
-use wasi_p1::linker::wasmtime::{Host, resolve, stop};
-use wasi_p1::linker::{Growth, Stop};
-use wasmtime::{
-    Config, Engine, Error, Extern, ExternType, Func, GcHeapOutOfMemory, Instance, Module, OutOfMemory, Store,
-    Trap, Val, ValType, WasmBacktrace,
-};
+use wasi_p1::linker::Growth;
+use wasi_p1::linker::wasmtime::{Host, resolve};
+use wasmtime::{Config, Engine, Extern, ExternType, Func, Instance, Module, Store, Val, ValType};
 
 use super::invoke::{self, Type, Value};
 use super::{
-    Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, Tracing, bounds, check_library,
-    check_start, finished, initialize_has_another_type, limit_reached, of_limits, of_machine, quoted,
-    too_little_memory,
+    Entry, INITIALIZE, Job, MissingImports, Preload, Problem, Start, check_library, check_start, conclude,
+    host, initialize_has_another_type,
 };
 use crate::exit_status::Outcome;
+use ending::{ended_by, not_instantiated, not_loaded};
 
 /// What a [`Machine`] says where it has too little memory.
 pub const NO_MEMORY: &str = "no memory is left for a linear memory or for code";
@@ -89,13 +87,8 @@ impl<M: Machine> super::Engine for Native<M> {
             Ok(modules) => modules,
             Err(outcome) => return (outcome, ctx),
         };
-        let mut host = Tracing::on(job.tracing, Host::new(ctx));
-        if !modules.preloads.is_empty() {
-            host = host.for_several();
-        }
-        let mut store = Store::new(&modules.engine, host);
+        let mut store = Store::new(&modules.engine, host(&job, ctx));
         store.limiter(|host| &mut host.growth);
-        store.data_mut().growth.bounds = bounds(&limits, fixed);
         let prepare: Prepare = |_, desired| M::has_memory(desired);
         let fuel = limits.get(Limit::Fuel).unwrap_or(u64::MAX);
         let outcome =
@@ -103,14 +96,7 @@ impl<M: Machine> super::Engine for Native<M> {
         if let (Some(time), Ok(fuel)) = (store.data().context.core.virtual_time(), store.get_fuel()) {
             time.set_left(fuel);
         }
-        let mut host = store.into_data();
-        let outcome = of_machine(outcome, fixed, host.growth.failed);
-        let outcome = match host.context.core.exceeded() {
-            Some(limit) => limit_reached(limit, &limits),
-            None => of_limits(outcome, &limits, stack, host.growth.reached),
-        };
-        let outcome = finished(&mut host, outcome);
-        (outcome.of_refused_memory(host.growth.failed), host.context.core)
+        conclude(store.into_data(), outcome, &limits, stack)
     }
 }
 
@@ -248,16 +234,6 @@ fn check_processor(machine: &impl Machine, level: CpuLevel) -> Result<(), Outcom
     }
 }
 
-/// The end of a run whose code wasmtime refuses.
-#[cfg_attr(target_os = "hermit", optimize(size))]
-fn not_loaded(error: &Error) -> Outcome {
-    if is_lack_of_memory(error) {
-        return Outcome::CodeDoesNotFit(too_little_memory("there is no room for its code"));
-    }
-    // The chain of causes, outermost first.
-    Outcome::CodeRefused(format!("{error:#}; {COMPILE_AGAIN}"))
-}
-
 /// Instantiates the modules and calls the program's `_start`, or the function that was named. Both sides of the result
 /// are ends of the run.
 #[cfg_attr(target_os = "hermit", optimize(size))]
@@ -303,26 +279,8 @@ fn instantiate<S: System + 'static>(
         resolve_imports(store, module, others).map_err(|problem| problem.refusal(imports(module)))?;
     // wasmtime has an error of its own for tables that do not fit at the start.
     store.data_mut().growth.prepare = Growth::default().prepare;
-    let instance = match Instance::new(&mut *store, module, &imports) {
-        Ok(instance) => instance,
-        // The module's declared memories and tables: it could not even begin.
-        Err(error) if is_lack_of_memory(&error) && !has_run(store, &error) => {
-            return Err(Outcome::CodeDoesNotFit(too_little_memory(
-                "its memories and tables do not fit",
-            )));
-        }
-        Err(error) if error.root_cause().to_string() == NO_ADDRESSES => {
-            return Err(Outcome::CodeDoesNotFit(format!(
-                "{NO_ADDRESSES}: natively, each memory takes 4 GiB of addresses, however small it is; run the module \
-                 with --engine interp"
-            )));
-        }
-        // The chain of causes, outermost first.
-        Err(error) if error.to_string().starts_with(INCOMPATIBLE) => {
-            return Err(Outcome::Refused(format!("{error:#}")));
-        }
-        Err(error) => return Err(ended_by(&error)),
-    };
+    let instance = Instance::new(&mut *store, module, &imports)
+        .map_err(|error| not_instantiated(&error, store.data().knows_memory()))?;
     store.data_mut().growth.prepare = prepare;
     if let Some(memory) = instance.get_memory(&mut *store, "memory") {
         store.data_mut().attach_memory(memory);
@@ -336,9 +294,6 @@ fn instantiate<S: System + 'static>(
     }
     Ok(instance)
 }
-
-/// What wasmtime's error begins with where something is imported that has another type.
-const INCOMPATIBLE: &str = "incompatible import type";
 
 /// Calls a function. The one place for all of them, as an image has to be small.
 #[cfg_attr(target_os = "hermit", optimize(size))]
@@ -415,12 +370,6 @@ fn shown(value: &Val) -> Value {
     })
 }
 
-/// Whether the guest has run before this error, in its start function. If it has called nothing there, and the error
-/// has no backtrace, as those of lacking memory have not, nobody can tell.
-fn has_run<S>(store: &Store<Host<S>>, error: &Error) -> bool {
-    store.data().knows_memory() || error.is::<WasmBacktrace>()
-}
-
 /// What the module exports as `_start`.
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn start(module: &Module) -> Start {
@@ -472,57 +421,4 @@ fn resolve_imports<S: System + 'static>(
     missing
         .check(others.iter().map(|(name, _)| *name))
         .map(|()| found)
-}
-
-/// The end of a run that began.
-#[cfg_attr(target_os = "hermit", optimize(size))]
-fn ended_by(error: &Error) -> Outcome {
-    let text = match stop(error) {
-        Some(Stop::Exit(code)) => return Outcome::Exit(*code),
-        Some(stop @ (Stop::Trap(_) | Stop::Limit(_))) => stop.to_string(),
-        Some(Stop::Replay(stop)) => return Outcome::ReplayStopped(stop.clone()),
-        None if is_lack_of_memory(error) => {
-            return Outcome::MachineFailed(too_little_memory(&error.root_cause().to_string()));
-        }
-        None => match error.downcast_ref::<Trap>() {
-            Some(trap) => {
-                let text = trap.to_string();
-                text.strip_prefix("wasm trap: ")
-                    .map_or(text.clone(), String::from)
-            }
-            // An exception that nobody caught.
-            None => error.root_cause().to_string(),
-        },
-    };
-    Outcome::Trap(match error.downcast_ref::<WasmBacktrace>() {
-        Some(backtrace) => text + &frames(backtrace),
-        None => text,
-    })
-}
-
-/// Where the guest was, innermost first, as wasmtime prints it.
-#[cfg_attr(target_os = "hermit", optimize(size))]
-fn frames(backtrace: &WasmBacktrace) -> String {
-    let mut text = String::from("\nwasm backtrace:");
-    for (number, frame) in backtrace.frames().iter().enumerate() {
-        let module = quoted(frame.module().name().unwrap_or("<unknown>"));
-        let function = match frame.func_name() {
-            Some(name) => quoted(name),
-            None => format!("<wasm function {}>", frame.func_index()),
-        };
-        // Writing to a string never fails.
-        let _ = match frame.module_offset() {
-            Some(offset) => write!(text, "\n  {number:>3}: {offset:#8x} - {module}!{function}"),
-            None => write!(text, "\n  {number:>3}: {module}!{function}"),
-        };
-    }
-    text
-}
-
-/// Whether the machine lacked memory.
-#[cfg_attr(target_os = "hermit", optimize(size))]
-fn is_lack_of_memory(error: &Error) -> bool {
-    error.is::<OutOfMemory>()
-        || error.is::<GcHeapOutOfMemory<()>>()
-        || error.root_cause().to_string() == NO_MEMORY
 }
