@@ -24,7 +24,7 @@ use boot_protocol::shown::{self, Layout};
 use wasi_core::System;
 use wasi_core::context::WasiCtx;
 use wasi_core::limits;
-use wasi_p1::linker::{Bounds, Host, Resource, is_wasi};
+use wasi_p1::linker::{Bounds, Growth, Host, Resource, is_wasi};
 
 use crate::exit_status::Outcome;
 use crate::origin;
@@ -90,7 +90,12 @@ fn conclude<S: System, M>(
     let outcome = of_machine(outcome, host.growth.bounds.fixed, failed);
     let outcome = match host.context.core.exceeded() {
         Some(limit) => limit_reached(limit, limits),
-        None => of_limits(outcome, limits, stack, host.growth.reached),
+        None => of_limits(
+            of_objects(outcome, &host.growth),
+            limits,
+            stack,
+            host.growth.reached,
+        ),
     };
     let outcome = finished(&mut host, outcome).of_refused_memory(failed);
     (outcome, host.context.core)
@@ -174,6 +179,18 @@ fn of_machine(outcome: Outcome, fixed: bool, failed: bool) -> Outcome {
         Outcome::Trap(_) if fixed && failed => Outcome::MachineFailed(too_little_memory(
             "a memory or table could not grow, which a deterministic run must not see",
         )),
+        outcome => outcome,
+    }
+}
+
+/// This end; a trap if objects that are collected found no room for them, because their growth was refused by a limit:
+/// the engine does not tell that from a machine without memory.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn of_objects(outcome: Outcome, growth: &Growth) -> Outcome {
+    match outcome {
+        Outcome::MachineFailed(_) if !growth.failed && growth.reached == Some(Resource::Memory) => {
+            Outcome::Trap("there is no room for an object".into())
+        }
         outcome => outcome,
     }
 }

@@ -268,28 +268,42 @@ impl<S: System> WasiCtx<S> {
     #[inline]
     fn admitted<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         match self.left.counts_files() {
-            true => self.admitted_by_limit(bytes),
+            true => self.admitted_behind(0, bytes),
             false => bytes,
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn admitted_by_limit<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let admitted = self.left.admit(Limit::FileBytes, bytes.len());
+    fn admitted_behind<'a>(&mut self, gap: u64, bytes: &'a [u8]) -> &'a [u8] {
+        let admitted = self.left.admit_behind(Limit::FileBytes, gap, bytes.len());
         bytes.get(..admitted).unwrap_or_default()
     }
 
-    /// Writes to `offset` of a file; how many bytes there was room for.
+    /// Writes to `offset` of a file; how many bytes there was room for. What lies between the file's end and `offset`
+    /// counts as written.
     ///
     /// # Errors
     /// [`Errno::NOSPC`], [`Errno::FBIG`], [`Errno::ROFS`]; what the file system says.
     #[inline]
     pub fn write_at(&mut self, file: &OpenFile, offset: Filesize, bytes: &[u8]) -> Result<usize, Errno> {
-        let bytes = self.admitted(bytes);
+        let (bytes, gap) = match self.left.counts_files() && !bytes.is_empty() {
+            true => {
+                let gap = self.gap(file, offset)?;
+                (self.admitted_behind(gap, bytes), gap)
+            }
+            false => (bytes, 0),
+        };
         let count = self.change(file.mount, |fs, now| fs.write(file.handle, offset, bytes, now))?;
-        self.left.count(Limit::FileBytes, advance(0, count));
+        self.left.count(Limit::FileBytes, advance(gap, count));
         Ok(count)
+    }
+
+    /// How many bytes lie between the file's end and `offset` behind it.
+    #[cold]
+    #[inline(never)]
+    fn gap(&mut self, file: &OpenFile, offset: Filesize) -> Result<u64, Errno> {
+        Ok(offset.saturating_sub(self.size(file)?))
     }
 
     /// Writes to the end of a file; how many bytes there was room for, and where the file ends then.
@@ -308,36 +322,35 @@ impl<S: System> WasiCtx<S> {
     /// # Errors
     /// [`Errno::NOSPC`], [`Errno::FBIG`], [`Errno::ROFS`]; what the file system says.
     pub fn set_size(&mut self, file: &OpenFile, size: Filesize) -> Result<(), Errno> {
-        self.growing(file, size, |fs, now| fs.set_size(file.handle, size, now))
+        let more = |now: Filesize| size.saturating_sub(now);
+        self.growing(file, more, |fs, now| fs.set_size(file.handle, size, now))
     }
 
-    /// Reserves space in a file, which grows to hold it.
+    /// Reserves space in a file, which grows to hold it. All of it counts as written: there may have been holes.
     ///
     /// # Errors
     /// [`Errno::NOSPC`], [`Errno::FBIG`], [`Errno::NOTSUP`], [`Errno::ROFS`]; what the file system says.
     pub fn allocate(&mut self, file: &OpenFile, offset: Filesize, len: Filesize) -> Result<(), Errno> {
-        self.growing(file, offset.saturating_add(len), |fs, now| {
-            fs.allocate(file.handle, offset, len, now)
-        })
+        let more = |now: Filesize| offset.saturating_add(len).saturating_sub(now).max(len);
+        self.growing(file, more, |fs, now| fs.allocate(file.handle, offset, len, now))
     }
 
-    /// Changes a file that has at least `size` bytes then. What it grows by counts as written; if that is too much,
-    /// nothing is changed.
+    /// Changes a file, which counts as `more` of its size in bytes written; if that is too much, nothing is changed.
     fn growing(
         &mut self,
         file: &OpenFile,
-        size: Filesize,
+        more: impl FnOnce(Filesize) -> u64,
         change: impl FnOnce(&mut dyn FileSystem, Now<'_>) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        let mut more = 0;
+        let mut counted = 0;
         if self.left.counts_files() {
-            more = size.saturating_sub(self.size(file)?);
-            if !self.left.admit_all(Limit::FileBytes, more) {
+            counted = more(self.size(file)?);
+            if !self.left.admit_all(Limit::FileBytes, counted) {
                 return Err(Errno::NOSPC);
             }
         }
         self.change(file.mount, change)?;
-        self.left.count(Limit::FileBytes, more);
+        self.left.count(Limit::FileBytes, counted);
         Ok(())
     }
 

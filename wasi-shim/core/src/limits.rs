@@ -64,14 +64,19 @@ impl Left {
 
     /// How many of `wanted` bytes may be written.
     pub(crate) fn admit(&mut self, limit: Limit, wanted: usize) -> usize {
-        match self.of_bytes(limit) {
-            Some(left) if u64::try_from(wanted).is_ok_and(|wanted| wanted > *left) => {
-                let admitted = usize::try_from(*left).unwrap_or(wanted);
-                self.exceeded = Some(limit);
-                admitted
-            }
-            _ => wanted,
+        self.admit_behind(limit, 0, wanted)
+    }
+
+    /// How many of `wanted` bytes may be written, if `gap` bytes before them count too.
+    pub(crate) fn admit_behind(&mut self, limit: Limit, gap: u64, wanted: usize) -> usize {
+        let Some(left) = self.of_bytes(limit) else {
+            return wanted;
+        };
+        let room = usize::try_from(left.saturating_sub(gap)).unwrap_or(usize::MAX);
+        if wanted > room {
+            self.exceeded = Some(limit);
         }
+        wanted.min(room)
     }
 
     /// Whether all of `wanted` bytes may be written.
@@ -120,6 +125,25 @@ mod tests {
         assert_eq!((left.admit(Limit::FileBytes, 100), left.exceeded()), (100, None));
         assert_eq!(left.admit(Limit::OutputBytes, 4), 3);
         assert_eq!(left.exceeded(), Some(Limit::OutputBytes));
+    }
+
+    #[test]
+    fn a_gap_counts_like_the_bytes_behind_it() {
+        let limited = || {
+            Left::of(Limits {
+                file_bytes: Some(10),
+                ..Limits::default()
+            })
+        };
+        let mut left = limited();
+        assert_eq!(
+            (left.admit_behind(Limit::FileBytes, 8, 2), left.exceeded()),
+            (2, None)
+        );
+        assert_eq!(left.admit_behind(Limit::FileBytes, 8, 3), 2);
+        assert_eq!(left.exceeded(), Some(Limit::FileBytes));
+        assert_eq!(limited().admit_behind(Limit::FileBytes, u64::MAX, 1), 0);
+        assert_eq!(limited().admit_behind(Limit::OutputBytes, u64::MAX, 1), 1);
     }
 
     #[test]
