@@ -202,7 +202,7 @@ fn run_spec<P: Platform>(
         platform.virtio_fs(tag, place.and_then(|place| u32::try_from(place).ok()))
     });
     let limits = spec.held_limits();
-    if let Err(outcome) = check_memory(platform, spec) {
+    if let Err(outcome) = check_memory(platform, spec).and_then(|()| check_descriptors(spec)) {
         return outcome.exit_status(name);
     }
     let outcome = match program(platform, payload, &spec.module, &mut devices) {
@@ -260,6 +260,19 @@ fn check_memory<P: Platform>(platform: &P, spec: &RunSpec) -> Result<(), Outcome
          free; or lower {}",
         Limit::Memory.word()
     ))))
+}
+
+/// Checks that the guest may have the descriptors that it begins with: the standard streams and a directory each mount.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn check_descriptors(spec: &RunSpec) -> Result<(), Outcome> {
+    let begins_with = u64::try_from(spec.mounts.len()).map_or(u64::MAX, |mounts| mounts.saturating_add(3));
+    match spec.limits.get(Limit::Descriptors) {
+        Some(limit) if limit < begins_with => Err(Outcome::LimitReached(
+            Limit::Descriptors.of(limit),
+            format!("it begins with {begins_with}"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The program's bytes: a module, or native code made of one.

@@ -340,13 +340,19 @@ fn the_least_values_of_limits_end_the_guest_or_are_not_reached() {
         ("max-wasm-stack=0", Some(Limit::Stack)),
         ("max-output-bytes=0", Some(Limit::OutputBytes)),
         ("max-table-elements=0", None),
-        ("max-descriptors=0", None),
+        ("max-descriptors=0", Some(Limit::Descriptors)),
         ("max-file-bytes=0", None),
     ] {
         let mut machine = Machine::bare();
         let ending = machine.run(&format!("--limit {word}"), &[]).ending();
         assert_eq!(ending.reached(), reached.map(|limit| limit.of(0)), "{word}");
         assert_eq!(machine.output().is_empty(), reached.is_some(), "{word}");
+    }
+    // The streams and a directory.
+    for (limit, code) in [(3, 246), (4, 0)] {
+        let mut machine = Machine::bare();
+        let status = machine.run(&format!("--limit max-descriptors={limit} --tmpfs /"), &[]);
+        assert_eq!(status.code, code, "{limit}: {status:?}");
     }
 }
 
