@@ -55,9 +55,6 @@ impl Pack {
                  Hermitfile in the current directory either",
             )),
             (Some(directory), _) if directory.is_dir() => {
-                if self.run.module_and_args.len() > 1 {
-                    return Err(usage("a directory made by 'unpack' already has its arguments"));
-                }
                 let (format, arch) = (self.format, self.run.arch);
                 let memory = self.run.memory.unwrap_or(hermit_wasm_vm::DEFAULT_MEMORY);
                 pack::pack_directory(directory, format, arch, memory, &self.output).map(|()| Vec::new())
@@ -93,9 +90,11 @@ impl Pack {
         if let Some((flag, _)) = said.iter().find(|(_, is_said)| *is_said) {
             return Err(usage(format!("--{flag} cannot be packed; pass it to 'run'")));
         }
-        // What people read in the Hermitfile is what is packed.
+        // What people read in the Hermitfile is what is packed, and so is what a directory was unpacked from.
+        let of_directory = run.file.is_none() && run.module().is_some_and(Path::is_dir);
+        let words = run.module_and_args.len();
         let beside = [
-            ("a word", "ARGV", !run.module_and_args.is_empty()),
+            ("a word", "ARGV", words > usize::from(of_directory)),
             ("--env", "ENV", !run.env.is_empty()),
             ("-S", "ENV", !run.wasi.is_empty()),
             ("--invoke", "ENTRYPOINT", run.invoke.is_some()),
@@ -105,6 +104,16 @@ impl Pack {
             ("--argv0", "FROM", run.argv0.is_some()),
             ("--deterministic", "DETERMINISTIC", run.deterministic.is_some()),
         ];
+        if of_directory {
+            let built = [("--engine", run.engine.is_some()), ("--cpu", run.cpu.is_some())];
+            let beside = beside.iter().map(|(flag, _, is_said)| (*flag, *is_said));
+            return match beside.chain(built).find(|(_, is_said)| *is_said) {
+                Some((flag, _)) => Err(usage(format!(
+                    "{flag} cannot be combined with a directory: one that 'unpack' has made says it all"
+                ))),
+                None => Ok(()),
+            };
+        }
         match beside.iter().find(|(.., is_said)| *is_said) {
             Some((flag, directive, _)) if run.file.is_some() => Err(usage(format!(
                 "{flag} cannot be combined with -f: the Hermitfile says all that is packed; use {directive} there"

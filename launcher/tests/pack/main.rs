@@ -1,7 +1,9 @@
 //! The commands that pack: the same bytes each time, what is in them, and what is refused. Nothing is booted.
 //!
+//! - `directory`: what was unpacked, packed again.
 //! - `executable`: programs that carry a payload, whole and damaged.
 
+mod directory;
 mod executable;
 
 use std::fs;
