@@ -9,7 +9,7 @@ use hermit_wasm_vm::host::shown;
 use hermit_wasm_vm::pack::{self, Format, Packed};
 use hermit_wasm_vm::{Arch, Deadline, Error, Hermitfile, Interrupt, ModuleError, StartError};
 
-use super::run::{Run, usage};
+use super::run::{Hypervisor, Run, usage};
 use super::values::{ARCHITECTURES, FORMATS, one_of};
 use crate::{stderr, watchdog};
 
@@ -83,6 +83,8 @@ impl Pack {
             ("status-file", run.status_file.is_some()),
             ("status-fd", run.status_fd.is_some()),
             ("print-command", run.print_command.is_some()),
+            ("record", run.record.is_some()),
+            ("vmm", run.vmm != Hypervisor::Auto),
             ("qemu", run.qemu.is_some()),
             ("uhyve", run.uhyve.is_some()),
             ("virtiofsd", run.virtiofsd.is_some()),

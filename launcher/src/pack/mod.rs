@@ -103,6 +103,7 @@ pub(crate) fn of_request(request: &Request<'_>, format: Format, output: &Path) -
     let mut spec = qemu::lower(request)?;
     // Whoever runs it says this.
     spec.log = None;
+    spec.tracing = None;
     spec.invoked = false;
     spec.may_be_widened = request.may_be_widened();
     let manifest = request.manifest();

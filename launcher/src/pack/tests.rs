@@ -13,7 +13,9 @@ use tempfile::TempDir;
 use super::trailer::Trailer;
 use super::{Format, Packed, pack_directory};
 use crate::error::Error;
+use crate::spec::module::Module;
 use crate::spec::payload;
+use crate::spec::run::Run;
 
 fn spec() -> Vec<u8> {
     RunSpec::default().encode()
@@ -134,6 +136,17 @@ fn what_a_hermitfile_does_not_say_does_not_hold() {
     let native = manifest.replace("interp", "native");
     let (_directory, opened) = described(Some(&native), &spec());
     assert!(opened.is_err(), "the interpreter runs it");
+}
+
+#[test]
+fn what_is_packed_of_a_run_that_is_recorded_records_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (module, output) = (directory.path().join("m.wasm"), directory.path().join("packed"));
+    fs::write(&module, b"\0asm\x01\0\0\0").unwrap();
+    let module = Module::open(&module).unwrap();
+    let run = Run::new(module).record(tempfile::tempfile().unwrap());
+    run.pack(Format::Initrd, &output).unwrap();
+    assert_eq!(Packed::open(&output).unwrap().unwrap().spec().tracing, None);
 }
 
 #[test]

@@ -223,6 +223,8 @@ fn what_cannot_be_packed_is_refused() {
     for (words, named) in [
         (&["pack", "-o", "x"][..], "name a module"),
         (&["pack", "-o", "x", "--timeout", "1s", "m.wat"], "--timeout"),
+        (&["pack", "-o", "x", "--record", "r", "m.wat"], "--record"),
+        (&["pack", "-o", "x", "--vmm", "uhyve", "m.wat"], "--vmm"),
         (&["pack", "-o", "x", "--greet"], "name a module"),
         (&["pack", "-o", "x", "data"], "run.spec"),
         (&["pack", "-o", "x", "-S", "inherit-env", "m.wat"], "--env"),
