@@ -56,8 +56,8 @@ impl Pack {
             )),
             (Some(directory), _) if directory.is_dir() => {
                 let (format, arch) = (self.format, self.run.arch);
-                let memory = self.run.memory.unwrap_or(hermit_wasm_vm::DEFAULT_MEMORY);
-                pack::pack_directory(directory, format, arch, memory, &self.output).map(|()| Vec::new())
+                pack::pack_directory(directory, format, arch, self.run.memory, &self.output)
+                    .map(|()| Vec::new())
             }
             (_, file) => {
                 let file = file.as_ref().map(|path| Hermitfile::open(path, deadline));

@@ -284,7 +284,7 @@ fn nothing_outside_of_the_directory_is_packed() {
         for spec in [copy, preload] {
             fs::write(parts.join(names::RUN_SPEC), spec.encode()).unwrap();
             let output = directory.path().join("packed");
-            let made = pack_directory(&parts, Format::Initrd, Arch::host(), 1 << 28, &output);
+            let made = pack_directory(&parts, Format::Initrd, Arch::host(), None, &output);
             let error = made.unwrap_err().to_string();
             assert!(error.contains("secret"), "{error}");
             assert!(!output.exists());

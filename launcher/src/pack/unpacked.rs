@@ -14,7 +14,9 @@ use super::{Format, seal};
 use crate::error::{Error, StartError};
 use crate::host::shown;
 use crate::spec::engine::Engine;
+use crate::spec::manifest::machine_memory;
 use crate::spec::payload;
+use crate::spec::run::DEFAULT_MEMORY;
 use boot_protocol::arch::Arch;
 
 impl Packed {
@@ -37,7 +39,8 @@ impl Packed {
     }
 }
 
-/// Packs a directory that a payload was [unpacked](Packed::unpack) into; the same bytes come of it again.
+/// Packs a directory that a payload was [unpacked](Packed::unpack) into; the same bytes come of it again, if it is given
+/// the `memory` that was demanded before.
 ///
 /// # Errors
 /// Something of it is missing, or cannot be read; the file cannot be written.
@@ -45,7 +48,7 @@ pub fn pack_directory(
     directory: &Path,
     format: Format,
     arch: Arch,
-    memory: u64,
+    memory: Option<u64>,
     output: &Path,
 ) -> Result<(), Error> {
     let bytes = fs::read(directory.join(names::RUN_SPEC)).map_err(StartError::file(
@@ -72,7 +75,10 @@ pub fn pack_directory(
         format,
         arch,
         engine,
-        memory,
+        memory: memory.unwrap_or_else(|| match is_there(names::MANIFEST) {
+            true => machine_memory(&spec.limits),
+            false => DEFAULT_MEMORY,
+        }),
     };
     write::write(output, &purpose, |file| {
         let cannot = |error| StartError::file("put the payload together")(error);

@@ -120,14 +120,13 @@ impl Hermitfile {
         let granted = limits
             .get(Limit::Memory)
             .map_or(memory, |limit| limit.min(memory));
-        let needed = granted.saturating_add(granted / 4).saturating_add(BESIDES);
         match demanded {
-            None => Ok(needed.max(DEFAULT_MEMORY)),
+            None => Ok(machine_memory(&Limits::NONE.with(Limit::Memory, granted))),
             Some(machine) if machine < granted => {
                 let why = format!(
                     "the machine has only {}; pass --memory {} or more, or omit --memory",
                     show_size(machine),
-                    show_size(needed)
+                    show_size(needed(granted))
                 );
                 Err(self.refuse(limit_directive(Limit::Memory, memory), &why))
             }
@@ -315,6 +314,17 @@ impl Hermitfile {
     fn refuse(&self, directive: impl std::fmt::Display, why: &str) -> Error {
         Error::Invalid(format!("{}: {directive}: {why}", shown::path(&self.path)))
     }
+}
+
+/// The machine's memory in bytes for a Hermitfile with these limits, if nothing else is demanded.
+pub(crate) fn machine_memory(limits: &Limits) -> u64 {
+    let granted = limits.get(Limit::Memory);
+    granted.map_or(DEFAULT_MEMORY, |granted| needed(granted).max(DEFAULT_MEMORY))
+}
+
+/// What a machine needs whose guest is granted so many bytes.
+const fn needed(granted: u64) -> u64 {
+    granted.saturating_add(granted / 4).saturating_add(BESIDES)
 }
 
 /// The value of one of the [variables](Manifest::host_variables) that are this host's; `file` asks for it.

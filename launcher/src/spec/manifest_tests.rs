@@ -1,6 +1,7 @@
 //! Tests of `manifest`: Hermitfiles as runs.
 
 use super::*;
+use crate::pack::{Format, Packed};
 use crate::spec::run::DEFAULT_MEMORY;
 
 /// A directory with a Hermitfile, two modules and a directory to copy; what becomes of the Hermitfile.
@@ -158,4 +159,20 @@ fn what_cannot_be_done_is_refused_by_its_name() {
             .to_string()
             .starts_with("the Hermitfile '/nonexistent/Hermitfile' cannot be read: ")
     );
+}
+
+#[test]
+fn what_was_packed_has_the_memory_that_its_hermitfile_grants() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("m.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    std::fs::write(at("H"), "FROM m.wasm\nMEMORY 512MiB\n").unwrap();
+    let never = Deadline::never();
+    let file = Hermitfile::open(at("H"), &never).unwrap().to_be_packed();
+    let run = Run::new(file.module(DEFAULT_MEMORY, &never).unwrap());
+    let run = file.apply(run, DEFAULT_MEMORY, &never).unwrap();
+    run.pack(Format::Initrd, &at("packed")).unwrap();
+    let packed = Packed::open(&at("packed")).unwrap().unwrap();
+    assert_eq!(packed.memory(), None);
+    assert_eq!(Run::packed(packed).unwrap().machine.memory, 704 * MIB);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use boot_protocol::run_spec::{self, Access, Terminals};
 
 use super::choice::{self, Chosen};
-use super::manifest::host_variable;
+use super::manifest::{host_variable, machine_memory};
 use super::module::Module;
 use super::mounts::{Mount, MountSource};
 use super::program::Program;
@@ -28,7 +28,9 @@ impl Run {
             this = this.env(name, host_variable(packed.path(), name)?);
         }
         this.machine.arch = packed.arch()?.unwrap_or(this.machine.arch);
-        this.machine.memory = packed.memory().unwrap_or(this.machine.memory);
+        // As the Hermitfile itself is run.
+        let granted = packed.manifest().map(|_| machine_memory(&packed.spec().limits));
+        this.machine.memory = packed.memory().or(granted).unwrap_or(this.machine.memory);
         this.packed = Some(packed);
         Ok(this)
     }

@@ -1,5 +1,10 @@
 //! Directories that payloads were unpacked into, packed again.
 
+use std::fs;
+use std::path::Path;
+
+use hermit_wasm_vm::pack::Packed;
+
 use super::{done, launcher, pack, refused, scratch};
 
 #[test]
@@ -25,4 +30,33 @@ fn a_directory_says_all_that_is_packed() {
         refused(&output, 2, &["combined with a directory", "says it all"]);
     }
     assert!(!scratch.path().join("x").exists());
+}
+
+#[test]
+fn memory_is_as_the_hermitfile_grants_it() {
+    let scratch = scratch();
+    let at = |name: &str| scratch.path().join(name);
+    fs::write(at("Hermitfile"), "FROM m.wat\nMEMORY 512MiB\n").unwrap();
+    let memory = |path: &Path| Packed::open(path).unwrap().unwrap().memory().unwrap() >> 20;
+    let whole = pack(&scratch, "a", &["--format", "exe"]);
+    assert_eq!(memory(&whole), 704);
+    done(&launcher(scratch.path(), &["unpack", "a", "parts"]));
+    let again = pack(&scratch, "again", &["--format", "exe", "parts"]);
+    assert!(fs::read(&whole).unwrap() == fs::read(again).unwrap());
+    // What was demanded besides is in no member.
+    let demanded = ["--format", "exe", "--memory", "1G"];
+    let whole = pack(&scratch, "b", &[&demanded[..], &["-f", "Hermitfile"]].concat());
+    assert_eq!(memory(&whole), 1024);
+    let again = pack(&scratch, "again", &[&demanded[..], &["parts"]].concat());
+    assert!(fs::read(whole).unwrap() == fs::read(again).unwrap());
+    // A limit of a flag grants nothing.
+    let whole = pack(
+        &scratch,
+        "c",
+        &["--format", "exe", "-W", "max-memory-size=512MiB", "m.wat"],
+    );
+    assert_eq!(memory(&whole), 256);
+    done(&launcher(scratch.path(), &["unpack", "c", "limited"]));
+    let again = pack(&scratch, "again", &["--format", "exe", "limited"]);
+    assert!(fs::read(whole).unwrap() == fs::read(again).unwrap());
 }
