@@ -369,7 +369,7 @@ impl Run {
     ) -> Result<vm::Run, Error> {
         let limits = self.limits()?;
         let memory = match hermitfile {
-            Some(file) => file.memory(self.memory, &limits)?,
+            Some(file) => file.memory(self.memory, &limits, self.deterministic.is_some())?,
             None => self.memory.unwrap_or(vm::DEFAULT_MEMORY),
         };
         let mut run = self.of_program(hermitfile, memory, &deadline)?;

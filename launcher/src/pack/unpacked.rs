@@ -76,7 +76,7 @@ pub fn pack_directory(
         arch,
         engine,
         memory: memory.unwrap_or_else(|| match is_there(names::MANIFEST) {
-            true => machine_memory(&spec.limits),
+            true => machine_memory(&spec.limits, spec.deterministic.is_some()),
             false => DEFAULT_MEMORY,
         }),
     };

@@ -19,7 +19,8 @@ use crate::host::shown;
 use crate::host::units::{MIB, show_size};
 
 /// What a machine needs besides the linear memory that `MEMORY` grants: loader, kernel, application, the module and its
-/// translation. Of a large memory a fourth is added, since a guest gets 85 % of its machine's.
+/// translation. Of a large memory a fourth is added, since a guest gets 85 % of its machine's; of a deterministic run's
+/// a half, which must be free when it begins.
 const BESIDES: u64 = 64 * MIB;
 
 /// Standard input, standard output and standard error.
@@ -110,10 +111,12 @@ impl Hermitfile {
     }
 
     /// The machine's memory in bytes: `demanded`, or else enough for its `MEMORY`, if `limits` do not make that less.
+    /// Whether the run is `deterministic`, the Hermitfile says or its user.
     ///
     /// # Errors
     /// `MEMORY` does not fit into what is demanded.
-    pub fn memory(&self, demanded: Option<u64>, limits: &Limits) -> Result<u64, Error> {
+    pub fn memory(&self, demanded: Option<u64>, limits: &Limits, deterministic: bool) -> Result<u64, Error> {
+        let deterministic = deterministic || self.manifest.deterministic.is_some();
         let Some(memory) = self.manifest.limits.get(Limit::Memory) else {
             return Ok(demanded.unwrap_or(DEFAULT_MEMORY));
         };
@@ -121,12 +124,15 @@ impl Hermitfile {
             .get(Limit::Memory)
             .map_or(memory, |limit| limit.min(memory));
         match demanded {
-            None => Ok(machine_memory(&Limits::NONE.with(Limit::Memory, granted))),
+            None => Ok(machine_memory(
+                &Limits::NONE.with(Limit::Memory, granted),
+                deterministic,
+            )),
             Some(machine) if machine < granted => {
                 let why = format!(
                     "the machine has only {}; pass --memory {} or more, or omit --memory",
                     show_size(machine),
-                    show_size(needed(granted))
+                    show_size(needed(granted, deterministic))
                 );
                 Err(self.refuse(limit_directive(Limit::Memory, memory), &why))
             }
@@ -317,14 +323,21 @@ impl Hermitfile {
 }
 
 /// The machine's memory in bytes for a Hermitfile with these limits, if nothing else is demanded.
-pub(crate) fn machine_memory(limits: &Limits) -> u64 {
-    let granted = limits.get(Limit::Memory);
-    granted.map_or(DEFAULT_MEMORY, |granted| needed(granted).max(DEFAULT_MEMORY))
+pub(crate) fn machine_memory(limits: &Limits, deterministic: bool) -> u64 {
+    match limits.get(Limit::Memory) {
+        Some(granted) => needed(granted, deterministic).max(DEFAULT_MEMORY),
+        None => DEFAULT_MEMORY,
+    }
 }
 
 /// What a machine needs whose guest is granted so many bytes.
-const fn needed(granted: u64) -> u64 {
-    granted.saturating_add(granted / 4).saturating_add(BESIDES)
+fn needed(granted: u64, deterministic: bool) -> u64 {
+    let more = match deterministic {
+        // As RunSpec::memory_to_be_free has it.
+        true => granted / 2,
+        false => granted / 4,
+    };
+    granted.saturating_add(more).saturating_add(BESIDES)
 }
 
 /// The value of one of the [variables](Manifest::host_variables) that are this host's; `file` asks for it.

@@ -103,7 +103,7 @@ fn files_that_are_copied_make_directories() {
 
 #[test]
 fn the_machine_has_what_memory_grants() {
-    let memory = |text: &str, demanded, limits| {
+    let memory_of = |text: &str, demanded, limits, deterministic| {
         let manifest = Manifest::parse("H", format!("FROM m\n{text}").as_bytes()).unwrap();
         let path = "H".into();
         let file = Hermitfile {
@@ -111,8 +111,9 @@ fn the_machine_has_what_memory_grants() {
             manifest,
             runs_here: true,
         };
-        file.memory(demanded, &limits)
+        file.memory(demanded, &limits, deterministic)
     };
+    let memory = |text: &str, demanded, limits| memory_of(text, demanded, limits, false);
     let none = Limits::NONE;
     assert_eq!(memory("", None, none).unwrap(), DEFAULT_MEMORY);
     assert_eq!(memory("", Some(7), none).unwrap(), 7);
@@ -125,6 +126,12 @@ fn the_machine_has_what_memory_grants() {
     );
     let less = Limits::NONE.with(Limit::Memory, 5);
     assert_eq!(memory("MEMORY 1G", Some(5), less).unwrap(), 5);
+    // The half more of a deterministic run must be free.
+    let said = memory("MEMORY 1G\nDETERMINISTIC", None, none);
+    assert_eq!(said.unwrap(), 1600 * MIB);
+    assert_eq!(memory_of("MEMORY 1G", None, none, true).unwrap(), 1600 * MIB);
+    assert_eq!(memory_of("MEMORY 64M", None, none, true).unwrap(), DEFAULT_MEMORY);
+    assert_eq!(memory_of("", None, none, true).unwrap(), DEFAULT_MEMORY);
 }
 
 #[test]

@@ -29,7 +29,9 @@ impl Run {
         }
         this.machine.arch = packed.arch()?.unwrap_or(this.machine.arch);
         // As the Hermitfile itself is run.
-        let granted = packed.manifest().map(|_| machine_memory(&packed.spec().limits));
+        let spec = packed.spec();
+        let granted = packed.manifest();
+        let granted = granted.map(|_| machine_memory(&spec.limits, spec.deterministic.is_some()));
         this.machine.memory = packed.memory().or(granted).unwrap_or(this.machine.memory);
         this.packed = Some(packed);
         Ok(this)
