@@ -130,7 +130,20 @@ pub(super) fn recording(path: &Path, shared: &[PathBuf]) -> Result<File, Error> 
         return Err(cannot(io::Error::other("it is no regular file")));
     }
     refuse_the_guests(&name, &stat)?;
+    keep_private(&file, &stat).map_err(|why| usage(format!("{name} {why}; name a new file")))?;
     Ok(file.into())
+}
+
+/// Makes a file that is there already one that this user alone can open, or says why it is none.
+fn keep_private(file: &OwnedFd, about: &rustix::fs::Stat) -> Result<(), String> {
+    if about.st_uid != rustix::process::geteuid().as_raw() {
+        return Err("is another user's, who could read the recording".into());
+    }
+    if about.st_nlink > 1 {
+        return Err("has other names (hard links), which may be anybody's".into());
+    }
+    rustix::fs::fchmod(file, Mode::RUSR | Mode::WUSR)
+        .map_err(|error| format!("cannot be made this user's alone: {}", io::Error::from(error)))
 }
 
 /// Refuses the file or pipe that is one of the guest's streams: there, the guest could write the report.
@@ -229,4 +242,51 @@ fn replace(directory: &OwnedFd, name: &OsString, text: &str) -> io::Result<()> {
         return result;
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_recording_is_this_users_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let new = directory.path().join("new");
+        recording(&new, &[]).unwrap();
+        assert_eq!(mode(&new), 0o600);
+        let there = directory.path().join("there");
+        fs::write(&there, "before").unwrap();
+        fs::set_permissions(&there, Permissions::from_mode(0o666)).unwrap();
+        recording(&there, &[]).unwrap();
+        assert_eq!(mode(&there), 0o600);
+    }
+
+    #[test]
+    fn a_recording_does_not_go_to_a_file_of_several_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
+        fs::write(&one, "before").unwrap();
+        fs::set_permissions(&one, Permissions::from_mode(0o644)).unwrap();
+        fs::hard_link(&one, other).unwrap();
+        let error = recording(&one, &[]).unwrap_err().to_string();
+        assert!(error.contains("hard links"), "{error}");
+        // It is refused as it was.
+        assert_eq!(fs::read(&one).unwrap(), b"before");
+        assert_eq!(fs::metadata(&one).unwrap().permissions().mode() & 0o777, 0o644);
+    }
+
+    #[test]
+    fn a_recording_does_not_go_to_another_users_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "").unwrap();
+        let file = OwnedFd::from(File::open(&path).unwrap());
+        let mut about = rustix::fs::fstat(&file).unwrap();
+        about.st_uid += 1;
+        assert!(keep_private(&file, &about).unwrap_err().contains("another user"));
+    }
 }
