@@ -66,10 +66,25 @@ impl Run {
     }
 
     /// This run with the directories of the host in the order in which what was packed has them.
+    ///
+    /// Modules and copies are members of the payload, which was packed, so none can be added.
     pub(super) fn with_what_was_packed(mut self) -> Result<Self, Error> {
         let Some(packed) = &self.packed else {
             return Ok(self);
         };
+        let is_copy = |mount: &&Mount| matches!(mount.source, MountSource::Copy(_) | MountSource::Files(_));
+        let added = match (self.preloads.first(), self.mounts.iter().find(is_copy)) {
+            (Some((name, _)), _) => Some((format!("--preload {name}=…"), "linked modules")),
+            (None, Some(mount)) => Some((mount.to_string(), "copies of files")),
+            (None, None) => None,
+        };
+        if let Some((asked, what)) = added {
+            return Err(Error::Invalid(format!(
+                "{asked}: {} was packed with the {what} that it has, and takes no others; 'hermit-wasm unpack' and \
+                 'hermit-wasm pack' make another file of its parts",
+                self.module
+            )));
+        }
         let shared = packed.spec().mounts.iter();
         let shared = shared.filter(|mount| matches!(mount.source, run_spec::MountSource::VirtioFs { .. }));
         let mut ordered = Vec::new();
@@ -99,5 +114,57 @@ impl Run {
         ordered.append(&mut self.mounts);
         self.mounts = ordered;
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+    /// A run of a program that was packed with a copy that it calls `/site`.
+    fn packed(directory: &Path) -> Run {
+        let site = directory.join("site");
+        fs::create_dir_all(&site).unwrap();
+        let output = directory.join("packed");
+        Run::new(Module::from_bytes("m.wasm", MODULE).unwrap())
+            .copy_dir(site, "/site", Access::ReadOnly)
+            .may_be_widened()
+            .pack(pack::Format::Initrd, &output)
+            .unwrap();
+        Run::packed(Packed::open(&output).unwrap().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn no_module_and_no_copy_is_added_to_what_was_packed() {
+        let directory = tempfile::tempdir().unwrap();
+        let module = || Module::from_bytes("other.wasm", MODULE).unwrap();
+        for (run, flag, what) in [
+            (
+                packed(directory.path()).preload("x", module()),
+                "--preload x=…: ",
+                "linked modules",
+            ),
+            (
+                packed(directory.path()).copy_dir("other", "/site", Access::ReadWrite),
+                "--copy-dir ",
+                "copies of files",
+            ),
+        ] {
+            let error = run.with_what_was_packed().unwrap_err();
+            assert_eq!(error.exit_code(), boot_protocol::exit_code::USAGE);
+            let message = error.to_string();
+            assert!(message.starts_with(flag) && message.contains(what), "{message}");
+        }
+        assert!(
+            packed(directory.path())
+                .tmpfs("/tmp")
+                .with_what_was_packed()
+                .is_ok()
+        );
+        assert!(packed(directory.path()).with_what_was_packed().is_ok());
     }
 }
