@@ -8,6 +8,7 @@
 //! - [`replay`]: the command that runs a recorded run again.
 //! - [`habits`]: what people write out of habit, and what to write here.
 //! - [`pack`]: the commands that make one file of all that a run needs, and look at it.
+//! - [`packed`]: runs of what those have made.
 //! - [`status`]: where the report of a run goes.
 //! - [`values`]: the words that flags take.
 //! - [`hypervisors`]: the command that shows what each hypervisor can do.
@@ -19,6 +20,7 @@ mod habits;
 mod hypervisors;
 mod mounts;
 mod pack;
+mod packed;
 mod replay;
 mod run;
 mod status;

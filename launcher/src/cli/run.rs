@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::{ArgAction, Args, FromArgMatches as _, ValueEnum, ValueHint};
+use clap::{ArgAction, Args, ValueEnum, ValueHint};
 use hermit_wasm_vm::compile::CpuLevel;
 use hermit_wasm_vm::host::units;
-use hermit_wasm_vm::pack::{self, Packed};
 use hermit_wasm_vm::vmm::Vmm;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
     self as vm, Access, Arch, Deadline, Diagnostics, Engine, Error, Figures, Hermitfile, Input, Interrupt,
-    Jail, LogLevel, Module, ModuleError, MountSource, Report, RunResult, StartError,
+    Jail, LogLevel, Module, MountSource, Report, RunResult, StartError,
 };
 
 use super::guest::{parse_descriptor, parse_memory, parse_wasi, utf8};
@@ -209,7 +208,7 @@ pub(super) struct Run {
 
     /// Whether the module is this program, behind which it was packed.
     #[arg(skip)]
-    is_itself: bool,
+    pub(super) is_itself: bool,
 }
 
 /// An accelerator, or the best that works. clap would take a plain `Option` for a flag that may be left out.
@@ -235,31 +234,6 @@ pub(super) fn usage(message: impl Into<String>) -> Error {
 }
 
 impl Run {
-    /// The run of this program itself, where something was packed behind it: all words are the guest's.
-    pub(super) fn of_itself(words: &[OsString]) -> Result<Option<Self>, Error> {
-        let Some(path) = pack::own()? else {
-            return Ok(None);
-        };
-        let words = words.iter().skip(1).cloned();
-        let line = ["run", "--allow-precompiled", "--"]
-            .map(OsString::from)
-            .into_iter();
-        let line = line.chain([path.into()]).chain(words);
-        let run = Self::parse(line).ok_or_else(|| usage("the words of the command line cannot be read"))?;
-        Ok(Some(Self {
-            is_itself: true,
-            ..run
-        }))
-    }
-
-    /// The run of a command line.
-    fn parse(line: impl Iterator<Item = OsString>) -> Option<Self> {
-        let mut matches = Self::augment_args(clap::Command::new("run"))
-            .try_get_matches_from(line)
-            .ok()?;
-        Self::from_arg_matches_mut(&mut matches).ok()
-    }
-
     /// Runs, and reports; the exit code. `start` is when the program began.
     pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
         let mut figures = Figures::since(start);
@@ -461,36 +435,6 @@ impl Run {
             },
         };
         Ok(run.memory(memory).arch(self.arch))
-    }
-
-    /// What was packed, if the file `path` was. What cannot be looked at is no such file: its own message says why.
-    fn packed(&self, path: &Path, deadline: &Deadline) -> Result<Option<Packed>, Error> {
-        match Packed::open_until(path, deadline) {
-            Err(Error::Module(ModuleError::Unreadable { .. })) => Ok(None),
-            result => result,
-        }
-    }
-
-    /// A run of what was packed: what flags say goes before what it says of its machine.
-    fn of_packed(&self, packed: Packed) -> Result<vm::Run, Error> {
-        let arch = packed.arch()?;
-        let run = vm::Run::packed(match self.is_itself {
-            true => packed.as_program(),
-            false => packed,
-        })?;
-        let run = match self.memory {
-            Some(memory) => run.memory(memory),
-            None => run,
-        };
-        match arch {
-            Some(arch) if self.arch != Arch::host() && self.arch != arch => Err(usage(format!(
-                "--arch {}: it was packed for {}",
-                self.arch.name(),
-                arch.name()
-            ))),
-            Some(_) => Ok(run),
-            None => Ok(run.arch(self.arch)),
-        }
     }
 }
 
