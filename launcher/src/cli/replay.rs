@@ -13,8 +13,8 @@ use hermit_wasm_vm::vmm::Vmm;
 use hermit_wasm_vm::vmm::qemu::Qemu;
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
-    Deadline, Diagnostics, Error, Figures, Interrupt, Jail, LogLevel, Module, RecordedEnd, Recording,
-    RunResult, StartError,
+    Deadline, Diagnostics, Error, ExitStatus, Figures, Interrupt, Jail, LogLevel, Module, RecordedEnd,
+    Recording, StartError,
 };
 
 use super::guest::split_preload;
@@ -122,7 +122,11 @@ impl Replay {
         let run = run.hypervisors([Arc::new(qemu) as Arc<dyn Vmm>, Arc::new(Uhyve::default())]);
         let result = run.run_measured(&mut Figures::begin())?;
         stderr::show(&result.transcript);
-        Ok(conclude(&result, recorded.as_ref()))
+        let (code, remark) = conclude(result.status, recorded.as_ref());
+        if let Some(remark) = remark {
+            stderr::say(&remark);
+        }
+        Ok(code)
     }
 
     /// The recorded modules, the program first.
@@ -153,23 +157,58 @@ impl Replay {
     }
 }
 
-/// The exit code, and what is to be said where the replay ended otherwise than the recorded run.
-fn conclude(result: &RunResult, recorded: Option<&RecordedEnd>) -> u8 {
-    let code = result.status.code();
-    match recorded {
+/// The exit code, and what is to be said where the replay ended otherwise than the recorded run. The status counts: a
+/// guest may end with any code.
+fn conclude(status: ExitStatus, recorded: Option<&RecordedEnd>) -> (u8, Option<String>) {
+    let code = status.code();
+    match (status, recorded) {
         // It ends where the recorded run was ended from outside.
-        Some(RecordedEnd { code: ended, how }) if code == exit_code::RECORDING_OVER => {
-            stderr::say(&format!(
+        (ExitStatus::ReplayStopped(exit_code::RECORDING_OVER), Some(RecordedEnd { code: ended, how })) => (
+            *ended,
+            Some(format!(
                 "the recorded run was ended there ({how}, exit code {ended})"
-            ));
-            *ended
-        }
-        Some(RecordedEnd { code: ended, how }) if code != *ended && code != exit_code::DIVERGED => {
-            stderr::say(&format!(
+            )),
+        ),
+        // The application has said it.
+        (ExitStatus::ReplayStopped(_), _) => (code, None),
+        (_, Some(RecordedEnd { code: ended, how })) if code != *ended => (
+            code,
+            Some(format!(
                 "the replay ended with exit code {code}, and the recorded run with {ended} ({how})"
-            ));
-            code
+            )),
+        ),
+        _ => (code, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_own_exit_code_is_no_end_of_the_replay() {
+        let end = |code, how: &str| RecordedEnd {
+            code,
+            how: how.to_string(),
+        };
+        for own in [exit_code::DIVERGED, exit_code::RECORDING_OVER] {
+            assert_eq!(
+                conclude(ExitStatus::Exited(own), Some(&end(own, "exit"))),
+                (own, None)
+            );
+            let (code, said) = conclude(ExitStatus::Exited(own), Some(&end(3, "exit")));
+            assert_eq!(code, own);
+            assert!(said.unwrap().contains("and the recorded run with 3 (exit)"));
+            assert_eq!(conclude(ExitStatus::ReplayStopped(own), None), (own, None));
         }
-        _ => code,
+        let over = ExitStatus::ReplayStopped(exit_code::RECORDING_OVER);
+        let (code, said) = conclude(over, Some(&end(124, "timeout")));
+        assert_eq!(code, 124);
+        assert!(said.unwrap().contains("was ended there (timeout, exit code 124)"));
+        let diverged = ExitStatus::ReplayStopped(exit_code::DIVERGED);
+        assert_eq!(
+            conclude(diverged, Some(&end(3, "exit"))),
+            (exit_code::DIVERGED, None)
+        );
     }
 }
