@@ -3,11 +3,38 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{Args as _, FromArgMatches as _};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use hermit_wasm_vm::pack::{self, Packed};
 use hermit_wasm_vm::{self as vm, Arch, Deadline, Error, ModuleError};
 
 use super::run::{Run, usage};
+
+/// Whether `--arch` was said, or is this host's by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ArchSaid(bool);
+
+impl FromArgMatches for ArchSaid {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let source = matches.value_source("arch");
+        Ok(Self(source == Some(ValueSource::CommandLine)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for ArchSaid {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
+    }
+}
 
 impl Run {
     /// The run of this program itself, where something was packed behind it: all words are the guest's.
@@ -29,7 +56,7 @@ impl Run {
 
     /// The run of a command line.
     fn parse(line: impl Iterator<Item = OsString>) -> Option<Self> {
-        let mut matches = Self::augment_args(clap::Command::new("run"))
+        let mut matches = Self::augment_args(Command::new("run"))
             .try_get_matches_from(line)
             .ok()?;
         Self::from_arg_matches_mut(&mut matches).ok()
@@ -48,7 +75,7 @@ impl Run {
         if let Some(warning) = self.seen_by_others() {
             log::warn!("{warning}");
         }
-        let arch = packed.arch()?;
+        let arch = self.machines_arch(packed.arch()?)?;
         let run = vm::Run::packed(match self.is_itself {
             true => packed.as_program(),
             false => packed,
@@ -57,14 +84,19 @@ impl Run {
             Some(memory) => run.memory(memory),
             None => run,
         };
-        match arch {
-            Some(arch) if self.arch != Arch::host() && self.arch != arch => Err(usage(format!(
+        Ok(run.arch(arch))
+    }
+
+    /// The machine's architecture, for a file that was `packed` for one or for all.
+    fn machines_arch(&self, packed: Option<Arch>) -> Result<Arch, Error> {
+        match packed {
+            Some(arch) if self.arch_said.0 && self.arch != arch => Err(usage(format!(
                 "--arch {}: it was packed for {}",
                 self.arch.name(),
                 arch.name()
             ))),
-            Some(_) => Ok(run),
-            None => Ok(run.arch(self.arch)),
+            Some(arch) => Ok(arch),
+            None => Ok(self.arch),
         }
     }
 
@@ -104,5 +136,26 @@ mod tests {
             Some("-S inherit-env")
         );
         assert_eq!(flag(&["-S", "inherit-env,inherit-env=n", "packed"]), None);
+    }
+
+    #[test]
+    fn another_architecture_than_the_packed_one_is_refused_if_it_was_said() {
+        let other = |arch: &Arch| *arch != Arch::host();
+        let other = Arch::ALL.into_iter().find(other).unwrap();
+        let silent = run(&["packed"]);
+        assert_eq!(silent.machines_arch(Some(other)).unwrap(), other);
+        assert_eq!(silent.machines_arch(None).unwrap(), Arch::host());
+        // This host's as any other.
+        for (said, packed) in [(Arch::host(), other), (other, Arch::host())] {
+            let run = run(&["--arch", said.name(), "packed"]);
+            assert_eq!(run.arch, said);
+            assert_eq!(run.machines_arch(Some(said)).unwrap(), said);
+            assert_eq!(run.machines_arch(None).unwrap(), said);
+            let error = run.machines_arch(Some(packed)).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("--arch {}: it was packed for", said.name())),
+                "{error}"
+            );
+        }
     }
 }

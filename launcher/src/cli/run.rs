@@ -21,6 +21,7 @@ use hermit_wasm_vm::{
 
 use super::guest::{parse_descriptor, parse_memory, parse_wasi, utf8};
 use super::mounts::MountFlags;
+use super::packed::ArchSaid;
 use super::status::{self, Status};
 use super::values::{ACCELERATORS, ARCHITECTURES, CPU_LEVELS, ENGINES, JAILS, LOG_LEVELS, MACHINES, one_of};
 use crate::{stderr, watchdog};
@@ -106,6 +107,10 @@ pub(super) struct Run {
     /// hypervisor is all that holds it.
     #[arg(long)]
     pub(super) allow_precompiled: bool,
+
+    /// Whether `arch` was said. It stands before that: who reads it there takes it away.
+    #[command(flatten)]
+    pub(super) arch_said: ArchSaid,
 
     /// Architecture of the virtual machine; this host's by default
     ///
