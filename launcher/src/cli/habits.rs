@@ -15,6 +15,10 @@ use hermit_wasm_vm::Error;
 use super::run::{Run, usage};
 use super::{Cli, Command};
 
+mod table;
+
+use table::TABLE;
+
 /// Why nothing is run.
 #[derive(Debug)]
 pub(super) enum Refusal {
@@ -129,6 +133,8 @@ fn in_table(flag: &str) -> bool {
 enum Advice {
     /// The same is called so here, and takes the same value; the second is the value's name.
     Write(&'static str, &'static str),
+    /// It is a limit of -W, which has this name and takes the same value; the second is the value's name.
+    Limit(&'static str, &'static str),
     /// It is an environment variable, whose value may be a secret and is not repeated.
     Variable,
     /// A directory, written `HOST:GUEST[:OPTIONS]` or as Docker's list of `key=value`.
@@ -149,6 +155,10 @@ impl Advice {
             Self::Write(ours, name) => {
                 let value = value.map_or_else(|| (*name).to_string(), quote);
                 format!("{flag}: write {ours} {value}")
+            }
+            Self::Limit(word, name) => {
+                let value = value.map_or_else(|| (*name).to_string(), quote);
+                format!("{flag}: write -W {word}={value}")
             }
             Self::Variable => {
                 let ours = value.map_or_else(|| "K=V".to_string(), |value| quote(&without_value(value)));
@@ -264,116 +274,6 @@ fn without_options(value: &str) -> (&str, bool) {
     (rest, read_only)
 }
 
-const NO_NETWORK: Advice = Advice::Say(
-    "the guest has no network; it has its standard streams and the directories of --dir, --copy-dir and --tmpfs",
-);
-const NO_COMPILER: Advice = Advice::Leave(
-    "--engine chooses the interpreter or native code, which is always optimised and kept for the next run",
-);
-const NO_FEATURES: Advice = Advice::Leave(
-    "every WebAssembly feature that the interpreter supports is enabled; --memory and --timeout limit a run",
-);
-const STREAMS: Advice =
-    Advice::Leave("the standard streams are always connected, and the guest sees a terminal as a terminal");
-const RIGHTS: Advice = Advice::Leave("the guest has no access to this host except to its directories");
-const ONE_PROCESSOR: Advice = Advice::Leave("the virtual machine has one processor");
-const TAKE_OVER: Advice =
-    Advice::Say("write -S inherit-env for all variables of the host, or --env NAME for one");
-
-/// Flags of other programs, with a space in between.
-const TABLE: &[(&str, Advice)] = &[
-    // Docker and podman, mostly.
-    ("-e -env --environment", Advice::Variable),
-    (
-        "--env-file",
-        Advice::Say("write --env K=V for each variable in the file"),
-    ),
-    (
-        "--env-host -env-inherit --forward-host-env --inherit-env",
-        TAKE_OVER,
-    ),
-    ("-m --mem --max-memory", Advice::Write("--memory", "SIZE")),
-    ("--platform", Advice::Write("--arch", "ARCHITECTURE")),
-    ("-v --volume --mount -mount --bind", Advice::Mount),
-    (
-        "-w --workdir --cwd --working-dir",
-        Advice::Say(
-            "a WASI program starts in the directory that is called '.': write --dir HOST::. (or --copy-dir HOST::.)",
-        ),
-    ),
-    (
-        "-p -P --publish --publish-all --net --network --expose --hostname --dns",
-        NO_NETWORK,
-    ),
-    ("--listen -listen --tcplisten --addr --link", NO_NETWORK),
-    ("--rm", Advice::Leave("a run leaves nothing behind")),
-    ("-i -t -it -ti --interactive --tty --attach", STREAMS),
-    (
-        "-d -dit -itd --detach",
-        Advice::Say(
-            "a run always stays in the foreground; end the command with '&' to put it into the background",
-        ),
-    ),
-    ("--name --label", Advice::Leave("runs have no names")),
-    ("--cpus --cpu-shares -smp", ONE_PROCESSOR),
-    (
-        "--entrypoint",
-        Advice::Say("the module is the program: write it and its arguments after all flags"),
-    ),
-    (
-        "-u --user",
-        Advice::Leave("WASI has no users; --dir uses your own permissions"),
-    ),
-    (
-        "--privileged --cap-add --cap-drop --device --security-opt",
-        RIGHTS,
-    ),
-    (
-        "--quota --storage-opt --disk",
-        Advice::Say("write --dir HOST::GUEST,quota=SIZE: each directory has a quota of its own"),
-    ),
-    (
-        "--sandbox --no-sandbox --seccomp --isolation --no-jail",
-        Advice::Say("write --jail auto, strict or off"),
-    ),
-    (
-        "--restart --pull --init",
-        Advice::Leave("the module is a file, and it runs once"),
-    ),
-    // wasmtime, wasmer, wazero.
-    ("--mapdir", Advice::MountGuestFirst),
-    (
-        "--fuel --gas",
-        Advice::Say("write -W fuel=N, which counts about one for each instruction"),
-    ),
-    ("--wasm-features --enable-all --enable-simd", NO_FEATURES),
-    (
-        "--wasi --wasi-modules",
-        Advice::Say(
-            "WASI preview 1 is always on and nothing else is supported; --env, --dir, --copy-dir and --tmpfs set what the \
-             guest gets",
-        ),
-    ),
-    (
-        "-O -C --optimize --codegen --cranelift --llvm --singlepass -interpreter",
-        NO_COMPILER,
-    ),
-    ("--cache -cachedir --backend", NO_COMPILER),
-    (
-        "-D --debug --log-level --profile",
-        Advice::Say("write --log debug for the log of kernel and application, -v for what the launcher does"),
-    ),
-    ("--command-name", Advice::Write("--argv0", "NAME")),
-    // QEMU.
-    ("-M", Advice::Write("--machine", "MACHINE")),
-    (
-        "-kernel -initrd -append -nographic -cpu -device -drive -no-reboot",
-        Advice::Say(
-            "the launcher chooses QEMU's flags; --print-command prints a QEMU command line to start from",
-        ),
-    ),
-];
-
 /// Commands of other programs, which no module is likely to be called.
 const COMMANDS: &str = "\
     add bench build cache check clean completion config cp create deploy download exec explore \
@@ -409,6 +309,12 @@ fn check(run: &Run, words: &[OsString]) -> Result<(), Error> {
         .iter()
         .position(|word| word.as_os_str() == module.as_os_str())
         .and_then(|at| words.get(at.checked_sub(1)?));
+    let is_number = || name.bytes().all(|byte| byte.is_ascii_digit());
+    if previous.is_some_and(|word| word == "--deterministic") && is_number() && !is_file() {
+        return Err(usage(format!(
+            "--deterministic takes its seed behind an equals sign: write --deterministic={name}"
+        )));
+    }
     if previous.is_some_and(|word| word == "-v") && name.contains(':') && !is_file() {
         return Err(usage(format!(
             "-v is --verbose here; to share a directory, write {}",

@@ -2,6 +2,7 @@
 
 use super::*;
 use boot_protocol::exit_code;
+use hermit_wasm_vm::Limits;
 use std::os::unix::ffi::OsStringExt as _;
 
 fn words(words: &[&str]) -> Vec<OsString> {
@@ -31,6 +32,18 @@ fn flags_of_other_programs_have_one_sentence_each() {
         (&["-m", "512m"], "-m: write --memory 512m"),
         (&["-m512m"], "-m: write --memory 512m"),
         (&["--mem"], "--mem: write --memory SIZE"),
+        (
+            &["--max-memory-size", "64M"],
+            "--max-memory-size: write -W max-memory-size=64M",
+        ),
+        (
+            &["--max-wasm-stack"],
+            "--max-wasm-stack: write -W max-wasm-stack=SIZE",
+        ),
+        (
+            &["--deterministic", "5"],
+            "--deterministic takes its seed behind an equals sign: write --deterministic=5",
+        ),
         (
             &["--volume", "/h:/g"],
             "--volume: write --dir /h::/g (or --copy-dir for a copy whose changes are discarded)",
@@ -94,6 +107,11 @@ fn flags_that_are_recommended_exist() {
     let texts = TABLE.iter().map(|(_, advice)| match advice {
         Advice::Variable => "--env".to_string(),
         Advice::Write(flag, _) => (*flag).to_string(),
+        Advice::Limit(word, _) => {
+            let mut limits = Limits::NONE;
+            assert!(limits.apply(&format!("{word}=1")).is_ok(), "{word}");
+            String::new()
+        }
         Advice::Leave(text) | Advice::Say(text) => (*text).to_string(),
         Advice::Mount | Advice::MountGuestFirst => "--dir --copy-dir --tmpfs".to_string(),
     });
