@@ -43,12 +43,12 @@ pub(super) struct Compile {
     #[arg(long, value_name = "LEVEL", value_parser = one_of(JAILS), default_value = Jail::Auto.name())]
     jail: Jail,
 
-    /// Have the code count what it does, for runs that may do only so much
-    #[arg(long, hide = true)]
+    /// Have the code count fuel, for runs with -W fuel or --deterministic
+    #[arg(long)]
     fuel: bool,
 
-    /// Have the code compute the same bits on every processor
-    #[arg(long, hide = true)]
+    /// Have the code compute the same bits on every processor; for runs with --deterministic, beside --fuel
+    #[arg(long)]
     deterministic: bool,
 
     /// Keep the code for the next run, from the module on standard input, and let nobody wait

@@ -259,6 +259,15 @@ Exit codes:
          feature, has no _start, or wants more memory than the machine has
   127    the module was not found or cannot be read
   134    the guest trapped
+  241    the guest used up its fuel: -W fuel
+  242    the guest reached its deadline: -W timeout
+  243    the guest reached a limit of memory: -W max-memory-size
+  244    the guest reached a limit of tables: -W max-table-elements
+  245    the guest reached its limit of stack: -W max-wasm-stack
+  246    the guest reached its limit of descriptors: -W max-descriptors
+  247    the guest reached its limit of bytes written to files: -W max-file-bytes
+  248    the guest reached its limit of output: -W max-output-bytes
+  249, 250   of 'replay' alone: see 'hermit-wasm replay --help'
   130, 143, 129, 141   ended by Ctrl-C, SIGTERM, SIGHUP, or a closed output, as a shell reports it
   Codes other than the guest's own come with a message on standard error, except for the last line.";
 

@@ -252,7 +252,12 @@ fn the_help_lists_every_exit_code() {
         exit_code::MODULE_NOT_FOUND,
         exit_code::TRAP,
         exit_code::OUTPUT_CLOSED,
-    ] {
+        exit_code::DIVERGED,
+        exit_code::RECORDING_OVER,
+    ]
+    .into_iter()
+    .chain(boot_protocol::run_spec::Limit::ALL.map(exit_code::of_limit))
+    {
         assert!(EXAMPLES_AND_EXIT_CODES.contains(&code.to_string()), "{code}");
     }
     let error = Cli::try_parse_from(["hermit-wasm", "run", "--help"]).unwrap_err();
