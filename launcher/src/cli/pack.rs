@@ -9,6 +9,7 @@ use hermit_wasm_vm::host::shown;
 use hermit_wasm_vm::pack::{self, Format, Packed};
 use hermit_wasm_vm::{Arch, Deadline, Error, Hermitfile, Interrupt, ModuleError, StartError};
 
+use super::outputs;
 use super::run::{Hypervisor, Run, usage};
 use super::values::{ARCHITECTURES, FORMATS, one_of};
 use crate::{stderr, watchdog};
@@ -39,6 +40,7 @@ impl Pack {
             self.run.file = Some(HERMITFILE.into());
         }
         self.check()?;
+        outputs::refuse_other_than_a_file("-o", &self.output)?;
         let deadline = deadline(start, &self.output)?;
         let result = self.pack(&deadline);
         watchdog::call_off();
@@ -65,6 +67,7 @@ impl Pack {
                     Some(engine) => file.to_be_packed().engine(engine),
                     None => file.to_be_packed(),
                 });
+                outputs::refuse_what_is_read("-o", &self.output, &self.run.reads(file.as_ref()))?;
                 self.run
                     .describe(file.as_ref(), deadline.clone())?
                     .pack(self.format, &self.output)

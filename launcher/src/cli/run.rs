@@ -21,6 +21,7 @@ use hermit_wasm_vm::{
 
 use super::guest::{parse_descriptor, parse_memory, parse_wasi, utf8};
 use super::mounts::MountFlags;
+use super::outputs;
 use super::packed::ArchSaid;
 use super::status::{self, Status};
 use super::values::{ACCELERATORS, ARCHITECTURES, CPU_LEVELS, ENGINES, JAILS, LOG_LEVELS, MACHINES, one_of};
@@ -254,6 +255,7 @@ impl Run {
             (None, Some(path)) => {
                 // What is wrong with it is said in the status, too.
                 let hermitfile = hermitfile.as_ref().and_then(|file| file.as_ref().ok());
+                outputs::refuse_what_is_read("--status-file", path, &self.reads(hermitfile))?;
                 Some(Status::file(path, &self.shared(hermitfile))?)
             }
             (status, _) => status,
@@ -377,6 +379,7 @@ impl Run {
             run = run.preload(name, module);
         }
         if let Some(path) = &self.record {
+            outputs::refuse_what_is_read("--record", path, &self.reads(hermitfile))?;
             run = run.record(status::recording(path, &self.shared(hermitfile))?);
         }
         if let Some(engine) = self.engine {

@@ -102,6 +102,14 @@ impl Hermitfile {
         })
     }
 
+    /// The files of the modules that it names.
+    pub fn modules(&self) -> impl Iterator<Item = PathBuf> {
+        let links = self.manifest.links.iter().map(|link| &link.module);
+        std::iter::once(&self.manifest.from)
+            .chain(links)
+            .map(|path| self.resolve(path))
+    }
+
     /// The module that it names, as [`Module::open_until`] opens it.
     ///
     /// # Errors

@@ -218,6 +218,28 @@ fn a_damaged_file_is_refused() {
 }
 
 #[test]
+fn what_is_packed_is_not_overwritten() {
+    let scratch = scratch();
+    fs::write(scratch.path().join("Hermitfile"), "FROM m.wat\n").unwrap();
+    let link = scratch.path().join("link");
+    std::os::unix::fs::symlink("elsewhere", link).unwrap();
+    for words in [
+        &["pack", "-o", "m.wat", "m.wat"][..],
+        &["pack", "-o", "./m.wat", "-f", "Hermitfile"],
+        &["pack", "-o", "Hermitfile", "-f", "Hermitfile"],
+        &["run", "--record", "m.wat", "m.wat"],
+        &["run", "--status-file", "m.wat", "m.wat"],
+    ] {
+        refused(&launcher(scratch.path(), words), 2, &["would be overwritten"]);
+    }
+    for other in ["link", "data", "/dev/null"] {
+        let output = launcher(scratch.path(), &["pack", "-o", other, "m.wat"]);
+        refused(&output, 2, &["not a regular file"]);
+    }
+    assert_eq!(fs::read_to_string(scratch.path().join("m.wat")).unwrap(), MODULE);
+}
+
+#[test]
 fn what_cannot_be_packed_is_refused() {
     let scratch = scratch();
     for (words, named) in [
