@@ -1,6 +1,7 @@
 //! Packed files that no packing has made: their seal is right, and what they say is meant to mislead.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use boot_protocol::arch::Arch;
@@ -289,5 +290,31 @@ fn nothing_outside_of_the_directory_is_packed() {
             assert!(error.contains("secret"), "{error}");
             assert!(!output.exists());
         }
+    }
+}
+
+#[test]
+fn links_in_the_directory_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    let output = directory.path().join("packed");
+    for name in [names::RUN_SPEC, names::MANIFEST, names::MODULE, names::CODE] {
+        let parts = directory.path().join(name);
+        fs::create_dir(&parts).unwrap();
+        fs::write(parts.join(names::RUN_SPEC), spec()).unwrap();
+        fs::write(parts.join(names::MODULE), b"\0asm\x01\0\0\0").unwrap();
+        fs::write(&secret, fs::read(parts.join(name)).unwrap_or_default()).unwrap();
+        let part = parts.join(name);
+        let _ = fs::remove_file(&part);
+        symlink("../secret", &part).unwrap();
+        let made = pack_directory(&parts, Format::Initrd, Arch::host(), None, &output);
+        let error = made.unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("is a link"), "{error}");
+        fs::remove_file(&part).unwrap();
+        fs::create_dir(&part).unwrap();
+        let made = pack_directory(&parts, Format::Initrd, Arch::host(), None, &output);
+        let error = made.unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("is not a file"), "{error}");
+        assert!(!output.exists());
     }
 }

@@ -1,17 +1,19 @@
 //! A payload taken apart into a directory, and put together again: to the same bytes.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use boot_protocol::payload::{self as names, SEAL};
 use boot_protocol::run_spec::{MountSource, RunSpec};
 use boot_protocol::shown::piece;
+use rustix::io::Errno;
 
 use super::packed::{Packed, is_plain};
 use super::write::{self, Purpose};
 use super::{Format, seal};
 use crate::error::{Error, StartError};
+use crate::host::beneath::Beneath;
 use crate::host::shown;
 use crate::spec::engine::Engine;
 use crate::spec::manifest::machine_memory;
@@ -51,9 +53,12 @@ pub fn pack_directory(
     memory: Option<u64>,
     output: &Path,
 ) -> Result<(), Error> {
-    let bytes = fs::read(directory.join(names::RUN_SPEC)).map_err(StartError::file(
-        "read run.spec in the directory, which 'unpack' has not made",
-    ))?;
+    let parts = Parts::of(directory)?;
+    let mut bytes = Vec::new();
+    match parts.open(names::RUN_SPEC)? {
+        Some(mut file) => file.read_to_end(&mut bytes).map_err(StartError::file(READ))?,
+        None => return Err(StartError::file(READ)(io::ErrorKind::NotFound.into()).into()),
+    };
     let spec = RunSpec::decode(&bytes)
         .map_err(|error| Error::Invalid(format!("{}: {error}", directory.join(names::RUN_SPEC).display())))?;
     let members = order(&spec);
@@ -65,9 +70,9 @@ pub fn pack_directory(
             piece(name)
         )));
     }
-    let is_there = |name: &str| directory.join(name).is_file();
-    super::check(format, &spec, is_there(names::MANIFEST))?;
-    let engine = match is_there(names::CODE) {
+    let has_manifest = parts.open(names::MANIFEST)?.is_some();
+    super::check(format, &spec, has_manifest)?;
+    let engine = match parts.open(names::CODE)?.is_some() {
         true => Engine::Native,
         false => Engine::Interp,
     };
@@ -75,7 +80,7 @@ pub fn pack_directory(
         format,
         arch,
         engine,
-        memory: memory.unwrap_or_else(|| match is_there(names::MANIFEST) {
+        memory: memory.unwrap_or_else(|| match has_manifest {
             true => machine_memory(&spec.limits, spec.deterministic.is_some()),
             false => DEFAULT_MEMORY,
         }),
@@ -85,9 +90,8 @@ pub fn pack_directory(
         let mut start = file;
         start.write_all(&[0; SEAL]).map_err(cannot)?;
         for (name, alignment) in members {
-            if is_there(&name) {
+            if let Some(mut from) = parts.open(&name)? {
                 payload::member(file, &name, alignment, |out| {
-                    let mut from = File::open(directory.join(&name)).map_err(cannot)?;
                     io::copy(&mut from, out).map(drop).map_err(cannot)
                 })?;
             }
@@ -95,6 +99,42 @@ pub fn pack_directory(
         payload::end(file).map_err(cannot)?;
         seal::close(file).map_err(cannot)
     })
+}
+
+const READ: &str = "read run.spec in the directory, which 'unpack' has not made";
+
+/// What lies in a directory that was unpacked into.
+struct Parts<'a> {
+    path: &'a Path,
+    beneath: Beneath,
+}
+
+impl<'a> Parts<'a> {
+    fn of(path: &'a Path) -> Result<Self, Error> {
+        let beneath = Beneath::new(path).map_err(StartError::file(READ))?;
+        Ok(Self { path, beneath })
+    }
+
+    /// The file of this name; `None` if there is none. A link is refused: it may lead out of the directory.
+    fn open(&self, name: &str) -> Result<Option<File>, Error> {
+        let refuse = |why: &str| {
+            let path = shown::path(self.path.join(name));
+            Err(Error::Invalid(format!("'{path}' {why}")))
+        };
+        let file = match self.beneath.read(Path::new(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+                return refuse("is a link, which may lead out of the directory; put the file itself there");
+            }
+            Err(error) => return refuse(&format!("cannot be read: {error}")),
+        };
+        match file.metadata() {
+            Ok(metadata) if metadata.is_file() => Ok(Some(file)),
+            Ok(_) => refuse("is not a file"),
+            Err(error) => refuse(&format!("cannot be read: {error}")),
+        }
+    }
 }
 
 /// The members that a payload of this description can have, in order, and what the data of each is aligned to.
