@@ -332,10 +332,13 @@ fn unreadable(path: &Path, source: &io::Error) -> Error {
     .into()
 }
 
+/// What helps where a file is damaged.
+pub(super) const ADVICE: &str = "; copy it again, or pack it again";
+
 fn damaged(path: &Path, why: &str) -> Error {
     ModuleError::NotAModule {
         path: path.into(),
-        reason: format!("is a damaged packed file: {why}; copy it again, or pack it again"),
+        reason: format!("is a damaged packed file: {why}{ADVICE}"),
     }
     .into()
 }

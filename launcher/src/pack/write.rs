@@ -8,11 +8,13 @@ use std::path::Path;
 use boot_protocol::arch::Arch;
 use boot_protocol::payload::SEAL;
 
+use super::packed::ADVICE;
 use super::trailer::Trailer;
 use super::{Format, Packed, mark};
 use crate::error::{Error, StartError};
 use crate::host::image;
 use crate::spec::engine::Engine;
+use crate::spec::module::ModuleError;
 
 const WRITE: &str = "write the packed file";
 
@@ -65,8 +67,24 @@ pub(super) fn write<T>(
             made
         }
     };
+    check(new.path(), output)?;
     new.persist(output).map_err(|error| cannot(error.error))?;
     Ok(made)
+}
+
+/// Refuses to make `output` of the file `new` if nobody could read it: its parts may be anybody's.
+fn check(new: &Path, output: &Path) -> Result<(), Error> {
+    let why = match Packed::open(new) {
+        Ok(Some(_)) => return Ok(()),
+        Ok(None) => "would not be a packed file".to_string(),
+        Err(Error::Module(ModuleError::NotAModule { reason, .. })) => {
+            reason.strip_suffix(ADVICE).unwrap_or(&reason).to_string()
+        }
+        Err(error) => return Err(error),
+    };
+    let path = output.into();
+    let reason = format!("was not made, since it {why}");
+    Err(ModuleError::NotAModule { path, reason }.into())
 }
 
 /// The application or the image that this program carries, with the payload inside.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use boot_protocol::run_spec::{Mount, RunSpec};
 use hermit_wasm_vm::pack::Packed;
 
 use super::{done, launcher, pack, refused, scratch};
@@ -59,4 +60,37 @@ fn memory_is_as_the_hermitfile_grants_it() {
     done(&launcher(scratch.path(), &["unpack", "c", "limited"]));
     let again = pack(&scratch, "again", &["--format", "exe", "limited"]);
     assert!(fs::read(whole).unwrap() == fs::read(again).unwrap());
+}
+
+#[test]
+fn what_nobody_could_read_is_not_made() {
+    let scratch = scratch();
+    let at = |name: &str| scratch.path().join(name);
+    pack(&scratch, "a.tar", &["--copy-dir", "data::/data:ro", "m.wat"]);
+    done(&launcher(scratch.path(), &["unpack", "a.tar", "parts"]));
+    let good = RunSpec::decode(&fs::read(at("parts/run.spec")).unwrap()).unwrap();
+    let mut twice = good.clone();
+    twice.mounts.push(Mount {
+        guest: "/other".into(),
+        ..good.mounts[0].clone()
+    });
+    fs::write(at("x"), "old").unwrap();
+    for format in ["initrd", "exe"] {
+        let made = || launcher(scratch.path(), &["pack", "-o", "x", "--format", format, "parts"]);
+        fs::write(at("parts/run.spec"), twice.encode()).unwrap();
+        refused(&made(), 126, &["'x' was not made", "two members have one name"]);
+        fs::write(at("parts/run.spec"), good.encode()).unwrap();
+        fs::write(at("parts/Hermitfile"), "FROM other.wat\nARGV more\n").unwrap();
+        refused(
+            &made(),
+            126,
+            &[
+                "'x' was not made",
+                "its Hermitfile and its run description differ",
+            ],
+        );
+        fs::write(at("parts/Hermitfile"), "NONE\n").unwrap();
+        refused(&made(), 126, &["'x' was not made"]);
+        assert_eq!(fs::read(at("x")).unwrap(), b"old");
+    }
 }

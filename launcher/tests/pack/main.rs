@@ -322,12 +322,9 @@ fn a_hermitfile_is_packed_with_what_it_says() {
     refused(&ran, 2, &["data", "No such file"]);
     // What is read in it is what holds: another text is refused, whoever has sealed it.
     fs::write(at("parts/Hermitfile"), manifest.replace("two words", "three")).unwrap();
-    pack(&scratch, "other.tar", &["parts"]);
-    refused(
-        &launcher(scratch.path(), &["inspect", "other.tar"]),
-        126,
-        &["damaged", "Hermitfile"],
-    );
+    let other = launcher(scratch.path(), &["pack", "-o", "other.tar", "parts"]);
+    refused(&other, 126, &["other.tar", "damaged", "Hermitfile"]);
+    assert!(!at("other.tar").exists());
 }
 
 #[test]
@@ -379,12 +376,9 @@ fn what_is_the_hosts_is_open_in_the_file() {
     // The description holds: it must not be open where the Hermitfile does not say so.
     done(&launcher(scratch.path(), &["unpack", "a.tar", "parts"]));
     fs::write(at("parts/Hermitfile"), said.replace("ENV_PWD_IS_HOST_CWD\n", "")).unwrap();
-    pack(&scratch, "other.tar", &["parts"]);
-    refused(
-        &launcher(scratch.path(), &["inspect", "other.tar"]),
-        126,
-        &["damaged", "Hermitfile"],
-    );
+    let other = launcher(scratch.path(), &["pack", "-o", "other.tar", "parts"]);
+    refused(&other, 126, &["other.tar", "damaged", "Hermitfile"]);
+    assert!(!at("other.tar").exists());
 }
 
 /// A payload with these members, which are sealed whatever they are.
