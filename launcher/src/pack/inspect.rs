@@ -86,6 +86,9 @@ impl Packed {
         let Ok(carried) = carried else {
             return Ok(None);
         };
+        if self.format() == Format::Exe && !self.is_in_this_program() {
+            return Ok(None);
+        }
         if matches!(self.format(), Format::App | Format::Image) {
             let cannot = |error| StartError::file("read what was packed")(error);
             let (mut payload, mut file) = (Vec::new(), Vec::new());
@@ -98,6 +101,13 @@ impl Packed {
             }
         }
         Ok(Some(carried.bytes))
+    }
+
+    /// Whether an executable is this program with a payload: another one boots an image of its own.
+    fn is_in_this_program(&self) -> bool {
+        let mut program = Vec::new();
+        let read = self.file().take(self.start()).read_to_end(&mut program);
+        read.is_ok() && write::carrier().is_ok_and(|own| own.is_some_and(|own| own == program))
     }
 }
 

@@ -98,30 +98,39 @@ pub(super) fn booting(format: Format, arch: Arch, engine: Engine, payload: &[u8]
     made.map_err(|error| Error::Invalid(format!("the payload cannot be put into the {format}: {error}")))
 }
 
+/// This program as it is in an executable, up to the payload; `None` if it cannot carry one.
+pub(super) fn carrier() -> io::Result<Option<Vec<u8>>> {
+    let path = std::env::current_exe()?;
+    // Of a program that carries a payload itself, the program alone.
+    let length = Packed::open(&path)
+        .map_err(io::Error::other)?
+        .map_or(u64::MAX, |packed| packed.start());
+    let mut program = Vec::new();
+    File::open(path)?.take(length).read_to_end(&mut program)?;
+    if !mark::set(&mut program) {
+        return Ok(None);
+    }
+    let page = usize::try_from(boot_protocol::payload::ALIGNMENT).unwrap_or(1);
+    program.resize(program.len().next_multiple_of(page), 0);
+    Ok(Some(program))
+}
+
 /// Writes this program, the payload and what says where it is.
 fn executable(payload: &File, mut out: &File, purpose: &Purpose) -> Result<(), Error> {
     let cannot = |error| StartError::file(WRITE)(error);
-    let path = std::env::current_exe().map_err(cannot)?;
-    // Of a program that carries a payload itself, the program alone.
-    let length = Packed::open(&path)?.map_or(u64::MAX, |packed| packed.start());
-    let mut program = Vec::new();
-    let file = File::open(path).map_err(cannot)?;
-    file.take(length).read_to_end(&mut program).map_err(cannot)?;
-    if !mark::set(&mut program) {
+    let Some(program) = carrier().map_err(cannot)? else {
         return Err(Error::Invalid(
             "--format exe: this program was changed after it was built, and cannot carry a payload"
                 .to_string(),
         ));
-    }
+    };
     out.write_all(&program).map_err(cannot)?;
     append(payload, out, purpose).map_err(cannot)
 }
 
-/// Writes the payload, at a page, and the trailer.
+/// Writes the payload and the trailer.
 fn append(mut payload: &File, mut out: &File, purpose: &Purpose) -> io::Result<()> {
-    let end = out.seek(SeekFrom::End(0))?;
-    let start = end.next_multiple_of(boot_protocol::payload::ALIGNMENT);
-    out.write_all(&vec![0; usize::try_from(start - end).unwrap_or_default()])?;
+    let start = out.seek(SeekFrom::End(0))?;
     payload.seek(SeekFrom::Start(0))?;
     let length = io::copy(&mut payload, &mut out)?;
     let mut seal = [0; SEAL];

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use hermit_wasm_vm::pack::{Format, Packed};
 
-use super::{done, launcher, pack, refused, scratch};
+use super::{done, has_image, launcher, pack, refused, scratch};
 
 #[test]
 fn an_executable_carries_one_payload() {
@@ -29,9 +29,15 @@ fn an_executable_carries_one_payload() {
     let json = done(&launcher(scratch.path(), &["inspect", "--json", "first"]));
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["memory"], 300 << 20);
-    // A file that another launcher made.
-    fs::write(scratch.path().join("second"), first).unwrap();
+    assert_eq!(json["identity"].is_object(), has_image());
+    // A file that another launcher made, whose image is not this one's.
+    let mut second = first;
+    second[100] ^= 1;
+    fs::write(scratch.path().join("second"), second).unwrap();
     assert!(Packed::open(&scratch.path().join("second")).unwrap().is_some());
+    let json = done(&launcher(scratch.path(), &["inspect", "--json", "second"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json["identity"].is_null(), "{json}");
 }
 
 /// Starts a program with a word that means something to the launcher, and checks that it only says that it is damaged.
