@@ -175,3 +175,23 @@ fn a_header_is_every_field_once() {
     assert!(Header::decode(&[&whole[..], &whole].concat()).is_err());
     assert!(Header::decode(&[&whole[..], &[9, 0, 0, 0, 0]].concat()).is_err());
 }
+
+#[test]
+fn a_replay_wants_a_hypervisor_that_carries_the_recording() {
+    use crate::vmm::capabilities::{Feature, demands, refuse};
+    use crate::vmm::qemu::Qemu;
+    use crate::vmm::uhyve::Uhyve;
+    let recording = open(&recorded(&[b"abc"], None)).unwrap();
+    let module = Module::from_bytes("m.wasm", MODULE).unwrap();
+    let demands = demands(&Run::replaying(recording, vec![module]).unwrap());
+    assert!(demands.contains(&Feature::Replay));
+    assert!(refuse(&Qemu::default(), &demands, &[]).is_ok());
+    let refused = refuse(&Uhyve::default(), &demands, &[]).unwrap_err();
+    assert_eq!(refused.feature, Feature::Replay);
+    assert!(
+        refused
+            .to_string()
+            .contains("cannot hand the machine a recording"),
+        "{refused}"
+    );
+}

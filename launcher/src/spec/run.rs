@@ -86,7 +86,7 @@ pub struct Run {
     /// Where its recording goes.
     pub(super) record: Option<Arc<File>>,
     /// What answers the guest's calls.
-    pub(super) replay: Option<Arc<Recording>>,
+    pub(crate) replay: Option<Arc<Recording>>,
 }
 
 /// What the machine is to be.

@@ -48,7 +48,8 @@ pub struct Capabilities {
     pub architectures: &'static [Arch],
     /// What executes the guest.
     pub accelerators: &'static [Accelerator],
-    /// Whether it hands the machine a payload of any size, with copies of directories and several modules in it.
+    /// Whether it hands the machine a payload of any size, with copies of directories, several modules or a recording
+    /// in it.
     pub copies: bool,
     /// Whether the guest can see a directory of the host.
     pub directories: bool,
@@ -82,6 +83,8 @@ pub enum Feature {
     Preload,
     /// `--vmm`, for what was packed.
     Packed,
+    /// What carries a recording into the machine, for `replay`.
+    Replay,
     /// `--dir`.
     Directory,
     /// `--dir` with a quota.
@@ -102,7 +105,7 @@ impl Feature {
             Self::Accelerator(_) => "accel",
             Self::Copy => "copy-dir",
             Self::Preload => "preload",
-            Self::Packed => "vmm",
+            Self::Packed | Self::Replay => "vmm",
             Self::Directory | Self::Quota => "dir",
             Self::Memory(_) => "memory",
             Self::Machine => "machine",
@@ -121,6 +124,7 @@ impl fmt::Display for Feature {
             Self::Copy => f.write_str("hand the guest a copy of a directory"),
             Self::Preload => f.write_str("hand the machine more than one module"),
             Self::Packed => f.write_str("hand the machine what was packed"),
+            Self::Replay => f.write_str("hand the machine a recording"),
             Self::Directory => f.write_str("show the guest a directory of this host"),
             Self::Quota => f.write_str("keep a directory of this host to a quota"),
             Self::Memory(bytes) => write!(f, "give a machine {} of memory", show_size(*bytes)),
@@ -137,7 +141,7 @@ impl Capabilities {
         match feature {
             Feature::Architecture(arch) => self.architectures.contains(&arch),
             Feature::Accelerator(accelerator) => self.accelerators.contains(&accelerator),
-            Feature::Copy | Feature::Preload | Feature::Packed => self.copies,
+            Feature::Copy | Feature::Preload | Feature::Packed | Feature::Replay => self.copies,
             Feature::Directory => self.directories,
             Feature::Quota => self.quotas,
             Feature::Memory(bytes) => self.memory.contains(&bytes),
@@ -175,6 +179,7 @@ pub(crate) fn demands(run: &Run) -> Vec<Feature> {
     demands.extend(run.machine.accelerator.map(Feature::Accelerator));
     demands.extend(run.machine.kind.map(|_| Feature::Machine));
     demands.extend(run.packed.as_ref().map(|_| Feature::Packed));
+    demands.extend(run.replay.as_ref().map(|_| Feature::Replay));
     if !run.preloads.is_empty() {
         demands.push(Feature::Preload);
     }
