@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
+use std::time::Duration;
 
 use boot_protocol::arch::Arch;
 use boot_protocol::payload as names;
 use boot_protocol::run_spec::{
-    Access, ModuleSource, Mount, MountSource, Preload, RunSpec, Terminals, Tracing,
+    Access, Limit, ModuleSource, Mount, MountSource, Preload, RunSpec, Terminals, Tracing,
 };
 use boot_protocol::shown::{self, Layout};
 use wasmparser::{Parser, Payload};
@@ -15,7 +16,7 @@ use wasmparser::{Parser, Payload};
 use super::{Format, Packed, write};
 use crate::error::{Error, StartError};
 use crate::host::identity::{Identity, sha256};
-use crate::host::units::show_size;
+use crate::host::units::{parse_size, show_duration, show_size};
 use crate::host::{image, json};
 
 /// What is in a packed file.
@@ -173,6 +174,21 @@ fn mount_json(mount: &Mount) -> String {
     )
 }
 
+/// A limit's value, with its unit; a size that has no short form in bytes, so that nothing is rounded.
+fn amount(limit: Limit, value: u64) -> String {
+    match limit {
+        Limit::Fuel | Limit::TableElements | Limit::Descriptors => value.to_string(),
+        Limit::Deadline => show_duration(Duration::from_nanos(value)),
+        Limit::Memory | Limit::Stack | Limit::FileBytes | Limit::OutputBytes => {
+            let short = show_size(value);
+            match parse_size(&short) {
+                Ok(same) if same == value => short,
+                _ => format!("{value} bytes"),
+            }
+        }
+    }
+}
+
 /// The streams that are terminals.
 fn terminals(terminals: Terminals) -> Vec<String> {
     let Terminals {
@@ -259,10 +275,10 @@ fn run(spec: &RunSpec) -> Vec<(&'static str, String)> {
     }
     let (values, traps) = limits.parts();
     for (limit, value) in values {
-        line("limit", format!("{limit}: {value}"));
+        line("limit", format!("{}: {}", limit.word(), amount(limit, value)));
     }
     if traps {
-        line("limit", "a memory or table that cannot grow traps".to_string());
+        line("limit", "trap-on-grow-failure".to_string());
     }
     if let Some(seed) = deterministic {
         line("seed", format!("{seed} (deterministic)"));
@@ -337,7 +353,7 @@ fn run_json(spec: &RunSpec) -> String {
         ("preloads", list(preloads)),
         (
             "limits",
-            object(values.map(|(limit, value)| (limit.name(), value.to_string()))),
+            object(values.map(|(limit, value)| (limit.word(), value.to_string()))),
         ),
         ("trap_on_grow_failure", traps.to_string()),
         ("seed", json::or_null(deterministic.map(|seed| seed.to_string()))),

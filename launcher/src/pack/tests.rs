@@ -177,7 +177,14 @@ fn inspect_shows_every_field() {
             name: "l".into(),
             member: names::MODULE.into(),
         }],
-        limits: Limits::NONE.with(Limit::Fuel, 5).trapping_on_grow_failure(),
+        limits: Limits::NONE
+            .with(Limit::Fuel, 5)
+            .with(Limit::Deadline, 5_000_000_000)
+            .with(Limit::Memory, 300 << 20)
+            .with(Limit::TableElements, 70_000)
+            .with(Limit::Stack, (1 << 20) + 1)
+            .with(Limit::OutputBytes, 0)
+            .trapping_on_grow_failure(),
         deterministic: Some(77),
         tracing: Some(Tracing::Record),
         may_be_widened: true,
@@ -197,7 +204,12 @@ fn inspect_shows_every_field() {
         "function    f (with wasmtime's warnings)",
         "preload     l (module.wasm)",
         "limit       fuel: 5",
-        "limit       a memory or table that cannot grow traps",
+        "limit       timeout: 5s",
+        "limit       max-memory-size: 300 MiB",
+        "limit       max-table-elements: 70000",
+        "limit       max-wasm-stack: 1048577 bytes",
+        "limit       max-output-bytes: 0 bytes",
+        "limit       trap-on-grow-failure",
         "seed        77 (deterministic)",
         "tracing     record",
         "widening    whoever runs it may give it more than this",
@@ -219,7 +231,14 @@ fn inspect_shows_every_field() {
         "function": "f",
         "invoked": true,
         "preloads": [{"name": "l", "member": "module.wasm"}],
-        "limits": {"fuel": 5},
+        "limits": {
+            "fuel": 5,
+            "timeout": 5_000_000_000_u64,
+            "max-memory-size": 300 << 20,
+            "max-table-elements": 70_000,
+            "max-wasm-stack": (1 << 20) + 1,
+            "max-output-bytes": 0,
+        },
         "trap_on_grow_failure": true,
         "seed": 77,
         "tracing": "record",
