@@ -57,7 +57,7 @@ pub fn pack_directory(
     let mut bytes = Vec::new();
     match parts.open(names::RUN_SPEC)? {
         Some(mut file) => file.read_to_end(&mut bytes).map_err(StartError::file(READ))?,
-        None => return Err(StartError::file(READ)(io::ErrorKind::NotFound.into()).into()),
+        None => return Err(StartError::file(READ)(io::ErrorKind::NotFound.into())),
     };
     let spec = RunSpec::decode(&bytes)
         .map_err(|error| Error::Invalid(format!("{}: {error}", directory.join(names::RUN_SPEC).display())))?;
