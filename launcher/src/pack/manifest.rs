@@ -1,9 +1,13 @@
 //! The Hermitfile in a payload: what people read there holds, and directories of the host are taken from it.
 
+use std::collections::BTreeSet;
+
 use boot_protocol::run_spec::{Access, ModuleSource, Mount, MountSource, RunSpec, Terminals};
 use hermitfile::{Directory, Manifest, Source};
 
 use crate::spec::engine::Engine;
+use crate::spec::manifest::parent_and_name;
+use crate::spec::mounts::place;
 
 /// The path of the host's directory that the guest calls `guest`, as the Hermitfile has it.
 pub(super) fn host_of<'a>(manifest: &'a Manifest, guest: &str) -> Option<&'a str> {
@@ -54,14 +58,6 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         Some(hermitfile::Engine::Interp) => Engine::Interp,
         Some(hermitfile::Engine::Native) => Engine::Native,
     };
-    let is_copied = directories
-        .iter()
-        .any(|directory| matches!(directory.source, Source::Copy { .. }));
-    let has_copies = mounts
-        .iter()
-        .any(|mount| matches!(mount.source, MountSource::Copy { .. }));
-    let said = directories.iter().filter_map(of_directory);
-    let holds = mounts.iter().filter_map(of_mount);
     let names = |mut names: Vec<String>| {
         names.sort_unstable();
         names
@@ -81,9 +77,39 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         && tracing.is_none()
         && is_widened == may_be_widened
         && said_engine == engine
-        && is_copied == has_copies
-        && said.eq(holds)
+        && grants(directories, mounts)
         && names(links.collect()) == names(preloads.collect())
+}
+
+/// Whether the directories that the guest has are those that the Hermitfile says, in its order, which is that of their
+/// descriptors.
+fn grants(directories: &[Directory], mounts: &[Mount]) -> bool {
+    let mut mounts = mounts.iter().peekable();
+    // Where files were copied to: all that are copied into one directory make one.
+    let mut places = BTreeSet::new();
+    for directory in directories {
+        let next = mounts.peek();
+        let Some(said) = of_directory(directory) else {
+            // Nothing says whether a file was copied or a directory.
+            let (parent, _) = parent_and_name(&directory.guest);
+            let copied = next.filter(|mount| matches!(mount.source, MountSource::Copy { .. }));
+            match copied.map(|mount| mount.guest.as_str()) {
+                Some(guest) if guest == directory.guest => {}
+                _ if places.contains(&place(parent)) => continue,
+                Some(guest) if guest == parent => {}
+                _ => return false,
+            }
+            let Some(copied) = mounts.next().filter(|mount| mount.access == Access::ReadOnly) else {
+                return false;
+            };
+            places.insert(place(&copied.guest));
+            continue;
+        };
+        if mounts.next().and_then(of_mount) != Some(said) {
+            return false;
+        }
+    }
+    mounts.next().is_none()
 }
 
 /// What a directory grants besides copies.

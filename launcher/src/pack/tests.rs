@@ -150,6 +150,73 @@ fn what_is_packed_of_a_run_that_is_recorded_records_nothing() {
     assert_eq!(Packed::open(&output).unwrap().unwrap().spec().tracing, None);
 }
 
+/// Directories of a description: `=` is before what is a copy, `=!` before one that may be changed; else they are empty.
+fn directories(guests: &[&str]) -> RunSpec {
+    let mount = |(at, said): (usize, &&str)| {
+        let guest = said.trim_start_matches(['=', '!']).to_string();
+        let (source, access) = match said.starts_with('=') {
+            true => (
+                MountSource::Copy {
+                    member: format!("dir-{at}.tar"),
+                },
+                Access::ReadOnly,
+            ),
+            false => (MountSource::Tmpfs { size: None }, Access::ReadWrite),
+        };
+        let access = match said.starts_with("=!") {
+            true => Access::ReadWrite,
+            false => access,
+        };
+        Mount {
+            source,
+            guest,
+            access,
+        }
+    };
+    RunSpec {
+        argv: vec!["m.wasm".into()],
+        mounts: guests.iter().enumerate().map(mount).collect(),
+        ..RunSpec::default()
+    }
+}
+
+#[test]
+fn copies_are_where_the_hermitfile_says() {
+    let manifest =
+        "FROM m.wasm\nCOPY a /etc/a\nTMPFS /t\nCOPY lib /lib\nCOPY b /etc/./b\nCOPY c d\nCOPY e ./f/\n";
+    for good in [
+        // Files and directories look alike, but of each a mount is left: b is beside a, if that is a file.
+        &["=/etc", "/t", "=/lib", "=.", "=./f"][..],
+        &["=/etc", "/t", "=/lib", "=d", "=./f/"],
+        &["=/etc/a", "/t", "=/lib", "=/etc/.", "=d", "=./f"],
+        &["=/etc/a", "/t", "=/lib", "=/etc/./b", "=.", "=./f"],
+        &["=/etc", "/t", "=/", "=/etc/./b", "=d", "=./f"],
+    ] {
+        let (_directory, opened) = described(Some(manifest), &directories(good));
+        assert!(opened.is_ok(), "{good:?}: {:?}", opened.unwrap_err());
+    }
+    for bad in [
+        &["=/etc", "/t", "=/lib", "=.", "=!./f"][..],
+        &["=!/etc", "/t", "=/lib", "=.", "=./f"],
+        &["=/etc", "/t", "=/lib", "=.", "=./f", "=/more"],
+        &["=/etc", "/t", "=/lib", "=.", "=./f", "/more"],
+        &["=/etc", "/t", "=/lib", "=."],
+        &["=/etc", "/t", "=/other", "=.", "=./f"],
+        &["=/home", "/t", "=/lib", "=.", "=./f"],
+        &["/t", "=/etc", "=/lib", "=.", "=./f"],
+        &["=/etc", "=/lib", "/t", "=.", "=./f"],
+        &["=/etc", "/t", "=.", "=/lib", "=./f"],
+        &["=/etc/a", "/t", "=/lib", "=.", "=./f"],
+        &["/etc", "/t", "=/lib", "=.", "=./f"],
+        &["=/etc"],
+        &[],
+    ] {
+        let (_directory, opened) = described(Some(manifest), &directories(bad));
+        let error = opened.expect_err(&bad.join(" "));
+        assert!(error.to_string().contains("Hermitfile"), "{error}");
+    }
+}
+
 #[test]
 fn inspect_shows_every_field() {
     let spec = RunSpec {

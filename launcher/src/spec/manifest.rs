@@ -299,16 +299,7 @@ impl Hermitfile {
 
     /// The guest's directory of a file, and the file in it. A directory is named if a slash ends it, or as `.`.
     fn file(&self, directory: &hermitfile::Directory, host: PathBuf) -> Result<(String, CopiedFile), Error> {
-        let guest = directory.guest.as_str();
-        let (parent, name) = match guest.rsplit_once('/') {
-            Some(("", name)) => ("/", name),
-            Some((parent, name)) => (parent, name),
-            None => (".", guest),
-        };
-        let (parent, name) = match name {
-            "." if !guest.contains('/') => (guest, ""),
-            name => (parent, name),
-        };
+        let (parent, name) = parent_and_name(&directory.guest);
         let name = match name {
             "" => host.file_name().and_then(OsStr::to_str),
             "." | ".." => None,
@@ -327,6 +318,16 @@ impl Hermitfile {
     /// This launcher cannot do what a directive asks for.
     fn refuse(&self, directive: impl std::fmt::Display, why: &str) -> Error {
         Error::Invalid(format!("{}: {directive}: {why}", shown::path(&self.path)))
+    }
+}
+
+/// The guest's directory of a file that is copied to `guest`, and its name there, which may be empty: then it keeps its.
+pub(crate) fn parent_and_name(guest: &str) -> (&str, &str) {
+    match guest.rsplit_once('/') {
+        Some(("", name)) => ("/", name),
+        Some((parent, name)) => (parent, name),
+        None if guest == "." => (guest, ""),
+        None => (".", guest),
     }
 }
 

@@ -61,19 +61,23 @@ impl MountSource {
 }
 
 impl Mount {
-    /// Where it is in the guest: its name without what does not matter, so that `/a` and `/a/.` are one.
+    /// Where it is in the guest.
     pub(crate) fn place(&self) -> String {
-        let parts: Vec<&str> = self
-            .guest
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-            .collect();
-        let parts = parts.join("/");
-        match (self.guest.starts_with('/'), parts.is_empty()) {
-            (true, _) => format!("/{parts}"),
-            (false, true) => ".".to_string(),
-            (false, false) => parts,
-        }
+        place(&self.guest)
+    }
+}
+
+/// Where a path of the guest's is: its name without what does not matter, so that `/a` and `/a/.` are one.
+pub(crate) fn place(guest: &str) -> String {
+    let parts: Vec<&str> = guest
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    let parts = parts.join("/");
+    match (guest.starts_with('/'), parts.is_empty()) {
+        (true, _) => format!("/{parts}"),
+        (false, true) => ".".to_string(),
+        (false, false) => parts,
     }
 }
 
