@@ -70,7 +70,7 @@ impl Run {
                 "--jail off: a machine that is taken over has all rights of this user, on the whole host"
             );
         }
-        let this = self.in_order(&deadline)?.with_what_was_packed()?;
+        let this = self.in_order(&deadline)?.with_what_was_packed(&deadline)?;
         let vmm = this.choose(&capabilities::demands(&this))?;
         let captured = ends.captured;
         let mut tried = Tried::default();

@@ -1,10 +1,12 @@
 //! Runs that are packed, and runs of what was packed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use boot_protocol::run_spec::{self, Access, Terminals};
+use boot_protocol::shown::piece;
 
 use super::choice::{self, Chosen};
+use super::deadline::Deadline;
 use super::manifest::{host_variable, machine_memory};
 use super::module::Module;
 use super::mounts::{Mount, MountSource};
@@ -12,6 +14,7 @@ use super::program::Program;
 use super::request::Request;
 use super::run::Run;
 use crate::error::Error;
+use crate::host::shown;
 use crate::pack::{self, Packed};
 
 impl Run {
@@ -68,7 +71,7 @@ impl Run {
     /// This run with the directories of the host in the order in which what was packed has them.
     ///
     /// Modules and copies are members of the payload, which was packed, so none can be added.
-    pub(super) fn with_what_was_packed(mut self) -> Result<Self, Error> {
+    pub(super) fn with_what_was_packed(mut self, deadline: &Deadline) -> Result<Self, Error> {
         let Some(packed) = &self.packed else {
             return Ok(self);
         };
@@ -93,12 +96,15 @@ impl Run {
                 |mount: &Mount| matches!(mount.source, MountSource::Dir(_)) && mount.guest == wanted.guest;
             let mut mount = match (self.mounts.iter().position(is_it), packed.host_of(&wanted.guest)) {
                 (Some(place), _) => self.mounts.remove(place),
-                (None, Some(host)) => Mount {
-                    source: MountSource::Dir(host.into()),
-                    guest: wanted.guest.clone(),
-                    access: wanted.access,
-                    quota: None,
-                },
+                (None, Some(host)) => {
+                    check_mapped(packed, host, &wanted.guest, deadline)?;
+                    Mount {
+                        source: MountSource::Dir(host.into()),
+                        guest: wanted.guest.clone(),
+                        access: wanted.access,
+                        quota: None,
+                    }
+                }
                 (None, None) => {
                     return Err(Error::Invalid(format!(
                         "{}: the program needs a directory of this host as '{}'; pass --dir HOST::{1}",
@@ -117,10 +123,36 @@ impl Run {
     }
 }
 
+/// Refuses a directory of `MAP` that is not there, by that name: nobody has passed a flag.
+fn check_mapped(packed: &Packed, host: &str, guest: &str, deadline: &Deadline) -> Result<(), Error> {
+    let path = PathBuf::from(host);
+    let found = deadline
+        .clone()
+        .of(format!("'{}'", shown::path(&path)))
+        .aside(move || path.metadata())?;
+    let why = match found {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => "it is not a directory".to_string(),
+        Err(error) => error.to_string(),
+    };
+    let host = Path::new(host);
+    let from = match (host.is_relative(), std::env::current_dir()) {
+        (true, Ok(here)) => format!(" (seen from '{}')", shown::path(&here)),
+        _ => String::new(),
+    };
+    Err(Error::Invalid(format!(
+        "{}: its Hermitfile's MAP gives it '{}'{from} as '{}': {why}",
+        shown::path(packed.path()),
+        shown::path(host),
+        piece(guest)
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use super::super::manifest::Hermitfile;
     use super::*;
 
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -154,7 +186,7 @@ mod tests {
                 "copies of files",
             ),
         ] {
-            let error = run.with_what_was_packed().unwrap_err();
+            let error = run.with_what_was_packed(&Deadline::never()).unwrap_err();
             assert_eq!(error.exit_code(), boot_protocol::exit_code::USAGE);
             let message = error.to_string();
             assert!(message.starts_with(flag) && message.contains(what), "{message}");
@@ -162,9 +194,45 @@ mod tests {
         assert!(
             packed(directory.path())
                 .tmpfs("/tmp")
-                .with_what_was_packed()
+                .with_what_was_packed(&Deadline::never())
                 .is_ok()
         );
-        assert!(packed(directory.path()).with_what_was_packed().is_ok());
+        assert!(
+            packed(directory.path())
+                .with_what_was_packed(&Deadline::never())
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_mapped_directory_that_is_not_there_is_named_as_such() {
+        let directory = tempfile::tempdir().unwrap();
+        let [hermitfile, output, data] =
+            ["Hermitfile", "packed", "data"].map(|name| directory.path().join(name));
+        fs::write(directory.path().join("m.wasm"), MODULE).unwrap();
+        let text = format!("FROM m.wasm\nMAP [\"{}:/data\"]\n", data.display());
+        fs::write(&hermitfile, text).unwrap();
+        let never = Deadline::never();
+        let file = Hermitfile::open(&hermitfile, &never).unwrap().to_be_packed();
+        let module = file.module(1 << 28, &never).unwrap();
+        let run = file.apply(Run::new(module), 1 << 28, &never).unwrap();
+        run.pack(pack::Format::Initrd, &output).unwrap();
+        let run = || {
+            let packed = Packed::open(&output).unwrap().unwrap();
+            Run::packed(packed.as_program()).unwrap()
+        };
+        let refused = || {
+            let error = run().with_what_was_packed(&never).unwrap_err();
+            assert_eq!(error.exit_code(), boot_protocol::exit_code::USAGE);
+            let message = error.to_string();
+            assert!(message.contains("MAP") && !message.contains("--dir"), "{message}");
+            message
+        };
+        assert!(refused().contains("No such file"));
+        fs::write(&data, "").unwrap();
+        assert!(refused().ends_with("it is not a directory"));
+        fs::remove_file(&data).unwrap();
+        fs::create_dir(&data).unwrap();
+        assert!(run().with_what_was_packed(&never).is_ok());
     }
 }
