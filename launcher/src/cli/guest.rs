@@ -140,6 +140,12 @@ pub(super) fn parse_descriptor(text: &str) -> Result<u16, String> {
         .map_err(|_| "expected the number of an open descriptor, as 7 in a shell's 7>FILE".to_string())
 }
 
+/// The seed of a deterministic run.
+pub(super) fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number below 2^64, as in --deterministic=42".to_string())
+}
+
 /// A machine's memory.
 pub(super) fn parse_memory(text: &str) -> Result<u64, String> {
     let bytes = units::parse_size(text)?;

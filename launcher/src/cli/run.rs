@@ -19,7 +19,7 @@ use hermit_wasm_vm::{
     Jail, LogLevel, Module, MountSource, Report, RunResult, StartError,
 };
 
-use super::guest::{parse_descriptor, parse_memory, parse_wasi, utf8};
+use super::guest::{parse_descriptor, parse_memory, parse_seed, parse_wasi, utf8};
 use super::mounts::MountFlags;
 use super::outputs;
 use super::packed::ArchSaid;
@@ -147,7 +147,8 @@ pub(super) struct Run {
     ///
     /// Terminals are none, directories are in order, file times are the run's. --engine auto is the interpreter then;
     /// the engines differ (docs/determinism.md).
-    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    #[arg(long, value_name = "SEED", value_parser = parse_seed)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     pub(super) deterministic: Option<u64>,
 
     /// Show the log of kernel and application on standard error, at this level and above

@@ -264,3 +264,25 @@ fn the_help_lists_every_exit_code() {
     assert_eq!(error.exit_code(), 0);
     assert!(error.to_string().contains("Exit codes:"));
 }
+
+#[test]
+fn a_seed_is_a_number() {
+    for (word, seed) in [
+        ("--deterministic", 0),
+        ("--deterministic=18446744073709551615", u64::MAX),
+    ] {
+        let run = run_of(Cli::try_parse_from(["hermit-wasm", "run", word, "m.wasm"]).unwrap());
+        assert_eq!(run.deterministic, Some(seed), "{word}");
+    }
+    for word in [
+        "--deterministic=x",
+        "--deterministic=-1",
+        "--deterministic=18446744073709551616",
+    ] {
+        let error = Cli::try_parse_from(["hermit-wasm", "run", word, "m.wasm"]).unwrap_err();
+        assert!(
+            error.to_string().contains("expected a whole number below 2^64"),
+            "{error}"
+        );
+    }
+}

@@ -110,13 +110,11 @@ pub(super) fn read(
     let got = fill(file, &mut start)?;
     let (magic, version) = start.split_at(MAGIC.len());
     if magic != MAGIC || got < start.len() {
-        return Err(Stopped::Refused(
-            "it is no recording of hermit-wasm's".to_string(),
-        ));
+        return Err(Stopped::Refused("it is not a hermit-wasm recording".to_string()));
     }
     if version != VERSION.to_le_bytes() {
         return Err(Stopped::Refused(
-            "it is a recording of another version of hermit-wasm's: replay it with that".to_string(),
+            "another version of hermit-wasm recorded it: replay it with that version".to_string(),
         ));
     }
     let mut chain = Chain::default();
