@@ -109,8 +109,8 @@ impl Run {
             (true, false) => return None,
         };
         Some(format!(
-            "{flag}: with a packed file, values and arguments are on the hypervisor's command line, where other users of \
-             this host can read them"
+            "{flag}: with a packed file, values and arguments are on the hypervisor's command line, where other users \
+             of this host can read them"
         ))
     }
 }
