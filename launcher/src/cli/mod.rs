@@ -82,7 +82,7 @@ enum Command {
     #[command(after_help = COMPILE, override_usage = "hermit-wasm compile [OPTIONS] MODULE")]
     Compile(Compile),
     /// Pack a module with all that it runs with into one file
-    #[command(after_help = PACK, override_usage = "hermit-wasm pack [OPTIONS] -o FILE MODULE [ARGS]...")]
+    #[command(after_help = PACK, override_usage = PACK_USAGE)]
     Pack(Box<Pack>),
     /// Show what is in a packed file
     #[command(override_usage = "hermit-wasm inspect [--json] [--arch ARCH] FILE")]
@@ -198,10 +198,15 @@ const COMPILE: &str = "\
 The code is made for hermit-wasm's machines, and bears a digest with a key of yours: 'run' takes it on this host, as the
 same user, and elsewhere with --allow-precompiled. It is kept in the cache too, so that 'run MODULE' finds it.";
 
+const PACK_USAGE: &str = "\
+hermit-wasm pack [OPTIONS] -o FILE MODULE [ARGS]...
+       hermit-wasm pack [OPTIONS] -o FILE [-f HERMITFILE]
+       hermit-wasm pack [OPTIONS] -o FILE DIRECTORY";
+
 const PACK: &str = "\
 What is packed is the most that the file's runs can do: flags and boot words add arguments, and narrow the rest. Of --dir
 only the guest's name is packed; whoever runs the file gives the directory. With --engine native, native code is packed,
-with the module. See docs/pack.md.
+with the module. A DIRECTORY is one that 'unpack' made: it is packed again as it is. See docs/pack.md.
 
 Examples:
   hermit-wasm pack -o app.hermit app.wasm            then: hermit-wasm run app.hermit ARGS
