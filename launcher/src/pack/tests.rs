@@ -150,7 +150,7 @@ fn what_is_packed_of_a_run_that_is_recorded_records_nothing() {
     assert_eq!(Packed::open(&output).unwrap().unwrap().spec().tracing, None);
 }
 
-/// Directories of a description: `=` is before what is a copy, `=!` before one that may be changed; else they are empty.
+/// Directories of a description: `=` is before a copy, `=!` before one that may be changed; others are empty.
 fn directories(guests: &[&str]) -> RunSpec {
     let mount = |(at, said): (usize, &&str)| {
         let guest = said.trim_start_matches(['=', '!']).to_string();

@@ -321,7 +321,7 @@ impl Hermitfile {
     }
 }
 
-/// The guest's directory of a file that is copied to `guest`, and its name there, which may be empty: then it keeps its.
+/// The guest's directory of a file that is copied to `guest`, and its name there; an empty one: it keeps its own.
 pub(crate) fn parent_and_name(guest: &str) -> (&str, &str) {
     match guest.rsplit_once('/') {
         Some(("", name)) => ("/", name),
