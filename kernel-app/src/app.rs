@@ -21,7 +21,7 @@ use wasi_core::system::Clock;
 use wasi_core::{Errno, System, Terminals};
 
 use crate::command_line::{CommandLine, FREQUENCY};
-use crate::engine::{Engine, Entry, Job, Preload, Tracing, too_little_memory};
+use crate::engine::{Engine, Entry, Job, Preload, Tracing};
 use crate::exit_status::{ExitStatus, Outcome};
 use crate::mounts::{self, MountSources};
 use crate::payload::{Payload, PayloadError};
@@ -255,11 +255,12 @@ fn check_memory<P: Platform>(platform: &P, spec: &RunSpec) -> Result<(), Outcome
     if free >= needed {
         return Ok(());
     }
-    Err(Outcome::MachineFailed(too_little_memory(&format!(
-        "a deterministic run needs one and a half times the memory that it may use, {needed} bytes, of which {free} are \
-         free; or lower {}",
+    let (needed, free) = (needed.div_ceil(1 << 20), free >> 20);
+    Err(Outcome::MachineFailed(format!(
+        "the virtual machine has too little memory (a deterministic run needs {needed} MiB free, one and a half times \
+         what the guest may use, and has {free} MiB): raise --memory, or lower -W {}",
         Limit::Memory.word()
-    ))))
+    )))
 }
 
 /// Checks that the guest may have the descriptors that it begins with: the standard streams and a directory each mount.

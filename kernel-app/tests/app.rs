@@ -361,7 +361,7 @@ fn a_deterministic_run_needs_its_memory_and_shows_no_terminal() {
     let status = Machine::bare().run("--deterministic 7", &[]);
     let message = status.message.unwrap();
     assert!(
-        status.code == 125 && message.contains("201326592") && message.contains("max-memory-size"),
+        status.code == 125 && message.contains("192 MiB") && message.contains("max-memory-size"),
         "{message}"
     );
     let line = "--deterministic 7 --limit max-memory-size=16MiB";
