@@ -1,5 +1,6 @@
 //! Packed files: any bytes are one, or none, or are refused; what is put into a file that boots is what is found there.
 
+use hermit_wasm_vm::Arch;
 use hermit_wasm_vm::fuzzing::{executable_of, payload_of};
 use hermit_wasm_vm::pack::{Format, Packed};
 
@@ -42,7 +43,7 @@ fn open(file: &[u8]) -> Option<Packed> {
             let packed = packed?;
             assert!(packed.length() <= u64::try_from(file.len()).unwrap_or(u64::MAX));
             let _ = (packed.arch(), packed.engine());
-            if let Ok(shown) = packed.inspect() {
+            if let Ok(shown) = packed.inspect(Arch::host()) {
                 // A terminal is shown it.
                 let text = shown.text();
                 assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
