@@ -1,0 +1,11 @@
+//! What an application holds of the stack's sockets: numbers that mean one socket and, once it is closed, nothing.
+
+use crate::slab::Id;
+
+/// A socket that TCP connections come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub(crate) Id);
+
+/// One end of a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub(crate) Id);

@@ -1,0 +1,58 @@
+//! TCP/IP on any device for Ethernet frames: bounded, driven by polling, exact in its errors and its readiness.
+//!
+//! `no_std`, safe Rust; knows no operating system and no interface of sockets. The protocols are smoltcp's; what is here
+//! makes of them a stack for programs that were written for an operating system's: connections that come to a listener
+//! while it is busy, half-closed ones, ones that outlive their handle; errors that say which; a fixed bound for each
+//! thing that the wire can cause. docs/network.md of the repository says how, and what it costs.
+//!
+//! The machine provides a [`FrameDevice`], [`Entropy`] and the time; an interface of sockets is built on [`Stack`]:
+//!
+//! ```text
+//! loop {
+//!     // The application's operations: `accept`, `receive`, `send` and so on, which never wait.
+//!     let next = stack.poll(now());
+//!     // Nothing is ready that the application waits for: sleep until `next.at`, the device's interrupt, or whatever
+//!     // else the application waits for.
+//! }
+//! ```
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod config;
+mod device;
+mod error;
+mod frame;
+mod handle;
+mod key;
+mod net;
+mod phy;
+mod ports;
+mod remembered;
+mod schedule;
+mod slab;
+mod stack;
+mod tcp;
+
+pub use config::{Config, Ipv4, Network};
+pub use device::{Entropy, FrameDevice};
+pub use error::Error;
+pub use handle::{ListenerId, StreamId};
+pub use stack::{ConfigError, Next, Stack};
+pub use tcp::{Half, Readiness};

@@ -1,0 +1,314 @@
+//! One connection: smoltcp's socket, and what smoltcp does not know of it. The pool of sockets, with their buffers.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use smoltcp::{
+    iface::{SocketHandle, SocketSet},
+    socket::tcp::{CongestionControl, Socket, SocketBuffer, State},
+    time::Duration,
+};
+
+use super::{Limits, handshake::Ended};
+use crate::{config::Config, error::Error, key::Key, net::NEVER, slab::Id};
+
+/// For so long a connection in the making waits for its neighbour's address: three questions.
+const NEIGHBOUR_TIMEOUT: u64 = 3_000_000;
+
+/// So many intervals of keep-alive may pass without an answer.
+const PROBES: u64 = 9;
+
+/// A socket in a set of its own, for it is by sets that smoltcp is driven.
+pub(super) struct Lone {
+    set: SocketSet<'static>,
+    handle: SocketHandle,
+}
+
+impl Lone {
+    fn new(receive_buffer: usize, send_buffer: usize) -> Self {
+        let buffer = |size| SocketBuffer::new(vec![0; size]);
+        let mut set = SocketSet::new(Vec::with_capacity(1));
+        let handle = set.add(Socket::new(buffer(receive_buffer), buffer(send_buffer)));
+        Self { set, handle }
+    }
+
+    pub(super) fn set(&mut self) -> &mut SocketSet<'static> {
+        &mut self.set
+    }
+
+    pub(super) fn socket(&self) -> &Socket<'static> {
+        self.set.get(self.handle)
+    }
+
+    pub(super) fn socket_mut(&mut self) -> &mut Socket<'static> {
+        self.set.get_mut(self.handle)
+    }
+
+    /// Forgets the connection without a word to the peer, and what is in the buffers. Does not clear them.
+    fn discard(&mut self) {
+        let socket = self.socket_mut();
+        socket.abort();
+        // It is `listen` that resets a closed socket, any port will do.
+        let _ = socket.listen(1);
+        socket.close();
+    }
+}
+
+/// Sockets that nobody uses, to be used again with the buffers they have.
+pub(super) struct Pool {
+    sockets: Vec<Lone>,
+    limit: usize,
+    receive_buffer: usize,
+    send_buffer: usize,
+}
+
+impl Pool {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            sockets: Vec::new(),
+            limit: config.pooled,
+            receive_buffer: config.receive_buffer,
+            send_buffer: config.send_buffer,
+        }
+    }
+
+    /// A closed socket.
+    pub(super) fn take(&mut self) -> Lone {
+        let mut lone = self
+            .sockets
+            .pop()
+            .unwrap_or_else(|| Lone::new(self.receive_buffer, self.send_buffer));
+        // What a reset leaves as it was.
+        let socket = lone.socket_mut();
+        socket.set_nagle_enabled(true);
+        socket.set_keep_alive(None);
+        socket.set_congestion_control(CongestionControl::Reno);
+        lone
+    }
+
+    pub(super) fn give_back(&mut self, mut lone: Lone) {
+        if self.sockets.len() < self.limit {
+            lone.discard();
+            self.sockets.push(lone);
+        }
+    }
+}
+
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The application has a handle.
+    Application,
+    /// A listener has it, for the application to accept.
+    Listener(Id),
+    /// The application has closed it; it sends what was written before, and ends.
+    Nobody { since: u64 },
+}
+
+/// A connection.
+pub(super) struct Connection {
+    lone: Lone,
+    pub(super) key: Key,
+    pub(super) owner: Owner,
+    /// Why it ended, until the application was told.
+    pub(super) error: Option<Error>,
+    /// Whether segments for it are expected.
+    pub(super) indexed: bool,
+    /// Since when it is there. As all times here, [`NEVER`] until the next poll: between polls nobody knows the time.
+    since: u64,
+    /// When the peer was heard last, or began to owe us something.
+    pub(super) progress: u64,
+    /// Whether a packet of it was transmitted.
+    pub(super) has_sent: bool,
+    keep_alive: Option<u64>,
+    /// The application does not want to receive any more.
+    pub(super) receive_shut: bool,
+    /// The application does not want to send any more.
+    pub(super) send_shut: bool,
+    /// What to remember once both sides have ended.
+    pub(super) ended: Option<Ended>,
+}
+
+impl Connection {
+    pub(super) fn new(lone: Lone, key: Key, owner: Owner) -> Self {
+        Self {
+            lone,
+            key,
+            owner,
+            error: None,
+            indexed: true,
+            since: NEVER,
+            progress: NEVER,
+            has_sent: false,
+            keep_alive: None,
+            receive_shut: false,
+            send_shut: false,
+            ended: None,
+        }
+    }
+
+    pub(super) fn into_socket(self) -> Lone {
+        self.lone
+    }
+
+    pub(super) fn set(&mut self) -> &mut SocketSet<'static> {
+        self.lone.set()
+    }
+
+    pub(super) fn socket(&self) -> &Socket<'static> {
+        self.lone.socket()
+    }
+
+    pub(super) fn socket_mut(&mut self) -> &mut Socket<'static> {
+        self.lone.socket_mut()
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.socket().state()
+    }
+
+    /// Whether the connection is still in the making.
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.state(), State::SynSent | State::SynReceived)
+    }
+
+    /// Whether the application has a handle.
+    pub(super) fn is_owned(&self) -> bool {
+        self.owner == Owner::Application
+    }
+
+    /// Whether there is nothing left to send, not even a reset.
+    pub(super) fn is_silent(&self) -> bool {
+        self.socket().remote_endpoint().is_none()
+    }
+
+    /// Whether the peer has acknowledged all that it is to be told.
+    pub(super) fn is_drained(&self) -> bool {
+        match self.state() {
+            State::Closed => self.is_silent(),
+            State::FinWait2 | State::TimeWait => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the peer owes us an acknowledgement.
+    fn is_owed(&self) -> bool {
+        match self.state() {
+            State::FinWait1 | State::Closing | State::LastAck => true,
+            State::Established | State::CloseWait => self.socket().send_queue() > 0,
+            _ => false,
+        }
+    }
+
+    /// The peer is about to owe us something: if it did not before, its time begins.
+    pub(super) fn expect_progress(&mut self) {
+        if !self.is_owed() {
+            self.progress = NEVER;
+        }
+    }
+
+    /// What began since the last poll began now.
+    pub(super) fn begin(&mut self, now: u64) {
+        let begin = |time: &mut u64| *time = now.min(*time);
+        begin(&mut self.since);
+        begin(&mut self.progress);
+        if let Owner::Nobody { since } = &mut self.owner {
+            begin(since);
+        }
+    }
+
+    /// When the connection is given up, and why, if nothing happens before.
+    pub(super) fn limit(&self, limits: &Limits) -> Option<(u64, Error)> {
+        let mut limit = None;
+        let mut at_most = |since: u64, duration: u64, error| {
+            let time = since.saturating_add(duration);
+            if limit.is_none_or(|(earliest, _)| time < earliest) {
+                limit = Some((time, error));
+            }
+        };
+        if let Owner::Nobody { since } = self.owner {
+            at_most(since, limits.linger, Error::TimedOut);
+        }
+        if self.is_connecting() {
+            at_most(self.since, limits.connect, Error::TimedOut);
+            if !self.has_sent {
+                at_most(self.since, NEIGHBOUR_TIMEOUT, Error::HostUnreachable);
+            }
+        } else if self.is_owed() {
+            at_most(self.progress, limits.peer, Error::TimedOut);
+        } else if let Some(interval) = self.keep_alive
+            && !matches!(self.state(), State::Closed | State::TimeWait)
+        {
+            at_most(self.progress, interval.saturating_mul(PROBES), Error::TimedOut);
+        }
+        limit
+    }
+
+    /// Ends the connection. A peer that knows of it is told by a reset; what it sent before can still be read.
+    pub(super) fn give_up(&mut self, error: Error) {
+        // A connection that nobody owns and that cannot even send its reset.
+        if self.is_connecting() || self.state() == State::Closed {
+            self.lone.discard();
+        } else {
+            self.socket_mut().abort();
+        }
+        if self.error.is_none() && !matches!(self.owner, Owner::Nobody { .. }) {
+            self.error = Some(error);
+        }
+    }
+
+    /// Ends the connection without a word: its local address is not ours any more.
+    pub(super) fn lose_address(&mut self) {
+        if !self.is_silent() {
+            self.lone.discard();
+            self.error = Some(Error::ConnectionAborted);
+        }
+    }
+
+    /// Drops what was received and nobody wants to have. If the application has closed the connection, the peer is told
+    /// by a reset that it talks to nobody.
+    pub(super) fn drop_unwanted(&mut self) {
+        if self.receive_shut {
+            while self
+                .socket_mut()
+                .recv(|bytes| (bytes.len(), bytes.len()))
+                .is_ok_and(|length| length > 0)
+            {}
+        } else if matches!(self.owner, Owner::Nobody { .. }) && self.socket().can_recv() {
+            self.socket_mut().abort();
+        }
+    }
+
+    /// The application has no handle any more. What was written is sent, and that nothing follows. What was received and
+    /// not read makes it a reset, as the peer must not think that it was read; unless `gently`.
+    pub(super) fn abandon(&mut self, gently: bool) {
+        if self.is_connecting() {
+            self.lone.discard();
+        }
+        if !self.socket().can_recv() || gently {
+            self.expect_progress();
+            self.socket_mut().close();
+        } else {
+            self.socket_mut().abort();
+        }
+        if !matches!(self.owner, Owner::Nobody { .. }) {
+            self.owner = Owner::Nobody { since: NEVER };
+        }
+        self.receive_shut |= gently;
+        if gently {
+            self.drop_unwanted();
+        }
+    }
+
+    pub(super) fn keep_alive(&self) -> Option<u64> {
+        self.keep_alive
+    }
+
+    pub(super) fn set_keep_alive(&mut self, interval: Option<u64>) {
+        // A connection that was silent for long is not dead for that.
+        self.progress = NEVER;
+        self.keep_alive = interval;
+        self.socket_mut()
+            .set_keep_alive(interval.map(Duration::from_micros));
+    }
+}

@@ -1,0 +1,206 @@
+//! How connections begin that peers open, and what remains of connections that ended.
+//!
+//! A handshake that a peer begins takes no socket. What is kept is its first segment and the seed of our first sequence
+//! number: from these, a socket with its buffers is made when the peer's acknowledgement shows that it receives what we
+//! send. So a flood of first segments with forged senders fills a table of fixed size, and nothing else.
+
+use smoltcp::{
+    socket::tcp::State,
+    wire::{TcpControl, TcpRepr, TcpSeqNumber},
+};
+
+use super::{
+    Tcp,
+    connection::{Connection, Owner},
+};
+use crate::{
+    device::{Entropy, number},
+    frame::Segment,
+    key::Key,
+    net::Net,
+    slab::Id,
+};
+
+/// A handshake that a peer began.
+#[derive(Clone, Debug)]
+pub(super) struct HalfOpen {
+    listener: Id,
+    /// What our first sequence number is made of, and the number.
+    seed: u64,
+    sequence: u32,
+    first: TcpRepr<'static>,
+}
+
+/// A connection that both sides have ended: the numbers of our last acknowledgement.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    sequence: u32,
+    acknowledged: u32,
+}
+
+impl Ended {
+    /// The connection ended by this segment, which acknowledges all of ours and is the last of the peer's.
+    pub(super) fn by(segment: &Segment<'_>) -> Self {
+        let length = u32::try_from(segment.length).unwrap_or_default();
+        Self {
+            sequence: segment.acknowledged,
+            acknowledged: segment
+                .sequence
+                .wrapping_add(length)
+                .wrapping_add(segment.fin.into()),
+        }
+    }
+}
+
+impl Tcp {
+    /// A segment that is for no connection: one may begin with it, or it is a late one.
+    pub(super) fn receive_unknown(
+        &mut self,
+        net: &mut Net,
+        entropy: &mut impl Entropy,
+        frame: &[u8],
+        segment: &Segment<'_>,
+    ) {
+        let key = &segment.key;
+        let opens = segment.syn && !segment.ack && !segment.rst;
+        if let Some((_, ended)) = self.ended.get(&self.secret, key, net.now()) {
+            let ended = *ended;
+            let after = segment.sequence.wrapping_sub(ended.acknowledged).cast_signed() > 0;
+            if !(opens && after) {
+                self.answer_late(net, segment, ended);
+                return;
+            }
+        }
+        if opens && let Some(listener) = self.listener_for(net, key) {
+            self.begin(net, entropy, segment, listener);
+        } else if segment.ack
+            && !segment.syn
+            && let Some((since, half_open)) = self.half_open.get(&self.secret, key, net.now())
+            && segment.acknowledged == half_open.sequence.wrapping_add(1)
+        {
+            let half_open = half_open.clone();
+            self.finish(net, frame, segment, since, &half_open);
+        } else {
+            // Refused, by smoltcp.
+            net.receive(frame, None);
+        }
+    }
+
+    fn listener_for(&self, net: &Net, key: &Key) -> Option<Id> {
+        let covers = |(id, listener): (Id, &super::Listener)| listener.bound.covers(&key.local).then_some(id);
+        self.listeners
+            .iter()
+            .find_map(covers)
+            .filter(|_| net.has(key.local.addr))
+    }
+
+    fn has_backlog(&self, listener: Id) -> bool {
+        self.listeners
+            .get(listener)
+            .is_some_and(|listener| listener.ready.len() < listener.backlog)
+    }
+
+    /// Answers a segment that begins a handshake. If the application accepts too slowly, it is not answered: the peer
+    /// tries again.
+    fn begin(&mut self, net: &mut Net, entropy: &mut impl Entropy, segment: &Segment<'_>, listener: Id) {
+        let key = &segment.key;
+        if !self.has_backlog(listener) || !crate::net::is_host(key.remote.addr) {
+            return;
+        }
+        let Some(first) = segment
+            .verified()
+            .filter(|first| first.control == TcpControl::Syn)
+        else {
+            return;
+        };
+        let seed = match self.half_open.get(&self.secret, key, net.now()) {
+            // It comes again: our answer was lost.
+            Some((_, half_open)) if half_open.first == first => half_open.seed,
+            _ => number(entropy),
+        };
+        let mut lone = self.pool.take();
+        let _ = lone.socket_mut().listen(key.local);
+        let sequence = net.shake((seed, net.now()), key, &first, segment.sender, lone.set());
+        self.pool.give_back(lone);
+        if let Some(sequence) = sequence {
+            let half_open = HalfOpen {
+                listener,
+                seed,
+                sequence,
+                first,
+            };
+            self.half_open.insert(&self.secret, *key, net.now(), half_open);
+        }
+    }
+
+    /// The peer has received our answer: the socket is made, by repeating what happened, and handed the segment.
+    fn finish(
+        &mut self,
+        net: &mut Net,
+        frame: &[u8],
+        segment: &Segment<'_>,
+        since: u64,
+        half_open: &HalfOpen,
+    ) {
+        let key = &segment.key;
+        if segment.rst || self.listeners.get(half_open.listener).is_none() {
+            self.half_open.remove(&self.secret, key);
+            net.receive(frame, None);
+            return;
+        }
+        if !self.has_backlog(half_open.listener) || !self.make_room() {
+            return;
+        }
+        let mut lone = self.pool.take();
+        let _ = lone.socket_mut().listen(key.local);
+        let _ = net.shake(
+            (half_open.seed, since),
+            key,
+            &half_open.first,
+            segment.sender,
+            lone.set(),
+        );
+        net.no_answer();
+        net.receive(frame, Some(lone.set()));
+        // The segment's checksum may be wrong.
+        if !matches!(lone.socket().state(), State::Established | State::CloseWait) {
+            self.pool.give_back(lone);
+            return;
+        }
+        self.half_open.remove(&self.secret, key);
+        let owner = Owner::Listener(half_open.listener);
+        let mut connection = Connection::new(lone, *key, owner);
+        connection.has_sent = true;
+        let Ok(id) = self.insert(connection) else { return };
+        if let Some(listener) = self.listeners.get_mut(half_open.listener) {
+            listener.ready.push_back(id);
+        }
+    }
+
+    /// Answers a segment of a connection that ended: the peer has not received our last acknowledgement.
+    fn answer_late(&mut self, net: &mut Net, segment: &Segment<'_>, ended: Ended) {
+        let expected = segment.sequence == ended.acknowledged && segment.length == 0 && !segment.fin;
+        // Resets are ignored as well: RFC 1337.
+        if segment.rst || (expected && !segment.syn) || segment.verified().is_none() {
+            return;
+        }
+        let answer = TcpRepr {
+            src_port: segment.key.local.port,
+            dst_port: segment.key.remote.port,
+            control: TcpControl::None,
+            seq_number: TcpSeqNumber(ended.sequence.cast_signed()),
+            ack_number: Some(TcpSeqNumber(ended.acknowledged.cast_signed())),
+            window_len: 1024,
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload: &[],
+        };
+        net.reply_with(&segment.key, &answer, segment.sender);
+        if segment.fin {
+            self.ended.insert(&self.secret, segment.key, net.now(), ended);
+        }
+    }
+}
