@@ -38,6 +38,8 @@ pub(crate) struct Segment<'f> {
     pub(crate) sequence: u32,
     pub(crate) acknowledged: u32,
     pub(crate) length: usize,
+    /// The sender has no room for what it is sent.
+    pub(crate) is_full: bool,
     /// The sender's address on the link.
     pub(crate) sender: EthernetAddress,
     network: EthernetFrame<&'f [u8]>,
@@ -113,6 +115,7 @@ fn segment<'f>(
         sequence: bits(packet.seq_number()),
         acknowledged: bits(packet.ack_number()),
         length,
+        is_full: packet.window_len() == 0,
         sender: ethernet.src_addr(),
         network: ethernet,
     }))

@@ -41,6 +41,7 @@ mod error;
 mod frame;
 mod handle;
 mod key;
+mod mend;
 mod net;
 mod phy;
 mod ports;

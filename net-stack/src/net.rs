@@ -22,6 +22,7 @@ use crate::{
     error::Error,
     frame::bits,
     key::Key,
+    mend::Highest,
     phy::{HEADER, Inlet, Outlet, Reply, Sent},
 };
 
@@ -195,17 +196,28 @@ impl Net {
         self.reply.clear();
     }
 
+    /// Mends the answer to the last frame, if it is a connection's.
+    pub(crate) fn mend_answer(&mut self, highest: &mut Highest) {
+        highest.mend(self.reply.bytes_mut());
+    }
+
     /// Nothing is answered to the last frame.
     pub(crate) fn no_answer(&mut self) {
         self.reply.clear();
     }
 
-    /// Asks the socket in `set` for one packet.
-    pub(crate) fn transmit(&mut self, device: &mut impl FrameDevice, set: &mut SocketSet<'static>) -> Sent {
+    /// Asks the socket in `set` for one packet; if it is a connection's, with what it has sent.
+    pub(crate) fn transmit(
+        &mut self,
+        device: &mut impl FrameDevice,
+        set: &mut SocketSet<'static>,
+        highest: Option<&mut Highest>,
+    ) -> Sent {
         let mut outlet = Outlet {
             device,
             capabilities: &self.capabilities,
             sent: Sent::Nothing,
+            highest,
         };
         let _ = self.interface.poll_egress(instant(self.now), &mut outlet, set);
         outlet.sent

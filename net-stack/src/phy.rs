@@ -8,7 +8,7 @@ use smoltcp::{
     wire::{ETHERNET_HEADER_LEN, EthernetAddress, EthernetFrame, EthernetProtocol, IpVersion},
 };
 
-use crate::device::FrameDevice;
+use crate::{device::FrameDevice, mend::Highest};
 
 /// The length of an Ethernet header.
 pub(crate) const HEADER: usize = ETHERNET_HEADER_LEN;
@@ -24,6 +24,11 @@ impl Reply {
     /// The frame, if there is one.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// The frame, to change it.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(..self.length).unwrap_or_default()
     }
 
     /// There is none from now on.
@@ -128,19 +133,29 @@ pub(crate) struct Outlet<'a, D> {
     pub(crate) device: &'a mut D,
     pub(crate) capabilities: &'a DeviceCapabilities,
     pub(crate) sent: Sent,
+    /// What the connection has sent, if it is one.
+    pub(crate) highest: Option<&'a mut Highest>,
 }
 
 /// A buffer of the device.
 pub(crate) struct Buffer<'a, D> {
     device: &'a mut D,
     sent: &'a mut Sent,
+    highest: Option<&'a mut Highest>,
 }
 
 impl<D: FrameDevice> TxToken for Buffer<'_, D> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
-        let Self { device, sent } = self;
+        let Self {
+            device,
+            sent,
+            highest,
+        } = self;
         device.transmit(length, |buffer| {
             let result = write(buffer);
+            if let Some(highest) = highest {
+                highest.mend(buffer);
+            }
             *sent = if is_question(buffer) {
                 Sent::Question
             } else {
@@ -182,6 +197,7 @@ impl<D: FrameDevice> Device for Outlet<'_, D> {
         Some(Buffer {
             device: self.device,
             sent: &mut self.sent,
+            highest: self.highest.as_deref_mut(),
         })
     }
 

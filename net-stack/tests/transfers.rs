@@ -133,3 +133,13 @@ fn frames_come_late_and_twice() {
         ..Faults::default()
     });
 }
+
+#[test]
+fn everything_goes_wrong() {
+    transfer(Faults {
+        loss: 50,
+        corruption: 20,
+        duplication: 20,
+        reordering: 50,
+    });
+}

@@ -10,7 +10,7 @@ use smoltcp::{
 };
 
 use super::{Limits, handshake::Ended};
-use crate::{config::Config, error::Error, key::Key, net::NEVER, slab::Id};
+use crate::{config::Config, error::Error, key::Key, mend::Highest, net::NEVER, slab::Id};
 
 /// For so long a connection in the making waits for its neighbour's address: three questions.
 const NEIGHBOUR_TIMEOUT: u64 = 3_000_000;
@@ -118,6 +118,8 @@ pub(super) struct Connection {
     since: u64,
     /// When the peer was heard last, or began to owe us something.
     pub(super) progress: u64,
+    /// What it has sent.
+    pub(super) highest: Highest,
     /// Whether a packet of it was transmitted.
     pub(super) has_sent: bool,
     keep_alive: Option<u64>,
@@ -139,6 +141,7 @@ impl Connection {
             indexed: true,
             since: NEVER,
             progress: NEVER,
+            highest: Highest::default(),
             has_sent: false,
             keep_alive: None,
             receive_shut: false,
@@ -153,6 +156,11 @@ impl Connection {
 
     pub(super) fn set(&mut self) -> &mut SocketSet<'static> {
         self.lone.set()
+    }
+
+    /// The socket's set, and what the connection has sent.
+    pub(super) fn sender(&mut self) -> (&mut SocketSet<'static>, &mut Highest) {
+        (self.lone.set(), &mut self.highest)
     }
 
     pub(super) fn socket(&self) -> &Socket<'static> {

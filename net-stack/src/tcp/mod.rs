@@ -172,7 +172,9 @@ impl Tcp {
             return;
         };
         let before = connection.state();
+        connection.highest.peer_is_full = segment.is_full;
         net.receive(frame, Some(connection.set()));
+        net.mend_answer(&mut connection.highest);
         connection.progress = net.now();
         let after = connection.state();
         if after == State::Closed && before != State::Closed && segment.rst {
@@ -247,7 +249,8 @@ impl Tcp {
             if deadline > now {
                 break;
             }
-            sent = net.transmit(device, connection.set());
+            let (set, highest) = connection.sender();
+            sent = net.transmit(device, set, Some(highest));
             match sent {
                 Sent::Blocked => return Served::Blocked,
                 Sent::Packet => connection.has_sent = true,
