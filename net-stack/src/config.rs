@@ -55,11 +55,11 @@ pub struct Config {
     pub listeners: usize,
     /// Connections that a listener keeps for the application to accept: the most that its backlog may be.
     pub backlog: usize,
-    /// Handshakes that peers began and did not finish, of all listeners: some 150 bytes each, no buffers. Rounded up to
-    /// a power of two. A newer one takes the place of the oldest of four.
+    /// Handshakes that peers began and did not finish, of all listeners: some 300 bytes each, no buffers. A newer one
+    /// takes the place of the oldest.
     pub half_open: usize,
     /// Connections that ended and are remembered, so that what is left of them on the wire does no harm: some 80 bytes
-    /// each. Rounded up and replaced like [`half_open`](Self::half_open).
+    /// each, and a newer one takes the place of the oldest.
     pub time_wait: usize,
 
     /// For so long a connection may be in the making.

@@ -1,14 +1,14 @@
 //! A table of fixed size for what must be remembered a while and may be forgotten early: handshakes that peers began,
 //! connections that ended.
 //!
-//! Four places share a hash; a new entry takes the place of the oldest of them. So an entry costs the same however many
-//! there were before, and nothing has to be cleaned up.
+//! A new entry takes the place of the oldest. So an entry costs the same however many there were before, and nothing has
+//! to be cleaned up.
 
 use alloc::vec::Vec;
 
-use crate::key::{Key, Secret};
+use hashbrown::{HashTable, hash_table};
 
-const WAYS: usize = 4;
+use crate::key::{Key, Secret};
 
 #[derive(Clone, Debug)]
 struct Entry<T> {
@@ -20,65 +20,80 @@ struct Entry<T> {
 /// The table.
 #[derive(Debug)]
 pub(crate) struct Remembered<T> {
-    /// Sets of four places; none until the first entry.
-    sets: Vec<[Option<Entry<T>>; WAYS]>,
-    /// A power of two.
-    set_count: usize,
+    /// A ring: the oldest is the next to be replaced. It grows to its capacity.
+    entries: Vec<Option<Entry<T>>>,
+    /// Places in the ring, by their keys.
+    index: HashTable<usize>,
+    next: usize,
+    capacity: usize,
     lifetime: u64,
 }
 
-impl<T: Clone> Remembered<T> {
-    /// A table of at least `capacity` places whose entries live for `lifetime`.
+impl<T> Remembered<T> {
+    /// A table of at most `capacity` entries, at least one, that live for `lifetime`.
     pub(crate) fn new(capacity: usize, lifetime: u64) -> Self {
-        let set_count = capacity.clamp(WAYS, 1 << 20).div_ceil(WAYS).next_power_of_two();
         Self {
-            sets: Vec::new(),
-            set_count,
+            entries: Vec::new(),
+            index: HashTable::new(),
+            next: 0,
+            capacity: capacity.max(1),
             lifetime,
         }
     }
 
-    fn set(&mut self, secret: &Secret, key: &Key) -> Option<&mut [Option<Entry<T>>; WAYS]> {
-        let last = u64::try_from(self.sets.len()).ok()?.checked_sub(1)?;
-        self.sets.get_mut(usize::try_from(secret.hash(key) & last).ok()?)
+    fn find(&self, secret: &Secret, key: &Key) -> Option<usize> {
+        let is_it = |place: &usize| self.at(*place).is_some_and(|entry| entry.key == *key);
+        self.index.find(secret.hash(key), is_it).copied()
+    }
+
+    fn at(&self, place: usize) -> Option<&Entry<T>> {
+        self.entries.get(place)?.as_ref()
     }
 
     /// The entry of a key that is still alive, with the time since when.
-    pub(crate) fn get(&mut self, secret: &Secret, key: &Key, now: u64) -> Option<(u64, &T)> {
-        let lifetime = self.lifetime;
-        self.set(secret, key)?
-            .iter()
-            .flatten()
-            .find(|entry| entry.key == *key && now.saturating_sub(entry.since) < lifetime)
+    pub(crate) fn get(&self, secret: &Secret, key: &Key, now: u64) -> Option<(u64, &T)> {
+        self.at(self.find(secret, key)?)
+            .filter(|entry| now.saturating_sub(entry.since) < self.lifetime)
             .map(|entry| (entry.since, &entry.value))
     }
 
     /// Adds or replaces the entry of a key.
     pub(crate) fn insert(&mut self, secret: &Secret, key: Key, now: u64, value: T) {
-        if self.sets.is_empty() {
-            self.sets.resize(self.set_count, [const { None }; WAYS]);
+        self.remove(secret, &key);
+        if let Some(oldest) = self.at(self.next) {
+            let key = oldest.key;
+            self.remove(secret, &key);
         }
-        let Some(set) = self.set(secret, &key) else { return };
-        let age = |place: &Option<Entry<T>>| match place {
-            Some(entry) if entry.key == key => 0,
-            None => 1,
-            Some(entry) => entry.since.saturating_add(2),
-        };
-        if let Some(place) = set.iter_mut().min_by_key(|place| age(place)) {
-            *place = Some(Entry {
-                key,
-                since: now,
-                value,
-            });
+        let entry = Some(Entry {
+            key,
+            since: now,
+            value,
+        });
+        match self.entries.get_mut(self.next) {
+            Some(place) => *place = entry,
+            None => self.entries.push(entry),
         }
+        let entries = &self.entries;
+        self.index.insert_unique(secret.hash(&key), self.next, |place| {
+            entries
+                .get(*place)
+                .and_then(Option::as_ref)
+                .map_or(0, |entry| secret.hash(&entry.key))
+        });
+        let next = self.next.saturating_add(1);
+        self.next = if next < self.capacity { next } else { 0 };
     }
 
     /// Forgets the entry of a key.
     pub(crate) fn remove(&mut self, secret: &Secret, key: &Key) {
-        for place in self.set(secret, key).into_iter().flatten() {
-            if place.as_ref().is_some_and(|entry| entry.key == *key) {
-                *place = None;
-            }
+        let Some(place) = self.find(secret, key) else {
+            return;
+        };
+        if let Ok(found) = self.index.find_entry(secret.hash(key), |other| *other == place) {
+            hash_table::OccupiedEntry::remove(found);
+        }
+        if let Some(entry) = self.entries.get_mut(place) {
+            *entry = None;
         }
     }
 }
@@ -123,10 +138,11 @@ mod tests {
                 Some((port.into(), &port))
             );
         }
-        let alive = (1..=10_000)
-            .filter(|port| table.get(&secret, &key(*port), 10_000).is_some())
-            .count();
-        assert!((32..=64).contains(&alive), "{alive}");
+        let alive = |port: &u16| table.get(&secret, &key(*port), 10_000).is_some();
+        assert_eq!(
+            (1..=10_000).filter(alive).collect::<Vec<_>>(),
+            (9937..=10_000).collect::<Vec<_>>()
+        );
         table.insert(&secret, key(10_000), 10_001, 7);
         assert_eq!(table.get(&secret, &key(10_000), 11_000), Some((10_001, &7)));
         assert_eq!(table.get(&secret, &key(10_000), 11_001), None);

@@ -11,7 +11,7 @@ use smoltcp::{
 
 use super::{
     Tcp,
-    connection::{Connection, Owner},
+    connection::{Connection, Lone, Owner},
 };
 use crate::{
     device::{Entropy, number},
@@ -29,7 +29,13 @@ pub(super) struct HalfOpen {
     seed: u64,
     sequence: u32,
     first: TcpRepr<'static>,
+    /// The peer's acknowledgement, if it waits for room in the backlog.
+    last: Option<TcpRepr<'static>>,
 }
+
+/// So many finished handshakes wait for room in a backlog; the peers of others, too, believe that they are connected, and
+/// are heard when they send something.
+const WAITING: usize = 128;
 
 /// A connection that both sides have ended: the numbers of our last acknowledgement.
 #[derive(Clone, Copy, Debug)]
@@ -128,12 +134,13 @@ impl Tcp {
                 seed,
                 sequence,
                 first,
+                last: None,
             };
             self.half_open.insert(&self.secret, *key, net.now(), half_open);
         }
     }
 
-    /// The peer has received our answer: the socket is made, by repeating what happened, and handed the segment.
+    /// The peer has received our answer: the socket is made and handed the segment.
     fn finish(
         &mut self,
         net: &mut Net,
@@ -143,36 +150,85 @@ impl Tcp {
         half_open: &HalfOpen,
     ) {
         let key = &segment.key;
-        if segment.rst || self.listeners.get(half_open.listener).is_none() {
+        let listener = half_open.listener;
+        if segment.rst || self.listeners.get(listener).is_none() {
             self.half_open.remove(&self.secret, key);
             net.receive(frame, None);
-            return;
+        } else if self.has_backlog(listener) && self.make_room() {
+            let mut lone = self.repeat(net, key, since, half_open);
+            net.receive(frame, Some(lone.set()));
+            self.admit(key, lone, listener);
+        } else if half_open.last.is_none()
+            && let Some(last) = segment.verified()
+            && let Some(listener) = self.listeners.get_mut(listener)
+            && listener.waiting.len() < WAITING
+        {
+            listener.waiting.push_back(*key);
+            // What it carries beside, the peer sends again.
+            let last = Some(TcpRepr {
+                control: TcpControl::None,
+                ..last
+            });
+            self.half_open.insert(
+                &self.secret,
+                *key,
+                since,
+                HalfOpen {
+                    last,
+                    ..half_open.clone()
+                },
+            );
         }
-        if !self.has_backlog(half_open.listener) || !self.make_room() {
-            return;
+    }
+
+    /// Finishes the handshakes that waited for room in a listener's backlog.
+    pub(super) fn finish_waiting(&mut self, net: &mut Net, listener: Id) {
+        while self.has_backlog(listener)
+            && let Some(key) = self
+                .listeners
+                .get_mut(listener)
+                .and_then(|listener| listener.waiting.pop_front())
+        {
+            // It may have been finished by a segment, forgotten, or begun anew.
+            let Some((since, half_open)) = self.half_open.get(&self.secret, &key, net.now()) else {
+                continue;
+            };
+            let half_open = half_open.clone();
+            let Some(last) = half_open.last.filter(|_| half_open.listener == listener) else {
+                continue;
+            };
+            if !self.make_room() {
+                return;
+            }
+            let mut lone = self.repeat(net, &key, since, &half_open);
+            let us = net.us();
+            let _ = net.shake((half_open.seed, net.now()), &key, &last, us, lone.set());
+            net.no_answer();
+            self.admit(&key, lone, listener);
         }
+    }
+
+    /// Makes the socket of a handshake, by repeating what happened.
+    fn repeat(&mut self, net: &mut Net, key: &Key, since: u64, half_open: &HalfOpen) -> Lone {
         let mut lone = self.pool.take();
         let _ = lone.socket_mut().listen(key.local);
-        let _ = net.shake(
-            (half_open.seed, since),
-            key,
-            &half_open.first,
-            segment.sender,
-            lone.set(),
-        );
+        let us = net.us();
+        let _ = net.shake((half_open.seed, since), key, &half_open.first, us, lone.set());
         net.no_answer();
-        net.receive(frame, Some(lone.set()));
-        // The segment's checksum may be wrong.
+        lone
+    }
+
+    /// Gives a listener the socket of a handshake, if it is finished: the segment's checksum may have been wrong.
+    fn admit(&mut self, key: &Key, lone: Lone, listener: Id) {
         if !matches!(lone.socket().state(), State::Established | State::CloseWait) {
             self.pool.give_back(lone);
             return;
         }
         self.half_open.remove(&self.secret, key);
-        let owner = Owner::Listener(half_open.listener);
-        let mut connection = Connection::new(lone, *key, owner);
+        let mut connection = Connection::new(lone, *key, Owner::Listener(listener));
         connection.has_sent = true;
         let Ok(id) = self.insert(connection) else { return };
-        if let Some(listener) = self.listeners.get_mut(half_open.listener) {
+        if let Some(listener) = self.listeners.get_mut(listener) {
             listener.ready.push_back(id);
         }
     }

@@ -40,6 +40,8 @@ struct Listener {
     backlog: usize,
     /// Connections that were not accepted yet.
     ready: VecDeque<Id>,
+    /// Handshakes that the peers have finished, for which there was no room in the backlog.
+    waiting: VecDeque<Key>,
 }
 
 /// All of TCP.
@@ -269,12 +271,12 @@ impl Tcp {
         }
         let limit = connection.limit(&self.limits).map_or(NEVER, |(time, _)| time);
         self.schedule.set(index, deadline.min(limit));
-        self.settle(net, id);
+        self.settle(net, id, deadline);
         Served::Done
     }
 
     /// Draws the conclusions from a connection's state, once it has sent what it had to.
-    fn settle(&mut self, net: &Net, id: Id) {
+    fn settle(&mut self, net: &Net, id: Id, deadline: u64) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -287,7 +289,8 @@ impl Tcp {
                     self.release(id);
                 }
             }
-            State::TimeWait if orphan => {
+            // Not while our last acknowledgement is delayed.
+            State::TimeWait if orphan && deadline > net.now().saturating_add(ACK_DELAY) => {
                 let (key, ended) = (connection.key, connection.ended);
                 if let Some(ended) = ended {
                     self.ended.insert(&self.secret, key, net.now(), ended);
@@ -328,6 +331,9 @@ impl Tcp {
         }
     }
 }
+
+/// For so long smoltcp delays an acknowledgement.
+const ACK_DELAY: u64 = 10_000;
 
 /// What serving a connection came to.
 enum Served {

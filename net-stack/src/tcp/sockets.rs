@@ -78,6 +78,7 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
             bound,
             backlog,
             ready: VecDeque::new(),
+            waiting: VecDeque::new(),
         };
         tcp.listeners
             .insert(listener)
@@ -115,8 +116,14 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
     /// # Errors
     /// [`WouldBlock`](Error::WouldBlock), [`BadHandle`](Error::BadHandle)
     pub fn accept(&mut self, listener: ListenerId) -> Result<(StreamId, SocketAddr), Error> {
-        let listener = self.tcp.listeners.get_mut(listener.0).ok_or(Error::BadHandle)?;
-        let id = listener.ready.pop_front().ok_or(Error::WouldBlock)?;
+        let ready = &mut self
+            .tcp
+            .listeners
+            .get_mut(listener.0)
+            .ok_or(Error::BadHandle)?
+            .ready;
+        let id = ready.pop_front().ok_or(Error::WouldBlock)?;
+        self.tcp.finish_waiting(&mut self.net, listener.0);
         let connection = self.tcp.connections.get_mut(id).ok_or(Error::WouldBlock)?;
         connection.owner = Owner::Application;
         Ok((StreamId(id), outer(connection.key.remote)))

@@ -105,6 +105,11 @@ impl Wire {
         (first.key().0 <= self.now).then(|| first.remove())
     }
 
+    /// What is on its way to an end is lost.
+    pub(crate) fn forget(&mut self, end: usize) {
+        self.frames[end].clear();
+    }
+
     fn next_arrival(&self) -> Option<u64> {
         self.frames
             .iter()
@@ -217,6 +222,14 @@ impl World {
             wire,
             next: [next; 2],
             now: 1_000_000,
+        }
+    }
+
+    /// Another port at an end of the wire.
+    pub(crate) fn port(&self, end: usize) -> Port {
+        Port {
+            wire: self.wire.clone(),
+            end,
         }
     }
 
