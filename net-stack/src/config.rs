@@ -1,5 +1,6 @@
-//! The configuration: addresses, and every bound. Whatever the wire does, the stack holds no more than this.
+//! The configuration: addresses, names, and every bound. Whatever the wire does, the stack holds no more than this.
 
+use alloc::{string::String, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr};
 
 /// A second, in the unit of all times here.
@@ -26,6 +27,9 @@ pub enum Ipv4 {
         /// The router to everything else.
         gateway: Option<Ipv4Addr>,
     },
+    /// A DHCP server gives it, with a router and DNS servers. Until then the stack has none.
+    #[cfg(feature = "dhcp")]
+    Dhcp,
     /// There is none.
     None,
 }
@@ -41,6 +45,11 @@ pub struct Config {
     /// The router to all IPv6 networks but our own.
     #[cfg(feature = "ipv6")]
     pub ipv6_gateway: Option<core::net::Ipv6Addr>,
+    /// Names that are known without asking anybody. They are looked up before any server is asked.
+    pub names: Vec<(String, IpAddr)>,
+    /// DNS servers: at most three are used. DHCP's are used if these are none.
+    #[cfg(feature = "dns")]
+    pub dns_servers: Vec<IpAddr>,
 
     /// The receive buffer of a TCP connection: the most that the peer may send ahead of the application.
     pub receive_buffer: usize,
@@ -61,6 +70,18 @@ pub struct Config {
     /// Connections that ended and are remembered, so that what is left of them on the wire does no harm: some 80 bytes
     /// each, and a newer one takes the place of the oldest.
     pub time_wait: usize,
+
+    /// UDP sockets.
+    #[cfg(feature = "udp")]
+    pub udp_sockets: usize,
+    /// Each of the two buffers of a UDP socket, in bytes.
+    #[cfg(feature = "udp")]
+    pub udp_buffer: usize,
+    /// The datagrams that each of these two buffers holds at most.
+    #[cfg(feature = "udp")]
+    pub udp_datagrams: usize,
+    /// Lookups of names at once.
+    pub lookups: usize,
 
     /// For so long a connection may be in the making.
     pub connect_timeout: u64,
@@ -84,6 +105,9 @@ impl Default for Config {
             ipv6: None,
             #[cfg(feature = "ipv6")]
             ipv6_gateway: None,
+            names: Vec::new(),
+            #[cfg(feature = "dns")]
+            dns_servers: Vec::new(),
             receive_buffer: 64 << 10,
             send_buffer: 64 << 10,
             connections: 512,
@@ -92,6 +116,13 @@ impl Default for Config {
             backlog: 128,
             half_open: 512,
             time_wait: 1024,
+            #[cfg(feature = "udp")]
+            udp_sockets: 64,
+            #[cfg(feature = "udp")]
+            udp_buffer: 16 << 10,
+            #[cfg(feature = "udp")]
+            udp_datagrams: 32,
+            lookups: 16,
             connect_timeout: 60 * SECOND,
             peer_timeout: 600 * SECOND,
             linger: 60 * SECOND,

@@ -23,6 +23,9 @@ pub(crate) enum Frame<'f> {
     Machine,
     /// A connection, a listener, or what is remembered of one.
     Tcp(Segment<'f>),
+    /// A socket for datagrams, the resolver, or DHCP's client.
+    #[cfg(feature = "datagrams")]
+    Udp(Key),
     /// Who sent the packet that a router or the peer could not deliver.
     Undelivered(Undelivered),
 }
@@ -74,6 +77,8 @@ impl<'f> Frame<'f> {
                 match packet.next_header() {
                     IpProtocol::Tcp if to_us => segment(ethernet, source, destination, packet.payload()),
                     IpProtocol::Tcp => Ok(Self::Nobody),
+                    #[cfg(feature = "datagrams")]
+                    IpProtocol::Udp => datagram(source, destination, packet.payload()),
                     IpProtocol::Icmp => undelivered_v4(packet.payload()),
                     _ => Ok(Self::Machine),
                 }
@@ -85,6 +90,8 @@ impl<'f> Frame<'f> {
                 match packet.next_header() {
                     IpProtocol::Tcp if to_us => segment(ethernet, source, destination, packet.payload()),
                     IpProtocol::Tcp => Ok(Self::Nobody),
+                    #[cfg(feature = "datagrams")]
+                    IpProtocol::Udp => datagram(source, destination, packet.payload()),
                     IpProtocol::Icmpv6 => undelivered_v6(&packet),
                     // Also TCP behind extension headers, which nobody sends: it is refused.
                     _ => Ok(Self::Machine),
@@ -149,6 +156,19 @@ impl Segment<'_> {
         let tcp = TcpRepr::parse(&packet, &ip.src_addr(), &ip.dst_addr(), &capabilities).ok()?;
         Some(TcpRepr { payload: &[], ..tcp })
     }
+}
+
+#[cfg(feature = "datagrams")]
+fn datagram<'f>(
+    source: IpAddress,
+    destination: IpAddress,
+    payload: &[u8],
+) -> Result<Frame<'f>, smoltcp::wire::Error> {
+    let (source_port, destination_port) = ports(payload).ok_or(smoltcp::wire::Error)?;
+    Ok(Frame::Udp(Key {
+        local: IpEndpoint::new(destination, destination_port),
+        remote: IpEndpoint::new(source, source_port),
+    }))
 }
 
 /// The first two fields of TCP and of UDP.

@@ -37,11 +37,15 @@ extern crate std;
 
 mod config;
 mod device;
+#[cfg(feature = "dhcp")]
+mod dhcp;
 mod error;
 mod frame;
 mod handle;
 mod key;
+mod lone;
 mod mend;
+mod names;
 mod net;
 mod phy;
 mod ports;
@@ -50,10 +54,17 @@ mod schedule;
 mod slab;
 mod stack;
 mod tcp;
+#[cfg(feature = "udp")]
+mod udp;
 
 pub use config::{Config, Ipv4, Network};
 pub use device::{Entropy, FrameDevice};
 pub use error::Error;
-pub use handle::{ListenerId, StreamId};
+#[cfg(feature = "udp")]
+pub use handle::UdpId;
+pub use handle::{ListenerId, LookupId, StreamId};
+pub use names::Family;
 pub use stack::{ConfigError, Next, Stack};
 pub use tcp::{Half, Readiness};
+#[cfg(feature = "udp")]
+pub use udp::Datagram;

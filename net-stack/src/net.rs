@@ -145,7 +145,7 @@ impl Net {
         if !is_host(remote) {
             return Err(Error::InvalidAddress);
         }
-        if self.addresses().is_empty() {
+        if !is_link_local(remote) && self.addresses().iter().all(|own| is_link_local(own.address())) {
             return Err(Error::NetworkDown);
         }
         let family = |address: &IpCidr| address.address().version() == remote.version();
@@ -341,6 +341,16 @@ pub(crate) fn is_host(address: IpAddress) -> bool {
         }
         #[cfg(feature = "ipv6")]
         IpAddress::Ipv6(address) => !address.is_unspecified() && !address.is_multicast(),
+    }
+}
+
+/// Whether an address is one that a machine gives itself.
+fn is_link_local(address: IpAddress) -> bool {
+    match address {
+        // Nobody gives himself one of these here.
+        IpAddress::Ipv4(_) => false,
+        #[cfg(feature = "ipv6")]
+        IpAddress::Ipv6(address) => address.is_unicast_link_local(),
     }
 }
 

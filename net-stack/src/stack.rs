@@ -2,11 +2,16 @@
 
 use core::{fmt, net::IpAddr};
 
+#[cfg(feature = "dhcp")]
+use crate::dhcp::Dhcp;
+#[cfg(feature = "udp")]
+use crate::udp::Udp;
 use crate::{
     config::{Config, Ipv4, Network},
     device::{Entropy, FrameDevice, number},
     frame::Frame,
     key::outer_address,
+    names::Names,
     net::{NEVER, Net, is_host},
     tcp::Tcp,
 };
@@ -56,6 +61,14 @@ pub struct Stack<D, E> {
     pub(crate) entropy: E,
     pub(crate) net: Net,
     pub(crate) tcp: Tcp,
+    pub(crate) names: Names,
+    #[cfg(feature = "udp")]
+    pub(crate) udp: Udp,
+    #[cfg(feature = "dhcp")]
+    dhcp: Option<Dhcp>,
+    /// DHCP says which DNS servers are asked.
+    #[cfg(all(feature = "dhcp", feature = "dns"))]
+    names_are_leased: bool,
     frames_per_poll: usize,
 }
 
@@ -67,12 +80,18 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
     pub fn new(device: D, mut entropy: E, config: &Config) -> Result<Self, ConfigError> {
         check(config, &device)?;
         let net = Net::new(&device, config, number(&mut entropy));
-        let tcp = Tcp::new(config, &mut entropy);
         Ok(Self {
+            tcp: Tcp::new(config, &mut entropy),
+            names: Names::new(config),
+            #[cfg(feature = "udp")]
+            udp: Udp::new(config, &net),
+            #[cfg(feature = "dhcp")]
+            dhcp: (config.ipv4 == Ipv4::Dhcp).then(Dhcp::new),
+            #[cfg(all(feature = "dhcp", feature = "dns"))]
+            names_are_leased: config.dns_servers.is_empty(),
             device,
             entropy,
             net,
-            tcp,
             frames_per_poll: config.frames_per_poll.max(1),
         })
     }
@@ -102,47 +121,102 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
                 tcp,
                 ..
             } = self;
-            let received = device.receive(|bytes| match Frame::read(bytes, net.us()) {
-                Frame::Nobody => false,
-                Frame::Neighbour => {
-                    net.receive(bytes, None);
-                    true
-                }
-                Frame::Machine => {
-                    net.receive(bytes, None);
-                    false
-                }
-                Frame::Tcp(segment) => {
-                    tcp.receive(net, entropy, bytes, &segment);
-                    false
-                }
-                Frame::Undelivered(undelivered) => {
-                    if undelivered.tcp {
-                        tcp.undelivered(&undelivered);
+            #[cfg(feature = "datagrams")]
+            let names = &mut self.names;
+            #[cfg(feature = "udp")]
+            let udp = &mut self.udp;
+            #[cfg(feature = "dhcp")]
+            let dhcp = &mut self.dhcp;
+            let received = device.receive(|bytes| {
+                let frame = Frame::read(bytes, net.us());
+                match &frame {
+                    Frame::Nobody => {}
+                    Frame::Neighbour | Frame::Machine => net.receive(bytes, None),
+                    Frame::Tcp(segment) => tcp.receive(net, entropy, bytes, segment),
+                    #[cfg(feature = "datagrams")]
+                    Frame::Udp(key) => {
+                        #[cfg(feature = "dhcp")]
+                        if dhcp.as_mut().is_some_and(|dhcp| dhcp.receive(net, bytes, key)) {
+                            return false;
+                        }
+                        #[cfg(feature = "dns")]
+                        if names.receive(net, bytes, key) {
+                            return false;
+                        }
+                        #[cfg(feature = "udp")]
+                        if let Some(inbox) = udp.receiver(net, key) {
+                            net.receive(bytes, Some(inbox.set()));
+                            return false;
+                        }
+                        let _ = (&names, key);
+                        net.receive(bytes, None);
                     }
-                    false
+                    Frame::Undelivered(undelivered) if undelivered.tcp => tcp.undelivered(undelivered),
+                    #[cfg(feature = "udp")]
+                    Frame::Undelivered(undelivered) => udp.undelivered(undelivered),
+                    #[cfg(not(feature = "udp"))]
+                    Frame::Undelivered(_) => {}
                 }
+                matches!(frame, Frame::Neighbour)
             });
-            match received {
-                None => return false,
-                Some(neighbour) => {
-                    if neighbour {
-                        tcp.touch_all();
-                    }
-                    net.answer(device);
-                }
+            let Some(neighbour) = received else { return false };
+            net.answer(device);
+            if neighbour {
+                self.touch_all();
             }
         }
         true
     }
 
+    /// Everything has to be served: an address was found or lost.
+    fn touch_all(&mut self) {
+        self.tcp.touch_all();
+        #[cfg(feature = "udp")]
+        self.udp.touch_all();
+        #[cfg(feature = "dns")]
+        self.names.touch();
+        #[cfg(feature = "dhcp")]
+        self.dhcp.iter_mut().for_each(Dhcp::touch);
+    }
+
     /// Serves the sockets. Says whether the device has no room.
     fn transmit(&mut self) -> bool {
+        #[cfg(feature = "dhcp")]
+        if let Some(dhcp) = &mut self.dhcp {
+            let (blocked, lease) = dhcp.transmit(&mut self.net, &mut self.device);
+            if let Some(lease) = lease {
+                self.tcp.touch_all();
+                #[cfg(feature = "dns")]
+                if self.names_are_leased {
+                    self.names.set_servers(lease.servers.into_iter().map(Into::into));
+                }
+                #[cfg(not(feature = "dns"))]
+                let _ = lease;
+            }
+            if blocked {
+                return true;
+            }
+        }
+        #[cfg(feature = "dns")]
+        if self.names.transmit(&mut self.net, &mut self.device) {
+            return true;
+        }
+        #[cfg(feature = "udp")]
+        if self.udp.transmit(&mut self.net, &mut self.device) {
+            return true;
+        }
         self.tcp.transmit(&mut self.net, &mut self.device)
     }
 
     fn next(&mut self) -> u64 {
-        self.tcp.next()
+        let next = self.tcp.next();
+        #[cfg(feature = "udp")]
+        let next = next.min(self.udp.next());
+        #[cfg(feature = "dns")]
+        let next = next.min(self.names.next());
+        #[cfg(feature = "dhcp")]
+        let next = next.min(self.dhcp.as_ref().map_or(NEVER, Dhcp::next));
+        next
     }
 
     /// The device.
@@ -168,10 +242,16 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
     /// follows. Poll until [`is_drained`](Self::is_drained), or until it has taken too long.
     pub fn close_all(&mut self) {
         self.tcp.close_all();
+        #[cfg(feature = "udp")]
+        self.udp.close_all();
     }
 
     /// Whether every peer has acknowledged what was written and that nothing follows, or is gone.
     pub fn is_drained(&self) -> bool {
+        #[cfg(feature = "udp")]
+        if !self.udp.is_drained() {
+            return false;
+        }
         self.tcp.is_drained()
     }
 }

@@ -1,16 +1,15 @@
 //! One connection: smoltcp's socket, and what smoltcp does not know of it. The pool of sockets, with their buffers.
 
-use alloc::vec;
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use smoltcp::{
-    iface::{SocketHandle, SocketSet},
+    iface::SocketSet,
     socket::tcp::{CongestionControl, Socket, SocketBuffer, State},
     time::Duration,
 };
 
 use super::{Limits, handshake::Ended};
-use crate::{config::Config, error::Error, key::Key, mend::Highest, net::NEVER, slab::Id};
+use crate::{config::Config, error::Error, key::Key, lone::Lone, mend::Highest, net::NEVER, slab::Id};
 
 /// For so long a connection in the making waits for its neighbour's address: three questions.
 const NEIGHBOUR_TIMEOUT: u64 = 3_000_000;
@@ -18,45 +17,27 @@ const NEIGHBOUR_TIMEOUT: u64 = 3_000_000;
 /// So many intervals of keep-alive may pass without an answer.
 const PROBES: u64 = 9;
 
-/// A socket in a set of its own, for it is by sets that smoltcp is driven.
-pub(super) struct Lone {
-    set: SocketSet<'static>,
-    handle: SocketHandle,
+/// Makes a socket of smoltcp's.
+fn socket(receive_buffer: usize, send_buffer: usize) -> TcpSocket {
+    let buffer = |size| SocketBuffer::new(vec![0; size]);
+    Lone::new(Socket::new(buffer(receive_buffer), buffer(send_buffer)))
 }
 
-impl Lone {
-    fn new(receive_buffer: usize, send_buffer: usize) -> Self {
-        let buffer = |size| SocketBuffer::new(vec![0; size]);
-        let mut set = SocketSet::new(Vec::with_capacity(1));
-        let handle = set.add(Socket::new(buffer(receive_buffer), buffer(send_buffer)));
-        Self { set, handle }
-    }
-
-    pub(super) fn set(&mut self) -> &mut SocketSet<'static> {
-        &mut self.set
-    }
-
-    pub(super) fn socket(&self) -> &Socket<'static> {
-        self.set.get(self.handle)
-    }
-
-    pub(super) fn socket_mut(&mut self) -> &mut Socket<'static> {
-        self.set.get_mut(self.handle)
-    }
-
-    /// Forgets the connection without a word to the peer, and what is in the buffers. Does not clear them.
-    fn discard(&mut self) {
-        let socket = self.socket_mut();
-        socket.abort();
-        // It is `listen` that resets a closed socket, any port will do.
-        let _ = socket.listen(1);
-        socket.close();
-    }
+/// Forgets a socket's connection without a word to the peer, and what is in its buffers. Does not clear them.
+fn discard(lone: &mut TcpSocket) {
+    let socket = lone.socket_mut();
+    socket.abort();
+    // It is `listen` that resets a closed socket, any port will do.
+    let _ = socket.listen(1);
+    socket.close();
 }
+
+/// smoltcp's socket of a connection.
+pub(super) type TcpSocket = Lone<Socket<'static>>;
 
 /// Sockets that nobody uses, to be used again with the buffers they have.
 pub(super) struct Pool {
-    sockets: Vec<Lone>,
+    sockets: Vec<TcpSocket>,
     limit: usize,
     receive_buffer: usize,
     send_buffer: usize,
@@ -73,11 +54,11 @@ impl Pool {
     }
 
     /// A closed socket.
-    pub(super) fn take(&mut self) -> Lone {
+    pub(super) fn take(&mut self) -> TcpSocket {
         let mut lone = self
             .sockets
             .pop()
-            .unwrap_or_else(|| Lone::new(self.receive_buffer, self.send_buffer));
+            .unwrap_or_else(|| socket(self.receive_buffer, self.send_buffer));
         // What a reset leaves as it was.
         let socket = lone.socket_mut();
         socket.set_nagle_enabled(true);
@@ -86,9 +67,9 @@ impl Pool {
         lone
     }
 
-    pub(super) fn give_back(&mut self, mut lone: Lone) {
+    pub(super) fn give_back(&mut self, mut lone: TcpSocket) {
         if self.sockets.len() < self.limit {
-            lone.discard();
+            discard(&mut lone);
             self.sockets.push(lone);
         }
     }
@@ -107,7 +88,7 @@ pub(super) enum Owner {
 
 /// A connection.
 pub(super) struct Connection {
-    lone: Lone,
+    lone: TcpSocket,
     pub(super) key: Key,
     pub(super) owner: Owner,
     /// Why it ended, until the application was told.
@@ -132,7 +113,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(lone: Lone, key: Key, owner: Owner) -> Self {
+    pub(super) fn new(lone: TcpSocket, key: Key, owner: Owner) -> Self {
         Self {
             lone,
             key,
@@ -150,7 +131,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn into_socket(self) -> Lone {
+    pub(super) fn into_socket(self) -> TcpSocket {
         self.lone
     }
 
@@ -256,7 +237,7 @@ impl Connection {
     pub(super) fn give_up(&mut self, error: Error) {
         // A connection that nobody owns and that cannot even send its reset.
         if self.is_connecting() || self.state() == State::Closed {
-            self.lone.discard();
+            discard(&mut self.lone);
         } else {
             self.socket_mut().abort();
         }
@@ -268,7 +249,7 @@ impl Connection {
     /// Ends the connection without a word: its local address is not ours any more.
     pub(super) fn lose_address(&mut self) {
         if !self.is_silent() {
-            self.lone.discard();
+            discard(&mut self.lone);
             self.error = Some(Error::ConnectionAborted);
         }
     }
@@ -291,7 +272,7 @@ impl Connection {
     /// not read makes it a reset, as the peer must not think that it was read; unless `gently`.
     pub(super) fn abandon(&mut self, gently: bool) {
         if self.is_connecting() {
-            self.lone.discard();
+            discard(&mut self.lone);
         }
         if !self.socket().can_recv() || gently {
             self.expect_progress();

@@ -11,7 +11,7 @@ use smoltcp::{
 
 use super::{
     Tcp,
-    connection::{Connection, Lone, Owner},
+    connection::{Connection, Owner, TcpSocket},
 };
 use crate::{
     device::{Entropy, number},
@@ -209,7 +209,7 @@ impl Tcp {
     }
 
     /// Makes the socket of a handshake, by repeating what happened.
-    fn repeat(&mut self, net: &mut Net, key: &Key, since: u64, half_open: &HalfOpen) -> Lone {
+    fn repeat(&mut self, net: &mut Net, key: &Key, since: u64, half_open: &HalfOpen) -> TcpSocket {
         let mut lone = self.pool.take();
         let _ = lone.socket_mut().listen(key.local);
         let us = net.us();
@@ -219,7 +219,7 @@ impl Tcp {
     }
 
     /// Gives a listener the socket of a handshake, if it is finished: the segment's checksum may have been wrong.
-    fn admit(&mut self, key: &Key, lone: Lone, listener: Id) {
+    fn admit(&mut self, key: &Key, lone: TcpSocket, listener: Id) {
         if !matches!(lone.socket().state(), State::Established | State::CloseWait) {
             self.pool.give_back(lone);
             return;
