@@ -384,3 +384,20 @@ fn small_writes_wait_unless_they_must_not() {
     assert_eq!(segments(true), 10);
     assert_eq!(segments(false), 1);
 }
+
+#[test]
+fn both_ends_connect_at_once() {
+    let mut world = World::new();
+    let (here, there) = (at(CLIENT, 1000), at(SERVER, 1000));
+    let client = world.client().connect(there, Some(here)).unwrap();
+    let server = world.server().connect(here, Some(there)).unwrap();
+    // Nobody answers: it is not supported, and above all does no harm.
+    assert_eq!(
+        world.until(|[stack, _]| failure(stack.connected(client))),
+        Error::TimedOut
+    );
+    assert_eq!(
+        world.until(|[_, stack]| failure(stack.connected(server))),
+        Error::TimedOut
+    );
+}
