@@ -48,6 +48,7 @@ mod mend;
 mod names;
 mod net;
 mod phy;
+mod places;
 mod ports;
 mod remembered;
 mod schedule;

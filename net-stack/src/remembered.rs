@@ -6,24 +6,18 @@
 
 use alloc::vec::Vec;
 
-use hashbrown::{HashTable, hash_table};
-
-use crate::key::{Key, Secret};
-
-#[derive(Clone, Debug)]
-struct Entry<T> {
-    key: Key,
-    since: u64,
-    value: T,
-}
+use crate::{
+    key::{Key, Secret},
+    places::Places,
+};
 
 /// The table.
 #[derive(Debug)]
 pub(crate) struct Remembered<T> {
-    /// A ring: the oldest is the next to be replaced. It grows to its capacity.
-    entries: Vec<Option<Entry<T>>>,
-    /// Places in the ring, by their keys.
-    index: HashTable<usize>,
+    /// A ring, of the time since when and the value: the oldest is the next to be replaced. It grows to its capacity.
+    entries: Vec<(u64, T)>,
+    /// Where in the ring a key is.
+    places: Places,
     next: usize,
     capacity: usize,
     lifetime: u64,
@@ -34,67 +28,37 @@ impl<T> Remembered<T> {
     pub(crate) fn new(capacity: usize, lifetime: u64) -> Self {
         Self {
             entries: Vec::new(),
-            index: HashTable::new(),
+            places: Places::new(),
             next: 0,
             capacity: capacity.max(1),
             lifetime,
         }
     }
 
-    fn find(&self, secret: &Secret, key: &Key) -> Option<usize> {
-        let is_it = |place: &usize| self.at(*place).is_some_and(|entry| entry.key == *key);
-        self.index.find(secret.hash(key), is_it).copied()
-    }
-
-    fn at(&self, place: usize) -> Option<&Entry<T>> {
-        self.entries.get(place)?.as_ref()
-    }
-
     /// The entry of a key that is still alive, with the time since when.
     pub(crate) fn get(&self, secret: &Secret, key: &Key, now: u64) -> Option<(u64, &T)> {
-        self.at(self.find(secret, key)?)
-            .filter(|entry| now.saturating_sub(entry.since) < self.lifetime)
-            .map(|entry| (entry.since, &entry.value))
+        let (since, value) = self.entries.get(self.places.find(secret, key)?)?;
+        (now.saturating_sub(*since) < self.lifetime).then_some((*since, value))
     }
 
     /// Adds or replaces the entry of a key.
     pub(crate) fn insert(&mut self, secret: &Secret, key: Key, now: u64, value: T) {
-        self.remove(secret, &key);
-        if let Some(oldest) = self.at(self.next) {
-            let key = oldest.key;
-            self.remove(secret, &key);
+        self.places.remove(secret, &key);
+        if let Some(oldest) = self.places.key_at(self.next).copied() {
+            self.places.remove(secret, &oldest);
         }
-        let entry = Some(Entry {
-            key,
-            since: now,
-            value,
-        });
         match self.entries.get_mut(self.next) {
-            Some(place) => *place = entry,
-            None => self.entries.push(entry),
+            Some(entry) => *entry = (now, value),
+            None => self.entries.push((now, value)),
         }
-        let entries = &self.entries;
-        self.index.insert_unique(secret.hash(&key), self.next, |place| {
-            entries
-                .get(*place)
-                .and_then(Option::as_ref)
-                .map_or(0, |entry| secret.hash(&entry.key))
-        });
+        self.places.insert(secret, key, self.next);
         let next = self.next.saturating_add(1);
         self.next = if next < self.capacity { next } else { 0 };
     }
 
     /// Forgets the entry of a key.
     pub(crate) fn remove(&mut self, secret: &Secret, key: &Key) {
-        let Some(place) = self.find(secret, key) else {
-            return;
-        };
-        if let Ok(found) = self.index.find_entry(secret.hash(key), |other| *other == place) {
-            hash_table::OccupiedEntry::remove(found);
-        }
-        if let Some(entry) = self.entries.get_mut(place) {
-            *entry = None;
-        }
+        self.places.remove(secret, key);
     }
 }
 

@@ -7,7 +7,6 @@ mod sockets;
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use hashbrown::HashTable;
 use smoltcp::socket::tcp::State;
 
 pub use sockets::{Half, Readiness};
@@ -20,6 +19,7 @@ use crate::{
     key::{Bound, Key, Secret},
     net::{NEVER, Net},
     phy::Sent,
+    places::Places,
     remembered::Remembered,
     schedule::Schedule,
     slab::{Id, Slab},
@@ -48,7 +48,7 @@ struct Listener {
 pub(crate) struct Tcp {
     connections: Slab<Connection>,
     /// The connections that segments may come for, by their keys.
-    index: HashTable<Id>,
+    index: Places,
     secret: Secret,
     listeners: Slab<Listener>,
     half_open: Remembered<HalfOpen>,
@@ -71,7 +71,7 @@ impl Tcp {
     pub(crate) fn new(config: &Config, entropy: &mut impl Entropy) -> Self {
         Self {
             connections: Slab::new(config.connections),
-            index: HashTable::new(),
+            index: Places::new(),
             secret: Secret::new(entropy),
             listeners: Slab::new(config.listeners),
             half_open: Remembered::new(config.half_open, config.half_open_timeout),
@@ -88,12 +88,7 @@ impl Tcp {
     }
 
     fn find(&self, key: &Key) -> Option<Id> {
-        let is_it = |id: &Id| {
-            self.connections
-                .get(*id)
-                .is_some_and(|connection| connection.key == *key)
-        };
-        self.index.find(self.secret.hash(key), is_it).copied()
+        self.connections.at(self.index.find(&self.secret, key)?)
     }
 
     /// Whether there is room for another connection: if need be, in place of one that only ends.
@@ -105,12 +100,7 @@ impl Tcp {
     fn insert(&mut self, connection: Connection) -> Result<Id, Error> {
         let key = connection.key;
         let id = self.connections.insert(connection).ok_or(Error::TooMany)?;
-        let (secret, connections) = (&self.secret, &self.connections);
-        self.index.insert_unique(secret.hash(&key), id, |id| {
-            connections
-                .get(*id)
-                .map_or(0, |connection| secret.hash(&connection.key))
-        });
+        self.index.insert(&self.secret, key, id.index());
         self.schedule.touch(id.index());
         Ok(id)
     }
@@ -136,12 +126,8 @@ impl Tcp {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if core::mem::take(&mut connection.indexed)
-            && let Ok(entry) = self
-                .index
-                .find_entry(self.secret.hash(&connection.key), |other| *other == id)
-        {
-            entry.remove();
+        if core::mem::take(&mut connection.indexed) {
+            self.index.remove(&self.secret, &connection.key);
         }
     }
 
