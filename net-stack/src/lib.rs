@@ -1,9 +1,9 @@
 //! TCP/IP on any device for Ethernet frames: bounded, driven by polling, exact in its errors and its readiness.
 //!
-//! `no_std`, safe Rust; knows no operating system and no interface of sockets. The protocols are smoltcp's; what is here
-//! makes of them a stack for programs that were written for an operating system's: connections that come to a listener
-//! while it is busy, half-closed ones, ones that outlive their handle; errors that say which; a fixed bound for each
-//! thing that the wire can cause. docs/network.md of the repository says how, and what it costs.
+//! `no_std`, safe Rust; knows no operating system and no interface of sockets. The protocols are smoltcp's; what is
+//! here makes of them a stack for programs that were written for an operating system's: connections that come to a
+//! listener while it is busy, half-closed ones, ones that outlive their handle; errors that say which; a fixed bound
+//! for each thing that the wire can cause. docs/network.md of the repository says how, and what it costs.
 //!
 //! The machine provides a [`FrameDevice`], [`Entropy`] and the time; an interface of sockets is built on [`Stack`]:
 //!

@@ -1,8 +1,8 @@
 //! A workaround: the sequence numbers of smoltcp's acknowledgements.
 //!
 //! When its timer makes smoltcp 0.14.0 send again, it also goes back with the number that its acknowledgements carry
-//! (`remote_last_seq`), where RFC 9293 demands the highest one sent (SND.NXT). The peer takes such an acknowledgement for
-//! an old segment and does not read what it acknowledges. If both ends do so at once, neither ever gets on. So an
+//! (`remote_last_seq`), where RFC 9293 demands the highest one sent (SND.NXT). The peer takes such an acknowledgement
+//! for an old segment and does not read what it acknowledges. If both ends do so at once, neither ever gets on. So an
 //! acknowledgement without data gets the number it should have. `tests/transfers.rs`, `everything_goes_wrong`, hangs
 //! without.
 

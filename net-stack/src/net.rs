@@ -1,8 +1,8 @@
 //! smoltcp's interface to the network, driven socket by socket.
 //!
-//! smoltcp looks for a packet's socket among all, and asks all for what they have to send. Here every socket is in a set
-//! of its own: whoever knows for which socket a frame is hands both over, and only sockets that may have something to
-//! send are asked. So a packet costs the same among a thousand connections as on one.
+//! smoltcp looks for a packet's socket among all, and asks all for what they have to send. Here every socket is in a
+//! set of its own: whoever knows for which socket a frame is hands both over, and only sockets that may have something
+//! to send are asked. So a packet costs the same among a thousand connections as on one.
 
 use alloc::vec::Vec;
 
@@ -249,8 +249,8 @@ impl Net {
     }
 
     /// Hands `segment` to the socket in `set`, as if it came at `time`, through an interface of its own made of `seed`.
-    /// What the socket sends then becomes the answer to the last frame, which came from `neighbour`; its sequence number
-    /// is returned.
+    /// What the socket sends then becomes the answer to the last frame, which came from `neighbour`; its sequence
+    /// number is returned.
     pub(crate) fn shake(
         &mut self,
         (seed, time): (u64, u64),

@@ -1,8 +1,8 @@
 //! A table of fixed size for what must be remembered a while and may be forgotten early: handshakes that peers began,
 //! connections that ended.
 //!
-//! A new entry takes the place of the oldest. So an entry costs the same however many there were before, and nothing has
-//! to be cleaned up.
+//! A new entry takes the place of the oldest. So an entry costs the same however many there were before, and nothing
+//! has to be cleaned up.
 
 use alloc::vec::Vec;
 

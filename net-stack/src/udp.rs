@@ -241,8 +241,8 @@ impl Udp {
 }
 
 impl<D: FrameDevice, E: Entropy> Stack<D, E> {
-    /// A socket for datagrams at an address: one of this machine's, `0.0.0.0` for all of IPv4, or `[::]` for all. Port 0:
-    /// a free one.
+    /// A socket for datagrams at an address: one of this machine's, `0.0.0.0` for all of IPv4, or `[::]` for all. Port
+    /// 0: a free one.
     ///
     /// # Errors
     /// [`AddressInUse`](Error::AddressInUse), [`AddressNotAvailable`](Error::AddressNotAvailable),
@@ -344,8 +344,8 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
     /// Receives a datagram into `buffer`.
     ///
     /// # Errors
-    /// [`WouldBlock`](Error::WouldBlock), [`BadHandle`](Error::BadHandle); what was heard of a datagram that was sent, as
-    /// [`send_to`](Self::send_to).
+    /// [`WouldBlock`](Error::WouldBlock), [`BadHandle`](Error::BadHandle); what was heard of a datagram that was sent,
+    /// as [`send_to`](Self::send_to).
     pub fn receive_from(&mut self, udp: UdpId, buffer: &mut [u8]) -> Result<Datagram, Error> {
         let socket = self.udp.get_mut(udp)?;
         if let Ok((data, meta)) = socket.inbox.socket_mut().recv() {

@@ -268,8 +268,8 @@ impl Connection {
         }
     }
 
-    /// The application has no handle any more. What was written is sent, and that nothing follows. What was received and
-    /// not read makes it a reset, as the peer must not think that it was read; unless `gently`.
+    /// The application has no handle any more. What was written is sent, and that nothing follows. What was received
+    /// and not read makes it a reset, as the peer must not think that it was read; unless `gently`.
     pub(super) fn abandon(&mut self, gently: bool) {
         if self.is_connecting() {
             discard(&mut self.lone);

@@ -33,8 +33,8 @@ pub(super) struct HalfOpen {
     last: Option<TcpRepr<'static>>,
 }
 
-/// So many finished handshakes wait for room in a backlog; the peers of others, too, believe that they are connected, and
-/// are heard when they send something.
+/// So many finished handshakes wait for room in a backlog; the peers of others, too, believe that they are connected,
+/// and are heard when they send something.
 const WAITING: usize = 128;
 
 /// A connection that both sides have ended: the numbers of our last acknowledgement.

@@ -403,8 +403,8 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
         self.tcp.stream(stream).map(Connection::keep_alive)
     }
 
-    /// Sets after how many microseconds of silence the peer is asked whether it is there, and so often again; after nine
-    /// times of silence the connection ends ([`TimedOut`](Error::TimedOut)). `None`: never, as at first.
+    /// Sets after how many microseconds of silence the peer is asked whether it is there, and so often again; after
+    /// nine times of silence the connection ends ([`TimedOut`](Error::TimedOut)). `None`: never, as at first.
     ///
     /// # Errors
     /// [`BadHandle`](Error::BadHandle)
