@@ -17,12 +17,13 @@ struct Target {
     max_len: u32,
 }
 
-const TARGETS: [Target; 13] = [
+const TARGETS: [Target; 14] = [
     target("application", 40_000, 2048),
     target("archive", 8_000, 12_288),
     target("calls", 20_000, 600),
     target("console", 40_000, 600),
     target("device_tree", 20_000, 500),
+    target("frames", 8_000, 4096),
     target("hermitfile", 40_000, 1200),
     target("machine", 4_000, 1024),
     target("mem_fs", 6_000, 800),

@@ -10,6 +10,7 @@ pub mod console;
 mod declared;
 pub mod device_tree;
 mod file;
+pub mod frames;
 mod heap;
 pub mod hermitfile;
 pub mod machine;

@@ -49,6 +49,11 @@ fn device_tree() {
 }
 
 #[test]
+fn frames() {
+    replay("frames", properties::frames::run);
+}
+
+#[test]
 fn hermitfile() {
     replay("hermitfile", properties::hermitfile::run);
 }
