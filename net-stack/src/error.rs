@@ -23,6 +23,8 @@ pub enum Error {
     HostUnreachable,
     /// No route leads there, or a router said so (`NETUNREACH`).
     NetworkUnreachable,
+    /// A router said that this may not be reached (`ACCES`).
+    Prohibited,
     /// The stack has no address yet, or none any more (`NETDOWN`).
     NetworkDown,
     /// Another socket has the port, or no port is free (`ADDRINUSE`).
@@ -59,6 +61,7 @@ impl fmt::Display for Error {
             Self::TimedOut => "the peer did not answer in time",
             Self::HostUnreachable => "the host cannot be reached",
             Self::NetworkUnreachable => "no route leads to the address",
+            Self::Prohibited => "the network does not permit it",
             Self::NetworkDown => "the network has no address",
             Self::AddressInUse => "the port is in use",
             Self::AddressNotAvailable => "the address is none of this machine's",

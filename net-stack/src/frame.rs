@@ -191,8 +191,10 @@ fn undelivered_v4<'f>(payload: &[u8]) -> Result<Frame<'f>, smoltcp::wire::Error>
         }
         Icmpv4DstUnreachable::NetUnreachable
         | Icmpv4DstUnreachable::DstNetUnknown
-        | Icmpv4DstUnreachable::NetProhibited
         | Icmpv4DstUnreachable::NetUnreachToS => Error::NetworkUnreachable,
+        Icmpv4DstUnreachable::NetProhibited
+        | Icmpv4DstUnreachable::HostProhibited
+        | Icmpv4DstUnreachable::CommProhibited => Error::Prohibited,
         // A report about one packet, not about its destination.
         Icmpv4DstUnreachable::FragRequired => return Ok(Frame::Nobody),
         _ => Error::HostUnreachable,
@@ -222,6 +224,7 @@ fn undelivered_v6<'f>(packet: &Ipv6Packet<&[u8]>) -> Result<Frame<'f>, smoltcp::
     let error = match reason {
         Icmpv6DstUnreachable::PortUnreachable => Error::ConnectionRefused,
         Icmpv6DstUnreachable::NoRoute => Error::NetworkUnreachable,
+        Icmpv6DstUnreachable::AdminProhibit => Error::Prohibited,
         _ => Error::HostUnreachable,
     };
     Ok(undelivered(
