@@ -1,0 +1,333 @@
+//! What leaves the host: the only place that says yes.
+//!
+//! A guest's packet names an address and a port. [`Policy::destination`] says what of the host's network is meant, if
+//! anything; [`permits`] is asked once more for each address that was not granted by itself, right before it is connected to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use crate::grant::{Grant, GrantError, Host, Protocol};
+use crate::inside;
+
+/// What a guest may reach.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    by_address: HashMap<(Protocol, IpAddr, u16), Destination>,
+    names: BTreeMap<String, (Ipv4Addr, Ipv6Addr)>,
+    inherit: bool,
+    lookup: bool,
+}
+
+/// What a packet to a granted address means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+    /// Granted by its very address, whatever that is.
+    pub(crate) exact: bool,
+}
+
+impl Policy {
+    /// A policy. `inherit`: besides `grants`, all of the host's network but [special](is_special) addresses and the host
+    /// itself.
+    ///
+    /// # Errors
+    /// More names than there is room for, or two grants that mean different things by one name.
+    pub fn new(grants: &[Grant], inherit: bool) -> Result<Self, GrantError> {
+        let mut policy = Self {
+            inherit,
+            ..Self::default()
+        };
+        let literal: Vec<IpAddr> = grants
+            .iter()
+            .filter_map(|grant| match grant.host {
+                Host::Address(address) => Some(address),
+                Host::Name(_) => None,
+            })
+            .collect();
+        let is_taken = |address: IpAddr| literal.contains(&address);
+        let mut free = (0..inside::NAMES)
+            .filter_map(inside::name)
+            .filter(|(v4, v6)| !is_taken((*v4).into()) && !is_taken((*v6).into()));
+        for grant in grants {
+            let addresses: Vec<IpAddr> = match &grant.host {
+                Host::Address(address) => vec![*address],
+                Host::Name(name) => {
+                    let (v4, v6) = match policy.names.get(name) {
+                        Some(known) => *known,
+                        None => free.next().ok_or_else(|| {
+                            GrantError::new(format!(
+                                "'{grant}' is one name too many; the most is {}",
+                                inside::NAMES
+                            ))
+                        })?,
+                    };
+                    policy.names.insert(name.clone(), (v4, v6));
+                    vec![v4.into(), v6.into()]
+                }
+            };
+            let destination = Destination {
+                host: grant.target.clone(),
+                port: grant.target_port,
+                exact: matches!(grant.target, Host::Address(_)),
+            };
+            for address in addresses {
+                let key = (grant.protocol, address, grant.port);
+                let old = policy.by_address.insert(key, destination.clone());
+                if old.is_some_and(|old| old != destination) {
+                    return Err(GrantError::new(format!(
+                        "'{grant}' contradicts an earlier grant of {}:{}",
+                        grant.host, grant.port
+                    )));
+                }
+            }
+        }
+        Ok(policy)
+    }
+
+    /// The names, with the addresses by which the guest knows them.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Ipv4Addr, Ipv6Addr)> {
+        self.names
+            .iter()
+            .map(|(name, (v4, v6))| (name.as_str(), *v4, *v6))
+    }
+
+    /// The same, and the guest may ask for the addresses of names that were not granted (`allow-ip-name-lookup`).
+    #[must_use]
+    pub const fn allow_lookup(mut self) -> Self {
+        self.lookup = true;
+        self
+    }
+
+    /// Whether the guest may ask for any name.
+    pub(crate) const fn looks_up(&self) -> bool {
+        self.lookup
+    }
+
+    /// The addresses by which the guest knows a granted name.
+    pub(crate) fn addresses(&self, name: &str) -> Option<(Ipv4Addr, Ipv6Addr)> {
+        self.names.get(name).copied()
+    }
+
+    /// Whether the host's resolver is needed.
+    pub(crate) fn has_names(&self) -> bool {
+        if self.lookup {
+            return true;
+        }
+        let is_name = |destination: &Destination| matches!(destination.host, Host::Name(_));
+        self.by_address.values().any(is_name)
+    }
+
+    /// What a packet to `to` means; `None`: nothing, it was not granted.
+    pub(crate) fn destination(&self, protocol: Protocol, to: SocketAddr) -> Option<Destination> {
+        let address = to.ip().to_canonical();
+        if let Some(destination) = self.by_address.get(&(protocol, address, to.port())) {
+            return Some(destination.clone());
+        }
+        let destination = Destination {
+            host: Host::Address(address),
+            port: to.port(),
+            exact: false,
+        };
+        (self.inherit && to.port() != 0 && !inside::contains(address) && permits(address))
+            .then_some(destination)
+    }
+}
+
+/// Whether an address may be reached that was not granted by itself: through a name, or as part of all.
+pub(crate) fn permits(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    !is_special(address) && !is_own(address)
+}
+
+/// Addresses of clouds by which a machine learns its secrets, or is managed, and that are in no range below.
+const METADATA: [IpAddr; 5] = [
+    // Alibaba.
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    // Azure.
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    // Oracle.
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    // Amazon.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    // Google.
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// Whether an address is the host's own by its form, its link's, a group's, or a cloud's for metadata.
+#[must_use]
+pub fn is_special(address: IpAddr) -> bool {
+    if METADATA.contains(&address) {
+        return true;
+    }
+    match address {
+        IpAddr::V4(address) => {
+            // 0/8 is "this host", 240/4 and broadcast are nobody.
+            matches!(address.octets(), [0 | 127 | 240..=255, ..])
+                || address.is_link_local()
+                || address.is_multicast()
+        }
+        IpAddr::V6(address) => {
+            let segments = address.segments();
+            address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                // Link-local, and site-local, which some systems still route.
+                || matches!(segments, [0xfe80..=0xfeff, ..])
+                || embedded(segments).is_some_and(|inner| is_special(inner.into()))
+        }
+    }
+}
+
+/// The IPv4 address that a translator or a tunnel makes of an IPv6 one.
+fn embedded(segments: [u16; 8]) -> Option<Ipv4Addr> {
+    let (high, low) = match segments {
+        [0x64, 0xff9b, 0 | 1, _, _, _, high, low]
+        | [0, 0, 0, 0, 0 | 0xffff, 0 | 0xffff, high, low]
+        | [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    let [a, b] = high.to_be_bytes();
+    let [c, d] = low.to_be_bytes();
+    Some(Ipv4Addr::new(a, b, c, d))
+}
+
+/// Whether an address is one of this host's interfaces', at this moment: only such can be bound to. Where the system
+/// lets anybody bind to anything (`ip_nonlocal_bind`), every address is taken for the host's.
+fn is_own(address: IpAddr) -> bool {
+    match UdpSocket::bind((address, 0)) {
+        Ok(_) => true,
+        // Out of descriptors, say: then nobody knows.
+        Err(error) => !matches!(
+            rustix::io::Errno::from_io_error(&error),
+            Some(rustix::io::Errno::ADDRNOTAVAIL | rustix::io::Errno::AFNOSUPPORT)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(grants: &[&str], inherit: bool) -> Policy {
+        let grants: Vec<Grant> = grants.iter().map(|grant| grant.parse().unwrap()).collect();
+        Policy::new(&grants, inherit).unwrap()
+    }
+
+    fn reached(policy: &Policy, to: &str) -> Option<String> {
+        policy
+            .destination(Protocol::Tcp, to.parse().unwrap())
+            .map(|found| format!("{}:{}", found.host, found.port))
+    }
+
+    #[test]
+    fn special_addresses() {
+        for special in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "0.1.2.3",
+            "169.254.169.254",
+            "169.254.0.1",
+            "224.0.0.1",
+            "239.255.255.250",
+            "255.255.255.255",
+            "240.0.0.1",
+            "100.100.100.200",
+            "168.63.129.16",
+            "::",
+            "::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "::ffff:0:7f00:1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "::127.0.0.1",
+        ] {
+            assert!(is_special(special.parse::<IpAddr>().unwrap()), "{special}");
+            assert!(!permits(special.parse::<IpAddr>().unwrap()), "{special}");
+        }
+        assert!(!permits("::ffff:127.0.0.1".parse().unwrap()));
+        for ordinary in [
+            "8.8.8.8",
+            "10.1.2.3",
+            "192.168.1.1",
+            "2001:db8::1",
+            "fd00::1",
+            "64:ff9b::808:808",
+        ] {
+            assert!(!is_special(ordinary.parse::<IpAddr>().unwrap()), "{ordinary}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_granted_means_something() {
+        let some = policy(
+            &[
+                "redis:6379=127.0.0.1:7000",
+                "api.example:443",
+                "redis:80",
+                "192.0.2.9:25",
+            ],
+            false,
+        );
+        for (to, meaning) in [
+            ("10.0.2.100:6379", Some("127.0.0.1:7000")),
+            ("10.0.2.100:80", Some("redis:80")),
+            ("10.0.2.101:443", Some("api.example:443")),
+            ("[fd00:a:0:2::1:65]:443", Some("api.example:443")),
+            ("[::ffff:192.0.2.9]:25", Some("192.0.2.9:25")),
+            ("192.0.2.9:25", Some("192.0.2.9:25")),
+            ("192.0.2.9:26", None),
+            ("10.0.2.100:443", None),
+            ("10.0.2.102:443", None),
+            ("10.0.2.2:6379", None),
+            ("127.0.0.1:7000", None),
+            ("8.8.8.8:53", None),
+        ] {
+            assert_eq!(reached(&some, to).as_deref(), meaning, "{to}");
+        }
+        assert_eq!(
+            some.destination(Protocol::Udp, "10.0.2.100:80".parse().unwrap()),
+            None
+        );
+    }
+
+    #[test]
+    fn all_but_what_is_special() {
+        let all = policy(&["127.0.0.1:7000"], true);
+        for (to, meaning) in [
+            ("192.0.2.9:25", Some("192.0.2.9:25")),
+            ("127.0.0.1:7000", Some("127.0.0.1:7000")),
+            ("127.0.0.1:7001", None),
+            ("169.254.169.254:80", None),
+            ("10.0.2.2:22", None),
+        ] {
+            assert_eq!(reached(&all, to).as_deref(), meaning, "{to}");
+        }
+    }
+
+    #[test]
+    fn names_keep_clear_of_addresses_and_are_bounded() {
+        let some = policy(&["10.0.2.100:1", "a:1"], false);
+        assert_eq!(reached(&some, "10.0.2.100:1").as_deref(), Some("10.0.2.100:1"));
+        assert_eq!(reached(&some, "10.0.2.101:1").as_deref(), Some("a:1"));
+        let many: Vec<Grant> = (0..129).map(|n| format!("n{n}:1").parse().unwrap()).collect();
+        assert!(
+            Policy::new(&many, false)
+                .unwrap_err()
+                .to_string()
+                .contains("too many")
+        );
+        let two: Vec<Grant> = ["a:1=b:1", "a:1=c:1"].map(|text| text.parse().unwrap()).into();
+        assert!(
+            Policy::new(&two, false)
+                .unwrap_err()
+                .to_string()
+                .contains("contradicts")
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Names, asked of the host's resolver by threads of their own: it may take as long as it likes.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs as _};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+/// How many names are asked for at once.
+const THREADS: usize = 4;
+/// How many may wait for that.
+const WAITING: usize = 256;
+/// How many of a name's addresses are tried.
+const ADDRESSES: usize = 8;
+
+/// Finds a name's addresses. It may wait.
+pub type Resolve = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
+
+/// The host's resolver.
+#[must_use]
+pub fn system() -> Resolve {
+    Arc::new(|name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+}
+
+/// What was found, for whoever asked.
+pub(crate) type Found = (u64, Vec<IpAddr>);
+
+/// The threads.
+pub(crate) struct Resolver {
+    questions: SyncSender<(u64, String)>,
+    found: Arc<Mutex<Vec<Found>>>,
+    wake: Arc<OwnedFd>,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Resolver")
+    }
+}
+
+impl Resolver {
+    /// Starts the threads. They end some time after this value is dropped, when their last question is answered.
+    pub(crate) fn new(resolve: &Resolve) -> io::Result<Self> {
+        let (questions, receiver) = sync_channel(WAITING);
+        let resolver = Self {
+            questions,
+            found: Arc::default(),
+            wake: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
+        };
+        let receiver = Arc::new(Mutex::new(receiver));
+        for _ in 0..THREADS {
+            let (receiver, resolve) = (receiver.clone(), resolve.clone());
+            let (found, wake) = (resolver.found.clone(), resolver.wake.clone());
+            thread::Builder::new()
+                .name("resolver".to_string())
+                .spawn(move || answer(&receiver, &resolve, &found, &wake))?;
+        }
+        Ok(resolver)
+    }
+
+    /// Readable when something was found.
+    pub(crate) fn wake(&self) -> &OwnedFd {
+        &self.wake
+    }
+
+    /// Asks. `false`: too many questions wait.
+    pub(crate) fn ask(&self, asker: u64, name: &str) -> bool {
+        self.questions.try_send((asker, name.to_string())).is_ok()
+    }
+
+    /// Takes what was found. No addresses: the name has none, or nobody knows.
+    pub(crate) fn take(&self) -> Vec<Found> {
+        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn answer(
+    questions: &Mutex<Receiver<(u64, String)>>,
+    resolve: &Resolve,
+    found: &Mutex<Vec<Found>>,
+    wake: &OwnedFd,
+) {
+    loop {
+        let question = questions.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((asker, name)) = question else { return };
+        let mut addresses = resolve(&name).unwrap_or_default();
+        addresses.dedup();
+        addresses.truncate(ADDRESSES);
+        found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((asker, addresses));
+        let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
+    }
+}

@@ -1,0 +1,374 @@
+//! Connections of the guest's and to it: what each side hears is what the other did.
+
+mod guest;
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use guest::Guest;
+use net_stack::Error;
+use relay::{Publish, Published};
+
+/// A listener of the host's, and a grant of it by `name`.
+fn server(name: &str) -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let grant = format!("{name}:80={}", listener.local_addr().unwrap());
+    (listener, grant)
+}
+
+fn publish(text: &str) -> (Published, SocketAddr) {
+    let published = text.parse::<Publish>().unwrap().bind().unwrap();
+    let address = published.host().unwrap();
+    (published, address)
+}
+
+/// Bytes that no mistake makes by itself.
+fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new()
+        .update(b"noise")
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
+
+#[test]
+fn a_granted_name_is_reached_and_an_ending_side_gets_its_answer() {
+    let (listener, grant) = server("echo");
+    let host = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut question = Vec::new();
+        // Ends only if the guest's end of data arrives, while the guest still waits for the answer.
+        client.read_to_end(&mut question).unwrap();
+        client.write_all(&question).unwrap();
+    });
+    let mut guest = Guest::new(&[&grant]);
+    let stream = guest.connect("10.0.2.100:80").unwrap();
+    guest.send(stream, b"question").unwrap();
+    guest.end(stream);
+    assert_eq!(guest.receive_all(stream).unwrap(), b"question");
+    host.join().unwrap();
+    guest.switch_off();
+}
+
+#[test]
+fn the_host_may_end_first() {
+    let (listener, grant) = server("a");
+    let host = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.write_all(b"greeting").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).unwrap();
+        rest
+    });
+    let mut guest = Guest::new(&[&grant]);
+    let stream = guest.connect("10.0.2.100:80").unwrap();
+    assert_eq!(guest.receive_all(stream).unwrap(), b"greeting");
+    guest.send(stream, b"afterwards").unwrap();
+    guest.end(stream);
+    guest.run_for(20);
+    assert_eq!(host.join().unwrap(), b"afterwards");
+}
+
+#[test]
+fn ipv6_of_the_guest_is_the_same_connection() {
+    let (listener, grant) = server("a");
+    let host = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).unwrap();
+        client.write_all(&all).unwrap();
+    });
+    let mut guest = Guest::new(&[&grant]);
+    let stream = guest.connect("[fd00:a:0:2::1:64]:80").unwrap();
+    let data = noise(300_000);
+    guest.send(stream, &data).unwrap();
+    guest.end(stream);
+    assert!(guest.receive_all(stream).unwrap() == data);
+    host.join().unwrap();
+}
+
+#[test]
+fn refused_is_refused_and_what_is_not_granted_is_neither() {
+    let (listener, grant) = server("gone");
+    drop(listener);
+    let mut guest = Guest::new(&[&grant]);
+    assert_eq!(guest.connect("10.0.2.100:80"), Err(Error::ConnectionRefused));
+    assert_eq!(
+        guest.connect("[fd00:a:0:2::1:64]:80"),
+        Err(Error::ConnectionRefused)
+    );
+    for other in [
+        "10.0.2.100:81",
+        "10.0.2.101:80",
+        "10.0.2.2:80",
+        "192.0.2.1:80",
+        "198.18.0.0:1",
+    ] {
+        assert_eq!(guest.connect(other), Err(Error::Prohibited), "{other}");
+    }
+    for other in ["[fd00:a:0:2::2]:80", "[2001:db8::1]:80"] {
+        assert_eq!(guest.connect(other), Err(Error::Prohibited), "{other}");
+    }
+}
+
+#[test]
+fn a_name_that_means_the_host_itself_or_nobody_leads_nowhere() {
+    let planted = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = planted.local_addr().unwrap().port();
+    let grants = [
+        format!("rebound:{port}"),
+        "nobody:80".to_string(),
+        "metadata:80".to_string(),
+    ];
+    let grants: Vec<&str> = grants.iter().map(String::as_str).collect();
+    let mut guest = Guest::with(&grants, Vec::new(), |setup| {
+        setup.resolve = Arc::new(|name| {
+            Ok(match name {
+                "rebound" => vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
+                "metadata" => vec![IpAddr::from([169, 254, 169, 254])],
+                _ => Vec::new(),
+            })
+        });
+    });
+    assert_eq!(
+        guest.connect(&format!("10.0.2.100:{port}")),
+        Err(Error::Prohibited)
+    );
+    assert_eq!(guest.connect("10.0.2.101:80"), Err(Error::HostUnreachable));
+    assert_eq!(guest.connect("10.0.2.102:80"), Err(Error::Prohibited));
+    planted.set_nonblocking(true).unwrap();
+    assert!(planted.accept().is_err());
+}
+
+#[test]
+fn a_slow_resolver_holds_nothing_up() {
+    let (listener, grant) = server("quick");
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let mut guest = Guest::with(&["slow:80", &grant], Vec::new(), |setup| {
+        setup.resolve = Arc::new(move |_| {
+            let _ = wait.lock().unwrap().recv();
+            Ok(Vec::new())
+        });
+    });
+    let slow = guest
+        .stack
+        .connect("10.0.2.100:80".parse().unwrap(), None)
+        .unwrap();
+    let quick = guest.connect("10.0.2.101:80").unwrap();
+    let _ = listener.accept().unwrap();
+    assert_eq!(guest.stack.connected(slow), Err(Error::InProgress));
+    release.send(()).unwrap();
+    let ended = guest.until(|stack| {
+        stack
+            .connected(slow)
+            .err()
+            .filter(|error| *error != Error::InProgress)
+    });
+    assert_eq!(ended, Error::HostUnreachable);
+    let _ = guest.stack.close_stream(quick);
+}
+
+#[test]
+fn resets_pass_both_ways() {
+    let (listener, grant) = server("a");
+    let mut guest = Guest::new(&[&grant]);
+    let stream = guest.connect("10.0.2.100:80").unwrap();
+    let (host, _) = listener.accept().unwrap();
+    rustix::net::sockopt::set_socket_linger(&host, Some(std::time::Duration::ZERO)).unwrap();
+    drop(host);
+    assert_eq!(guest.receive(stream), Err(Error::ConnectionReset));
+
+    let stream = guest.connect("10.0.2.100:80").unwrap();
+    let (mut host, _) = listener.accept().unwrap();
+    guest.stack.reset_stream(stream).unwrap();
+    guest.run_for(20);
+    let error = host.read(&mut [0]).expect_err("a reset is no end of data");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_published_port_leads_to_the_guest() {
+    let (published, address) = publish("0:8080");
+    let mut guest = Guest::with(&[], vec![published], |_| {});
+    let listener = guest.stack.listen("0.0.0.0:8080".parse().unwrap(), 16).unwrap();
+    let client = thread::spawn(move || {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"request").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        (answer, client.local_addr().unwrap())
+    });
+    let (stream, peer) = guest.until(|stack| stack.accept(listener).ok());
+    assert_eq!(guest.receive_all(stream).unwrap(), b"request");
+    guest.send(stream, b"answer").unwrap();
+    guest.stack.close_stream(stream).unwrap();
+    guest.run_for(20);
+    let (answer, client) = client.join().unwrap();
+    assert_eq!(answer, b"answer");
+    // The guest cannot answer 127.0.0.1, so that is the router to it.
+    assert_eq!(peer, SocketAddr::new([10, 0, 2, 2].into(), client.port()));
+}
+
+#[test]
+fn a_published_port_at_which_the_guest_does_not_listen_resets() {
+    let (published, address) = publish("0:8080");
+    let mut guest = Guest::with(&[], vec![published], |_| {});
+    let mut client = TcpStream::connect(address).unwrap();
+    guest.run_for(50);
+    let error = client.read(&mut [0]).expect_err("a reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+/// 32 MiB each way at once, compared by hash. A debug build's, so that a test takes seconds; the figures are elsewhere.
+#[test]
+fn large_transfers_arrive_unchanged() {
+    const LENGTH: usize = 32 << 20;
+    let (listener, grant) = server("a");
+    let host = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut sender = client.try_clone().unwrap();
+        let sending = thread::spawn(move || {
+            sender.write_all(&noise(LENGTH)).unwrap();
+            sender.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut hasher = blake3::Hasher::new();
+        let (mut buffer, mut total) = (vec![0; 65536], 0);
+        loop {
+            match client.read(&mut buffer).unwrap() {
+                0 => break,
+                length => {
+                    hasher.update(&buffer[..length]);
+                    total += length;
+                }
+            }
+        }
+        sending.join().unwrap();
+        (total, hasher.finalize())
+    });
+    let mut guest = Guest::new(&[&grant]);
+    let stream = guest.connect("10.0.2.100:80").unwrap();
+    let data = noise(LENGTH);
+    let (mut sent, mut received, mut hasher) = (0, 0, blake3::Hasher::new());
+    let mut buffer = vec![0; 65536];
+    guest.until(|stack| {
+        while sent < LENGTH
+            && let Ok(length) = stack.send(stream, &data[sent..])
+        {
+            sent += length;
+            if sent == LENGTH {
+                stack.shutdown(stream, net_stack::Half::Send).unwrap();
+            }
+        }
+        loop {
+            match stack.receive(stream, &mut buffer) {
+                Ok(0) => return (sent == LENGTH).then_some(()),
+                Ok(length) => {
+                    hasher.update(&buffer[..length]);
+                    received += length;
+                }
+                Err(Error::WouldBlock) => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    guest.run_for(50);
+    let expected = blake3::hash(&data);
+    assert_eq!((received, hasher.finalize()), (LENGTH, expected));
+    assert_eq!(host.join().unwrap(), (LENGTH, expected));
+}
+
+#[test]
+fn many_connections_at_once_and_one_after_the_other() {
+    const MANY: usize = 200;
+    let (listener, grant) = server("a");
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            thread::spawn(move || {
+                let mut all = Vec::new();
+                client.read_to_end(&mut all).unwrap();
+                client.write_all(&all).unwrap();
+            });
+        }
+    });
+    let mut guest = Guest::new(&[&grant]);
+    let to: SocketAddr = "10.0.2.100:80".parse().unwrap();
+    let streams: Vec<_> = (0..MANY)
+        .map(|_| guest.stack.connect(to, None).unwrap())
+        .collect();
+    guest.until(|stack| {
+        streams
+            .iter()
+            .all(|stream| stack.connected(*stream).is_ok())
+            .then_some(())
+    });
+    for (number, stream) in streams.iter().enumerate() {
+        guest
+            .send(*stream, format!("number {number}").as_bytes())
+            .unwrap();
+    }
+    for stream in &streams {
+        guest.end(*stream);
+    }
+    for (number, stream) in streams.iter().enumerate() {
+        assert_eq!(
+            guest.receive_all(*stream).unwrap(),
+            format!("number {number}").as_bytes()
+        );
+        guest.stack.close_stream(*stream).unwrap();
+    }
+    for _ in 0..1000 {
+        let stream = guest.connect("10.0.2.100:80").unwrap();
+        guest.end(stream);
+        assert_eq!(guest.receive_all(stream).unwrap(), b"");
+        guest.stack.close_stream(stream).unwrap();
+    }
+}
+
+#[test]
+fn a_side_that_does_not_read_is_felt_by_the_other() {
+    let (listener, grant) = server("a");
+    let mut guest = Guest::new(&[&grant]);
+    let stream = guest.connect("10.0.2.100:80").unwrap();
+    let (mut host, _) = listener.accept().unwrap();
+    host.set_nonblocking(true).unwrap();
+    // From the guest: until nothing moves for a while. All that is between are the buffers of three kernels' sockets.
+    let (data, mut sent) = (noise(65536), 0);
+    for _ in 0..200 {
+        guest.run_for(1);
+        while let Ok(length) = guest.stack.send(stream, &data) {
+            sent += length;
+        }
+    }
+    assert!(sent < 16 << 20, "{sent}");
+    let mut received = 0;
+    let mut buffer = vec![0; 65536];
+    while received < sent {
+        guest.run_for(0);
+        if let Ok(length) = host.read(&mut buffer) {
+            received += length;
+        }
+    }
+    // To the guest.
+    let mut written = 0;
+    for _ in 0..200 {
+        guest.run_for(1);
+        while let Ok(length) = host.write(&data) {
+            written += length;
+        }
+    }
+    assert!(written < 16 << 20, "{written}");
+    let mut received = 0;
+    guest.until(|stack| {
+        while let Ok(length) = stack.receive(stream, &mut buffer) {
+            received += length;
+        }
+        (received == written).then_some(())
+    });
+}

@@ -1,0 +1,131 @@
+//! Datagrams of the guest's and to it.
+
+mod guest;
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use guest::Guest;
+use net_stack::{Error, Family, UdpId};
+use relay::Publish;
+
+fn receive(guest: &mut Guest, socket: UdpId) -> Result<(Vec<u8>, SocketAddr), Error> {
+    let mut buffer = [0; 2000];
+    guest.until(|stack| match stack.receive_from(socket, &mut buffer) {
+        Err(Error::WouldBlock) => None,
+        Ok(datagram) => Some(Ok((buffer[..datagram.length].to_vec(), datagram.from))),
+        Err(error) => Some(Err(error)),
+    })
+}
+
+fn server() -> UdpSocket {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    server
+}
+
+#[test]
+fn a_granted_server_is_asked_and_answers() {
+    let server = server();
+    let grant = format!("time:123/udp={}", server.local_addr().unwrap());
+    let mut guest = Guest::new(&[&grant]);
+    for to in ["10.0.2.100:123", "[fd00:a:0:2::1:64]:123"] {
+        let to: SocketAddr = to.parse().unwrap();
+        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = guest.stack.udp_bind(any.parse().unwrap()).unwrap();
+        for data in [&b"question"[..], b"", &[7; 1400]] {
+            guest.stack.send_to(socket, data, Some(to)).unwrap();
+            let mut buffer = [0; 2000];
+            let (length, client) = guest.until(|_| server.recv_from(&mut buffer).ok());
+            assert_eq!(&buffer[..length], data);
+            server.send_to(&buffer[..length], client).unwrap();
+            assert_eq!(receive(&mut guest, socket), Ok((data.to_vec(), to)));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_delivered_is_said() {
+    let nobody = server();
+    let grant = format!("gone:123/udp={}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let mut guest = Guest::with(&[&grant, "self:53/udp"], Vec::new(), |setup| {
+        setup.resolve = Arc::new(|_| Ok(vec!["127.0.0.1".parse().unwrap()]));
+    });
+    for (to, error) in [
+        ("10.0.2.100:123", Error::ConnectionRefused),
+        ("10.0.2.100:124", Error::Prohibited),
+        ("10.0.2.101:53", Error::Prohibited),
+        ("10.0.2.2:53", Error::Prohibited),
+        ("[fd00:a:0:2::1:64]:123", Error::ConnectionRefused),
+        ("[2001:db8::1]:53", Error::Prohibited),
+    ] {
+        let to: SocketAddr = to.parse().unwrap();
+        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = guest.stack.udp_bind(any.parse().unwrap()).unwrap();
+        guest.stack.udp_connect(socket, Some(to)).unwrap();
+        guest.stack.send_to(socket, b"question", None).unwrap();
+        assert_eq!(receive(&mut guest, socket), Err(error), "{to}");
+        guest.stack.close_udp(socket).unwrap();
+    }
+}
+
+#[test]
+fn a_published_port_has_its_clients_and_no_others() {
+    let published = "0:53/udp".parse::<Publish>().unwrap().bind().unwrap();
+    let to = published.host().unwrap();
+    let mut guest = Guest::with(&[], vec![published], |_| {});
+    let socket = guest.stack.udp_bind("0.0.0.0:53".parse().unwrap()).unwrap();
+    let clients = [server(), server()];
+    for round in 0..2u8 {
+        for (number, client) in clients.iter().enumerate() {
+            let number = u8::try_from(number).unwrap();
+            client.send_to(&[round, number], to).unwrap();
+            let (data, from) = receive(&mut guest, socket).unwrap();
+            assert_eq!(data, [round, number]);
+            assert_eq!(from.port(), client.local_addr().unwrap().port());
+            guest.stack.send_to(socket, &[number], Some(from)).unwrap();
+            let mut buffer = [0; 8];
+            assert_eq!(guest.until(|_| client.recv_from(&mut buffer).ok()), (1, to));
+            assert_eq!(buffer[0], number);
+        }
+    }
+    // Nobody has sent from there.
+    let planted = server();
+    let port = planted.local_addr().unwrap().port();
+    let strange = guest.stack.udp_bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    let gateway = SocketAddr::new([10, 0, 2, 2].into(), port);
+    guest.stack.udp_connect(strange, Some(gateway)).unwrap();
+    guest.stack.send_to(strange, b"x", None).unwrap();
+    assert_eq!(receive(&mut guest, strange), Err(Error::Prohibited));
+    assert!(planted.recv(&mut [0; 8]).is_err());
+}
+
+#[test]
+fn names_that_were_not_granted_are_looked_up_only_if_that_was() {
+    let found: [IpAddr; 2] = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+    for allowed in [false, true] {
+        let mut guest = Guest::with(&["granted:80"], Vec::new(), |setup| {
+            if allowed {
+                setup.policy = setup.policy.clone().allow_lookup();
+            }
+            setup.resolve = Arc::new(move |name| match name {
+                "other.example" => Ok(found.to_vec()),
+                _ => Ok(Vec::new()),
+            });
+        });
+        for (family, address) in [(Family::Ipv4, found[0]), (Family::Ipv6, found[1])] {
+            let other = guest.look_up("other.example", family);
+            if allowed {
+                assert_eq!(other, Ok(vec![address]));
+            } else {
+                assert!(other.is_err(), "{other:?}");
+            }
+        }
+        assert!(guest.look_up("nobody.example", Family::Ipv4).is_err());
+        let granted = guest.look_up("granted", Family::Ipv4);
+        assert_eq!(granted, Ok(vec![[10, 0, 2, 100].into()]));
+        // A name's address is no permission.
+        assert_eq!(guest.connect("192.0.2.7:80"), Err(Error::Prohibited));
+    }
+}

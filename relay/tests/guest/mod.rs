@@ -1,0 +1,277 @@
+//! A guest without a machine: a stack on the other end of the relay's wire, and the relay in a thread.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use net_stack::{Config, Entropy, Error, Family, FrameDevice, Half, Ipv4, Stack, StreamId};
+use relay::inside::{GATEWAY, GATEWAY_V6, GUEST, GUEST_V6, PREFIX, PREFIX_V6};
+use relay::{Grant, Policy, Published, Relay, Setup};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// The guest's address on the link.
+pub(crate) const LINK: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+
+/// The system's random bytes.
+pub(crate) struct Random;
+
+impl Entropy for Random {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            let mut one = [0];
+            rustix::rand::getrandom(&mut one, rustix::rand::GetRandomFlags::empty()).unwrap();
+            *byte = one[0];
+        }
+    }
+}
+
+/// The guest's end of the wire.
+pub(crate) struct Wire {
+    pub(crate) stream: UnixStream,
+    received: Vec<u8>,
+    start: usize,
+    pending: Vec<u8>,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: UnixStream) -> Self {
+        stream.set_nonblocking(true).unwrap();
+        Self {
+            stream,
+            received: Vec::new(),
+            start: 0,
+            pending: Vec::new(),
+        }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        while !self.pending.is_empty() {
+            match self.stream.write(&self.pending) {
+                Ok(length) => drop(self.pending.drain(..length)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Flushes, and says whether that was all.
+    pub(crate) fn is_flushed(&mut self) -> bool {
+        self.flush();
+        self.pending.is_empty()
+    }
+
+    /// Sends a frame, whatever it is.
+    pub(crate) fn send(&mut self, frame: &[u8]) {
+        self.pending
+            .extend_from_slice(&u32::try_from(frame.len()).unwrap().to_be_bytes());
+        self.pending.extend_from_slice(frame);
+        self.flush();
+    }
+
+    /// The next frame, if one is there.
+    pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
+        if self.end().is_none() {
+            self.received.drain(..self.start);
+            self.start = 0;
+            let mut buffer = [0; 65536];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => panic!("the relay ended"),
+                Ok(length) => self.received.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let end = self.end()?;
+        let frame = self.received[self.start + 4..end].to_vec();
+        self.start = end;
+        Some(frame)
+    }
+
+    fn end(&self) -> Option<usize> {
+        let bytes = &self.received[self.start..];
+        let length = u32::from_be_bytes(*bytes.first_chunk()?);
+        let end = 4 + usize::try_from(length).unwrap();
+        (bytes.len() >= end).then_some(self.start + end)
+    }
+}
+
+impl FrameDevice for Wire {
+    fn address(&self) -> [u8; 6] {
+        LINK
+    }
+
+    fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.next().map(|frame| read(&frame))
+    }
+
+    fn can_transmit(&mut self) -> bool {
+        self.flush();
+        self.pending.is_empty()
+    }
+
+    fn transmit<R>(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+        let mut frame = vec![0xa5; length];
+        let result = write(&mut frame);
+        self.send(&frame);
+        result
+    }
+}
+
+/// A guest and its relay.
+pub(crate) struct Guest {
+    pub(crate) stack: Stack<Wire, Random>,
+    relay: Option<JoinHandle<std::io::Result<()>>>,
+    begun: Instant,
+}
+
+/// A relay in a thread, and the guest's end of its wire.
+pub(crate) fn start(
+    grants: &[&str],
+    published: Vec<Published>,
+    change: impl FnOnce(&mut Setup),
+) -> (UnixStream, JoinHandle<std::io::Result<()>>, Policy) {
+    let grants: Vec<Grant> = grants.iter().map(|grant| grant.parse().unwrap()).collect();
+    let policy = Policy::new(&grants, false).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut setup = Setup::new(policy.clone(), published, LINK);
+    change(&mut setup);
+    let relay = Relay::new(theirs, setup).unwrap();
+    (ours, std::thread::spawn(move || relay.run()), policy)
+}
+
+impl Guest {
+    pub(crate) fn new(grants: &[&str]) -> Self {
+        Self::with(grants, Vec::new(), |_| {})
+    }
+
+    pub(crate) fn with(grants: &[&str], published: Vec<Published>, change: impl FnOnce(&mut Setup)) -> Self {
+        let (wire, relay, policy) = start(grants, published, change);
+        let names = policy
+            .names()
+            .map(|(name, v4, _)| (name.to_string(), v4.into()))
+            .collect();
+        let config = Config {
+            ipv4: Ipv4::Static {
+                address: GUEST,
+                prefix: PREFIX,
+                gateway: Some(GATEWAY),
+            },
+            ipv6: Some((GUEST_V6, PREFIX_V6)),
+            ipv6_gateway: Some(GATEWAY_V6),
+            names,
+            dns_servers: vec![relay::inside::DNS.into()],
+            connections: 1024,
+            ..Config::default()
+        };
+        Self {
+            stack: Stack::new(Wire::new(wire), Random, &config).unwrap(),
+            relay: Some(relay),
+            begun: Instant::now(),
+        }
+    }
+
+    /// Runs the guest until `done` says something. What hangs is a failure, after far longer than it can take.
+    pub(crate) fn until<R>(&mut self, mut done: impl FnMut(&mut Stack<Wire, Random>) -> Option<R>) -> R {
+        let begun = Instant::now();
+        loop {
+            let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap();
+            let next = self.stack.poll(now);
+            if let Some(result) = done(&mut self.stack) {
+                let _ = self.stack.poll(now);
+                return result;
+            }
+            let next = self.stack.poll(now).at.map_or(next.at, Some);
+            assert!(begun.elapsed() < Duration::from_secs(120), "it hangs");
+            let wait = next.map_or(10_000, |at| at.saturating_sub(now)).min(10_000);
+            let wire = self.stack.device();
+            let mut flags = PollFlags::IN;
+            if !wire.pending.is_empty() {
+                flags |= PollFlags::OUT;
+            }
+            let wait = Timespec::try_from(Duration::from_micros(wait)).unwrap();
+            let _ = poll(&mut [PollFd::new(&wire.stream, flags)], Some(&wait));
+        }
+    }
+
+    /// Looks a name up.
+    pub(crate) fn look_up(&mut self, name: &str, family: Family) -> Result<Vec<IpAddr>, Error> {
+        let lookup = self.stack.look_up(name, family)?;
+        self.until(|stack| match stack.lookup_result(lookup) {
+            Err(Error::WouldBlock) => None,
+            result => Some(result),
+        })
+    }
+
+    /// Connects, and says how that ended.
+    pub(crate) fn connect(&mut self, to: &str) -> Result<StreamId, Error> {
+        let stream = self.stack.connect(to.parse::<SocketAddr>().unwrap(), None)?;
+        self.until(|stack| match stack.connected(stream) {
+            Err(Error::InProgress) => None,
+            result => Some(result),
+        })?;
+        Ok(stream)
+    }
+
+    pub(crate) fn send(&mut self, stream: StreamId, data: &[u8]) -> Result<(), Error> {
+        let mut rest = data;
+        self.until(|stack| {
+            while !rest.is_empty() {
+                match stack.send(stream, rest) {
+                    Ok(length) => rest = &rest[length..],
+                    Err(Error::WouldBlock) => return None,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            Some(Ok(()))
+        })
+    }
+
+    /// Receives until the peer ends.
+    pub(crate) fn receive_all(&mut self, stream: StreamId) -> Result<Vec<u8>, Error> {
+        let mut all = Vec::new();
+        let mut buffer = vec![0; 65536];
+        self.until(|stack| {
+            loop {
+                match stack.receive(stream, &mut buffer) {
+                    Ok(0) => return Some(Ok(())),
+                    Ok(length) => all.extend_from_slice(&buffer[..length]),
+                    Err(Error::WouldBlock) => return None,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+        })?;
+        Ok(all)
+    }
+
+    /// Receives something.
+    pub(crate) fn receive(&mut self, stream: StreamId) -> Result<Vec<u8>, Error> {
+        let mut buffer = vec![0; 65536];
+        let length = self.until(|stack| match stack.receive(stream, &mut buffer) {
+            Err(Error::WouldBlock) => None,
+            result => Some(result),
+        })?;
+        buffer.truncate(length);
+        Ok(buffer)
+    }
+
+    pub(crate) fn end(&mut self, stream: StreamId) {
+        self.stack.shutdown(stream, Half::Send).unwrap();
+        self.run_for(1);
+    }
+
+    /// Runs the guest for some milliseconds.
+    pub(crate) fn run_for(&mut self, milliseconds: u64) {
+        let begun = Instant::now();
+        self.until(|_| (begun.elapsed() >= Duration::from_millis(milliseconds)).then_some(()));
+    }
+
+    /// The guest's machine is switched off: the relay ends as it should.
+    pub(crate) fn switch_off(mut self) {
+        let relay = self.relay.take().unwrap();
+        drop(self);
+        relay.join().unwrap().unwrap();
+    }
+}
