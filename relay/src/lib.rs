@@ -19,8 +19,10 @@
     )
 )]
 
+mod checksum;
 mod dns;
 mod grant;
+mod host;
 pub mod inside;
 mod outside;
 mod packet;

@@ -22,6 +22,10 @@ use crate::wire::Wire;
 const SWEEP: u64 = 5_000_000;
 /// Frames of the guest's that are handled before others have their turn.
 const FRAMES: usize = 128;
+/// For so long what a guest has sent before its end may take to arrive, in microseconds.
+const FINISH: u64 = 10_000_000;
+/// How often the wire is read after its end, at most: far more often than a socket has room for.
+const LAST_READS: usize = 1000;
 /// Events that are taken at once.
 const EVENTS: usize = 256;
 
@@ -131,7 +135,8 @@ impl Relay {
         })
     }
 
-    /// Serves the guest until the other end of the wire is closed.
+    /// Serves the guest until the other end of the wire is closed. What the guest has sent by then still arrives, as far
+    /// as its receivers take it within ten seconds.
     ///
     /// # Errors
     /// What comes from the wire is not made of frames, or the system does not do what it should.
@@ -144,27 +149,16 @@ impl Relay {
                 wants_room = !wants_room;
                 self.watch_wire(wants_room)?;
             }
-            events.clear();
-            let span = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-            match epoll::wait(
-                &self.out.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                span.as_ref(),
-            ) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            self.out.now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.wait(&mut events, timeout)?;
+            let mut is_open = true;
             for event in &events {
-                if !self.handle(*event)? {
-                    return Ok(());
-                }
+                is_open &= self.handle(*event)?;
             }
             let more = self.take_frames()?;
             self.accept();
             let next = self.tcp.work(&mut self.out);
-            if !self.out.wire.flush()? {
-                return Ok(());
+            if !is_open || !self.out.wire.flush()? {
+                return self.finish();
             }
             self.sweep();
             let unblocked = next.blocked && self.out.wire.waiting() == 0;
@@ -174,6 +168,51 @@ impl Relay {
                 self.until(next.at)
             };
         }
+    }
+
+    /// Waits for events, and sees what time it is.
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        events.clear();
+        let span = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match epoll::wait(
+            &self.out.epoll,
+            rustix::buffer::spare_capacity(events),
+            span.as_ref(),
+        ) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.out.now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    /// The guest is gone: brings what it has sent to whom it was for.
+    fn finish(mut self) -> io::Result<()> {
+        self.out.wire.end();
+        // What the wire still holds, which is bounded: nobody writes any more.
+        for _ in 0..LAST_READS {
+            let is_open = self.out.wire.fill()?;
+            while self.take_frames()? {}
+            self.tcp.work(&mut self.out);
+            if !is_open {
+                break;
+            }
+        }
+        epoll::delete(&self.out.epoll, self.out.wire.stream())?;
+        let end = self.out.now.saturating_add(FINISH);
+        let mut events = Vec::with_capacity(EVENTS);
+        while self.tcp.has_unwritten() && self.out.now < end {
+            self.wait(&mut events, Some(Duration::from_millis(50)))?;
+            for event in &events {
+                let flags = event.flags;
+                if let Some(Token::Tcp(index, generation)) = Token::from_bits(event.data.u64()) {
+                    self.tcp.host_event((index, generation), flags);
+                }
+            }
+            self.tcp.work(&mut self.out);
+        }
+        self.tcp.end();
+        Ok(())
     }
 
     fn watch_wire(&self, wants_room: bool) -> io::Result<()> {

@@ -64,6 +64,8 @@ pub(crate) struct Wire {
     filled: Range<usize>,
     output: Vec<u8>,
     written: usize,
+    /// Nobody reads what is written.
+    is_dead: bool,
 }
 
 impl Wire {
@@ -75,11 +77,19 @@ impl Wire {
             filled: 0..0,
             output: Vec::new(),
             written: 0,
+            is_dead: false,
         })
     }
 
     pub(crate) const fn stream(&self) -> &UnixStream {
         &self.stream
+    }
+
+    /// The other end is gone: what is sent is lost from now on.
+    pub(crate) fn end(&mut self) {
+        self.is_dead = true;
+        self.output.clear();
+        self.written = 0;
     }
 
     /// Reads once. `false`: the other end is gone.
@@ -141,7 +151,7 @@ impl Wire {
 
     /// Writes the frame that `write` appends, if it appends any; without room it is lost.
     pub(crate) fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if !self.has_room() {
+        if self.is_dead || !self.has_room() {
             return;
         }
         let start = self.output.len();

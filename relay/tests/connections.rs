@@ -2,10 +2,10 @@
 
 mod guest;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use guest::Guest;
 use net_stack::Error;
@@ -22,6 +22,21 @@ fn publish(text: &str) -> (Published, SocketAddr) {
     let published = text.parse::<Publish>().unwrap().bind().unwrap();
     let address = published.host().unwrap();
     (published, address)
+}
+
+/// What a thread of the host's returns, while the guest runs.
+fn join<R>(guest: &mut Guest, host: JoinHandle<R>) -> R {
+    guest.until(|_| host.is_finished().then_some(()));
+    host.join().unwrap()
+}
+
+/// The error with which a connection of the host's ends, while the guest runs.
+fn broken(guest: &mut Guest, host: &mut TcpStream) -> ErrorKind {
+    host.set_nonblocking(true).unwrap();
+    guest.until(|_| match host.read(&mut [0]) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        result => Some(result.expect_err("a reset is no end of data").kind()),
+    })
 }
 
 /// Bytes that no mistake makes by itself.
@@ -49,7 +64,7 @@ fn a_granted_name_is_reached_and_an_ending_side_gets_its_answer() {
     guest.send(stream, b"question").unwrap();
     guest.end(stream);
     assert_eq!(guest.receive_all(stream).unwrap(), b"question");
-    host.join().unwrap();
+    join(&mut guest, host);
     guest.switch_off();
 }
 
@@ -70,7 +85,7 @@ fn the_host_may_end_first() {
     guest.send(stream, b"afterwards").unwrap();
     guest.end(stream);
     guest.run_for(20);
-    assert_eq!(host.join().unwrap(), b"afterwards");
+    assert_eq!(join(&mut guest, host), b"afterwards");
 }
 
 #[test]
@@ -88,7 +103,7 @@ fn ipv6_of_the_guest_is_the_same_connection() {
     guest.send(stream, &data).unwrap();
     guest.end(stream);
     assert!(guest.receive_all(stream).unwrap() == data);
-    host.join().unwrap();
+    join(&mut guest, host);
 }
 
 #[test]
@@ -174,6 +189,60 @@ fn a_slow_resolver_holds_nothing_up() {
 }
 
 #[test]
+fn what_a_guest_sent_right_before_its_end_arrives() {
+    let (listener, grant) = server("a");
+    let (begin, wait) = std::sync::mpsc::channel::<()>();
+    let host = thread::spawn(move || {
+        let (mut whole, _) = listener.accept().unwrap();
+        let (mut cut, _) = listener.accept().unwrap();
+        wait.recv().unwrap();
+        let mut all = Vec::new();
+        whole.read_to_end(&mut all).unwrap();
+        (all, cut.read_to_end(&mut Vec::new()))
+    });
+    let mut guest = Guest::new(&[&grant]);
+    let whole = guest.connect("10.0.2.100:80").unwrap();
+    guest.connect("10.0.2.100:80").unwrap();
+    // As much as goes: the host's socket is full then, and so are the buffers of the relay and of the guest.
+    let data = noise(16 << 20);
+    let (mut sent, mut quiet) = (0, 0);
+    while quiet < 20 {
+        guest.run_for(10);
+        quiet += 1;
+        while let Ok(length) = guest.stack.send(whole, &data[sent..]) {
+            sent += length;
+            quiet = 0;
+        }
+    }
+    assert!(sent < data.len());
+    // The guest's own buffer is the guest's to drain; it does once the host reads, and is switched off right after.
+    guest.stack.close_all();
+    begin.send(()).unwrap();
+    guest.until(|stack| stack.is_drained().then_some(()));
+    guest.switch_off();
+    let (all, cut) = host.join().unwrap();
+    assert!(all == data[..sent], "{} of {sent}", all.len());
+    assert!(cut.unwrap_or(0) == 0);
+}
+
+#[test]
+fn a_guest_that_vanishes_is_no_end_of_data() {
+    let (listener, grant) = server("a");
+    let mut guest = Guest::new(&[&grant]);
+    let stream = guest.connect("10.0.2.100:80").unwrap();
+    let (mut host, _) = listener.accept().unwrap();
+    guest.send(stream, b"half of").unwrap();
+    let mut start = [0; 7];
+    host.set_nonblocking(true).unwrap();
+    guest.until(|_| host.peek(&mut start).ok().filter(|length| *length == 7));
+    host.set_nonblocking(false).unwrap();
+    host.read_exact(&mut start).unwrap();
+    guest.switch_off();
+    let error = host.read(&mut [0]).expect_err("a reset is no end of data");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
 fn resets_pass_both_ways() {
     let (listener, grant) = server("a");
     let mut guest = Guest::new(&[&grant]);
@@ -186,9 +255,7 @@ fn resets_pass_both_ways() {
     let stream = guest.connect("10.0.2.100:80").unwrap();
     let (mut host, _) = listener.accept().unwrap();
     guest.stack.reset_stream(stream).unwrap();
-    guest.run_for(20);
-    let error = host.read(&mut [0]).expect_err("a reset is no end of data");
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(broken(&mut guest, &mut host), ErrorKind::ConnectionReset);
 }
 
 #[test]
@@ -209,7 +276,7 @@ fn a_published_port_leads_to_the_guest() {
     guest.send(stream, b"answer").unwrap();
     guest.stack.close_stream(stream).unwrap();
     guest.run_for(20);
-    let (answer, client) = client.join().unwrap();
+    let (answer, client) = join(&mut guest, client);
     assert_eq!(answer, b"answer");
     // The guest cannot answer 127.0.0.1, so that is the router to it.
     assert_eq!(peer, SocketAddr::new([10, 0, 2, 2].into(), client.port()));
@@ -220,9 +287,7 @@ fn a_published_port_at_which_the_guest_does_not_listen_resets() {
     let (published, address) = publish("0:8080");
     let mut guest = Guest::with(&[], vec![published], |_| {});
     let mut client = TcpStream::connect(address).unwrap();
-    guest.run_for(50);
-    let error = client.read(&mut [0]).expect_err("a reset");
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(broken(&mut guest, &mut client), ErrorKind::ConnectionReset);
 }
 
 /// 32 MiB each way at once, compared by hash. A debug build's, so that a test takes seconds; the figures are elsewhere.
@@ -280,7 +345,7 @@ fn large_transfers_arrive_unchanged() {
     guest.run_for(50);
     let expected = blake3::hash(&data);
     assert_eq!((received, hasher.finalize()), (LENGTH, expected));
-    assert_eq!(host.join().unwrap(), (LENGTH, expected));
+    assert_eq!(join(&mut guest, host), (LENGTH, expected));
 }
 
 #[test]

@@ -4,17 +4,18 @@
 //! the host has heard so. What is received from one side is kept nowhere but in the stack's buffers and the kernel's, so
 //! that a side which reads slowly is felt by the other.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+mod exchange;
 
-use net_stack::{ConfigError, Error, Half, ListenerId, Next, Stack};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+
+use net_stack::{ConfigError, Error, ListenerId, Next, Stack};
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use exchange::Ended;
 
 use crate::grant::{Host, Protocol};
+use crate::host::{connect, events, reason, reset, settle};
 use crate::outside::{Outside, Token};
 use crate::packet::{self, Ends, LONGEST, Packet, Segment, Why, flags};
 use crate::policy::permits;
@@ -23,8 +24,6 @@ use crate::table::{Flow, State, Table};
 
 /// What is moved at once.
 const CHUNK: usize = 64 << 10;
-/// What of a connection is moved before others have their turn.
-const SHARE: usize = 256 << 10;
 /// How often the stack and the connections are served before others have their turn.
 const ROUNDS: usize = 8;
 /// For so long the host may take to connect, names included. In microseconds, as all times.
@@ -378,6 +377,28 @@ impl Tcp {
         }
     }
 
+    /// Whether anything that the guest has sent was not written to the host yet, or that nothing follows.
+    pub(crate) fn has_unwritten(&mut self) -> bool {
+        let Self { stack, table, .. } = self;
+        (0..table.places()).any(|index| {
+            let stream = table
+                .get(index)
+                .filter(|flow| matches!(flow.state, State::Open) && !flow.guest_ended)
+                .and_then(|flow| flow.stream);
+            let readiness = stream.and_then(|stream| stack.stream_readiness(stream).ok());
+            readiness.is_some_and(|readiness| readiness.readable && readiness.error.is_none())
+        })
+    }
+
+    /// The guest is gone: whoever was not told that nothing follows is told that something went wrong.
+    pub(crate) fn end(&mut self) {
+        for index in 0..self.table.places() {
+            if self.table.get(index).is_some_and(|flow| !flow.guest_ended) {
+                self.abort(index);
+            }
+        }
+    }
+
     /// Ends a connection on both sides by a reset.
     fn abort(&mut self, index: usize) {
         let (host, stream) = self.table.close(index);
@@ -443,138 +464,5 @@ impl Tcp {
                 }
             }
         }
-    }
-
-    /// Moves what there is to move. Says whether there is more.
-    fn exchange(&mut self, index: usize) -> Result<bool, Ended> {
-        let Self {
-            stack,
-            table,
-            scratch,
-            quarter,
-            ..
-        } = self;
-        let Some(flow) = table.get(index) else {
-            return Ok(false);
-        };
-        let (Some(stream), Some(host)) = (flow.stream, &mut flow.host) else {
-            return Ok(false);
-        };
-        let mut moved = 0;
-        while flow.writable && !flow.guest_ended {
-            if moved >= SHARE {
-                return Ok(true);
-            }
-            match stack.peek(stream, scratch) {
-                Err(Error::WouldBlock) => break,
-                Err(_) => return Err(Ended),
-                Ok(0) => {
-                    flow.guest_ended = true;
-                    // Whoever reset the connection is told by reading.
-                    let _ = host.shutdown(Shutdown::Write);
-                }
-                Ok(length) => match host.write(scratch.get(..length).unwrap_or_default()) {
-                    Ok(written) => {
-                        let taken = scratch.get_mut(..written).unwrap_or_default();
-                        stack.receive(stream, taken).map_err(|_| Ended)?;
-                        moved += written;
-                    }
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => flow.writable = false,
-                    Err(_) => return Err(Ended),
-                },
-            }
-        }
-        let mut moved = 0;
-        while flow.readable && !flow.host_ended {
-            let readiness = stack.stream_readiness(stream).map_err(|_| Ended)?;
-            if readiness.error.is_some() {
-                return Err(Ended);
-            }
-            if !readiness.writable {
-                break;
-            }
-            if moved >= SHARE {
-                return Ok(true);
-            }
-            let room = scratch.get_mut(..*quarter).unwrap_or_default();
-            match host.read(room) {
-                Ok(0) => {
-                    flow.host_ended = true;
-                    stack.shutdown(stream, Half::Send).map_err(|_| Ended)?;
-                }
-                Ok(length) => {
-                    let data = scratch.get(..length).unwrap_or_default();
-                    // So much room there is, or the guest is gone.
-                    if stack.send(stream, data) != Ok(length) {
-                        return Err(Ended);
-                    }
-                    moved += length;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => flow.readable = false,
-                Err(_) => return Err(Ended),
-            }
-        }
-        if flow.guest_ended && flow.host_ended {
-            let (host, stream) = table.close(index);
-            drop(host);
-            if let Some(stream) = stream {
-                let _ = stack.close_stream(stream);
-            }
-            return Ok(false);
-        }
-        let gone = stack
-            .stream_readiness(stream)
-            .map_or(true, |readiness| readiness.error.is_some());
-        // What is still to be read on one side counts more than that the other is broken.
-        if gone || (flow.broken && flow.host_ended) {
-            return Err(Ended);
-        }
-        Ok(false)
-    }
-}
-
-/// A connection is over, by an error.
-struct Ended;
-
-/// Events are told once.
-fn events() -> EventFlags {
-    EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET
-}
-
-/// Begins to connect.
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket: OwnedFd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    match rustix::net::connect(&socket, &address) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket.into()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What is moved is moved at once; a peer that is gone is noticed.
-fn settle(socket: &TcpStream) {
-    let _ = socket.set_nodelay(true);
-    let _ = sockopt::set_socket_keepalive(socket, true);
-}
-
-/// Closes so that the peer knows that something went wrong.
-fn reset(socket: TcpStream) {
-    let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
-    drop(socket);
-}
-
-/// What the guest is told of a host's error.
-fn reason(error: &io::Error) -> Why {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => Why::Port,
-        ErrorKind::PermissionDenied => Why::Prohibited,
-        _ => Why::Unreachable,
     }
 }
