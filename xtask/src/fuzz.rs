@@ -28,6 +28,7 @@ const TARGETS: [Target; 14] = [
     target("machine", 4_000, 1024),
     target("mem_fs", 6_000, 800),
     target("modules", 4_000, 4096),
+    target("network_device", 40_000, 600),
     target("packed", 4_000, 8192),
     target("paths", 4_000, 500),
     target("recording", 8_000, 1024),

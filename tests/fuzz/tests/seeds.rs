@@ -34,6 +34,11 @@ fn run_spec() {
 }
 
 #[test]
+fn network_device() {
+    replay("network_device", properties::network_device::run);
+}
+
+#[test]
 fn calls() {
     replay("calls", properties::calls::run);
 }
