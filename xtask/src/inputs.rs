@@ -23,6 +23,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "kernel-app",
     "loader",
     "rust-toolchain.toml",
+    "virtio-devices",
     "wasi-shim",
     "xtask/src/arch.rs",
     "xtask/src/guests.rs",

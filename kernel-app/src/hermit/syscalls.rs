@@ -39,6 +39,8 @@ unsafe extern "C" {
     // Added by `hermit-kernel/patches/`.
     pub(crate) fn sys_device_tree() -> usize;
     pub(crate) fn sys_physical_address(buf: *const u8, len: usize, physical: *mut u64) -> i32;
+    pub(crate) fn sys_map_device(physical: u64, len: usize) -> *mut u8;
+    pub(crate) fn sys_wait_interrupt(irq: u32, input: i32, timeout: u64) -> i32;
     pub(crate) fn sys_console_write(buf: *const u8, len: usize);
     pub(crate) fn sys_console_write_both(head: *const u8, head_len: usize, body: *const u8, body_len: usize);
     pub(crate) fn sys_deadline(microseconds: u64, handler: extern "C" fn() -> i32);

@@ -8,7 +8,10 @@
 
 #[path = "../../../kernel-app/src/hermit/code.rs"]
 mod code;
+#[path = "../../../kernel-app/src/hermit/devices.rs"]
+mod devices;
 mod faults;
+mod frames;
 mod machine;
 mod memory;
 #[path = "../../../kernel-app/src/hermit/ranges.rs"]
@@ -67,6 +70,7 @@ extern "C" fn main(_: i32, _: *const *const u8, _: *const *const u8) -> i32 {
         b"tables" => faults::publish_and_wait(module),
         b"faults" => faults::check(module),
         b"unhandled" => faults::fault_and_return(module),
+        b"frames" => frames::answer(),
         b"elsewhere" => faults::fault_elsewhere(module),
         _ => panic!("the boot module begins with no order"),
     }

@@ -16,6 +16,7 @@ mod process;
 pub mod program;
 pub mod run;
 pub mod virtiofsd;
+pub mod wire;
 
 /// The root of the checkout, two directories above this crate.
 #[must_use]
