@@ -17,7 +17,7 @@ struct Target {
     max_len: u32,
 }
 
-const TARGETS: [Target; 14] = [
+const TARGETS: [Target; 15] = [
     target("application", 40_000, 2048),
     target("archive", 8_000, 12_288),
     target("calls", 20_000, 600),
