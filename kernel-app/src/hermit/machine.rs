@@ -129,6 +129,8 @@ impl System for Machine {
         match (on.first_mut(), timeout) {
             (Some(wait), timeout) => match wait.source {
                 Source::Stdin => wait.answer = self.console.borrow_mut().poll(timeout),
+                // There is no network, hence no socket.
+                Source::Readable(_) | Source::Writable(_) => wait.answer = Err(Errno::BADF),
             },
             (None, Some(nanoseconds)) => self.sleep(nanoseconds),
             // Nothing to wait for, for ever: no caller wants that.

@@ -123,6 +123,7 @@ impl System for Machine {
                         hangup: true,
                     });
                 }
+                Source::Readable(_) | Source::Writable(_) => wait.answer = Err(Errno::BADF),
             }
         }
         if let (true, Some(nanoseconds)) = (on.is_empty(), timeout) {

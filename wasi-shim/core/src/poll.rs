@@ -3,6 +3,8 @@
 //! Layer: core. An interface goes through what its guest waits for and adds each to a [`WaitSet`]; waits once; and goes
 //! through it again to tell what has happened. The set holds each source once, so it needs no memory for a long list.
 
+use alloc::vec::Vec;
+
 use crate::{
     Errno,
     context::WasiCtx,
@@ -27,6 +29,8 @@ pub struct WaitSet {
     /// Nanoseconds until the first alarm; 0 if something can be told at once; `None`: no such end.
     timeout: Option<u64>,
     stdin: Option<Wait>,
+    /// In the order of their sources.
+    sockets: Vec<Wait>,
 }
 
 impl WaitSet {
@@ -39,7 +43,17 @@ impl WaitSet {
     pub fn add_source(&mut self, source: Source) {
         match source {
             Source::Stdin => self.stdin = Some(Wait::new(source)),
+            Source::Readable(_) | Source::Writable(_) => {
+                if let Err(place) = self.place(source) {
+                    self.sockets.insert(place, Wait::new(source));
+                }
+            }
         }
+    }
+
+    /// Where a socket's wait is, or would be.
+    fn place(&self, source: Source) -> Result<usize, usize> {
+        self.sockets.binary_search_by_key(&source, |wait| wait.source)
     }
 
     /// How a source stood after the wait.
@@ -47,9 +61,14 @@ impl WaitSet {
     /// # Errors
     /// Why it cannot be waited for.
     pub fn readiness(&self, source: Source) -> Result<Readiness, Errno> {
-        match source {
-            Source::Stdin => self.stdin.map_or(Ok(Readiness::NotReady), |wait| wait.answer),
-        }
+        let wait = match source {
+            Source::Stdin => self.stdin,
+            Source::Readable(_) | Source::Writable(_) => self
+                .place(source)
+                .ok()
+                .and_then(|place| self.sockets.get(place).copied()),
+        };
+        wait.map_or(Ok(Readiness::NotReady), |wait| wait.answer)
     }
 }
 
@@ -98,6 +117,16 @@ impl<S: System> WasiCtx<S> {
             match (&mut set.stdin, set.timeout) {
                 (Some(wait), _) => wait.answer = world.readiness(&mut self.system),
                 (None, timeout) => world.sleep(timeout.unwrap_or_default()),
+            }
+            return;
+        }
+        if !set.sockets.is_empty() {
+            // Standard input goes first for the time of the wait: it is the least source.
+            let stdin = set.stdin.take();
+            set.sockets.splice(..0, stdin);
+            self.system.wait(&mut set.sockets, set.timeout);
+            if stdin.is_some() {
+                set.stdin = Some(set.sockets.remove(0));
             }
             return;
         }

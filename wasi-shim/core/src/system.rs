@@ -3,7 +3,11 @@
 //! Layer: seam. Slices go in, values come out, failures are [`Errno`]. In the VM Hermit implements it; on the
 //! host a scripted machine (`testing::TestSystem`) does, so the same calls run in both places.
 
-use crate::{Errno, types::Timestamp};
+use crate::{
+    Errno,
+    network::{Network, SocketId},
+    types::Timestamp,
+};
 
 /// What WASI needs of the machine. Times in nanoseconds.
 ///
@@ -50,6 +54,11 @@ pub trait System {
     /// every further buffer of a scattered read, so an implementation answers it from its own buffers where it can.
     fn wait(&mut self, on: &mut [Wait], timeout: Option<u64>);
 
+    /// The guest's network, if it has one.
+    fn network(&mut self) -> Option<&mut dyn Network> {
+        None
+    }
+
     /// Lets others run, if there are any.
     fn yield_now(&mut self);
 
@@ -83,12 +92,15 @@ pub enum Stream {
     Stderr,
 }
 
-/// What a machine can be waited for besides time. A further kind (a socket that has data, or room) is a further
-/// variant; what a call waits for is a list of these, so nothing else changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a machine can be waited for besides time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A read of standard input.
     Stdin,
+    /// A receive of a socket, an accept of a listener, or the end of a lookup.
+    Readable(SocketId),
+    /// A send of a socket, or the end of a connection's making.
+    Writable(SocketId),
 }
 
 /// One thing that [`System::wait`] waits for, and how it stands.
