@@ -12,6 +12,7 @@
 //! - [`file_kind`]: what a file is that somebody wants to run.
 //! - [`fingerprint`]: a short name for bytes.
 //! - [`memory`]: the least memory of a virtual machine.
+//! - [`network`]: grants, published ports, and the addresses of the guest's network.
 //! - [`shown`]: what a terminal is shown of what somebody else wrote.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod exit_code;
 pub mod file_kind;
 pub mod fingerprint;
 pub mod memory;
+pub mod network;
 pub mod payload;
 pub mod run_spec;
 pub mod shown;

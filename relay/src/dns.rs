@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::inside;
+use boot_protocol::network::inside;
+
 use crate::outside::{Outside, Token};
 use crate::packet::{self, Datagram, Ends};
 

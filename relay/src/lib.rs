@@ -4,7 +4,7 @@
 //! socket, in QEMU's framing, and makes of them connections and datagrams of the host's, as far as the [`Policy`] knows
 //! them. No frame is ever passed on: the guest's TCP ends here, in a stack of its own, and so does every other protocol.
 //!
-//! [`Grant`] and [`Publish`] are what people write, on a command line or in a manifest.
+//! What people write, on a command line or in a manifest, is read by [`boot_protocol::network`].
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -21,9 +21,7 @@
 
 mod checksum;
 mod dns;
-mod grant;
 mod host;
-pub mod inside;
 mod outside;
 mod packet;
 mod policy;
@@ -36,8 +34,7 @@ mod tcp;
 mod udp;
 mod wire;
 
-pub use grant::{Grant, GrantError, Host, Protocol};
 pub use policy::{Policy, is_special};
-pub use publish::{Publish, Published, Socket};
+pub use publish::{Published, Socket};
 pub use relay::{Relay, Setup};
 pub use resolve::{Resolve, system};

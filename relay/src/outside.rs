@@ -4,9 +4,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+use boot_protocol::network::inside::{self, GATEWAY, GATEWAY_V6, GUEST, GUEST_V6};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use crate::inside::{self, GATEWAY, GATEWAY_V6, GUEST, GUEST_V6};
 use crate::packet::{Ends, Link};
 use crate::policy::Policy;
 use crate::resolve::Resolver;

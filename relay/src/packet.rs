@@ -4,8 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use boot_protocol::network::inside::{self, GATEWAY, GATEWAY_LINK, GATEWAY_V6, is_guest};
+
 use crate::checksum::{fold, sum, sum_ends, sum_transport};
-use crate::inside::{GATEWAY, GATEWAY_LINK, GATEWAY_V6, is_guest};
 
 /// An address on the link.
 pub(crate) type Link = [u8; 6];
@@ -126,7 +127,7 @@ fn arp<'f>(packet: &[u8], guest: Link) -> Option<Packet<'f>> {
 
 /// Whether we are whoever has the address on the link: the guest's own is the guest's.
 fn is_answered_for(address: IpAddr) -> bool {
-    !is_guest(address) && crate::inside::contains(address)
+    !is_guest(address) && inside::contains(address)
 }
 
 fn ipv4(packet: &[u8]) -> Option<Packet<'_>> {

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use boot_protocol::network::{Host, Protocol};
 use rustix::event::epoll::EventFlags;
 
-use crate::grant::{Host, Protocol};
 use crate::outside::{Outside, Token};
 use crate::packet::{self, Datagram, Ends, Why};
 use crate::policy::permits;

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use guest::Guest;
 use net_stack::Error;
-use relay::{Publish, Published};
+use relay::Published;
 
 /// A listener of the host's, and a grant of it by `name`.
 fn server(name: &str) -> (TcpListener, String) {
@@ -19,7 +19,7 @@ fn server(name: &str) -> (TcpListener, String) {
 }
 
 fn publish(text: &str) -> (Published, SocketAddr) {
-    let published = text.parse::<Publish>().unwrap().bind().unwrap();
+    let published = Published::bind(&text.parse().unwrap()).unwrap();
     let address = published.host().unwrap();
     (published, address)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use guest::Guest;
 use net_stack::{Error, Family, UdpId};
-use relay::Publish;
+use relay::Published;
 
 fn receive(guest: &mut Guest, socket: UdpId) -> Result<(Vec<u8>, SocketAddr), Error> {
     let mut buffer = [0; 2000];
@@ -72,7 +72,7 @@ fn what_is_not_delivered_is_said() {
 
 #[test]
 fn a_published_port_has_its_clients_and_no_others() {
-    let published = "0:53/udp".parse::<Publish>().unwrap().bind().unwrap();
+    let published = Published::bind(&"0:53/udp".parse().unwrap()).unwrap();
     let to = published.host().unwrap();
     let mut guest = Guest::with(&[], vec![published], |_| {});
     let socket = guest.stack.udp_bind("0.0.0.0:53".parse().unwrap()).unwrap();

@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use boot_protocol::network::inside::{GATEWAY, GATEWAY_LINK, GATEWAY_V6, GUEST, GUEST_V6};
 use guest::{LINK, Wire, start};
-use relay::inside::{GATEWAY, GATEWAY_LINK, GATEWAY_V6, GUEST, GUEST_V6};
 
 /// A checksum, by the book.
 fn checksum(parts: &[&[u8]]) -> [u8; 2] {

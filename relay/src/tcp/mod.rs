@@ -9,12 +9,12 @@ mod exchange;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
+use boot_protocol::network::{Host, Protocol, inside};
 use net_stack::{ConfigError, Error, ListenerId, Next, Stack};
 use rustix::event::epoll::EventFlags;
 
 use exchange::Ended;
 
-use crate::grant::{Host, Protocol};
 use crate::host::{connect, events, reason, reset, settle};
 use crate::outside::{Outside, Token};
 use crate::packet::{self, Ends, LONGEST, Packet, Segment, Why, flags};
@@ -321,7 +321,7 @@ impl Tcp {
                 continue;
             };
             flow.active = out.now;
-            let (new, links) = (flow.ends.reversed(), [crate::inside::GATEWAY_LINK, out.guest]);
+            let (new, links) = (flow.ends.reversed(), [inside::GATEWAY_LINK, out.guest]);
             out.wire
                 .send(|bytes| packet::translate(bytes, links, segment, ends, new));
             // It may have been given up.

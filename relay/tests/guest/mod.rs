@@ -7,9 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use boot_protocol::network::Grant;
+use boot_protocol::network::inside::{GATEWAY, GATEWAY_V6, GUEST, GUEST_V6, PREFIX, PREFIX_V6};
 use net_stack::{Config, Entropy, Error, Family, FrameDevice, Half, Ipv4, Stack, StreamId};
-use relay::inside::{GATEWAY, GATEWAY_V6, GUEST, GUEST_V6, PREFIX, PREFIX_V6};
-use relay::{Grant, Policy, Published, Relay, Setup};
+use relay::{Policy, Published, Relay, Setup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The guest's address on the link.
@@ -162,7 +163,7 @@ impl Guest {
             ipv6: Some((GUEST_V6, PREFIX_V6)),
             ipv6_gateway: Some(GATEWAY_V6),
             names,
-            dns_servers: vec![relay::inside::DNS.into()],
+            dns_servers: vec![boot_protocol::network::inside::DNS.into()],
             connections: 1024,
             ..Config::default()
         };

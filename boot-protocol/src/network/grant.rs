@@ -1,10 +1,12 @@
 //! Grants as people write them: what a guest may connect to, and by what name it knows it.
 //!
-//! Layer: text. The command line and the manifest both produce these types; nothing here opens a socket.
+//! Layer: text. Command lines and the manifest produce these types; nothing here opens a socket.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::str::FromStr;
 
 /// Of what kind a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +29,7 @@ impl Protocol {
 }
 
 /// A host, as it is written: by its name or by its address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
     /// A name, in lower case, without a dot at its end.
     Name(String),
@@ -65,7 +67,7 @@ pub struct Grant {
 pub struct GrantError(String);
 
 impl GrantError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }
@@ -76,7 +78,7 @@ impl fmt::Display for GrantError {
     }
 }
 
-impl std::error::Error for GrantError {}
+impl core::error::Error for GrantError {}
 
 impl fmt::Display for Grant {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +140,7 @@ fn is_local_name(name: &str) -> bool {
 }
 
 /// Takes `/udp` or `/tcp` off the end of `text`.
-pub(crate) fn protocol(text: &str) -> Result<(&str, Protocol), GrantError> {
+pub(super) fn protocol(text: &str) -> Result<(&str, Protocol), GrantError> {
     match text.split_once('/') {
         None | Some((_, "tcp")) => Ok((text.strip_suffix("/tcp").unwrap_or(text), Protocol::Tcp)),
         Some((rest, "udp")) => Ok((rest, Protocol::Udp)),
@@ -151,7 +153,7 @@ pub(crate) fn protocol(text: &str) -> Result<(&str, Protocol), GrantError> {
 }
 
 /// A port that can be connected to.
-pub(crate) fn port(text: &str) -> Result<u16, GrantError> {
+pub(super) fn port(text: &str) -> Result<u16, GrantError> {
     let port = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     port.and_then(|text| text.parse().ok())
         .filter(|port| *port != 0)
@@ -176,7 +178,7 @@ fn host_and_port(text: &str) -> Result<(Host, Option<u16>), GrantError> {
     {
         return Ok((address(inner), None));
     }
-    if text.parse::<std::net::Ipv6Addr>().is_ok() {
+    if text.parse::<Ipv6Addr>().is_ok() {
         return Err(GrantError::new(format!(
             "'{text}' has no brackets; write [{text}]:PORT"
         )));
@@ -185,7 +187,7 @@ fn host_and_port(text: &str) -> Result<(Host, Option<u16>), GrantError> {
         Some((host, given)) => (host, Some(port(given)?)),
         None => (text, None),
     };
-    match host.parse::<std::net::Ipv4Addr>() {
+    match host.parse::<Ipv4Addr>() {
         Ok(host) => Ok((Host::Address(host.into()), given)),
         Err(_) => Ok((Host::Name(name(host)?), given)),
     }
@@ -216,6 +218,8 @@ fn name(text: &str) -> Result<String, GrantError> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString as _;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,11 @@
+//! The guest's network: what is granted, what is published, and the addresses inside.
+//!
+//! Layer: shared vocabulary. The launcher's relay and the application both read it here. What a run is given of it:
+//! [`Network`](crate::run_spec::Network).
+
+mod grant;
+pub mod inside;
+mod publish;
+
+pub use grant::{Grant, GrantError, Host, Protocol};
+pub use publish::Publish;
