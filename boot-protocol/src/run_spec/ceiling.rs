@@ -2,10 +2,11 @@
 //!
 //! Layer: pure. The rules, in prose: `docs/pack.md`.
 
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use core::fmt;
 
-use super::{Access, ModuleSource, Mount, MountSource, Record, RunSpec, unique_variables};
+use super::{Access, ModuleSource, Mount, MountSource, Network, Record, RunSpec, unique_variables};
+use crate::network::Grant;
 
 /// Something is said of a run that is more than its description allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,7 @@ impl RunSpec {
             deterministic,
             tracing,
             may_be_widened: _,
+            network,
         } = by;
         let exceeds = |record, what: &str, ceiling| Exceeds {
             record,
@@ -109,6 +111,12 @@ impl RunSpec {
         if tracing.is_some() && *tracing != self.tracing {
             return Err(exceeds(Record::Tracing, "another trace", "it is not traced so"));
         }
+        if let Some(network) = network {
+            let own = self.network.as_mut();
+            let own = own.ok_or_else(|| exceeds(Record::Network, "of this run", "it has no network"))?;
+            own.narrow(network)
+                .map_err(|(record, what, why)| exceeds(record, &what, why))?;
+        }
         self.terminals = *terminals;
         self.log = log.or(self.log);
         self.limits = self.limits.narrowed(limits);
@@ -157,7 +165,88 @@ impl RunSpec {
         self.log = by.log.or(self.log);
         self.deterministic = by.deterministic.or(self.deterministic);
         self.tracing = by.tracing.or(self.tracing);
+        match (&mut self.network, &by.network) {
+            (Some(own), Some(network)) => own.widen(network),
+            (own, Some(network)) => *own = Some(network.clone()),
+            (_, None) => {}
+        }
         self
+    }
+}
+
+impl Network {
+    /// This network as `by` narrows it: with its targets for what is granted, and reached by its wire. An error names
+    /// what of `by` is more, and says what the network is instead.
+    fn narrow(&mut self, by: &Self) -> Result<(), (Record, String, &'static str)> {
+        for grant in &by.grants {
+            let own = self.grants.iter_mut().find(|own| own.is_named_as(grant));
+            let own = own.ok_or_else(|| (Record::Grant, grant.to_string(), "it has no such grant"))?;
+            // One that names no target has that of its name, which says nothing.
+            if (&grant.target, grant.target_port) != (&grant.host, grant.port) {
+                own.clone_from(grant);
+            }
+        }
+        for listener in &by.listeners {
+            if !self.listeners.iter().any(|own| own.port() == listener.port()) {
+                let port = listener.port().to_string();
+                return Err((Record::Listener, port, "it has no listener of this port"));
+            }
+        }
+        for (port, protocol) in &by.published {
+            if !self.may_listen(*port, *protocol) {
+                return Err((
+                    Record::Published,
+                    port.to_string(),
+                    "it does not expose this port",
+                ));
+            }
+        }
+        if by.inherit && !self.inherit {
+            return Err((
+                Record::Network,
+                "inherit-network".into(),
+                "it reaches what is granted only",
+            ));
+        }
+        if by.look_up && !self.look_up {
+            return Err((
+                Record::Network,
+                "allow-ip-name-lookup".into(),
+                "it knows the granted names only",
+            ));
+        }
+        (self.wire, self.address) = (by.wire, by.address);
+        Ok(())
+    }
+
+    /// This network with all that `by` says.
+    fn widen(&mut self, by: &Self) {
+        for grant in &by.grants {
+            match self.grants.iter_mut().find(|own| own.is_named_as(grant)) {
+                Some(own) => own.clone_from(grant),
+                None => self.grants.push(grant.clone()),
+            }
+        }
+        for listener in &by.listeners {
+            if !self.listeners.iter().any(|own| own.port() == listener.port()) {
+                self.listeners.push(*listener);
+            }
+        }
+        for published in &by.published {
+            if !self.published.contains(published) {
+                self.published.push(*published);
+            }
+        }
+        self.inherit |= by.inherit;
+        self.look_up |= by.look_up;
+        (self.wire, self.address) = (by.wire, by.address);
+    }
+}
+
+impl Grant {
+    /// Whether the guest means both by one name, port and protocol.
+    fn is_named_as(&self, other: &Self) -> bool {
+        (&self.host, self.port, self.protocol) == (&other.host, other.port, other.protocol)
     }
 }
 
@@ -188,289 +277,5 @@ fn narrowed_mount(own: &Mount, by: &Mount) -> Result<Mount, &'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use alloc::string::ToString as _;
-    use alloc::vec;
-
-    use super::*;
-    use crate::run_spec::{Limit, Preload, Terminals, Tracing};
-
-    fn mount(guest: &str, access: Access) -> Mount {
-        Mount {
-            source: MountSource::VirtioFs {
-                tag: guest.to_string(),
-            },
-            guest: guest.to_string(),
-            access,
-        }
-    }
-
-    fn ceiling() -> RunSpec {
-        RunSpec {
-            argv: vec!["app".into(), "--fixed".into()],
-            env: vec![("A".into(), "1".into())],
-            open: vec!["O".into(), "P".into()],
-            mounts: vec![mount("/rw", Access::ReadWrite), mount("/ro", Access::ReadOnly)],
-            entry: Some("f".into()),
-            preloads: vec![Preload {
-                name: "l".into(),
-                member: "preload-0.wasm".into(),
-            }],
-            limits: crate::run_spec::Limits::NONE.with(Limit::Fuel, 10),
-            ..RunSpec::default()
-        }
-    }
-
-    #[test]
-    fn nothing_said_changes_nothing() {
-        assert_eq!(ceiling().narrowed(&RunSpec::default()), Ok(ceiling()));
-    }
-
-    #[test]
-    fn what_narrows_is_taken() {
-        let by = RunSpec {
-            argv: vec![ModuleSource::Payload.default_name().into(), "more".into()],
-            env: vec![("A".into(), "1".into()), ("P".into(), "/home".into())],
-            mounts: vec![mount("/rw", Access::ReadOnly), mount("/ro", Access::ReadOnly)],
-            terminals: Terminals::ALL,
-            log: Some(crate::run_spec::LogLevel::Info),
-            entry: Some("f".into()),
-            preloads: ceiling().preloads,
-            limits: crate::run_spec::Limits::NONE
-                .with(Limit::Fuel, 7)
-                .with(Limit::Stack, 5),
-            deterministic: Some(3),
-            ..RunSpec::default()
-        };
-        let narrowed = ceiling().narrowed(&by).unwrap();
-        assert_eq!(
-            narrowed,
-            RunSpec {
-                argv: vec!["app".into(), "--fixed".into(), "more".into()],
-                mounts: by.mounts.clone(),
-                limits: by.limits,
-                open: vec!["O".into()],
-                ..by.clone()
-            }
-        );
-        // Higher limits change nothing.
-        let higher = RunSpec {
-            limits: crate::run_spec::Limits::NONE.with(Limit::Fuel, 11),
-            ..RunSpec::default()
-        };
-        assert_eq!(ceiling().narrowed(&higher), Ok(ceiling()));
-    }
-
-    #[test]
-    fn a_name_that_is_equal_is_taken() {
-        let named = |name: &str| RunSpec {
-            argv: vec![name.into(), "more".into()],
-            ..RunSpec::default()
-        };
-        let narrowed = ceiling().narrowed(&named("app")).unwrap();
-        assert_eq!(narrowed.argv, ["app", "--fixed", "more"]);
-        // One that has no name is called so.
-        let narrowed = RunSpec::default().narrowed(&named("boot-module.wasm")).unwrap();
-        assert_eq!(narrowed.argv, ["boot-module.wasm", "more"]);
-        let error = RunSpec::default().narrowed(&named("app")).unwrap_err();
-        assert_eq!(error.record, Record::Argument);
-    }
-
-    #[test]
-    fn a_directory_in_memory_may_be_smaller() {
-        let with = |size| RunSpec {
-            mounts: vec![Mount {
-                source: MountSource::Tmpfs { size },
-                guest: "/tmp".into(),
-                access: Access::ReadWrite,
-            }],
-            ..RunSpec::default()
-        };
-        for (own, by, holds) in [
-            (Some(10), Some(9), Ok(Some(9))),
-            (Some(10), Some(10), Ok(Some(10))),
-            (Some(10), None, Ok(Some(10))),
-            (None, Some(10), Ok(Some(10))),
-            (None, None, Ok(None)),
-            (Some(10), Some(11), Err(Record::Mount)),
-        ] {
-            let narrowed = with(own).narrowed(&with(by));
-            let expected = holds.map(with);
-            assert_eq!(
-                narrowed.map_err(|error| error.record),
-                expected,
-                "{own:?} by {by:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_may_be_widened_is() {
-        let ceiling = RunSpec {
-            may_be_widened: true,
-            ..ceiling()
-        };
-        assert_eq!(ceiling.clone().narrowed(&RunSpec::default()), Ok(ceiling.clone()));
-        let by = RunSpec {
-            argv: vec!["other".into(), "more".into()],
-            env: vec![
-                ("B".into(), "3".into()),
-                ("A".into(), "2".into()),
-                ("O".into(), "4".into()),
-            ],
-            mounts: vec![mount("/new", Access::ReadOnly), mount("/ro", Access::ReadWrite)],
-            entry: Some("g".into()),
-            invoked: true,
-            preloads: vec![
-                Preload {
-                    name: "l".into(),
-                    member: "other".into(),
-                },
-                Preload {
-                    name: "m".into(),
-                    member: "m".into(),
-                },
-            ],
-            limits: crate::run_spec::Limits::NONE
-                .with(Limit::Fuel, 11)
-                .trapping_on_grow_failure(),
-            deterministic: Some(3),
-            tracing: Some(Tracing::Record),
-            terminals: Terminals::ALL,
-            ..RunSpec::default()
-        };
-        let expected = RunSpec {
-            argv: vec!["other".into(), "--fixed".into(), "more".into()],
-            env: vec![
-                ("A".into(), "2".into()),
-                ("B".into(), "3".into()),
-                ("O".into(), "4".into()),
-            ],
-            open: vec!["P".into()],
-            mounts: vec![
-                mount("/rw", Access::ReadWrite),
-                mount("/ro", Access::ReadWrite),
-                mount("/new", Access::ReadOnly),
-            ],
-            may_be_widened: true,
-            ..by.clone()
-        };
-        assert_eq!(ceiling.clone().narrowed(&by), Ok(expected));
-        let other = RunSpec {
-            module: ModuleSource::Embedded,
-            ..RunSpec::default()
-        };
-        assert_eq!(ceiling.narrowed(&other).unwrap_err().record, Record::Module);
-    }
-
-    #[test]
-    fn what_widens_is_refused() {
-        let nothing = RunSpec::default;
-        let wider = [
-            (
-                Record::Module,
-                RunSpec {
-                    module: ModuleSource::Path("share/x.wasm".into()),
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Module,
-                RunSpec {
-                    module: ModuleSource::Embedded,
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Argument,
-                RunSpec {
-                    argv: vec!["other".into()],
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Variable,
-                RunSpec {
-                    env: vec![("A".into(), "2".into())],
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Variable,
-                RunSpec {
-                    env: vec![("B".into(), "1".into())],
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Mount,
-                RunSpec {
-                    mounts: vec![mount("/ro", Access::ReadWrite)],
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Mount,
-                RunSpec {
-                    mounts: vec![mount("/new", Access::ReadOnly)],
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Mount,
-                RunSpec {
-                    mounts: vec![Mount {
-                        source: MountSource::Tmpfs { size: None },
-                        ..mount("/rw", Access::ReadWrite)
-                    }],
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Entry,
-                RunSpec {
-                    entry: Some("g".into()),
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Preload,
-                RunSpec {
-                    preloads: vec![Preload {
-                        name: "l".into(),
-                        member: "other".into(),
-                    }],
-                    ..nothing()
-                },
-            ),
-            (
-                Record::Tracing,
-                RunSpec {
-                    tracing: Some(Tracing::Replay),
-                    ..nothing()
-                },
-            ),
-        ];
-        for (record, by) in wider {
-            let error = ceiling().narrowed(&by).unwrap_err();
-            assert_eq!(error.record, record, "{error}");
-        }
-        let by = RunSpec {
-            mounts: vec![mount("/ro", Access::ReadWrite)],
-            ..nothing()
-        };
-        assert_eq!(
-            ceiling().narrowed(&by).unwrap_err().to_string(),
-            "mount \"/ro\" exceeds what was packed: the directory is read-only"
-        );
-        let seeded = RunSpec {
-            deterministic: Some(1),
-            ..nothing()
-        };
-        let other = RunSpec {
-            deterministic: Some(2),
-            ..nothing()
-        };
-        assert_eq!(seeded.narrowed(&other).unwrap_err().record, Record::Deterministic);
-    }
-}
+#[path = "ceiling_tests.rs"]
+mod tests;

@@ -11,7 +11,8 @@ use super::wire::{
     RunSpec, TERMINALS, TRACING, VARIABLE, VERSION,
 };
 use super::{
-    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, SpecError, Terminals, Tracing,
+    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, SpecError, Terminals,
+    Tracing, network,
 };
 
 impl RunSpec {
@@ -80,6 +81,7 @@ struct Parts {
     deterministic: Option<u64>,
     tracing: Option<Tracing>,
     flags: Option<u8>,
+    network: network::Parts,
 }
 
 impl Parts {
@@ -136,7 +138,7 @@ impl Parts {
                 [flags @ 1..4] => once(&mut self.flags, Record::Flags, *flags),
                 _ => Err(SpecError::Value(Record::Flags, "a byte from 1 to 3")),
             },
-            unknown => Err(SpecError::UnknownRecord(unknown)),
+            other => self.network.take(other, value),
         }
     }
 
@@ -157,6 +159,7 @@ impl Parts {
             deterministic: self.deterministic,
             tracing: self.tracing,
             may_be_widened: flags & 2 != 0,
+            network: self.network.finish()?,
         })
     }
 }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
+use crate::network::{GrantError, Protocol};
 use crate::shown::piece;
 
 use super::wire::{Record, VERSION};
@@ -38,6 +39,12 @@ pub enum SpecError {
     DuplicateMount(String),
     /// Two preloads have this name.
     DuplicatePreload(String),
+    /// The grants contradict each other, or are too many.
+    Grants(GrantError),
+    /// A port is listened on twice, or published twice.
+    DuplicatePort(u16, Protocol),
+    /// What comes from a network is neither deterministic nor in a trace.
+    NetworkOfATrace,
 }
 
 impl fmt::Display for SpecError {
@@ -70,6 +77,13 @@ impl fmt::Display for SpecError {
             },
             Self::DuplicateVariable(name) => write!(f, "environment variable: {name:?} is set twice"),
             Self::DuplicatePreload(name) => write!(f, "preload: two have the name {name:?}"),
+            Self::Grants(error) => write!(f, "grant: {error}"),
+            Self::DuplicatePort(port, protocol) => {
+                write!(f, "network: the {} port {port} is named twice", protocol.name())
+            }
+            Self::NetworkOfATrace => f.write_str(
+                "network: what comes from it is another on every run; a deterministic, recorded or replayed run has none",
+            ),
             Self::DuplicateMount(guest) => write!(f, "mount: two have the path {guest:?} in the guest"),
         }
     }

@@ -10,6 +10,7 @@ mod ceiling;
 mod decode;
 mod error;
 mod limits;
+mod network;
 mod wire;
 
 use alloc::collections::BTreeMap;
@@ -21,6 +22,7 @@ use core::str::FromStr;
 pub use ceiling::Exceeds;
 pub use error::SpecError;
 pub use limits::{Limit, LimitError, Limits, Reached};
+pub use network::{Ipv4Source, LISTENERS, Network, Wire};
 pub use wire::{DETERMINISTIC_MEMORY, MAGIC, Record, RunSpec, VERSION};
 
 /// Where a module comes from.

@@ -88,6 +88,7 @@ fn full() -> RunSpec {
             .trapping_on_grow_failure(),
         deterministic: Some(7),
         tracing: Some(Tracing::Record),
+        network: None,
     }
 }
 
@@ -105,7 +106,7 @@ fn refused(more: &[u8]) -> SpecError {
 #[test]
 fn the_smallest_description_byte_for_byte() {
     let expected = [
-        b'H', b'W', b'R', b'S', 2, 0, // magic, version
+        b'H', b'W', b'R', b'S', 3, 0, // magic, version
         1, 0, 1, 0, 0, 0, 0, // module: the payload's
         5, 0, 1, 0, 0, 0, 0, // terminals: none
     ];
@@ -147,9 +148,10 @@ fn each_record_byte_for_byte() {
         limits: Limits::NONE.with(Limit::Stack, 0x102).trapping_on_grow_failure(),
         deterministic: Some(3),
         tracing: Some(Tracing::Replay),
+        network: None,
     };
     let expected = [
-        b'H', b'W', b'R', b'S', 2, 0, // magic, version
+        b'H', b'W', b'R', b'S', 3, 0, // magic, version
         1, 0, 4, 0, 0, 0, 2, b't', b'/', b'm', // module: a path
         5, 0, 1, 0, 0, 0, 4, // terminals: standard error
         6, 0, 1, 0, 0, 0, 5, // log: trace
@@ -174,6 +176,13 @@ fn each_record_byte_for_byte() {
 #[test]
 fn what_is_encoded_is_decoded() {
     assert_eq!(RunSpec::decode(&full().encode()), Ok(full()));
+    let networked = RunSpec {
+        deterministic: None,
+        tracing: None,
+        network: Some(network::tests::full()),
+        ..full()
+    };
+    assert_eq!(RunSpec::decode(&networked.encode()), Ok(networked));
     for module in [ModuleSource::Payload, ModuleSource::Embedded] {
         let spec = RunSpec { module, ..full() };
         assert_eq!(RunSpec::decode(&spec.encode()), Ok(spec));
@@ -212,7 +221,7 @@ fn another_magic_and_another_version() {
         assert_eq!(RunSpec::decode(bytes), Err(SpecError::NotASpec));
     }
     let mut bytes = full().encode();
-    for version in [0u16, 1, 3, 0x100, u16::MAX] {
+    for version in [0u16, 1, 2, 4, 0x100, u16::MAX] {
         bytes[4..6].copy_from_slice(&version.to_le_bytes());
         assert_eq!(RunSpec::decode(&bytes), Err(SpecError::Version(version)));
     }
@@ -220,7 +229,7 @@ fn another_magic_and_another_version() {
 
 #[test]
 fn what_this_version_does_not_know_is_refused() {
-    assert_eq!(refused(&[15, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(15));
+    assert_eq!(refused(&[19, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(19));
     assert_eq!(refused(&[0, 0, 0, 0, 0, 0]), SpecError::UnknownRecord(0));
     assert_eq!(refused(&[2, 1, 0, 0, 0, 0]), SpecError::UnknownRecord(0x102));
     // What follows the last record, if it is none.
@@ -247,7 +256,7 @@ fn what_stands_once_stands_once() {
         refused(&[flags, flags].concat()),
         SpecError::Duplicate(Record::Flags)
     );
-    let head = b"HWRS\x02\0";
+    let head = b"HWRS\x03\0";
     assert_eq!(RunSpec::decode(head), Err(SpecError::Missing(Record::Module)));
     let module = [head.as_slice(), &[1, 0, 1, 0, 0, 0, 0]].concat();
     assert_eq!(
@@ -300,7 +309,7 @@ fn each_value_that_a_record_does_not_know() {
     ];
     for (kind, value, expected) in cases {
         // The record takes the place of the usual one, if that one stands once.
-        let mut bytes = b"HWRS\x02\0".to_vec();
+        let mut bytes = b"HWRS\x03\0".to_vec();
         for (usual, rest) in [(1u16, [1, 0, 0, 0, 0]), (5, [1, 0, 0, 0, 0])] {
             if usual != *kind {
                 bytes.extend(usual.to_le_bytes());

@@ -28,6 +28,12 @@
 //! 12    trace: 0 = recorded, 1 = replayed from the payload's recording                  0 or 1
 //! 13    flags: bit 0 the entry is invoked, bit 1 the run may be widened                 0 or 1
 //! 14    open variable: its name                                                         any, in order
+//! 15    network: bits (bit 0 no relay at its other end, bit 1 the host's is inherited,  0 or 1
+//!       bit 2 any name may be looked up); then nothing (DHCP), or the IPv4 address
+//!       (4 bytes), the prefix' length (1 byte) and the router's address (0 or 4 bytes)
+//! 16    grant: text, NAME:PORT[/udp][=TARGET]                                           any, in order
+//! 17    listener: port (2 bytes), address (4 or 16 bytes)                               any, in order
+//! 18    published port: 0 TCP, 1 UDP; port (2 bytes)                                    any, in order
 //! ```
 //!
 //! A reader refuses what it does not know, so that an old image never drops a limit that it has not heard of.
@@ -38,14 +44,15 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{
-    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, SpecError, Terminals, Tracing,
+    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Network, Preload, SpecError,
+    Terminals, Tracing,
 };
 
 /// Begins every description of a run.
 pub const MAGIC: [u8; 4] = *b"HWRS";
 
 /// The version that this program writes and reads.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Most bytes of a linear memory in a deterministic run, unless it is said.
 pub const DETERMINISTIC_MEMORY: u64 = 128 << 20;
@@ -67,6 +74,10 @@ pub(super) const DETERMINISTIC: u16 = 11;
 pub(super) const TRACING: u16 = 12;
 pub(super) const FLAGS: u16 = 13;
 pub(super) const OPEN: u16 = 14;
+pub(super) const NETWORK: u16 = 15;
+pub(super) const GRANT: u16 = 16;
+pub(super) const LISTENER: u16 = 17;
+pub(super) const PUBLISHED: u16 = 18;
 
 /// One description of a run.
 ///
@@ -102,6 +113,8 @@ pub struct RunSpec {
     pub tracing: Option<Tracing>,
     /// Whether this, once packed, may be given more than it says. See [`RunSpec::narrowed`].
     pub may_be_widened: bool,
+    /// What the guest has of a network. `None`: nothing, and the machine has no network device.
+    pub network: Option<Network>,
 }
 
 impl fmt::Debug for RunSpec {
@@ -122,6 +135,7 @@ impl fmt::Debug for RunSpec {
             .field("tracing", &self.tracing)
             .field("invoked", &self.invoked)
             .field("may_be_widened", &self.may_be_widened)
+            .field("network", &self.network)
             .finish()
     }
 }
@@ -157,6 +171,14 @@ pub enum Record {
     Tracing,
     /// What is or is not.
     Flags,
+    /// What the guest has of a network.
+    Network,
+    /// What it may connect to.
+    Grant,
+    /// A listener that is open when it starts.
+    Listener,
+    /// A port of its that is reachable.
+    Published,
 }
 
 impl fmt::Display for Record {
@@ -176,6 +198,10 @@ impl fmt::Display for Record {
             Self::Deterministic => "deterministic",
             Self::Tracing => "trace",
             Self::Flags => "flags",
+            Self::Network => "network",
+            Self::Grant => "grant",
+            Self::Listener => "listener",
+            Self::Published => "published port",
         })
     }
 }
@@ -200,6 +226,7 @@ impl RunSpec {
             deterministic,
             tracing,
             may_be_widened,
+            network,
         } = self;
         let mut out = Vec::new();
         out.extend(MAGIC);
@@ -253,6 +280,9 @@ impl RunSpec {
         if let flags @ 1.. = u8::from(*invoked) | u8::from(*may_be_widened) << 1 {
             record(&mut out, FLAGS, &[&[flags]]);
         }
+        if let Some(network) = network {
+            network.encode(&mut out);
+        }
         out
     }
 }
@@ -305,7 +335,15 @@ impl RunSpec {
         }
         self.check_preloads()?;
         self.check_env()?;
-        self.check_mounts()
+        self.check_mounts()?;
+        match &self.network {
+            None => Ok(()),
+            // What comes from a network is another on every run.
+            Some(_) if self.deterministic.is_some() || self.tracing.is_some() => {
+                Err(SpecError::NetworkOfATrace)
+            }
+            Some(network) => network.check(),
+        }
     }
 
     fn check_preloads(&self) -> Result<(), SpecError> {
@@ -375,7 +413,7 @@ fn not_empty(record: Record, text: &str) -> Result<(), SpecError> {
 }
 
 /// Appends a record whose value is `parts`, one after the other.
-fn record(out: &mut Vec<u8>, kind: u16, parts: &[&[u8]]) {
+pub(super) fn record(out: &mut Vec<u8>, kind: u16, parts: &[&[u8]]) {
     let length = parts.iter().map(|part| part.len()).sum();
     out.extend(kind.to_le_bytes());
     out.extend(length_bytes(length));
