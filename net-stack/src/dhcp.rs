@@ -62,7 +62,7 @@ impl Dhcp {
         }
         let mut sent = Sent::Packet;
         while sent == Sent::Packet {
-            sent = net.transmit(device, self.socket.set(), None);
+            sent = net.transmit(device, self.socket.set(), None, None);
         }
         if sent != Sent::Blocked {
             let earliest = net.now().saturating_add(1);

@@ -35,6 +35,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod asked;
 mod config;
 mod device;
 #[cfg(feature = "dhcp")]

@@ -173,9 +173,10 @@ impl Names {
         if self.resolver.deadline > net.now() {
             return false;
         }
+        let server = self.resolver.servers.first().copied();
         let mut sent = Sent::Packet;
         while sent == Sent::Packet {
-            sent = net.transmit(device, self.resolver.socket.set(), None);
+            sent = net.transmit(device, self.resolver.socket.set(), server, None);
         }
         if sent == Sent::Blocked {
             return true;

@@ -17,6 +17,7 @@ use smoltcp::{
 };
 
 use crate::{
+    asked::{Asked, SILENCE, ask},
     config::{Config, Ipv4},
     device::FrameDevice,
     error::Error,
@@ -44,6 +45,7 @@ pub(crate) struct Net {
     nobody: SocketSet<'static>,
     us: EthernetAddress,
     now: u64,
+    asked: Asked,
 }
 
 impl Net {
@@ -65,6 +67,7 @@ impl Net {
             nobody,
             us,
             now: 0,
+            asked: Asked::default(),
         };
         if let Ipv4::Static {
             address,
@@ -206,11 +209,13 @@ impl Net {
         self.reply.clear();
     }
 
-    /// Asks the socket in `set` for one packet; if it is a connection's, with what it has sent.
+    /// Asks the socket in `set` for one packet, which would be for `remote`; if it is a connection's, with what it has
+    /// sent.
     pub(crate) fn transmit(
         &mut self,
         device: &mut impl FrameDevice,
         set: &mut SocketSet<'static>,
+        remote: Option<IpAddress>,
         highest: Option<&mut Highest>,
     ) -> Sent {
         let mut outlet = Outlet {
@@ -220,6 +225,56 @@ impl Net {
             highest,
         };
         let _ = self.interface.poll_egress(instant(self.now), &mut outlet, set);
+        let sent = outlet.sent;
+        if let Some(neighbour) = remote.and_then(|remote| self.neighbour(remote)) {
+            match sent {
+                Sent::Question => {
+                    self.asked.note(neighbour, self.now);
+                }
+                // It waits from now on, and nobody was asked.
+                Sent::Nothing if self.deadline(set) == self.now.saturating_add(SILENCE) => {
+                    return self.ask(device, neighbour);
+                }
+                _ => {}
+            }
+        }
+        sent
+    }
+
+    /// The neighbour that a packet to `remote` is handed to.
+    fn neighbour(&self, remote: IpAddress) -> Option<IpAddress> {
+        if self.addresses().iter().any(|own| own.contains_addr(&remote)) {
+            return Some(remote);
+        }
+        let routes = self.interface.routes();
+        let route = match remote {
+            IpAddress::Ipv4(_) => routes.get_default_ipv4_route(),
+            #[cfg(feature = "ipv6")]
+            IpAddress::Ipv6(_) => routes.get_default_ipv6_route(),
+        };
+        route.map(|route| route.via_router)
+    }
+
+    /// Asks the link for a neighbour, unless it was asked just before.
+    fn ask(&mut self, device: &mut impl FrameDevice, neighbour: IpAddress) -> Sent {
+        if !is_host(neighbour) || !device.can_transmit() || !self.asked.note(neighbour, self.now) {
+            return Sent::Nothing;
+        }
+        let hardware = HardwareAddress::Ethernet(self.us);
+        let unknowing = interface(&self.capabilities, hardware, 0, self.now);
+        let mut outlet = Outlet {
+            device,
+            capabilities: &self.capabilities,
+            sent: Sent::Nothing,
+            highest: None,
+        };
+        ask(
+            unknowing,
+            self.interface.ip_addrs(),
+            &mut outlet,
+            neighbour,
+            self.now,
+        );
         outlet.sent
     }
 

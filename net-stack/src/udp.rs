@@ -48,6 +48,8 @@ struct UdpSocket {
     outbox: Lone<Socket<'static>>,
     bound: Bound,
     peer: Option<IpEndpoint>,
+    /// Whom the last datagram was for.
+    last: Option<IpAddress>,
     error: Option<Error>,
     /// When a datagram was sent last, or the first began to wait.
     progress: u64,
@@ -178,7 +180,7 @@ impl Udp {
         socket.progress = socket.progress.min(now);
         let mut sent = Sent::Packet;
         while sent == Sent::Packet {
-            sent = net.transmit(device, socket.outbox.set(), None);
+            sent = net.transmit(device, socket.outbox.set(), socket.last, None);
             if sent == Sent::Packet {
                 socket.progress = now;
             }
@@ -270,6 +272,7 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
             outbox: socket((0, 0), full),
             bound,
             peer: None,
+            last: None,
             error: None,
             progress: NEVER,
             closed: false,
@@ -337,6 +340,7 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
                 SendError::BufferFull => Error::WouldBlock,
                 SendError::Unaddressable => Error::InvalidAddress,
             })?;
+        socket.last = Some(to.addr);
         self.udp.schedule.touch(udp.0.index());
         Ok(())
     }

@@ -87,8 +87,7 @@ impl Tcp {
             let half_open = half_open.clone();
             self.finish(net, frame, segment, since, &half_open);
         } else {
-            // Refused, by smoltcp.
-            net.receive(frame, None);
+            refuse(net, segment);
         }
     }
 
@@ -153,7 +152,7 @@ impl Tcp {
         let listener = half_open.listener;
         if segment.rst || self.listeners.get(listener).is_none() {
             self.half_open.remove(&self.secret, key);
-            net.receive(frame, None);
+            refuse(net, segment);
         } else if self.has_backlog(listener) && self.make_room() {
             let mut lone = self.repeat(net, key, since, half_open);
             net.receive(frame, Some(lone.set()));
@@ -241,22 +240,57 @@ impl Tcp {
             return;
         }
         let answer = TcpRepr {
-            src_port: segment.key.local.port,
-            dst_port: segment.key.remote.port,
-            control: TcpControl::None,
-            seq_number: TcpSeqNumber(ended.sequence.cast_signed()),
-            ack_number: Some(TcpSeqNumber(ended.acknowledged.cast_signed())),
             window_len: 1024,
-            window_scale: None,
-            max_seg_size: None,
-            sack_permitted: false,
-            sack_ranges: [None; 3],
-            timestamp: None,
-            payload: &[],
+            ..answer_to(
+                segment,
+                TcpControl::None,
+                ended.sequence,
+                Some(ended.acknowledged),
+            )
         };
         net.reply_with(&segment.key, &answer, segment.sender);
         if segment.fin {
             self.ended.insert(&self.secret, segment.key, net.now(), ended);
         }
+    }
+}
+
+/// Answers a segment of no connection with a reset: RFC 9293, 3.10.7.1. smoltcp's would be lost if the sender's address
+/// on the link had to be found first; here it is the frame's.
+fn refuse(net: &mut Net, segment: &Segment<'_>) {
+    let Key { local, remote } = segment.key;
+    let is_between_hosts = net.has(local.addr) && crate::net::is_host(remote.addr);
+    if segment.rst || !is_between_hosts || segment.verified().is_none() {
+        return;
+    }
+    let answer = if segment.ack {
+        answer_to(segment, TcpControl::Rst, segment.acknowledged, None)
+    } else {
+        let next = Ended::by(segment).acknowledged.wrapping_add(segment.syn.into());
+        answer_to(segment, TcpControl::Rst, 0, Some(next))
+    };
+    net.reply_with(&segment.key, &answer, segment.sender);
+}
+
+/// A segment without data or options that answers another.
+fn answer_to(
+    segment: &Segment<'_>,
+    control: TcpControl,
+    sequence: u32,
+    acknowledged: Option<u32>,
+) -> TcpRepr<'static> {
+    TcpRepr {
+        src_port: segment.key.local.port,
+        dst_port: segment.key.remote.port,
+        control,
+        seq_number: TcpSeqNumber(sequence.cast_signed()),
+        ack_number: acknowledged.map(|number| TcpSeqNumber(number.cast_signed())),
+        window_len: 0,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: &[],
     }
 }

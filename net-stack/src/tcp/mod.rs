@@ -242,8 +242,9 @@ impl Tcp {
             if deadline > now {
                 break;
             }
+            let remote = connection.key.remote.addr;
             let (set, highest) = connection.sender();
-            sent = net.transmit(device, set, Some(highest));
+            sent = net.transmit(device, set, Some(remote), Some(highest));
             match sent {
                 Sent::Blocked => return Served::Blocked,
                 Sent::Packet => connection.has_sent = true,

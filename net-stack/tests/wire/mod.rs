@@ -9,6 +9,13 @@ use std::{
 };
 
 use net_stack::{Config, Entropy, Error, FrameDevice, Ipv4, ListenerId, Next, Stack, StreamId};
+use smoltcp::{
+    phy::ChecksumCapabilities,
+    wire::{
+        EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl,
+        TcpPacket, TcpRepr, TcpSeqNumber,
+    },
+};
 
 /// Random numbers that are the same every time.
 #[derive(Clone)]
@@ -314,4 +321,46 @@ pub(crate) fn failure<T>(result: Result<T, Error>) -> Option<Error> {
         Ok(_) | Err(Error::WouldBlock | Error::InProgress) => None,
         Err(error) => Some(error),
     }
+}
+
+/// A frame to the server with a segment.
+pub(crate) fn segment(
+    from: (Ipv4Addr, u16),
+    port: u16,
+    control: TcpControl,
+    numbers: (u32, Option<u32>),
+) -> Vec<u8> {
+    let number = |number: u32| TcpSeqNumber(number.cast_signed());
+    let tcp = TcpRepr {
+        src_port: from.1,
+        dst_port: port,
+        control,
+        seq_number: number(numbers.0),
+        ack_number: numbers.1.map(number),
+        window_len: 65535,
+        window_scale: Some(7),
+        max_seg_size: Some(1460),
+        sack_permitted: true,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: &[],
+    };
+    let ip = Ipv4Repr {
+        src_addr: from.0,
+        dst_addr: address(SERVER),
+        next_header: IpProtocol::Tcp,
+        payload_len: tcp.buffer_len(),
+        hop_limit: 64,
+    };
+    let checksums = ChecksumCapabilities::default();
+    let mut frame = vec![0; EthernetFrame::<&[u8]>::buffer_len(ip.buffer_len() + tcp.buffer_len())];
+    let mut ethernet = EthernetFrame::new_unchecked(&mut frame);
+    ethernet.set_src_addr(EthernetAddress([2, 0, 0, 0, 0, 1]));
+    ethernet.set_dst_addr(EthernetAddress([2, 0, 0, 0, 0, 2]));
+    ethernet.set_ethertype(EthernetProtocol::Ipv4);
+    let mut packet = Ipv4Packet::new_unchecked(ethernet.payload_mut());
+    ip.emit(&mut packet, &checksums);
+    let mut packet = TcpPacket::new_unchecked(packet.payload_mut());
+    tcp.emit(&mut packet, &ip.src_addr.into(), &ip.dst_addr.into(), &checksums);
+    frame
 }

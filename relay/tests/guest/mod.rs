@@ -35,6 +35,8 @@ pub(crate) struct Wire {
     received: Vec<u8>,
     start: usize,
     pending: Vec<u8>,
+    /// Frames that were taken.
+    taken: u64,
 }
 
 impl Wire {
@@ -45,6 +47,7 @@ impl Wire {
             received: Vec::new(),
             start: 0,
             pending: Vec::new(),
+            taken: 0,
         }
     }
 
@@ -88,6 +91,7 @@ impl Wire {
         let end = self.end()?;
         let frame = self.received[self.start + 4..end].to_vec();
         self.start = end;
+        self.taken += 1;
         Some(frame)
     }
 
@@ -184,10 +188,15 @@ impl Guest {
                 let _ = self.stack.poll(now);
                 return result;
             }
+            let taken = self.stack.device().taken;
             let next = self.stack.poll(now).at.map_or(next.at, Some);
             assert!(begun.elapsed() < Duration::from_secs(120), "it hangs");
-            let wait = next.map_or(10_000, |at| at.saturating_sub(now)).min(10_000);
             let wire = self.stack.device();
+            let wait = if wire.taken == taken {
+                next.map_or(10_000, |at| at.saturating_sub(now)).min(10_000)
+            } else {
+                0
+            };
             let mut flags = PollFlags::IN;
             if !wire.pending.is_empty() {
                 flags |= PollFlags::OUT;
