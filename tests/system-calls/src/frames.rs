@@ -24,17 +24,35 @@ fn tree() -> Option<Blob<'static>> {
     Blob::new(bytes(Blob::size(bytes(Blob::HEADER))?))
 }
 
-/// Answers frames.
-pub(crate) fn answer() {
+/// The machine's network device and the number of its interrupt.
+fn device() -> (devices::NetDevice, u32) {
     let tree = tree();
     let arguments = tree
         .and_then(|tree| tree.child("chosen")?.property("bootargs")?.text())
         .and_then(|text| str::from_utf8(text).ok())
         .unwrap_or_default();
-    let (mut net, interrupt) = match devices::find_net(tree, arguments) {
+    match devices::find_net(tree, arguments) {
         Ok(found) => found,
         Err(reason) => panic!("no network device: {reason:?}"),
-    };
+    }
+}
+
+/// Waits for frames that never come.
+pub(crate) fn sleep() {
+    /// So long that whoever is awake meanwhile takes minutes of the machine's time, in microseconds.
+    const LONG: u64 = 100_000_000;
+    let (mut net, interrupt) = device();
+    for (input, line) in [(false, "slept"), (true, "slept with an ear on input")] {
+        assert!(net.prepare_to_wait(false), "there is a frame");
+        assert!(!devices::wait(interrupt, input, LONG), "the device interrupts");
+        net.waited();
+        say!("{line}");
+    }
+}
+
+/// Answers frames.
+pub(crate) fn answer() {
+    let (mut net, interrupt) = device();
     // The first wait is what enables the interrupt.
     devices::wait(interrupt, false, 0);
     let [a, b, c, d, e, f] = net.address();

@@ -71,6 +71,7 @@ extern "C" fn main(_: i32, _: *const *const u8, _: *const *const u8) -> i32 {
         b"faults" => faults::check(module),
         b"unhandled" => faults::fault_and_return(module),
         b"frames" => frames::answer(),
+        b"asleep" => frames::sleep(),
         b"elsewhere" => faults::fault_elsewhere(module),
         _ => panic!("the boot module begins with no order"),
     }

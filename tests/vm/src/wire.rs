@@ -28,6 +28,9 @@ pub struct Wired<'a> {
     pub image: &'a Path,
     /// The boot module's content.
     pub module: &'a [u8],
+    /// Whether the clock counts instructions, and jumps when the machine sleeps: seconds asleep take no time, and
+    /// awake they take minutes.
+    pub sleep_is_free: bool,
 }
 
 /// A machine that runs.
@@ -80,6 +83,9 @@ impl Wired<'_> {
             &format!("{},netdev=wire", self.device),
         ]);
         command.args(["-global", "virtio-mmio.force-legacy=off"]);
+        if self.sleep_is_free {
+            command.args(["-icount", "shift=0,sleep=off"]);
+        }
         if self.arch == Arch::Aarch64 {
             command.args(["-semihosting-config", "enable=on"]);
         }

@@ -29,6 +29,7 @@ const TESTS: &[Test] = &[
     ("calls/elsewhere", elsewhere),
     ("frames/mmio", frames_by_mmio),
     ("frames/pci", frames_by_pci),
+    ("frames/asleep", asleep),
     ("frames/none", no_device),
 ];
 
@@ -262,15 +263,7 @@ fn no_device(arch: Arch) -> Result<()> {
 /// Frames of all lengths come back with their addresses exchanged, each before the next one is sent: so the machine
 /// sleeps in between, without a limit, and the device's interrupt wakes it. Then several at once.
 fn echo(arch: Arch, name: &str, machine: Option<&str>, device: &str) -> Result<()> {
-    let image = environment::needed(environment::CALLS)?.join(format!("{}.img", arch.name()));
-    let wired = Wired {
-        arch,
-        machine,
-        device: &format!("{device},mac=52:54:00:12:34:56"),
-        image: &image,
-        module: b"frames\n",
-    };
-    let mut wire = wired.start(name)?;
+    let mut wire = wired(arch, name, machine, device, b"frames\n")?;
     let text = wire.wait_for("mtu 1500")?;
     ensure!(
         text.contains("address 52:54:00:12:34:56\n"),
@@ -308,6 +301,39 @@ fn echo(arch: Arch, name: &str, machine: Option<&str>, device: &str) -> Result<(
         );
     }
     Ok(())
+}
+
+/// A machine that waits for a frame, and for input as well, sleeps until its time is up.
+fn asleep(arch: Arch) -> Result<()> {
+    let wire = wired(
+        arch,
+        "asleep",
+        mmio_machine(arch),
+        "virtio-net-device",
+        b"asleep\n",
+    )?;
+    let text = wire.end()?;
+    for line in ["slept", "slept with an ear on input", "done"] {
+        ensure!(
+            text.lines().any(|printed| printed == line),
+            "no line '{line}' in {text:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Starts the application on a machine with a network device.
+fn wired(arch: Arch, name: &str, machine: Option<&str>, device: &str, order: &[u8]) -> Result<Wire> {
+    let image = environment::needed(environment::CALLS)?.join(format!("{}.img", arch.name()));
+    let wired = Wired {
+        arch,
+        machine,
+        device: &format!("{device},mac=52:54:00:12:34:56"),
+        image: &image,
+        module: order,
+        sleep_is_free: order == b"asleep\n",
+    };
+    wired.start(name)
 }
 
 /// A frame to the machine, whose content is its own.
