@@ -34,7 +34,7 @@ mod tcp;
 mod udp;
 mod wire;
 
-pub use policy::{Policy, is_special};
+pub use policy::Policy;
 pub use publish::{Published, Socket};
 pub use relay::{Relay, Setup};
 pub use resolve::{Resolve, system};

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use boot_protocol::network::inside::{self, GATEWAY, GATEWAY_V6, GUEST, GUEST_V6};
+use boot_protocol::network::is_special;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use crate::packet::{Ends, Link};
@@ -89,7 +90,7 @@ impl Outside {
     /// its real address, unless the guest could not answer that.
     pub(crate) fn ends_for(&self, client: SocketAddr, port: u16) -> Ends {
         let address = client.ip().to_canonical();
-        let is_strange = crate::policy::is_special(address) || inside::contains(address);
+        let is_strange = is_special(address) || inside::contains(address);
         let (guest, shown): (IpAddr, IpAddr) = match address {
             IpAddr::V6(_) if !self.ipv6 => (GUEST.into(), GATEWAY.into()),
             IpAddr::V4(_) if is_strange => (GUEST.into(), GATEWAY.into()),

@@ -6,6 +6,8 @@
 mod grant;
 pub mod inside;
 mod publish;
+mod special;
 
 pub use grant::{Grant, GrantError, Host, Protocol};
 pub use publish::Publish;
+pub use special::is_special;

@@ -1,0 +1,101 @@
+//! Addresses that are more than a machine's on the network: reached only by whom they are granted to by themselves.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Addresses of clouds by which a machine learns its secrets, or is managed, and that are in no range below.
+const METADATA: [IpAddr; 5] = [
+    // Alibaba.
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    // Azure.
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    // Oracle.
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    // Amazon.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    // Google.
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// Whether an address is the host's own by its form, its link's, a group's, or a cloud's for metadata.
+#[must_use]
+pub fn is_special(address: IpAddr) -> bool {
+    if METADATA.contains(&address) {
+        return true;
+    }
+    match address {
+        IpAddr::V4(address) => {
+            // 0/8 is "this host", 240/4 and broadcast are nobody.
+            matches!(address.octets(), [0 | 127 | 240..=255, ..])
+                || address.is_link_local()
+                || address.is_multicast()
+        }
+        IpAddr::V6(address) => {
+            let segments = address.segments();
+            address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                // Link-local, and site-local, which some systems still route.
+                || matches!(segments, [0xfe80..=0xfeff, ..])
+                || embedded(segments).is_some_and(|inner| is_special(inner.into()))
+        }
+    }
+}
+
+/// The IPv4 address that a translator or a tunnel makes of an IPv6 one.
+fn embedded(segments: [u16; 8]) -> Option<Ipv4Addr> {
+    let (high, low) = match segments {
+        [0x64, 0xff9b, 0 | 1, _, _, _, high, low]
+        | [0, 0, 0, 0, 0 | 0xffff, 0 | 0xffff, high, low]
+        | [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    let [a, b] = high.to_be_bytes();
+    let [c, d] = low.to_be_bytes();
+    Some(Ipv4Addr::new(a, b, c, d))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_addresses() {
+        for special in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "0.1.2.3",
+            "169.254.169.254",
+            "169.254.0.1",
+            "224.0.0.1",
+            "239.255.255.250",
+            "255.255.255.255",
+            "240.0.0.1",
+            "100.100.100.200",
+            "168.63.129.16",
+            "::",
+            "::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "::ffff:0:7f00:1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "::127.0.0.1",
+        ] {
+            assert!(is_special(special.parse::<IpAddr>().unwrap()), "{special}");
+        }
+        for ordinary in [
+            "8.8.8.8",
+            "10.1.2.3",
+            "192.168.1.1",
+            "2001:db8::1",
+            "fd00::1",
+            "64:ff9b::808:808",
+        ] {
+            assert!(!is_special(ordinary.parse::<IpAddr>().unwrap()), "{ordinary}");
+        }
+    }
+}
