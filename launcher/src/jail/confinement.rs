@@ -35,6 +35,18 @@ impl Jail {
     }
 }
 
+/// What of the host's network a process reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing but the sockets that it is given.
+    #[default]
+    None,
+    /// What this user reaches, but TCP at these ports only, where Landlock can say so. It listens nowhere.
+    Ports(Vec<u16>),
+    /// What this user reaches. It listens nowhere.
+    All,
+}
+
 /// What one process needs of the host. All else is taken from it.
 #[derive(Clone, Debug, Default)]
 pub struct Confinement {
@@ -52,6 +64,8 @@ pub struct Confinement {
     pub writes: Vec<PathBuf>,
     /// Devices that it uses.
     pub devices: Vec<PathBuf>,
+    /// What it reaches of the network.
+    pub network: Network,
     /// Whether it makes its own namespaces and its own root.
     pub confines_itself: bool,
     /// Whether it does so as root of a user namespace, in which the launching user is the only one.
@@ -108,6 +122,13 @@ impl Confinement {
     #[must_use]
     pub fn device(mut self, path: impl Into<PathBuf>) -> Self {
         self.devices.push(path.into());
+        self
+    }
+
+    /// Lets the process reach something of the network.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
         self
     }
 

@@ -24,6 +24,8 @@ pub enum Calls {
     Script,
     /// A daemon that makes namespaces of its own before it serves.
     Daemon,
+    /// The host's end of a guest's network: as a hypervisor, and it makes connections and sends datagrams.
+    Relay,
 }
 
 /// Denied to everybody: what looks into other processes, changes the system, or has been the way into kernels.
@@ -120,13 +122,13 @@ const NOT_A_HYPERVISOR: &[c_long] = &[
     libc::SYS_semctl,
     libc::SYS_mq_open,
     libc::SYS_mq_unlink,
-    // Sockets: a hypervisor gets its connections open. Namespaces keep the network away where there are some; this does
-    // everywhere, and the system's services behind AF_UNIX too.
-    libc::SYS_socket,
-    libc::SYS_connect,
-    libc::SYS_bind,
+    // Whoever listens for somebody gets the socket open.
     libc::SYS_listen,
 ];
+
+/// Denied to all but a daemon and whoever connects for a guest: a hypervisor gets its connections open. Namespaces keep
+/// the network away where there are some; this does everywhere, and the system's services behind AF_UNIX too.
+const NOT_CONNECTED: &[c_long] = &[libc::SYS_socket, libc::SYS_connect, libc::SYS_bind];
 
 /// Denied to a hypervisor: other processes, and files in memory, which no limit of a process counts. What C libraries
 /// signal their own threads with is in [`signals_to`].
@@ -151,11 +153,17 @@ impl Calls {
     /// The calls that are denied whatever their arguments.
     fn denied(self) -> Vec<c_long> {
         let lists: &[&[c_long]] = match self {
-            Self::Hypervisor => &[NOBODY, NOT_A_HYPERVISOR, NOT_ALONE],
-            Self::Script => &[NOBODY, NOT_A_HYPERVISOR],
+            Self::Hypervisor => &[NOBODY, NOT_A_HYPERVISOR, NOT_ALONE, NOT_CONNECTED],
+            Self::Script => &[NOBODY, NOT_A_HYPERVISOR, NOT_CONNECTED],
             Self::Daemon => &[NOBODY],
+            Self::Relay => &[NOBODY, NOT_A_HYPERVISOR, NOT_ALONE],
         };
         lists.concat()
+    }
+
+    /// Whether it has to do with no other process.
+    pub(super) fn is_alone(self) -> bool {
+        matches!(self, Self::Hypervisor | Self::Relay)
     }
 
     /// The filter's program; `None` for an architecture that the crate does not know.
@@ -165,17 +173,35 @@ impl Calls {
         for call in self.denied() {
             rules.insert(call, Vec::new());
         }
-        let mut deny_if = |call, argument, operation, value| {
-            let condition =
-                SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, u64::from(value));
-            let rule = SeccompRule::new(vec![condition.ok()?]).ok()?;
+        let condition = |argument, operation, value: u32| {
+            SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, u64::from(value)).ok()
+        };
+        let mut add = |call: c_long, conditions| {
+            let rule = SeccompRule::new(conditions).ok()?;
             rules.entry(call).or_default().push(rule);
             Some(())
         };
+        if self == Self::Relay {
+            // What is none of these is denied.
+            for (argument, allowed) in [(0, &[AF_INET, AF_INET6][..]), (2, &[0, IPPROTO_TCP, IPPROTO_UDP])] {
+                let none_of = allowed
+                    .iter()
+                    .map(|value| condition(argument, SeccompCmpOp::Ne, *value));
+                add(libc::SYS_socket, none_of.collect::<Option<_>>()?)?;
+            }
+        }
+        let mut deny_if =
+            |call, argument, operation, value| add(call, vec![condition(argument, operation, value)?]);
+        if self == Self::Relay {
+            for kind in [SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP, SOCK_PACKET] {
+                let of_kind = SeccompCmpOp::MaskedEq(u64::from(SOCK_TYPE_MASK));
+                deny_if(libc::SYS_socket, 1, of_kind, kind)?;
+            }
+        }
         // Typing for a terminal's owner, and cutting and pasting on the console.
         deny_if(libc::SYS_ioctl, 1, SeccompCmpOp::Eq, TIOCSTI)?;
         deny_if(libc::SYS_ioctl, 1, SeccompCmpOp::Eq, TIOCLINUX)?;
-        if self == Self::Hypervisor {
+        if self.is_alone() {
             // Limits of other processes; 0 is one's own.
             deny_if(libc::SYS_prlimit64, 0, SeccompCmpOp::Ne, 0)?;
             // Processes; threads share more. `clone3`, below, is not looked into.
@@ -267,9 +293,17 @@ const FIRST_ARGUMENT: u32 = 16;
 const CLONE_THREAD: u32 = 0x1_0000;
 const CLONE_NEWUSER: u32 = 0x1000_0000;
 const AF_UNIX: u32 = 1;
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;
 const SOCK_TYPE_MASK: u32 = 0xf;
 const SOCK_DGRAM: u32 = 2;
 const SOCK_RAW: u32 = 3;
+const SOCK_RDM: u32 = 4;
+const SOCK_SEQPACKET: u32 = 5;
+const SOCK_DCCP: u32 = 6;
+const SOCK_PACKET: u32 = 10;
 const PR_SET_PDEATHSIG: u32 = 1;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
@@ -310,124 +344,5 @@ fn errno(number: i32) -> u32 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    #[test]
-    fn each_policy_has_a_program_that_the_kernel_takes() {
-        // 4096 instructions are Linux's limit.
-        for calls in [Calls::Hypervisor, Calls::Script, Calls::Daemon] {
-            let program = calls.program().unwrap();
-            assert!((50..4096).contains(&program.len()), "{}", program.len());
-        }
-    }
-
-    #[test]
-    fn a_daemon_may_confine_itself_and_a_hypervisor_may_not() {
-        assert!(Calls::Hypervisor.denied().contains(&libc::SYS_mount));
-        assert!(Calls::Script.denied().contains(&libc::SYS_mount));
-        assert!(!Calls::Daemon.denied().contains(&libc::SYS_mount));
-        for calls in [Calls::Hypervisor, Calls::Script, Calls::Daemon] {
-            assert!(calls.denied().contains(&libc::SYS_ptrace));
-        }
-    }
-
-    /// What the kernel would do with a call: runs the program as it does. `None`: the call is made.
-    pub(crate) fn errno_of(program: &[sock_filter], call: c_long, arguments: [u64; 6]) -> Option<i32> {
-        let mut data = number(call).to_ne_bytes().to_vec();
-        let arch = match std::env::consts::ARCH {
-            "x86_64" => 0xc000_003e_u32,
-            "aarch64" => 0xc000_00b7,
-            _ => 0xc000_00f3,
-        };
-        data.extend_from_slice(&arch.to_ne_bytes());
-        for word in std::iter::once(0).chain(arguments) {
-            data.extend_from_slice(&word.to_ne_bytes());
-        }
-        let (mut at, mut accumulator) = (0, 0);
-        loop {
-            let sock_filter { code, jt, jf, k } = program[at];
-            at += 1;
-            let holds = match code {
-                BPF_RETURN if k == u32::from(SeccompAction::Allow) => return None,
-                BPF_RETURN => {
-                    assert_eq!(k & 0xffff_0000, u32::from(SeccompAction::Errno(0)), "{k:#x}");
-                    return i32::try_from(k & 0xffff).ok();
-                }
-                BPF_LOAD_WORD => {
-                    let place = usize::try_from(k).unwrap();
-                    accumulator = u32::from_ne_bytes(data[place..place + 4].try_into().unwrap());
-                    continue;
-                }
-                0x54 => {
-                    accumulator &= k;
-                    continue;
-                }
-                0x05 => {
-                    at += usize::try_from(k).unwrap();
-                    continue;
-                }
-                BPF_JUMP_EQUAL => accumulator == k,
-                0x25 => accumulator > k,
-                BPF_JUMP_AT_LEAST => accumulator >= k,
-                other => panic!("{other:#x}"),
-            };
-            at += usize::from(if holds { jt } else { jf });
-        }
-    }
-
-    #[test]
-    fn arguments_decide_where_a_call_is_denied_in_part() {
-        const DENIED: Option<i32> = Some(libc::EPERM);
-        let stream = u64::from(libc::SOCK_STREAM.cast_unsigned() | libc::SOCK_CLOEXEC.cast_unsigned());
-        let datagram = u64::from(libc::SOCK_DGRAM.cast_unsigned() | libc::SOCK_NONBLOCK.cast_unsigned());
-        let raw = u64::from(SOCK_RAW);
-        let thread = u64::from(CLONE_THREAD);
-        let user = u64::from(CLONE_NEWUSER) | 17;
-        // Upper halves are nothing to a call that takes an `int`.
-        let high = 1 << 32;
-        for (call, arguments, [hypervisor, script, daemon]) in [
-            (libc::SYS_socketpair, [1, stream], [None; 3]),
-            (libc::SYS_socketpair, [1, datagram], [DENIED, DENIED, None]),
-            (libc::SYS_socketpair, [1, datagram | high], [DENIED, DENIED, None]),
-            (libc::SYS_socketpair, [1, raw], [DENIED, DENIED, None]),
-            (libc::SYS_socketpair, [30, stream], [DENIED, DENIED, None]),
-            (libc::SYS_socket, [1, stream], [DENIED, DENIED, None]),
-            (libc::SYS_socket, [2, stream], [DENIED; 3]),
-            (libc::SYS_clone, [thread, 0], [None; 3]),
-            (libc::SYS_clone, [17, 0], [DENIED, None, None]),
-            (libc::SYS_clone, [user, 0], [DENIED, DENIED, None]),
-            (libc::SYS_prctl, [1 | high, 0], [DENIED, DENIED, None]),
-            (libc::SYS_prctl, [15, 0], [None; 3]),
-            (libc::SYS_ioctl, [0, u64::from(TIOCSTI) | high], [DENIED; 3]),
-            (
-                libc::SYS_fcntl,
-                [0, u64::from(F_SETOWN) | high],
-                [DENIED, None, None],
-            ),
-            (libc::SYS_fcntl, [0, 1], [None; 3]),
-            (libc::SYS_msgrcv, [0, 0], [DENIED, DENIED, None]),
-        ] {
-            let [first, second] = arguments;
-            for (calls, expected) in [
-                (Calls::Hypervisor, hypervisor),
-                (Calls::Script, script),
-                (Calls::Daemon, daemon),
-            ] {
-                let program = calls.program().unwrap();
-                let found = errno_of(&program, call, [first, second, 0, 0, 0, 0]);
-                assert_eq!(found, expected, "{calls:?}: {call} {arguments:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn threads_of_other_processes_are_not_signalled() {
-        let own = signals_to(7);
-        let to = |process| [process, 7, 9, 0, 0, 0];
-        assert_eq!(errno_of(&own, libc::SYS_tgkill, to(7)), None);
-        assert_eq!(errno_of(&own, libc::SYS_tgkill, to(8)), Some(libc::EPERM));
-        assert_eq!(errno_of(&own, libc::SYS_tkill, to(7)), Some(libc::EPERM));
-        assert_eq!(errno_of(&own, libc::SYS_read, to(8)), None);
-    }
-}
+#[path = "filter_tests.rs"]
+pub(crate) mod tests;

@@ -6,22 +6,32 @@
 use std::os::fd::OwnedFd;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
     RulesetCreatedAttr as _, RulesetError, Scope,
 };
 
+use super::confinement::Network;
 use super::view::{Access, View};
 
 /// The newest version that is understood here; of an older kernel's, all that it has is used.
 const NEWEST: ABI = ABI::V6;
 
-/// Rules that allow what is in view; `None` where the system has no Landlock.
-pub(super) fn ruleset(view: &View) -> Result<Option<OwnedFd>, RulesetError> {
+/// Rules that allow what is in view, and TCP as `network` has it; `None` where the system has no Landlock.
+pub(super) fn ruleset(view: &View, network: &Network) -> Result<Option<OwnedFd>, RulesetError> {
+    let denied = match network {
+        Network::None | Network::Ports(_) => AccessNet::from_all(NEWEST),
+        Network::All => AccessNet::BindTcp.into(),
+    };
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
+        .handle_access(denied)?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
+    if let Network::Ports(ports) = network {
+        for port in ports {
+            rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+        }
+    }
     for place in &view.places {
         // It was there a moment ago; what has gone cannot be allowed.
         let Ok(path) = PathFd::new(&place.path) else {

@@ -22,6 +22,8 @@ pub enum Layer {
     Calls,
     /// Namespaces: no other process, no network, no other user.
     Namespaces,
+    /// The same with the host's network.
+    OtherNamespaces,
     /// A root with nothing in it but what the process needs.
     Root,
     /// Landlock's rules.
@@ -32,7 +34,7 @@ impl Layer {
     /// How to get it.
     pub(crate) const fn advice(self) -> &'static str {
         match self {
-            Self::Namespaces | Self::Root => {
+            Self::Namespaces | Self::OtherNamespaces | Self::Root => {
                 "allow user namespaces (the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and \
                  kernel.apparmor_restrict_unprivileged_userns, and in a container its seccomp profile), or run as root \
                  with CAP_SYS_ADMIN, on Linux 5.12 or newer"
@@ -54,6 +56,7 @@ impl fmt::Display for Layer {
             Self::NoNewPrivileges => "no_new_privs",
             Self::Calls => "system call filter",
             Self::Namespaces => "namespaces",
+            Self::OtherNamespaces => "namespaces but the network's",
             Self::Root => "empty root",
             Self::Landlock => "Landlock",
         })

@@ -7,7 +7,7 @@
 //! 2. resource limits;
 //! 3. no capabilities, or only those of the description, and no way to new ones (`no_new_privs`);
 //! 4. a filter of system calls;
-//! 5. namespaces of its own: no other process, no network, no other user;
+//! 5. namespaces of its own: no other process, no network (unless it is there for that), no other user;
 //! 6. a root of its own, with libraries, the program, its data and what the description names, read-only;
 //! 7. Landlock's rules for the same files.
 //!
@@ -61,7 +61,7 @@ use crate::error::Error;
 use crate::spec::deadline::Deadline;
 
 pub(crate) use child::Child;
-pub use confinement::{Confinement, Jail};
+pub use confinement::{Confinement, Jail, Network};
 pub use filter::Calls;
 #[cfg(test)]
 pub(crate) use filter::tests::errno_of;
@@ -112,7 +112,7 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
             "its jail has no system call filter for this architecture",
         )
     })?;
-    let (landlock, no_landlock) = match landlock::ruleset(&view) {
+    let (landlock, no_landlock) = match landlock::ruleset(&view, &confinement.network) {
         _ if confinement.confines_itself => (None, String::new()),
         Ok(Some(ruleset)) => (Some(ruleset), String::new()),
         Ok(None) => (None, "this kernel has none, or it is not enabled".to_string()),
@@ -133,23 +133,29 @@ pub(crate) fn start(program: &Program<'_>, confinement: &Confinement) -> io::Res
         plan.program = c_string(view.program.as_os_str())?;
         plan.landlock = landlock.as_ref().map(|ruleset| ruleset.as_fd());
         // In namespaces of its own it sees no other.
-        plan.alone = calls == Calls::Hypervisor && !matches!(walls, Walls::Namespaces(_));
+        plan.alone = calls.is_alone() && !matches!(walls, Walls::Namespaces(_));
         plan.namespaces = match walls {
             Walls::None => None,
             Walls::User => Some(Namespaces {
                 user: Some(User::root()),
                 root: None,
+                network: false,
             }),
             Walls::Namespaces(user) => Some(Namespaces {
                 user: user.then(User::current),
                 root: Some(Root::new(&view)?),
+                network: confinement.network == Network::None,
             }),
         };
         let counted = matches!(walls, Walls::User | Walls::Namespaces(true));
         plan.limits = confinement.limits.list(counted);
         let mut layers = demanded.clone();
         if !confinement.confines_itself {
-            for layer in [Layer::Namespaces, Layer::Root] {
+            let namespaces = match confinement.network {
+                Network::None => Layer::Namespaces,
+                Network::Ports(_) | Network::All => Layer::OtherNamespaces,
+            };
+            for layer in [namespaces, Layer::Root] {
                 layers.add(layer, walls != Walls::None, reasons.join("; "));
             }
             layers.add(Layer::Landlock, landlock.is_some(), no_landlock.clone());

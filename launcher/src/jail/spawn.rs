@@ -156,12 +156,14 @@ pub(super) struct Plan<'a> {
     pub(super) asks: Option<(&'a BpfProgram, BorrowedFd<'a>)>,
 }
 
-/// Namespaces of a process's own: processes, mounts, network, System V's objects, the host's name.
+/// Namespaces of a process's own: processes, mounts, System V's objects, the host's name, and mostly network.
 pub(super) struct Namespaces {
     /// A user namespace too, with this user and this group and no other.
     pub(super) user: Option<User>,
     /// What it sees of the host's files; `None` for a process that makes its other namespaces itself.
     pub(super) root: Option<Root>,
+    /// No network.
+    pub(super) network: bool,
 }
 
 /// The one user of a user namespace: lines for /proc/self/uid_map and gid_map.
@@ -212,10 +214,11 @@ impl Namespaces {
             0
         };
         let others = match self.root {
-            Some(_) => libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET,
+            Some(_) => libc::CLONE_NEWPID | libc::CLONE_NEWNS,
             None => 0,
         };
-        user | others | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS
+        let network = if self.network { libc::CLONE_NEWNET } else { 0 };
+        user | others | network | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS
     }
 }
 
