@@ -1,10 +1,10 @@
 //! What one guest has: its arguments, environment, file systems, and the machine beneath.
 //!
 //! Layer: core. Built once before the guest starts; the interfaces get it mutably. The operations on it are in `file`,
-//! `tree` and `poll`.
+//! `tree`, `socket` and `poll`.
 
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
-use core::fmt;
+use core::{fmt, net::SocketAddr};
 
 use crate::{
     Errno,
@@ -13,7 +13,9 @@ use crate::{
     fs::{Access, FileSystem, Permission, fixed::Fixed},
     limits::{Left, Limit, Limits},
     mounts::Mounts,
+    network::SocketId,
     path::PATH_MAX,
+    socket::{Shared, Socket},
     system::System,
 };
 
@@ -29,6 +31,8 @@ pub struct WasiCtx<S> {
     max_descriptors: usize,
     pub(crate) left: Left,
     pub(crate) deterministic: Option<Box<Deterministic>>,
+    /// The listeners that the guest was given and has not closed.
+    pub(crate) listeners: Vec<Shared>,
 }
 
 impl<S> WasiCtx<S> {
@@ -52,7 +56,7 @@ impl<S> WasiCtx<S> {
         &self.env
     }
 
-    /// Hands out what the guest begins with: standard input, output, error, then the preopens in order. For the
+    /// Hands out what the guest begins with: standard input, output, error, the preopens in order, the listeners. For the
     /// interface that gives them to it; nothing is left for a second one.
     pub fn take_descriptors(&mut self) -> Vec<Descriptor> {
         core::mem::take(&mut self.descriptors)
@@ -102,6 +106,7 @@ pub struct WasiCtxBuilder {
     terminals: Terminals,
     mounts: Mounts,
     preopens: Vec<Descriptor>,
+    listeners: Vec<(SocketId, SocketAddr)>,
     max_descriptors: usize,
     limits: Limits,
     deterministic: Option<Box<Deterministic>>,
@@ -115,6 +120,7 @@ impl Default for WasiCtxBuilder {
             terminals: Terminals::default(),
             mounts: Mounts::default(),
             preopens: Vec::new(),
+            listeners: Vec::new(),
             max_descriptors: DEFAULT_LIMIT,
             limits: Limits::default(),
             deterministic: None,
@@ -219,6 +225,14 @@ impl WasiCtxBuilder {
         Ok(self)
     }
 
+    /// Gives the guest a listener that the embedder has opened on the machine's network, which is reached at `local`.
+    /// Listeners get descriptors behind all preopens (preview1), in the order in which they are given.
+    #[must_use]
+    pub fn listener(mut self, id: SocketId, local: SocketAddr) -> Self {
+        self.listeners.push((id, local));
+        self
+    }
+
     /// Sets how many descriptors the guest may have open, streams and preopens included. Without this, 65,536.
     #[must_use]
     pub fn max_descriptors(mut self, limit: usize) -> Self {
@@ -243,6 +257,9 @@ impl WasiCtxBuilder {
     pub fn build<S: System>(self, system: S) -> WasiCtx<S> {
         let mut descriptors = Vec::from(standard_streams(self.terminals));
         descriptors.extend(self.preopens);
+        let listeners = self.listeners.iter();
+        descriptors.extend(listeners.map(|(id, local)| Descriptor::Socket(Socket::listener(*id, *local))));
+        let shared = self.listeners.into_iter();
         WasiCtx {
             system,
             mounts: self.mounts,
@@ -252,6 +269,7 @@ impl WasiCtxBuilder {
             max_descriptors: self.max_descriptors,
             left: Left::of(self.limits),
             deterministic: self.deterministic,
+            listeners: shared.map(|(id, local)| Shared::new(id, local)).collect(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a descriptor names, and what can be done with it.
 //!
-//! Layer: core. The one place that knows what a kind of descriptor can do: the interfaces ask here, so a new kind (a
-//! socket) is a variant and an arm in each of these functions. Numbers, flags and rights are an interface's own.
+//! Layer: core. The one place that knows what a kind of descriptor can do: the interfaces ask here, so a new kind
+//! is a variant and an arm in each of these functions. Numbers, flags and rights are an interface's own.
 
 use alloc::boxed::Box;
 
@@ -9,6 +9,7 @@ use crate::{
     Errno,
     fs::{Access, Handle, Node},
     mounts::MountId,
+    socket::{Kind, Socket},
     system::{Source, Stream},
     types::{Filesize, Filetype},
 };
@@ -32,6 +33,19 @@ pub enum Descriptor {
     File(OpenFile),
     /// A directory.
     Directory(OpenDirectory),
+    /// A socket.
+    Socket(Socket),
+}
+
+/// What a read or a write of a descriptor waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// For this.
+    Source(Source),
+    /// It never waits.
+    Nothing,
+    /// Nothing will ever come.
+    Forever,
 }
 
 /// An open regular file.
@@ -95,6 +109,10 @@ impl Descriptor {
             Self::Stdin { terminal: false } | Self::Output { terminal: false, .. } => Filetype::Unknown,
             Self::File(_) => Filetype::RegularFile,
             Self::Directory(_) => Filetype::Directory,
+            Self::Socket(socket) => match socket.kind() {
+                Kind::Stream => Filetype::SocketStream,
+                Kind::Datagram => Filetype::SocketDgram,
+            },
         }
     }
 
@@ -104,7 +122,7 @@ impl Descriptor {
     /// [`Errno::BADF`].
     pub const fn check_readable(&self) -> Result<(), Errno> {
         match self {
-            Self::Stdin { .. } => Ok(()),
+            Self::Stdin { .. } | Self::Socket(_) => Ok(()),
             Self::File(file) if file.access.read => Ok(()),
             Self::File(_) | Self::Output { .. } | Self::Directory(_) => Err(Errno::BADF),
         }
@@ -116,7 +134,7 @@ impl Descriptor {
     /// [`Errno::BADF`].
     pub const fn check_writable(&self) -> Result<(), Errno> {
         match self {
-            Self::Output { .. } => Ok(()),
+            Self::Output { .. } | Self::Socket(_) => Ok(()),
             Self::File(file) if file.access.write => Ok(()),
             Self::File(_) | Self::Stdin { .. } | Self::Directory(_) => Err(Errno::BADF),
         }
@@ -130,7 +148,7 @@ impl Descriptor {
     pub fn check_end(&self, len: u32) -> Result<(), Errno> {
         match self {
             Self::File(file) => check_end(file.position, len),
-            Self::Stdin { .. } | Self::Output { .. } | Self::Directory(_) => Ok(()),
+            Self::Stdin { .. } | Self::Output { .. } | Self::Directory(_) | Self::Socket(_) => Ok(()),
         }
     }
 
@@ -141,7 +159,9 @@ impl Descriptor {
     pub const fn file(&self) -> Result<&OpenFile, Errno> {
         match self {
             Self::File(file) => Ok(file),
-            Self::Stdin { .. } | Self::Output { .. } | Self::Directory(_) => Err(Errno::BADF),
+            Self::Stdin { .. } | Self::Output { .. } | Self::Directory(_) | Self::Socket(_) => {
+                Err(Errno::BADF)
+            }
         }
     }
 
@@ -152,7 +172,7 @@ impl Descriptor {
     pub const fn seekable(&self) -> Result<&OpenFile, Errno> {
         match self {
             Self::File(file) => Ok(file),
-            Self::Stdin { .. } | Self::Output { .. } => Err(Errno::SPIPE),
+            Self::Stdin { .. } | Self::Output { .. } | Self::Socket(_) => Err(Errno::SPIPE),
             Self::Directory(_) => Err(Errno::BADF),
         }
     }
@@ -164,7 +184,7 @@ impl Descriptor {
     pub const fn seekable_mut(&mut self) -> Result<&mut OpenFile, Errno> {
         match self {
             Self::File(file) => Ok(file),
-            Self::Stdin { .. } | Self::Output { .. } => Err(Errno::SPIPE),
+            Self::Stdin { .. } | Self::Output { .. } | Self::Socket(_) => Err(Errno::SPIPE),
             Self::Directory(_) => Err(Errno::BADF),
         }
     }
@@ -176,7 +196,7 @@ impl Descriptor {
     pub const fn directory(&self) -> Result<&OpenDirectory, Errno> {
         match self {
             Self::Directory(directory) => Ok(directory),
-            Self::Stdin { .. } | Self::Output { .. } | Self::File(_) => Err(Errno::BADF),
+            Self::Stdin { .. } | Self::Output { .. } | Self::File(_) | Self::Socket(_) => Err(Errno::BADF),
         }
     }
 
@@ -185,40 +205,61 @@ impl Descriptor {
         self.directory().ok()?.preopen.as_deref()
     }
 
-    /// Whether it is a socket. None is yet.
-    pub const fn is_socket(&self) -> bool {
+    /// The socket.
+    ///
+    /// # Errors
+    /// [`Errno::NOTSOCK`].
+    pub const fn socket(&self) -> Result<&Socket, Errno> {
         match self {
-            Self::Stdin { .. } | Self::Output { .. } | Self::File(_) | Self::Directory(_) => false,
+            Self::Socket(socket) => Ok(socket),
+            Self::Stdin { .. } | Self::Output { .. } | Self::File(_) | Self::Directory(_) => {
+                Err(Errno::NOTSOCK)
+            }
+        }
+    }
+
+    /// As [`Self::socket`], to do something with it.
+    ///
+    /// # Errors
+    /// [`Errno::NOTSOCK`].
+    pub const fn socket_mut(&mut self) -> Result<&mut Socket, Errno> {
+        match self {
+            Self::Socket(socket) => Ok(socket),
+            Self::Stdin { .. } | Self::Output { .. } | Self::File(_) | Self::Directory(_) => {
+                Err(Errno::NOTSOCK)
+            }
         }
     }
 
     /// Whether it is a stream: something without a place in a file system.
     pub const fn is_stream(&self) -> bool {
         match self {
-            Self::Stdin { .. } | Self::Output { .. } => true,
+            Self::Stdin { .. } | Self::Output { .. } | Self::Socket(_) => true,
             Self::File(_) | Self::Directory(_) => false,
         }
     }
 
-    /// What a read of it waits for; `None`: a read never waits.
+    /// What a read of it waits for.
     ///
     /// # Errors
     /// [`Errno::BADF`] if it goes the other way, or is a directory.
-    pub const fn read_source(&self) -> Result<Option<Source>, Errno> {
+    pub const fn read_source(&self) -> Result<Awaits, Errno> {
         match self {
-            Self::Stdin { .. } => Ok(Some(Source::Stdin)),
-            Self::File(_) => Ok(None),
+            Self::Stdin { .. } => Ok(Awaits::Source(Source::Stdin)),
+            Self::File(_) => Ok(Awaits::Nothing),
+            Self::Socket(socket) => Ok(socket.read_source()),
             Self::Output { .. } | Self::Directory(_) => Err(Errno::BADF),
         }
     }
 
-    /// What a write to it waits for; `None`: a write never waits.
+    /// What a write to it waits for.
     ///
     /// # Errors
     /// [`Errno::BADF`] if it goes the other way, or is a directory.
-    pub const fn write_source(&self) -> Result<Option<Source>, Errno> {
+    pub const fn write_source(&self) -> Result<Awaits, Errno> {
         match self {
-            Self::Output { .. } | Self::File(_) => Ok(None),
+            Self::Output { .. } | Self::File(_) => Ok(Awaits::Nothing),
+            Self::Socket(socket) => Ok(socket.write_source()),
             Self::Stdin { .. } | Self::Directory(_) => Err(Errno::BADF),
         }
     }
@@ -226,7 +267,7 @@ impl Descriptor {
     /// The file system and the node; `None` for a stream.
     pub(crate) const fn node(&self) -> Option<(MountId, Node)> {
         match self {
-            Self::Stdin { .. } | Self::Output { .. } => None,
+            Self::Stdin { .. } | Self::Output { .. } | Self::Socket(_) => None,
             Self::File(file) => Some((file.mount, file.node)),
             Self::Directory(directory) => Some((directory.mount, directory.node)),
         }
@@ -235,7 +276,7 @@ impl Descriptor {
     /// The file system and the handle; `None` for a stream.
     pub(crate) const fn handle(&self) -> Option<(MountId, Handle)> {
         match self {
-            Self::Stdin { .. } | Self::Output { .. } => None,
+            Self::Stdin { .. } | Self::Output { .. } | Self::Socket(_) => None,
             Self::File(file) => Some((file.mount, file.handle)),
             Self::Directory(directory) => Some((directory.mount, directory.handle)),
         }

@@ -131,21 +131,27 @@ impl<S> WasiCtx<S> {
     pub fn flush(&mut self, descriptor: &Descriptor) -> Result<(), Errno> {
         match descriptor {
             Descriptor::File(file) => self.mounts.get(file.mount)?.flush(file.handle),
-            Descriptor::Directory(_) | Descriptor::Stdin { .. } | Descriptor::Output { .. } => Ok(()),
+            Descriptor::Directory(_)
+            | Descriptor::Stdin { .. }
+            | Descriptor::Output { .. }
+            | Descriptor::Socket(_) => Ok(()),
         }
     }
+}
 
+impl<S: System> WasiCtx<S> {
     /// Closes what is open. The machine's console stays as it is.
     pub fn close(&mut self, descriptor: Descriptor) {
+        if let Descriptor::Socket(socket) = &descriptor {
+            self.close_socket(socket);
+        }
         if let Some((mount, handle)) = descriptor.handle()
             && let Ok(fs) = self.mounts.get(mount)
         {
             fs.close(handle);
         }
     }
-}
 
-impl<S: System> WasiCtx<S> {
     /// A file system and the clock for the times that it records, to look at something.
     fn with_fs<T>(
         &mut self,
@@ -165,7 +171,8 @@ impl<S: System> WasiCtx<S> {
     }
 
     /// Fills `buf` from where the last read or write of `from` ended, and moves on; how many bytes, 0 at the end, or
-    /// `None` if nothing is there and `blocking` says to stop. `buf` is not empty.
+    /// `None` if nothing is there and `blocking` says to stop. `buf` is not empty. Sockets have
+    /// [`receive`](Self::receive).
     ///
     /// # Errors
     /// [`Errno::AGAIN`] as `blocking` says; [`Errno::BADF`] if it cannot be read from; what the machine or the file
@@ -183,7 +190,7 @@ impl<S: System> WasiCtx<S> {
                 file.position = advance(file.position, count);
                 Ok(Some(count))
             }
-            Descriptor::Output { .. } | Descriptor::Directory(_) => Err(Errno::BADF),
+            Descriptor::Output { .. } | Descriptor::Directory(_) | Descriptor::Socket(_) => Err(Errno::BADF),
         }
     }
 
@@ -230,7 +237,7 @@ impl<S: System> WasiCtx<S> {
     }
 
     /// Writes to where the last read or write of `to` ended, or with `append` to a file's end, and moves on; how many
-    /// bytes were taken. `bytes` is not empty.
+    /// bytes were taken. `bytes` is not empty. Sockets have [`send`](Self::send).
     ///
     /// # Errors
     /// [`Errno::BADF`] if it cannot be written to; [`Errno::ROFS`]; what the machine or the file system says.
@@ -247,7 +254,7 @@ impl<S: System> WasiCtx<S> {
                 file.position = advance(file.position, count);
                 Ok(count)
             }
-            Descriptor::Stdin { .. } | Descriptor::Directory(_) => Err(Errno::BADF),
+            Descriptor::Stdin { .. } | Descriptor::Directory(_) | Descriptor::Socket(_) => Err(Errno::BADF),
         }
     }
 

@@ -3,7 +3,7 @@
 //! `no_std`, safe Rust; knows no engine and no guest pointer. Slices and typed values go in, values and [`Errno`] come
 //! out. From the bottom: [`system`] is what the machine has to provide, [`fs`] what a file system has to, with some of
 //! our own; [`path`] is the sandbox; [`descriptor`] knows what can be done with what is open; [`context`] holds what
-//! one guest has, and [`mod@file`], [`tree`] and [`poll`] are the operations on it. Crate `wasi-p1` makes preview1 of
+//! one guest has, and [`mod@file`], [`tree`], [`socket`] and [`poll`] are the operations on it. Crate `wasi-p1` makes preview1 of
 //! them; docs/wasi-core.md of the repository says how the interfaces of WASI 0.2 would.
 //!
 //! An operation does what it is asked to. What has to be checked before (the descriptor's kind, with its own functions;
@@ -43,6 +43,7 @@ pub mod network;
 pub mod path;
 pub mod poll;
 pub mod random;
+pub mod socket;
 pub mod system;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -56,19 +56,19 @@ impl WaitSet {
         self.sockets.binary_search_by_key(&source, |wait| wait.source)
     }
 
-    /// How a source stood after the wait.
+    /// How a source stood after the wait. A socket that has failed is ready: what is done with it next tells why.
     ///
     /// # Errors
-    /// Why it cannot be waited for.
+    /// Why standard input cannot be waited for.
     pub fn readiness(&self, source: Source) -> Result<Readiness, Errno> {
-        let wait = match source {
-            Source::Stdin => self.stdin,
-            Source::Readable(_) | Source::Writable(_) => self
-                .place(source)
-                .ok()
-                .and_then(|place| self.sockets.get(place).copied()),
+        let socket = match source {
+            Source::Stdin => return self.stdin.map_or(Ok(Readiness::NotReady), |wait| wait.answer),
+            Source::Readable(_) | Source::Writable(_) => self.place(source).ok(),
         };
-        wait.map_or(Ok(Readiness::NotReady), |wait| wait.answer)
+        match socket.and_then(|place| self.sockets.get(place)) {
+            Some(wait) => Ok(wait.answer.unwrap_or(Readiness::ENDED)),
+            None => Ok(Readiness::NotReady),
+        }
     }
 }
 
@@ -132,8 +132,8 @@ impl<S: System> WasiCtx<S> {
         }
         match (&mut set.stdin, set.timeout) {
             (Some(wait), timeout) => self.system.wait(core::slice::from_mut(wait), timeout),
-            // Without a timeout not reached: what is waited for is a time, a source, or told at once.
-            (None, None | Some(0)) => {}
+            (None, Some(0)) => {}
+            // Without a timeout too: a guest may wait for what never comes.
             (None, timeout) => self.system.wait(&mut [], timeout),
         }
     }

@@ -48,7 +48,7 @@ pub trait System {
 
     /// Waits until one of `on` is ready or has failed, or until `timeout` nanoseconds have passed on
     /// [`Clock::Monotonic`] (`None`: forever), and tells of each in [`Wait::answer`] how it stands. With nothing in
-    /// `on` it lets time pass.
+    /// `on` it lets time pass; then `None` is for ever, which ends with the run.
     ///
     /// It may return early with nothing ready; the caller waits again. `Some(0)` asks without waiting: it comes before
     /// every further buffer of a scattered read, so an implementation answers it from its own buffers where it can.
@@ -110,6 +110,14 @@ pub struct Wait {
     pub source: Source,
     /// How it stands, told by [`System::wait`]; an error says why it cannot be waited for.
     pub answer: Result<Readiness, Errno>,
+}
+
+impl Readiness {
+    /// Nothing more will come, or go: a call will not block, and says so.
+    pub const ENDED: Self = Self::Ready {
+        bytes: 0,
+        hangup: true,
+    };
 }
 
 impl Wait {

@@ -4,6 +4,7 @@
 
 use wasi_core::WasiCtx;
 
+use crate::abi::{Errno, types::Fd};
 use crate::error::Error;
 use crate::fd_table::FdTable;
 
@@ -21,6 +22,20 @@ impl<S> WasiP1Ctx<S> {
     pub fn new(mut core: WasiCtx<S>) -> Self {
         let fds = FdTable::new(core.take_descriptors(), core.max_descriptors());
         Self { core, fds }
+    }
+
+    /// The number of the next descriptor, with room for it; see [`FdTable::vacancy`].
+    ///
+    /// # Errors
+    /// MFILE, NOMEM; [`Error::Limit`].
+    pub(crate) fn vacancy(&mut self) -> Result<Fd, Error> {
+        self.fds.vacancy().or_else(|errno| {
+            if errno == Errno::MFILE {
+                self.core.no_descriptor();
+            }
+            self.check_limits()?;
+            Err(Error::Errno(errno))
+        })
     }
 
     /// Ends the guest if it has wanted more than it may use up.

@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use wasi_core::descriptor::Descriptor;
+use wasi_core::{descriptor::Descriptor, socket::Kind};
 
 use crate::abi::{
     Errno,
@@ -58,6 +58,12 @@ const DIRECTORY_RIGHTS: Rights = Rights::PATH_CREATE_DIRECTORY
     .union(Rights::PATH_REMOVE_DIRECTORY)
     .union(Rights::PATH_UNLINK_FILE);
 
+/// Rights of a connection.
+const SOCKET_RIGHTS: Rights = STREAM_RIGHTS
+    .union(Rights::FD_READ)
+    .union(Rights::FD_WRITE)
+    .union(Rights::SOCK_SHUTDOWN);
+
 /// The rights of a fresh descriptor: what can succeed on it. Seeking is not among those of a stream, which is how
 /// wasi-libc's `isatty` knows a terminal.
 const fn rights(descriptor: &Descriptor) -> Rights {
@@ -75,6 +81,15 @@ const fn rights(descriptor: &Descriptor) -> Rights {
             rights
         }
         Descriptor::Directory(_) => DIRECTORY_RIGHTS,
+        Descriptor::Socket(socket) => match socket.kind() {
+            // To wait for a connection is to wait for a read.
+            Kind::Stream if socket.is_listening() => {
+                STREAM_RIGHTS.union(Rights::FD_READ).union(Rights::SOCK_ACCEPT)
+            }
+            // One that has no connection may listen.
+            Kind::Stream => SOCKET_RIGHTS.union(Rights::SOCK_ACCEPT),
+            Kind::Datagram => SOCKET_RIGHTS.without(Rights::SOCK_SHUTDOWN),
+        },
     }
 }
 
@@ -98,6 +113,8 @@ impl Entry {
             rights_base: rights(&descriptor).intersection(inherited),
             rights_inheriting: match descriptor {
                 Descriptor::Directory(_) => inherited,
+                // What it accepts has no more.
+                Descriptor::Socket(_) => inherited.intersection(SOCKET_RIGHTS),
                 _ => Rights::NONE,
             },
             descriptor,

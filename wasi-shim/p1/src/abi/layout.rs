@@ -9,7 +9,7 @@ use wasi_core::{Clock, file::Attributes};
 use super::{
     Errno,
     types::{
-        Dircookie, Eventrwflags, Eventtype, Fd, Fdflags, Filesize, Filetype, Param, Rights, Size,
+        Dircookie, Eventrwflags, Eventtype, Fd, Fdflags, Filesize, Filetype, Param, Rights, Roflags, Size,
         Subclockflags, Timestamp, Userdata, raw_filetype,
     },
 };
@@ -49,6 +49,16 @@ macro_rules! integers {
 
 // A guest's `u8` region is a slice and needs no conversion; see `GuestMemory::bytes`.
 integers!(u32: 4, u64: 8);
+
+impl Wire<2> for Roflags {
+    const ALIGN: u32 = 2;
+}
+
+impl Encode<2> for Roflags {
+    fn to_bytes(&self) -> [u8; 2] {
+        self.raw().to_le_bytes()
+    }
+}
 
 /// Copies `N` bytes out of a record; `at` is a constant, so the range is checked when this crate is compiled.
 macro_rules! field {

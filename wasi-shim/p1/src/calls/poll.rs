@@ -5,7 +5,9 @@
 
 use wasi_core::{
     Clock, Readiness, System,
+    descriptor::{Awaits, Descriptor},
     poll::{Alarm, WaitSet},
+    socket::{Kind, Socket},
 };
 
 use crate::{
@@ -147,8 +149,9 @@ fn plan<S: System, const N: usize, T: AnySubscription<N>>(
             }
         };
         match source {
-            Some(source) => set.add_source(source),
-            None => set.add_time(0),
+            Awaits::Source(source) => set.add_source(source),
+            Awaits::Nothing => set.add_time(0),
+            Awaits::Forever => {}
         }
     }
     Ok(set)
@@ -185,15 +188,21 @@ fn report<S: System, const N: usize, T: AnySubscription<N>>(
             SubscriptionU::FdRead(fd) => {
                 let entry = ctx.fds.get(fd)?;
                 let readiness = match entry.descriptor.read_source()? {
-                    Some(source) => set.readiness(source),
-                    None => ctx.core.left(entry.descriptor.file()?),
+                    Awaits::Source(source) => set.readiness(source),
+                    Awaits::Nothing => match entry.descriptor.file() {
+                        Ok(file) => ctx.core.left(file),
+                        Err(_) => Ok(Readiness::ENDED),
+                    },
+                    Awaits::Forever => Ok(Readiness::NotReady),
                 };
                 (Eventtype::FdRead, readiness)
             }
             SubscriptionU::FdWrite(fd) => {
-                let readiness = match ctx.fds.get(fd)?.descriptor.write_source()? {
-                    Some(source) => set.readiness(source),
-                    None => Ok(ROOM),
+                let descriptor = &ctx.fds.get(fd)?.descriptor;
+                let readiness = match descriptor.write_source()? {
+                    Awaits::Source(source) => set.readiness(source),
+                    Awaits::Nothing => Ok(room(descriptor)),
+                    Awaits::Forever => Ok(Readiness::NotReady),
                 };
                 (Eventtype::FdWrite, readiness)
             }
@@ -221,11 +230,17 @@ fn report<S: System, const N: usize, T: AnySubscription<N>>(
     Ok(count)
 }
 
-/// What is told of what takes whatever it is given: as in wasmtime, that there is room, not how much.
-const ROOM: Readiness = Readiness::Ready {
-    bytes: 1,
-    hangup: false,
-};
+/// What is told of what takes whatever it is given: as in wasmtime, that there is room, not how much. A stream socket
+/// without a connection takes nothing.
+fn room(descriptor: &Descriptor) -> Readiness {
+    match descriptor.socket().map(Socket::kind) {
+        Ok(Kind::Stream) => Readiness::ENDED,
+        Ok(Kind::Datagram) | Err(_) => Readiness::Ready {
+            bytes: 1,
+            hangup: false,
+        },
+    }
+}
 
 fn alarm(clock: Clock, timeout: Timestamp, flags: Subclockflags) -> Alarm {
     Alarm {

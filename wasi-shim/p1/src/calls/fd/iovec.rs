@@ -13,7 +13,11 @@ use crate::{
 ///
 /// Returns what the regions add up to; fails with INVAL if that is more than the result, a u32, could tell
 /// (POSIX's answer).
-pub(super) fn check(mem: &GuestMemory<'_>, iovs: Ptr<Iovec>, iovs_len: Size) -> Result<Size, Error> {
+pub(in crate::calls) fn check(
+    mem: &GuestMemory<'_>,
+    iovs: Ptr<Iovec>,
+    iovs_len: Size,
+) -> Result<Size, Error> {
     mem.check_array(iovs, iovs_len)?;
     let mut total: Size = 0;
     for index in 0..iovs_len {
@@ -28,7 +32,7 @@ pub(super) fn check(mem: &GuestMemory<'_>, iovs: Ptr<Iovec>, iovs_len: Size) -> 
 /// there (`None`). Ends early after a buffer that overwrites the part of the list not used yet. Returns what was
 /// filled.
 #[inline]
-pub(super) fn scatter(
+pub(in crate::calls) fn scatter(
     mem: &mut GuestMemory<'_>,
     iovs: Ptr<Iovec>,
     iovs_len: Size,
@@ -59,7 +63,7 @@ pub(super) fn scatter(
 
 /// Hands the buffers of a checked list to `take` until it takes less than all of one. Returns what it took.
 #[inline]
-pub(super) fn gather(
+pub(in crate::calls) fn gather(
     mem: &GuestMemory<'_>,
     iovs: Ptr<Iovec>,
     iovs_len: Size,

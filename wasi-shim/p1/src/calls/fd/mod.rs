@@ -5,7 +5,7 @@
 //! the numbers.
 
 pub mod dir;
-mod iovec;
+pub(in crate::calls) mod iovec;
 pub mod read;
 pub mod seek;
 pub mod stat;

@@ -12,8 +12,9 @@ use super::iovec;
 use crate::{
     abi::{
         layout::Iovec,
-        types::{Fd, Fdflags, Filesize, Rights, Size},
+        types::{Fd, Fdflags, Filesize, Riflags, Rights, Size},
     },
+    calls::sock::transfer::receive,
     context::WasiP1Ctx,
     error::Error,
     memory::{GuestMemory, Ptr},
@@ -31,11 +32,12 @@ use crate::{
 ///
 /// A file is read where the last read or write ended. Standard input waits for the first byte, unless it is
 /// `nonblock`; further buffers get what is there at once. Reading ends early after a buffer that overwrites the
-/// part of the list not used yet.
+/// part of the list not used yet. Reading a socket is [`sock_recv`](crate::calls::sock::sock_recv) without flags.
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open, or is not readable.
 /// - NOTCAPABLE: `fd` lacks the right `fd_read`.
+/// - NOTCONN: `fd` is a stream socket without a connection.
 /// - INVAL: the buffers together are longer than 4 GiB - 1, or reach beyond 2^63 - 1 in the file.
 /// - AGAIN: `fd` is `nonblock` and there is nothing to read yet.
 /// - IO and others: what the machine says, if no byte was read before.
@@ -60,6 +62,10 @@ pub fn fd_read<S: System>(
     entry.descriptor.check_readable()?;
     entry.require(Rights::FD_READ)?;
     mem.check(nread)?;
+    if entry.descriptor.socket().is_ok() {
+        let received = receive(ctx, mem, fd, iovs, iovs_len, Riflags::NONE)?;
+        return mem.write(nread, received.length);
+    }
     let total = iovec::check(mem, iovs, iovs_len)?;
     entry.descriptor.check_end(total)?;
     let mut blocking = if entry.flags.contains(Fdflags::NONBLOCK) {
@@ -88,7 +94,7 @@ pub fn fd_read<S: System>(
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open, or is not readable, or is a directory.
-/// - SPIPE: `fd` is standard input, which has no positions.
+/// - SPIPE: `fd` is standard input or a socket, which have no positions.
 /// - NOTCAPABLE: `fd` lacks the right `fd_read` or `fd_seek`.
 /// - INVAL: the buffers together are longer than 4 GiB - 1, or reach beyond 2^63 - 1 in the file.
 ///

@@ -2,6 +2,8 @@
 //!
 //! Layer: calls.
 
+use wasi_core::System;
+
 use crate::{abi::types::Fd, context::WasiP1Ctx, error::Error, memory::GuestMemory};
 
 /// Closes a descriptor.
@@ -11,7 +13,7 @@ use crate::{abi::types::Fd, context::WasiP1Ctx, error::Error, memory::GuestMemor
 /// ```
 ///
 /// - `fd`: the descriptor. The standard streams can be closed too; the machine's console stays as it is. So can
-///   preopens; what was opened through one stays open.
+///   preopens; what was opened through one stays open. What was sent through a socket still goes out.
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open.
@@ -21,7 +23,7 @@ use crate::{abi::types::Fd, context::WasiP1Ctx, error::Error, memory::GuestMemor
 /// **Deviations:** wasmtime does not tell of such errors.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_close>
-pub fn fd_close<S>(ctx: &mut WasiP1Ctx<S>, _mem: &mut GuestMemory<'_>, fd: Fd) -> Result<(), Error> {
+pub fn fd_close<S: System>(ctx: &mut WasiP1Ctx<S>, _mem: &mut GuestMemory<'_>, fd: Fd) -> Result<(), Error> {
     let entry = ctx.fds.remove(fd)?;
     let flushed = ctx.core.flush(&entry.descriptor);
     ctx.core.close(entry.descriptor);
@@ -41,7 +43,7 @@ pub fn fd_close<S>(ctx: &mut WasiP1Ctx<S>, _mem: &mut GuestMemory<'_>, fd: Fd) -
 /// **Errors:** BADF: `fd` or `to` is not open. Unlike `dup2`, the call makes no new number, as in wasmtime.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#fd_renumber>
-pub fn fd_renumber<S>(
+pub fn fd_renumber<S: System>(
     ctx: &mut WasiP1Ctx<S>,
     _mem: &mut GuestMemory<'_>,
     fd: Fd,

@@ -11,6 +11,7 @@ use crate::{
         layout::Iovec,
         types::{Fd, Fdflags, Filesize, Rights, Size},
     },
+    calls::sock::transfer::send,
     context::WasiP1Ctx,
     error::Error,
     memory::{GuestMemory, Ptr},
@@ -27,11 +28,13 @@ use crate::{
 /// - `nwritten`: gets the number of bytes written; fewer than given if the machine took fewer, or a file system
 ///   had room for fewer.
 ///
-/// A file is written where the last read or write ended; one that is `append`, at its end.
+/// A file is written where the last read or write ended; one that is `append`, at its end. Writing to a socket is
+/// [`sock_send`](crate::calls::sock::sock_send).
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open, or is not writable.
 /// - NOTCAPABLE: `fd` lacks the right `fd_write`.
+/// - NOTCONN, DESTADDRREQ, MSGSIZE, PIPE, AGAIN: of a socket.
 /// - INVAL: the buffers together are longer than 4 GiB - 1, or reach beyond 2^63 - 1 in the file.
 /// - NOSPC, FBIG: the file system has no room, or the file cannot be that large; if no byte was written before.
 /// - ROFS: the file system cannot be changed.
@@ -57,6 +60,10 @@ pub fn fd_write<S: System>(
     entry.descriptor.check_writable()?;
     entry.require(Rights::FD_WRITE)?;
     mem.check(nwritten)?;
+    if entry.descriptor.socket().is_ok() {
+        let count = send(ctx, mem, fd, iovs, iovs_len, None)?;
+        return mem.write(nwritten, count);
+    }
     let total = iovec::check(mem, iovs, iovs_len)?;
     let append = entry.flags.contains(Fdflags::APPEND);
     if !append {
@@ -82,7 +89,7 @@ pub fn fd_write<S: System>(
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open, or is not writable, or is a directory.
-/// - SPIPE: `fd` is standard output or error, which have no positions.
+/// - SPIPE: `fd` is standard output or error or a socket, which have no positions.
 /// - NOTCAPABLE: `fd` lacks the right `fd_write` or `fd_seek`.
 /// - INVAL: the buffers together are longer than 4 GiB - 1, or reach beyond 2^63 - 1 in the file.
 /// - NOSPC, FBIG, ROFS: as for [`fd_write`].
@@ -108,6 +115,10 @@ pub fn fd_pwrite<S: System>(
     let file = entry.descriptor.seekable()?;
     entry.require(Rights::FD_SEEK)?;
     mem.check(nwritten)?;
+    if entry.descriptor.socket().is_ok() {
+        let count = send(ctx, mem, fd, iovs, iovs_len, None)?;
+        return mem.write(nwritten, count);
+    }
     let total = iovec::check(mem, iovs, iovs_len)?;
     let append = entry.flags.contains(Fdflags::APPEND);
     if !append {

@@ -84,13 +84,7 @@ pub fn path_open<S: System>(
     }
     mem.check(opened_fd)?;
     let path = super::guest_path(mem, path, path_len)?;
-    let number = ctx.fds.vacancy().or_else(|errno| {
-        if errno == Errno::MFILE {
-            ctx.core.no_descriptor();
-        }
-        ctx.check_limits()?;
-        Err(Error::Errno(errno))
-    })?;
+    let number = ctx.vacancy()?;
 
     let descriptor = ctx.core.open(base, path, super::follow_mode(dirflags), &how)?;
     let flags = if descriptor.directory().is_ok() {
