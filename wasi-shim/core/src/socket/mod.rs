@@ -5,6 +5,8 @@
 //! They are POSIX's, with Linux's answers where POSIX leaves the choice, and are told whether to wait by [`Blocking`].
 
 mod stream;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub use transfer::Received;

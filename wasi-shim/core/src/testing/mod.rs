@@ -2,12 +2,18 @@
 //!
 //! Layer: tests. Deterministic; also used by the host tests of crates that embed this one.
 
+mod network;
+
 use alloc::{collections::VecDeque, vec::Vec};
 
+pub use self::network::{Happening, TestNetwork};
 use crate::{
-    Errno,
+    Errno, Network,
     system::{Clock, Readiness, Source, Stream, System, Wait},
 };
+
+/// Time of [`Clock::Monotonic`] at the start, in nanoseconds.
+const START: u64 = 5_000_000_000;
 
 /// One step of standard input; after the last comes the end of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +57,8 @@ pub struct TestSystem {
     pub write_room: usize,
     /// The next random byte; each is one more than the one before. `None`: no source of entropy.
     pub random: Option<u8>,
+    /// The network, if there is one.
+    pub network: Option<TestNetwork>,
     /// What was recorded.
     pub recording: Vec<u8>,
     /// How much of it was with whoever keeps it, each time that it had to be.
@@ -61,7 +69,7 @@ impl Default for TestSystem {
     fn default() -> Self {
         Self {
             realtime: 1_700_000_000_000_000_000,
-            monotonic: 5_000_000_000,
+            monotonic: START,
             cpu_time: None,
             resolution: 1,
             sleeps: Vec::new(),
@@ -74,6 +82,7 @@ impl Default for TestSystem {
             writes: Vec::new(),
             write_room: usize::MAX,
             random: Some(1),
+            network: None,
             recording: Vec::new(),
             kept: Vec::new(),
         }
@@ -121,6 +130,52 @@ impl TestSystem {
                     }
                     self.pass(pause);
                 }
+            }
+        }
+    }
+
+    /// How everything stands once something of it is ready, or `timeout` has passed.
+    fn wait_for_all(&mut self, on: &mut [Wait], timeout: Option<u64>) {
+        let end = timeout.map(|timeout| self.monotonic.saturating_add(timeout));
+        loop {
+            for wait in &mut *on {
+                wait.answer = self.readiness(wait.source);
+            }
+            let is_over = end.is_some_and(|end| end <= self.monotonic);
+            if is_over || on.iter().any(|wait| wait.answer != Ok(Readiness::NotReady)) {
+                return;
+            }
+            let network = self.network.as_ref().and_then(TestNetwork::next);
+            let pause = match self.stdin.front() {
+                Some(Stdin::Pause(pause)) => Some(self.monotonic.saturating_add(*pause)),
+                _ => None,
+            };
+            let next = [end, network, pause].into_iter().flatten().min();
+            assert!(next.is_some(), "the guest waits for what never comes");
+            let passed = next.unwrap_or_default().saturating_sub(self.monotonic);
+            self.pass(passed);
+            if let Some(Stdin::Pause(pause)) = self.stdin.front_mut() {
+                *pause = pause.saturating_sub(passed);
+            }
+        }
+    }
+
+    /// How something stands now.
+    fn readiness(&mut self, source: Source) -> Result<Readiness, Errno> {
+        match source {
+            Source::Stdin => {
+                while let Some(Stdin::Pause(0)) = self.stdin.front() {
+                    self.stdin.pop_front();
+                }
+                match self.stdin.front() {
+                    Some(Stdin::Pause(_)) => Ok(Readiness::NotReady),
+                    _ => self.poll_stdin(Some(0)),
+                }
+            }
+            Source::Readable(_) | Source::Writable(_) => {
+                let network = self.network.as_mut().ok_or(Errno::BADF)?;
+                network.advance(self.monotonic);
+                network.readiness(source)
             }
         }
     }
@@ -189,18 +244,28 @@ impl System for TestSystem {
     }
 
     fn wait(&mut self, on: &mut [Wait], timeout: Option<u64>) {
-        if let Some(Wait {
-            source: Source::Stdin,
-            answer,
-        }) = on.first_mut()
+        if let [
+            Wait {
+                source: Source::Stdin,
+                answer,
+            },
+        ] = on
         {
             self.polls.push(timeout);
             *answer = self.poll_stdin(timeout);
+        } else if !on.is_empty() {
+            self.wait_for_all(on, timeout);
         } else if let Some(nanoseconds) = timeout {
             self.sleeps.push(nanoseconds);
             // At least 1, or a test of early returns would never end.
             self.pass(nanoseconds.saturating_sub(self.sleep_short).max(1));
         }
+    }
+
+    fn network(&mut self) -> Option<&mut dyn Network> {
+        let network = self.network.as_mut()?;
+        network.advance(self.monotonic);
+        Some(network)
     }
 
     fn yield_now(&mut self) {
