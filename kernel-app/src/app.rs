@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::fmt::Display;
 
 use boot_protocol::command_line::Console;
 use boot_protocol::command_line::words::{self, Words};
@@ -159,9 +160,13 @@ fn describe<P: Platform>(
         ));
     }
     let spec = match is_ceiling {
-        true => spec
-            .narrowed(&words.run)
-            .map_err(|error| Outcome::Usage(format!("kernel command line: {error}")))?,
+        true => {
+            let wrong = |error: &dyn Display| Outcome::Usage(format!("kernel command line: {error}"));
+            let spec = spec.narrowed(&words.run).map_err(|error| wrong(&error))?;
+            // The two may contradict each other, such as a network and a seed.
+            spec.check().map_err(|error| wrong(&error))?;
+            spec
+        }
         false => spec,
     };
     // What a person says on the command line goes before what a description says.

@@ -10,6 +10,7 @@
 //!
 //! What a person writes there instead of a description: [`words`].
 
+mod network;
 pub mod words;
 
 use alloc::borrow::Cow;

@@ -7,6 +7,7 @@
 //! [--entry|--invoke FUNCTION] [--preload NAME=MEMBER]… [--limit NAME=VALUE]… [--deterministic SEED]
 //! [--tmpfs GUEST[,size=BYTES] | --copy-dir MEMBER::GUEST[:ro] |
 //! --share TAG::GUEST[:ro] | --map PATH::GUEST[:ro]]…
+//! [words about the network: `network.rs`]
 //! [--] [ARGS…]
 //! ```
 //!
@@ -17,7 +18,8 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::Console;
+use super::{Console, network};
+use crate::network::GrantError;
 use crate::run_spec::{
     Access, LimitError, ModuleSource, Mount, MountSource, NoSuchLevel, Preload, RunSpec, Terminals,
     unique_variables,
@@ -54,6 +56,8 @@ pub enum WordError {
     },
     /// What `--limit` is given is none.
     Limit(LimitError),
+    /// What an option about the network is given is none.
+    Network(&'static str, GrantError),
 }
 
 impl fmt::Display for WordError {
@@ -71,6 +75,7 @@ impl fmt::Display for WordError {
                 expected,
             } => write!(f, "{option}: cannot use {value:?}; expected {expected}"),
             Self::Limit(error) => write!(f, "--limit: {error}"),
+            Self::Network(option, error) => write!(f, "{option}: {error}"),
         }
     }
 }
@@ -127,7 +132,10 @@ fn parse_dyn<'a>(
             Some((option, value)) if option.starts_with("--") => (option, Some(value)),
             _ => (word, None),
         };
-        let known = OPTIONS.iter().find(|known| **known == option);
+        let known = OPTIONS
+            .iter()
+            .chain(&network::OPTIONS)
+            .find(|known| **known == option);
         let option = *known.ok_or_else(|| WordError::UnknownOption(option.to_owned()))?;
         let value = attached
             .or_else(|| words.next())
@@ -137,7 +145,7 @@ fn parse_dyn<'a>(
     Ok(parser.finish(payload))
 }
 
-/// Every option. Each takes a value.
+/// Every option but those about the network. Each takes a value.
 const OPTIONS: [&str; 17] = [
     "-f",
     "--file",
@@ -244,8 +252,8 @@ impl<'a> Parser<'a> {
                     .mounts
                     .push(mount.ok_or_else(|| invalid("PATH::GUEST[:ro]"))?);
             }
-            // -f, --file
-            _ => self.file = Some(value),
+            "-f" | "--file" => self.file = Some(value),
+            other => network::apply(&mut self.run.network, other, value)?,
         }
         self.says_of_run(option);
         Ok(())
@@ -349,7 +357,7 @@ fn terminals(list: &str) -> Option<Terminals> {
 
 #[cold]
 #[inline(never)]
-fn invalid(option: &'static str, value: &str, expected: &'static str) -> WordError {
+pub(super) fn invalid(option: &'static str, value: &str, expected: &'static str) -> WordError {
     WordError::InvalidValue {
         option,
         value: value.to_owned(),
@@ -420,6 +428,9 @@ fn words_of(run: &RunSpec, console: Console) -> Result<Vec<String>, Unwritable> 
     for mount in &run.mounts {
         let (name, value) = mount_words(mount)?;
         option(name, &value);
+    }
+    if let Some(network) = &run.network {
+        network::write(network, &mut words);
     }
     words.push("--".to_string());
     words.extend(run.argv.iter().skip(1).cloned());

@@ -212,7 +212,7 @@ fn what_cannot_be_understood_is_named() {
     ] {
         assert_eq!(parse_words(&[word]), Err(WordError::UnknownOption(option.into())));
     }
-    for option in OPTIONS {
+    for option in OPTIONS.into_iter().chain(network::OPTIONS) {
         assert_eq!(
             parse_words(&[option]),
             Err(WordError::MissingValue(option.into()))

@@ -5,9 +5,11 @@
 
 mod grant;
 pub mod inside;
+mod options;
 mod publish;
 mod special;
 
 pub use grant::{Grant, GrantError, Host, Protocol};
-pub use publish::Publish;
+pub use options::{WasiOption, listener};
+pub use publish::{Publish, exposed};
 pub use special::is_special;

@@ -66,6 +66,15 @@ impl FromStr for Publish {
     }
 }
 
+/// Reads a port of the guest's that may be published: `PORT[/udp]`.
+///
+/// # Errors
+/// It is none.
+pub fn exposed(text: &str) -> Result<(u16, Protocol), GrantError> {
+    let (text, protocol) = protocol(text)?;
+    Ok((port(text)?, protocol))
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString as _;
@@ -98,6 +107,15 @@ mod tests {
             "1:99999",
         ] {
             assert!(text.parse::<Publish>().is_err(), "{text}");
+        }
+    }
+    #[test]
+    fn exposed_ports_are_the_guests() {
+        assert_eq!(exposed("8080"), Ok((8080, Protocol::Tcp)));
+        assert_eq!(exposed("53/udp"), Ok((53, Protocol::Udp)));
+        assert_eq!(exposed("80/tcp"), Ok((80, Protocol::Tcp)));
+        for text in ["", "0", "80:80", "65536", "80/sctp", "http"] {
+            assert!(exposed(text).is_err(), "{text}");
         }
     }
 }

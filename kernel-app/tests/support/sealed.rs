@@ -1,6 +1,6 @@
 //! Payloads that were packed: they run as they are, or not at all.
 
-use boot_protocol::run_spec::{Limit, Limits, RunSpec};
+use boot_protocol::run_spec::{Limit, Limits, Network, RunSpec};
 use kernel_app::command_line::CommandLine;
 
 use crate::machine::{Machine, echo, refused, spec};
@@ -66,6 +66,7 @@ fn boot_words_narrow_what_was_packed_and_never_widen_it() {
         ("--argv0 other", "\"other\""),
         ("--entry other", "\"other\""),
         ("--preload l=module.wasm", "\"l\""),
+        ("--net redis:6379", "network"),
     ] {
         let mut machine = Machine::with_sealed(&members);
         refused(&machine.run(words, &[]), 2, &[named, "exceeds what was packed"]);
@@ -75,6 +76,18 @@ fn boot_words_narrow_what_was_packed_and_never_widen_it() {
         &Machine::with_sealed(&members).run("", &[("B", "1")]),
         2,
         &["\"B\""],
+    );
+    // What only the two together are.
+    let networked = RunSpec {
+        network: Some(Network::default()),
+        ..self::spec()
+    };
+    let networked = networked.encode();
+    let networked = [("run.spec", networked.as_slice()), ("module.wasm", &module)];
+    refused(
+        &Machine::with_sealed(&networked).run("--deterministic 1", &[]),
+        2,
+        &["kernel command line", "another on every run"],
     );
     // Of what is not packed nothing is a ceiling, and nothing stands beside its description.
     refused(
