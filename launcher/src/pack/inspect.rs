@@ -238,6 +238,7 @@ fn run(spec: &RunSpec) -> Vec<(&'static str, String)> {
         deterministic,
         tracing: traced,
         may_be_widened,
+        network: _,
     } = spec;
     let mut lines = Vec::new();
     let mut line = |name: &'static str, value: String| lines.push((name, value));
@@ -332,6 +333,7 @@ fn run_json(spec: &RunSpec) -> String {
         deterministic,
         tracing: traced,
         may_be_widened,
+        network: _,
     } = spec;
     let (values, traps) = limits.parts();
     let pairs = env

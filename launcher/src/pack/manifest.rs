@@ -52,6 +52,7 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         deterministic,
         tracing,
         may_be_widened: is_widened,
+        network: _,
     } = spec;
     let said_engine = match said_engine {
         None => engine,

@@ -220,6 +220,7 @@ fn copies_are_where_the_hermitfile_says() {
 #[test]
 fn inspect_shows_every_field() {
     let spec = RunSpec {
+        network: None,
         module: ModuleSource::Path("share/x.wasm".into()),
         argv: vec!["m".into(), "one".into()],
         env: vec![("A".into(), "1".into())],
