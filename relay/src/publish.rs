@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use boot_protocol::network::{Protocol, Publish};
 
@@ -24,7 +25,23 @@ pub struct Published {
     pub(crate) socket: Socket,
 }
 
+impl AsFd for Published {
+    /// The socket, for a relay in another process to inherit.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.as_fd(),
+            Socket::Udp(socket) => socket.as_fd(),
+        }
+    }
+}
+
 impl Published {
+    /// A port at which another process has begun to listen, by a socket that does not wait.
+    #[must_use]
+    pub const fn new(guest: u16, socket: Socket) -> Self {
+        Self { guest, socket }
+    }
+
     /// Listens.
     ///
     /// # Errors
