@@ -4,6 +4,7 @@
 
 pub mod compare;
 pub mod expectations;
+pub mod network;
 pub mod process;
 pub mod shim;
 pub mod theirs;
@@ -17,4 +18,8 @@ pub struct World {
     pub env: Vec<(String, String)>,
     /// Directories: the host's path and the guest's. Ours are in memory and have no path on the host.
     pub directories: Vec<(Option<std::path::PathBuf>, String)>,
+    /// Whether it may do what it likes with the host's network; ours only.
+    pub network: bool,
+    /// Where the host listens for it, behind the directories; ours only.
+    pub listeners: Vec<std::net::SocketAddr>,
 }

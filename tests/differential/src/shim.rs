@@ -1,7 +1,7 @@
 //! Our side: the application's way of running a module, with `wasi-p1` on a machine that is the host.
 
 use std::io::{ErrorKind, Write as _};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use kernel_app::engine::wasmi::{Interpreter, config};
@@ -10,16 +10,20 @@ use kernel_app::exit_status::Outcome;
 use wasi_core::context::WasiCtxBuilder;
 use wasi_core::fs::Permission;
 use wasi_core::fs::mem::{Limits, MemFs};
-use wasi_core::{Clock, Errno, Readiness, Source, Stream, System, Wait};
+use wasi_core::{Clock, Errno, Network, Stream, System, Wait};
 use wasmi::{Engine, Instance, Module, Store};
 
 use crate::World;
+use crate::network::HostNetwork;
 
 /// What a directory in memory may hold.
 const LIMITS: Limits = Limits {
     bytes: 8 << 30,
     entries: 10_000_000,
 };
+
+/// How many connections may wait for a guest.
+const BACKLOG: usize = 128;
 
 /// Runs a module; its exit code.
 ///
@@ -32,6 +36,8 @@ pub fn run(wasm: &[u8], world: &World) -> Result<u32> {
     }
     let mut machine = Machine {
         start: Instant::now(),
+        network: HostNetwork::default(),
+        is_granted: world.network || !world.listeners.is_empty(),
     };
     let now = machine
         .clock_time(Clock::Realtime)
@@ -42,6 +48,12 @@ pub fn run(wasm: &[u8], world: &World) -> Result<u32> {
             bail!("{}: our WASI has directories in memory only", host.display());
         }
         builder = builder.preopen(MemFs::new(LIMITS, now), guest, Permission::ReadWrite)?;
+    }
+    for local in &world.listeners {
+        let listener = machine.network.listen(*local, BACKLOG);
+        let listener = listener.with_context(|| format!("cannot listen at {local}"))?;
+        let local = machine.network.local_address(listener)?;
+        builder = builder.listener(listener, local);
     }
     match Interpreter::default()
         .run(Job::of(wasm), builder.build(machine))
@@ -72,6 +84,8 @@ pub fn fuel(wasm: &[u8]) -> Result<u64> {
 /// The host as a machine, without standard input: what a module does must not depend on who starts it.
 struct Machine {
     start: Instant,
+    network: HostNetwork,
+    is_granted: bool,
 }
 
 impl System for Machine {
@@ -115,20 +129,11 @@ impl System for Machine {
     }
 
     fn wait(&mut self, on: &mut [Wait], timeout: Option<u64>) {
-        for wait in &mut *on {
-            match wait.source {
-                Source::Stdin => {
-                    wait.answer = Ok(Readiness::Ready {
-                        bytes: 0,
-                        hangup: true,
-                    });
-                }
-                Source::Readable(_) | Source::Writable(_) => wait.answer = Err(Errno::BADF),
-            }
-        }
-        if let (true, Some(nanoseconds)) = (on.is_empty(), timeout) {
-            std::thread::sleep(Duration::from_nanos(nanoseconds));
-        }
+        self.network.wait(on, timeout);
+    }
+
+    fn network(&mut self) -> Option<&mut dyn Network> {
+        self.is_granted.then_some(&mut self.network as _)
     }
 
     fn yield_now(&mut self) {

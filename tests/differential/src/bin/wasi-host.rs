@@ -3,6 +3,7 @@
 //! Standard output and error are the guest's; its standard input is empty. The exit code is the guest's; 134 for a trap
 //! or a module that cannot be run, with a message.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,6 +25,12 @@ struct Arguments {
     /// An environment variable.
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
+    /// Grants the host's network; ours only.
+    #[arg(long)]
+    network: bool,
+    /// Listens there for the guest, which gets the listener behind its directories; ours only.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    tcplisten: Vec<SocketAddr>,
     /// Instead of running it with WASI, say on standard error how much of wasmi's fuel the module, which imports
     /// nothing, uses.
     #[arg(long)]
@@ -83,6 +90,8 @@ fn run(arguments: Arguments) -> Result<u32> {
     let name = arguments.module.file_name().context("MODULE has no name")?;
     let mut world = World {
         args: vec![name.to_string_lossy().into_owned()],
+        network: arguments.network,
+        listeners: arguments.tcplisten,
         ..World::default()
     };
     world.args.extend(arguments.args);
