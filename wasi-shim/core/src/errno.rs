@@ -189,6 +189,26 @@ errnos! {
     NOTCAPABLE = 76;
 }
 
+/// Numbers that WasmEdge has behind those of the specification, for what looking up a name can meet.
+impl Errno {
+    /// The name has no address of the family that is wanted.
+    pub const AIADDRFAMILY: Self = Self::constant(77);
+    /// Nobody could tell now.
+    pub const AIAGAIN: Self = Self::constant(78);
+    /// The flags mean nothing.
+    pub const AIBADFLAG: Self = Self::constant(79);
+    /// There is no such family.
+    pub const AIFAMILY: Self = Self::constant(81);
+    /// There is no room for an answer.
+    pub const AIMEMORY: Self = Self::constant(82);
+    /// The name is not known, or there is none.
+    pub const AINONAME: Self = Self::constant(84);
+    /// The service is not known.
+    pub const AISERVICE: Self = Self::constant(85);
+    /// The protocol is not one of that kind of socket.
+    pub const AISOCKTYPE: Self = Self::constant(86);
+}
+
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Self::ALL.iter().find(|(errno, _)| errno == self) {

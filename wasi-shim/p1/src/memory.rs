@@ -87,6 +87,12 @@ impl<T> Encode<4> for Ptr<T> {
     }
 }
 
+impl<T> Decode<4> for Ptr<T> {
+    fn from_bytes(bytes: &[u8; 4]) -> Result<Self, Errno> {
+        Ok(Self::new(u32::from_le_bytes(*bytes)))
+    }
+}
+
 /// The guest's linear memory for the time of one call.
 pub struct GuestMemory<'a> {
     bytes: &'a mut [u8],

@@ -231,6 +231,14 @@ impl<S: System> WasiCtx<S> {
         Ok(Descriptor::Socket(socket))
     }
 
+    /// Fails unless the guest has a network.
+    ///
+    /// # Errors
+    /// ACCES.
+    pub fn require_network(&mut self) -> Result<(), Errno> {
+        self.network().map(|_| ())
+    }
+
     /// The guest's network.
     fn network(&mut self) -> Result<&mut dyn Network, Errno> {
         match self.deterministic {

@@ -43,12 +43,17 @@ macro_rules! integers {
                     self.to_le_bytes()
                 }
             }
+            impl Decode<$size> for $ty {
+                fn from_bytes(bytes: &[u8; $size]) -> Result<Self, Errno> {
+                    Ok(Self::from_le_bytes(*bytes))
+                }
+            }
         )+
     };
 }
 
 // A guest's `u8` region is a slice and needs no conversion; see `GuestMemory::bytes`.
-integers!(u32: 4, u64: 8);
+integers!(u16: 2, u32: 4, u64: 8);
 
 impl Wire<2> for Roflags {
     const ALIGN: u32 = 2;

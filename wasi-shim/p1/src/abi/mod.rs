@@ -5,5 +5,6 @@
 pub mod layout;
 pub mod snapshot0;
 pub mod types;
+pub mod wasmedge;
 
 pub use wasi_core::Errno;

@@ -96,20 +96,28 @@ macro_rules! enums {
                 pub const fn raw(self) -> $repr {
                     self as $repr
                 }
+
+                /// What has this number.
+                pub const fn of(raw: $repr) -> Option<Self> {
+                    match raw {
+                        $($raw => Some(Self::$variant),)+
+                        _ => None,
+                    }
+                }
             }
 
             impl Param for $name {
                 type Raw = u32;
                 fn from_raw(raw: u32) -> Result<Self, Errno> {
-                    match raw {
-                        $($raw => Ok(Self::$variant),)+
-                        _ => Err(Errno::INVAL),
-                    }
+                    let number = <$repr>::try_from(raw).ok();
+                    number.and_then(Self::of).ok_or(Errno::INVAL)
                 }
             }
         )+
     };
 }
+
+pub(super) use enums;
 
 enums! {
     /// The position relative to which an offset is set.

@@ -1,4 +1,4 @@
-//! The 46 functions of WASI preview1: one file or folder a family, one function a call.
+//! The 46 functions of WASI preview1, and WasmEdge's for sockets: one file or folder a family, one function a call.
 //!
 //! Layer: calls. Implements wasi_snapshot_preview1.witx. A call is a free function over the context, the
 //! guest's memory and typed arguments; it knows no engine. All of them keep this order, so that a call either
@@ -23,6 +23,8 @@ pub mod snapshot0;
 pub mod sock;
 #[cfg(test)]
 mod testbed;
+pub mod wasmedge;
+pub mod wasmedge_first;
 
 use wasi_core::{
     context::Strings,

@@ -4,13 +4,13 @@
 //! `-> errno` returns the wire value, `-> !` never returns to the guest. A binder expands the rows with a macro of
 //! its own; this file expands them to what every binder needs to find a function and to check an import's type.
 
-use alloc::{format, string::String};
+use alloc::{boxed::Box, format, string::String};
 use core::fmt;
 
 /// What the rows name, for those who expand them.
 pub(super) mod scope {
     pub(in crate::linker) use crate::{
-        abi::{layout::*, snapshot0 as old, types::*},
+        abi::{layout::*, snapshot0 as old, types::*, wasmedge::*},
         calls,
         memory::Ptr,
     };
@@ -82,6 +82,27 @@ macro_rules! functions {
                 FixedClockResGet: deterministic::clock_res_get(id: Clock, resolution: Ptr<Timestamp>) -> errno;
                 FixedClockTimeGet: deterministic::clock_time_get(id: Clock, precision: Timestamp, time: Ptr<Timestamp>) -> errno;
                 FixedRandomGet: deterministic::random_get(buf: Ptr<u8>, buf_len: Size) -> errno;
+            }
+            // WasmEdge's functions for sockets, which stand beside those of preview1. Of two versions the newer one.
+            wasmedge {
+                SockOpen: wasmedge::sock_open(family: AddressFamily, ty: SockType, result_fd: Ptr<Fd>) -> errno;
+                SockBind: wasmedge::sock_bind(fd: Fd, address: Ptr<Address>, port: u32) -> errno;
+                SockListen: wasmedge::sock_listen(fd: Fd, backlog: u32) -> errno;
+                SockConnect: wasmedge::sock_connect(fd: Fd, address: Ptr<Address>, port: u32) -> errno;
+                SockRecvFrom: wasmedge::sock_recv_from(fd: Fd, ri_data: Ptr<Iovec>, ri_data_len: Size, address: Ptr<Address>, ri_flags: Riflags, port: Ptr<u16>, ro_datalen: Ptr<Size>, ro_flags: Ptr<Roflags>) -> errno;
+                SockSendTo: wasmedge::sock_send_to(fd: Fd, si_data: Ptr<Iovec>, si_data_len: Size, address: Ptr<Address>, port: u32, si_flags: Siflags, so_datalen: Ptr<Size>) -> errno;
+                SockGetlocaladdr: wasmedge::sock_getlocaladdr(fd: Fd, address: Ptr<Address>, port: Ptr<u32>) -> errno;
+                SockGetpeeraddr: wasmedge::sock_getpeeraddr(fd: Fd, address: Ptr<Address>, port: Ptr<u32>) -> errno;
+                SockGetsockopt: wasmedge::sock_getsockopt(fd: Fd, level: SockOptLevel, name: SockOptSo, value: Ptr<u8>, value_len: Ptr<Size>) -> errno;
+                SockSetsockopt: wasmedge::sock_setsockopt(fd: Fd, level: SockOptLevel, name: SockOptSo, value: Ptr<u8>, value_len: Size) -> errno;
+                SockGetaddrinfo: wasmedge::sock_getaddrinfo(node: Ptr<u8>, node_len: Size, service: Ptr<u8>, service_len: Size, hints: Ptr<Addrinfo>, res: Ptr<Ptr<Addrinfo>>, max_res_len: Size, res_len: Ptr<Size>) -> errno;
+            }
+            // Their first versions, where those have a type of their own.
+            first {
+                FirstSockAccept: wasmedge_first::sock_accept(fd: Fd, result_fd: Ptr<Fd>) -> errno;
+                FirstSockRecvFrom: wasmedge_first::sock_recv_from(fd: Fd, ri_data: Ptr<Iovec>, ri_data_len: Size, address: Ptr<Address>, ri_flags: Riflags, ro_datalen: Ptr<Size>, ro_flags: Ptr<Roflags>) -> errno;
+                FirstSockGetlocaladdr: wasmedge_first::sock_getlocaladdr(fd: Fd, address: Ptr<Address>, address_type: Ptr<u32>, port: Ptr<u32>) -> errno;
+                FirstSockGetpeeraddr: wasmedge_first::sock_getpeeraddr(fd: Fd, address: Ptr<Address>, address_type: Ptr<u32>, port: Ptr<u32>) -> errno;
             }
         }
     };
@@ -172,11 +193,15 @@ pub struct SignatureMismatch {
     /// Name of the module of the import.
     pub module: &'static str,
     /// Name of the function.
-    pub name: &'static str,
-    /// The type that WASI gives it.
+    pub name: Box<str>,
+    /// Whether it is one of WasmEdge's, and not WASI's own.
+    pub is_wasmedge: bool,
+    /// The type that it has.
     pub expected: Signature,
+    /// The type of WasmEdge's first version of it, if that is another.
+    pub first: Option<Signature>,
     /// The type that the module imports, as text.
-    pub found: String,
+    pub found: Box<str>,
 }
 
 impl fmt::Display for SignatureMismatch {
@@ -184,19 +209,28 @@ impl fmt::Display for SignatureMismatch {
         let Self {
             module,
             name,
+            is_wasmedge,
             expected,
+            first,
             found,
         } = self;
+        let whose = if *is_wasmedge { "WasmEdge" } else { "WASI" };
         write!(
             f,
-            "import `{module}.{name}` has the type {found}, but WASI defines {expected}"
-        )
+            "import `{module}.{name}` has the type {found}, but {whose} defines {expected}"
+        )?;
+        match first {
+            None => Ok(()),
+            Some(first) if *is_wasmedge => write!(f, " and {first}"),
+            Some(first) => write!(f, " and WasmEdge {first}"),
+        }
     }
 }
 
 impl core::error::Error for SignatureMismatch {}
 
-/// The function that an import names, if WASI has it under that name; its type is checked.
+/// The function that an import names, if WASI has it under that name; its type is checked. Where a name has two
+/// functions with two types, the import's type chooses.
 ///
 /// `ty` gives the import's parameters and results, each with the [`ValueType`] that it is, if it is one; `is_fixed`:
 /// the run is the same each time.
@@ -216,7 +250,7 @@ where
     R: Iterator<Item = (Option<ValueType>, T)>,
 {
     let (module, function) = match module {
-        SNAPSHOT_PREVIEW1 => (SNAPSHOT_PREVIEW1, preview1(name)),
+        SNAPSHOT_PREVIEW1 => (SNAPSHOT_PREVIEW1, preview1(name).or_else(|| extension(name))),
         // `sock_accept` came with preview1.
         UNSTABLE if name != "sock_accept" => (UNSTABLE, snapshot0(name).or_else(|| preview1(name))),
         _ => return Ok(None),
@@ -225,18 +259,51 @@ where
     let Some(function) = own.or(function) else {
         return Ok(None);
     };
-    let (name, expected) = (function.name(), function.signature());
-    let (params, results) = ty();
-    if is_list(params, expected.params) && is_list(results, expected.results) {
+    let has_type = |function: Function| {
+        let (params, results) = ty();
+        let Signature {
+            params: own_params,
+            results: own_results,
+        } = function.signature();
+        is_list(params, own_params) && is_list(results, own_results)
+    };
+    if has_type(function) {
         return Ok(Some(function));
+    }
+    let first = if module == SNAPSHOT_PREVIEW1 {
+        first(name)
+    } else {
+        None
+    };
+    if let Some(first) = first
+        && has_type(first)
+    {
+        return Ok(Some(first));
     }
     let (params, results) = ty();
     Err(SignatureMismatch {
         module,
-        name,
-        expected,
-        found: type_text(params.map(|(_, text)| text), results.map(|(_, text)| text)),
+        name: name.into(),
+        is_wasmedge: preview1(name).is_none(),
+        expected: function.signature(),
+        first: first.map(Function::signature),
+        found: type_text(params.map(|(_, text)| text), results.map(|(_, text)| text)).into(),
     })
+}
+
+/// The function of this name that WasmEdge has beside those of preview1. With `_v2` behind its name it is the newer one
+/// of two; some of them are preview1's own.
+#[cold]
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn extension(name: &str) -> Option<Function> {
+    let Some(second) = name.strip_suffix("_v2") else {
+        return wasmedge(name);
+    };
+    match second {
+        "sock_accept" | "sock_recv" | "sock_send" => preview1(second),
+        "sock_getsockopt" | "sock_setsockopt" | "sock_getaddrinfo" => None,
+        _ => wasmedge(second),
+    }
 }
 
 fn is_list<T>(types: impl Iterator<Item = (Option<ValueType>, T)>, expected: &[ValueType]) -> bool {

@@ -69,6 +69,38 @@ const FUNCTIONS: [(&str, &str); 46] = [
     ("sock_shutdown", "ii"),
 ];
 
+/// WasmEdge's functions for sockets, in the module of preview1: the newer version's type, and the first version's where
+/// that is another. `sock_accept` is preview1's in its newer version.
+const EXTENSIONS: [(&str, &str, Option<&str>); 12] = [
+    ("sock_accept", "iii", Some("ii")),
+    ("sock_bind", "iii", None),
+    ("sock_connect", "iii", None),
+    ("sock_getaddrinfo", "iiiiiiii", None),
+    ("sock_getlocaladdr", "iii", Some("iiii")),
+    ("sock_getpeeraddr", "iii", Some("iiii")),
+    ("sock_getsockopt", "iiiii", None),
+    ("sock_listen", "ii", None),
+    ("sock_open", "iii", None),
+    ("sock_recv_from", "iiiiiiii", Some("iiiiiii")),
+    ("sock_send_to", "iiiiiii", None),
+    ("sock_setsockopt", "iiiii", None),
+];
+
+/// What has a second name, which means the newer version and no other.
+const SECONDS: [&str; 11] = [
+    "sock_accept",
+    "sock_bind",
+    "sock_connect",
+    "sock_getlocaladdr",
+    "sock_getpeeraddr",
+    "sock_listen",
+    "sock_open",
+    "sock_recv",
+    "sock_recv_from",
+    "sock_send",
+    "sock_send_to",
+];
+
 /// A directory whose names are bytes that garbage has: a file, a directory and links.
 fn directory() -> MemFs {
     let limits = Limits {
@@ -110,10 +142,43 @@ fn check_mismatch(mismatch: &SignatureMismatch, name: &str, params: &str) {
         &[ValueType::I32]
     };
     assert_eq!(
-        (mismatch.name, mismatch.expected.params, mismatch.expected.results),
+        (
+            &*mismatch.name,
+            mismatch.expected.params,
+            mismatch.expected.results
+        ),
         (name, &params[..], results)
     );
+    let first = EXTENSIONS
+        .iter()
+        .find_map(|(known, _, first)| (*known == name).then_some(*first)?);
+    assert_eq!(
+        mismatch.first.map(|first| first.params.len()),
+        first.map(str::len),
+        "{name}"
+    );
 }
+
+/// What is said of a type that a function has in no version: the import, its type, and the rest of the line.
+const MISMATCHES: [(&str, &str, &str); 5] = [
+    ("fd_seek", "i", "but WASI defines (i32, i64, i32, i32) -> (i32)"),
+    (
+        "sock_accept",
+        "i",
+        "but WASI defines (i32, i32, i32) -> (i32) and WasmEdge (i32, i32) -> (i32)",
+    ),
+    ("sock_bind", "ii", "but WasmEdge defines (i32, i32, i32) -> (i32)"),
+    (
+        "sock_getpeeraddr",
+        "ii",
+        "but WasmEdge defines (i32, i32, i32) -> (i32) and (i32, i32, i32, i32) -> (i32)",
+    ),
+    (
+        "sock_bind_v2",
+        "I",
+        "but WasmEdge defines (i32, i32, i32) -> (i32)",
+    ),
+];
 
 /// Numbers that are at an edge of something, and others.
 fn garbage(random: &mut u64) -> i64 {

@@ -15,7 +15,7 @@ use wasi_p1::{
 };
 use wasmi::{Engine, Extern, ExternType, FuncType, Instance, Module, Store, Val, ValType};
 
-use super::{FUNCTIONS, TestResult, check_mismatch, context, garbage};
+use super::{EXTENSIONS, FUNCTIONS, MISMATCHES, SECONDS, TestResult, check_mismatch, context, garbage};
 
 type TestStore = Store<Host<TestSystem>>;
 
@@ -121,7 +121,91 @@ fn snapshot_0_has_the_same_functions_but_one() -> TestResult {
     }
     let wrong = FuncType::new([], []);
     let mismatch = resolve(&mut store, "wasi_unstable", "fd_seek", &wrong).expect_err("another type");
-    assert_eq!((mismatch.module, mismatch.name), ("wasi_unstable", "fd_seek"));
+    assert_eq!((mismatch.module, &*mismatch.name), ("wasi_unstable", "fd_seek"));
+    Ok(())
+}
+
+/// The type that a module imports chooses between two versions of a function.
+#[test]
+fn an_import_gets_the_version_whose_type_it_has() -> TestResult {
+    let mut store = store_on(TestSystem::default())?;
+    for (name, newer, first) in EXTENSIONS {
+        for params in [Some(newer), first].into_iter().flatten() {
+            let ty = func_type(name, params);
+            let func = resolve(&mut store, "wasi_snapshot_preview1", name, &ty)?.ok_or(name)?;
+            assert_eq!(func.ty(&store), ty, "{name}");
+            let standard = name == "sock_accept";
+            let refused = resolve(&mut store, "wasi_unstable", name, &ty);
+            assert!(standard || refused?.is_none(), "{name}");
+        }
+        let wrong = func_type(name, "I");
+        let mismatch = resolve(&mut store, "wasi_snapshot_preview1", name, &wrong).expect_err(name);
+        check_mismatch(&mismatch, name, newer);
+
+        let second = format!("{name}_v2");
+        let found = resolve(
+            &mut store,
+            "wasi_snapshot_preview1",
+            &second,
+            &func_type(name, newer),
+        );
+        assert_eq!(found?.is_some(), SECONDS.contains(&name), "{second}");
+        if let Some(first) = first {
+            let first = func_type(name, first);
+            let refused = resolve(&mut store, "wasi_snapshot_preview1", &second, &first);
+            assert!(refused.is_err(), "{second}");
+        }
+    }
+    for name in [
+        "epoll_oneoff",
+        "sock_open_v1",
+        "sock_recv_v2_v2",
+        "fd_read_v2",
+        "_v2",
+    ] {
+        let ty = func_type(name, "iiii");
+        assert!(
+            resolve(&mut store, "wasi_snapshot_preview1", name, &ty)?.is_none(),
+            "{name}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_mismatch_says_what_each_version_has() -> TestResult {
+    let mut store = store_on(TestSystem::default())?;
+    for (name, params, rest) in MISMATCHES {
+        let found = func_type(name, params);
+        let mismatch = resolve(&mut store, "wasi_snapshot_preview1", name, &found).expect_err(name);
+        let message = mismatch.to_string();
+        assert!(message.starts_with(&format!("import `wasi_snapshot_preview1.{name}` has the type (i")));
+        assert!(message.ends_with(rest), "{message}");
+    }
+    Ok(())
+}
+
+/// Both versions of one function in one module.
+#[test]
+fn a_module_may_mix_versions() -> TestResult {
+    let mut store = store_on(TestSystem::default())?;
+    let wat = r#"(module
+        (import "wasi_snapshot_preview1" "sock_accept" (func $first (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "sock_accept" (func $newer (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "first") (result i32) (call $first (i32.const 0) (i32.const 8)))
+        (func (export "newer") (param i32) (result i32)
+            (call $newer (i32.const 0) (local.get 0) (i32.const 8))))"#;
+    let instance = instantiate(&mut store, wat)?;
+    let not_a_socket = i32::from(Errno::NOTSOCK.raw());
+    assert_eq!(call(&mut store, instance, "first", &[])?, not_a_socket);
+    // Only the newer version has flags.
+    assert_eq!(call(&mut store, instance, "newer", &[Val::I32(0)])?, not_a_socket);
+    let flags = [Val::I32(1 << 5)];
+    assert_eq!(
+        call(&mut store, instance, "newer", &flags)?,
+        i32::from(Errno::INVAL.raw())
+    );
     Ok(())
 }
 
@@ -417,6 +501,23 @@ fn no_arguments_make_a_function_panic() -> TestResult {
         succeeded > 1000 && trapped > 1000,
         "the garbage is too dull: {succeeded} succeeded, {trapped} trapped"
     );
+    Ok(())
+}
+
+#[test]
+fn no_arguments_make_an_extension_panic() -> TestResult {
+    const ROUNDS: usize = 1000;
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for (name, newer, first) in EXTENSIONS {
+        for params in [Some(newer), first].into_iter().flatten() {
+            let mut store = store_on(TestSystem::default())?;
+            let instance = instantiate(&mut store, &wrapper(&[(name, params)]))?;
+            for _ in 0..ROUNDS {
+                let (end, _) = call_with_garbage(&mut store, instance, (name, params), &mut random)?;
+                assert_ne!(end, Some(true), "{name} without a network");
+            }
+        }
+    }
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use wasi_p1::{
 };
 use wasmtime::{Engine, FuncType, Memory, MemoryType, Ref, RefType, Store, Table, TableType, Val, ValType};
 
-use super::{FUNCTIONS, TestResult, check_mismatch, context, garbage};
+use super::{EXTENSIONS, FUNCTIONS, MISMATCHES, SECONDS, TestResult, check_mismatch, context, garbage};
 
 type TestStore = Store<Host<TestSystem>>;
 
@@ -92,6 +92,34 @@ fn snapshot_0_has_the_same_functions_but_one() -> TestResult {
                 "{module} {name}"
             );
         }
+    }
+    Ok(())
+}
+
+/// The type that a module imports chooses between two versions of a function.
+#[test]
+fn an_import_gets_the_version_whose_type_it_has() -> TestResult {
+    let mut store = bare_store(TestSystem::default())?;
+    let engine = store.engine().clone();
+    for (name, newer, first) in EXTENSIONS {
+        for params in [Some(newer), first].into_iter().flatten() {
+            let ty = func_type(&engine, name, params);
+            let func = resolve(&mut store, "wasi_snapshot_preview1", name, &ty)?.ok_or(name)?;
+            assert!(FuncType::eq(&func.ty(&store), &ty), "{name}");
+        }
+        let wrong = func_type(&engine, name, "I");
+        let mismatch = resolve(&mut store, "wasi_snapshot_preview1", name, &wrong).expect_err(name);
+        check_mismatch(&mismatch, name, newer);
+
+        let ty = func_type(&engine, name, newer);
+        let second = format!("{name}_v2");
+        let found = resolve(&mut store, "wasi_snapshot_preview1", &second, &ty)?;
+        assert_eq!(found.is_some(), SECONDS.contains(&name), "{second}");
+    }
+    for (name, params, rest) in MISMATCHES {
+        let found = func_type(&engine, name, params);
+        let mismatch = resolve(&mut store, "wasi_snapshot_preview1", name, &found).expect_err(name);
+        assert!(mismatch.to_string().ends_with(rest), "{mismatch}");
     }
     Ok(())
 }

@@ -31,7 +31,6 @@ pub(in crate::calls) struct Received {
     /// Whether a datagram was cut off.
     pub(in crate::calls) flags: Roflags,
     /// Who sent the datagram; `None` on a stream.
-    #[expect(dead_code, reason = "for calls that tell it")]
     pub(in crate::calls) from: Option<SocketAddr>,
 }
 

@@ -87,7 +87,7 @@ fn functions_have_their_places() {
         .collect();
     let expected: Vec<_> = names.into_iter().enumerate().collect();
     assert_eq!(listed, expected);
-    assert_eq!(Function::from_place(53), None);
+    assert_eq!(Function::from_place(68), None);
 }
 
 #[test]
