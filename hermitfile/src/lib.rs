@@ -20,7 +20,11 @@ mod print;
 mod tests;
 pub mod units;
 
+use std::net::{Ipv4Addr, SocketAddr};
+
+pub use boot_protocol::network::{Grant, Protocol};
 pub use boot_protocol::run_spec::{Access, Limit, Limits};
+use boot_protocol::run_spec::{Network, Wire};
 pub use error::ParseError;
 pub use print::limit_directive;
 
@@ -59,6 +63,10 @@ pub struct Manifest {
     pub directories: Vec<Directory>,
     /// `LINK`, in their order: no two have one name.
     pub links: Vec<Link>,
+    /// `NET`: what it may connect to, no two by one name, port and protocol.
+    pub grants: Vec<Grant>,
+    /// `EXPOSE`: its ports that are reachable, each once. At those of TCP it has a listener from the start, in order.
+    pub exposed: Vec<(u16, Protocol)>,
     /// `ENGINE`: what executes the guest's code; `None`: the launcher chooses.
     pub engine: Option<Engine>,
     /// `FUEL`, `TIMEOUT`, `MEMORY` and the like.
@@ -170,6 +178,26 @@ impl Manifest {
         said.iter()
             .filter_map(|(name, is_said)| is_said.then_some(*name))
             .collect()
+    }
+
+    /// What the program has of a network; `None`: nothing. What is at its other end, whoever runs it says.
+    #[must_use]
+    pub fn network(&self) -> Option<Network> {
+        if self.grants.is_empty() && self.exposed.is_empty() {
+            return None;
+        }
+        let (listeners, published): (Vec<_>, Vec<_>) = self
+            .exposed
+            .iter()
+            .partition(|(_, protocol)| *protocol == Protocol::Tcp);
+        let listener = |(port, _): (u16, Protocol)| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        Some(Network {
+            wire: Wire::Direct,
+            grants: self.grants.clone(),
+            listeners: listeners.into_iter().map(listener).collect(),
+            published,
+            ..Network::default()
+        })
     }
 
     /// Reads a Hermitfile. Errors call it `file`.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use boot_protocol::run_spec::{Access, Limit};
+use boot_protocol::network::{Grant, GrantError, Host, Protocol, exposed, inside};
+use boot_protocol::run_spec::{Access, LISTENERS, Limit};
 use boot_protocol::shown::piece;
 
 use crate::directive::{Directive, Form};
@@ -19,6 +20,20 @@ pub(crate) fn manifest(text: &[u8]) -> Result<Manifest> {
     while let Some(line) = lexer.line()? {
         parser.line(&line)?;
     }
+    if let Some(line) = parser.seen.get(&Directive::Deterministic)
+        && parser.manifest.network().is_some()
+    {
+        let place = Place {
+            line: *line,
+            column: 1,
+        };
+        return Err(
+            ParseError::new(place, "what comes from a network is another on every run")
+                .hint("omit DETERMINISTIC, or NET and EXPOSE"),
+        );
+    }
+    inside::names(&parser.manifest.grants)
+        .map_err(|error| ParseError::new(lexer.place(), error.to_string()))?;
     if parser.manifest.from.is_empty() {
         return Err(ParseError::new(lexer.place(), "no module is named").hint("write FROM MODULE"));
     }
@@ -59,6 +74,12 @@ struct Parser {
     links: BTreeMap<String, usize>,
     /// Where each directory was.
     directories: BTreeMap<String, usize>,
+    /// Where each grant was, by what the guest connects to.
+    grants: BTreeMap<(Host, u16, Protocol), usize>,
+    /// Where each port was.
+    ports: BTreeMap<(u16, Protocol), usize>,
+    /// Where `NET none` was.
+    no_network: Option<usize>,
 }
 
 impl Parser {
@@ -105,13 +126,8 @@ impl Parser {
             Directive::Copy => self.copy(&line)?,
             Directive::Tmpfs => self.tmpfs(&line)?,
             Directive::Link => self.link(&line)?,
-            Directive::Net => net(&line)?,
-            Directive::Expose => {
-                return Err(
-                    ParseError::new(keyword.place, "EXPOSE needs a network, and there is none yet")
-                        .hint("omit it"),
-                );
-            }
+            Directive::Net => self.net(&line)?,
+            Directive::Expose => self.expose(&line)?,
             Directive::Engine => self.manifest.engine = engine(line.one()?)?,
             Directive::Limit(limit) => {
                 let value = value(limit, line.one()?)?;
@@ -266,6 +282,67 @@ impl Parser {
         });
         Ok(())
     }
+    fn net(&mut self, line: &Arguments<'_>) -> Result<()> {
+        let words = line.some()?;
+        if let [word] = words
+            && word.text == "none"
+        {
+            self.no_network = Some(word.place.line);
+            let others = self.grants.values().chain(self.ports.values());
+            return match others.min() {
+                Some(other) => Err(contradiction(word.place, *other)),
+                None => Ok(()),
+            };
+        }
+        for word in words {
+            self.has_network(word.place)?;
+            let wrong = |error: GrantError| ParseError::new(word.place, error.to_string());
+            let grant: Grant = word.text.parse().map_err(wrong)?;
+            let name = (grant.host.clone(), grant.port, grant.protocol);
+            if let Some(first) = self.grants.insert(name, word.place.line) {
+                let name = shown(&format!("{}:{}", grant.host, grant.port));
+                return Err(ParseError::new(
+                    word.place,
+                    format!("duplicate grant of {name}; first on line {first}"),
+                )
+                .hint("keep one of them"));
+            }
+            self.manifest.grants.push(grant);
+        }
+        Ok(())
+    }
+
+    fn expose(&mut self, line: &Arguments<'_>) -> Result<()> {
+        for word in line.some()? {
+            self.has_network(word.place)?;
+            let port = exposed(&word.text)
+                .map_err(|error| ParseError::new(word.place, error.to_string()).hint(line.form.hint()))?;
+            if let Some(first) = self.ports.insert(port, word.place.line) {
+                return Err(ParseError::new(
+                    word.place,
+                    format!("duplicate port {}; first on line {first}", shown(&word.text)),
+                )
+                .hint("keep one of them"));
+            }
+            self.manifest.exposed.push(port);
+            // Those of TCP are descriptors.
+            if self.manifest.exposed.len() > LISTENERS {
+                return Err(ParseError::new(
+                    word.place,
+                    format!("more than {LISTENERS} ports, the maximum"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what needs a network where there is none.
+    fn has_network(&self, place: Place) -> Result<()> {
+        match self.no_network {
+            Some(line) => Err(contradiction(place, line)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What stands behind a directive.
@@ -322,15 +399,9 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Refuses all that needs a network.
-fn net(line: &Arguments<'_>) -> Result<()> {
-    match line.words() {
-        [] => Err(line.number("one word")),
-        [word] if word.text == "none" => Ok(()),
-        [word, ..] => {
-            Err(ParseError::new(word.place, "there is no network yet").hint("write NET none, or omit it"))
-        }
-    }
+/// `NET none` stands at one place, and at the other what needs a network.
+fn contradiction(place: Place, other: usize) -> ParseError {
+    ParseError::new(place, format!("NET none contradicts line {other}")).hint("keep one of them")
 }
 
 fn engine(word: &Word) -> Result<Option<Engine>> {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use boot_protocol::network::Protocol;
 use boot_protocol::run_spec::{Access, Limit};
 use boot_protocol::shown::piece;
 
@@ -38,6 +39,18 @@ impl fmt::Display for Manifest {
         }
         for link in &self.links {
             writeln!(f, "LINK {}", Pair(&link.name, &link.module))?;
+        }
+        for grant in &self.grants {
+            f.write_str("NET [")?;
+            write_quoted(f, &grant.to_string())?;
+            f.write_str("]\n")?;
+        }
+        for (port, protocol) in &self.exposed {
+            let protocol = match protocol {
+                Protocol::Tcp => "",
+                Protocol::Udp => "/udp",
+            };
+            writeln!(f, "EXPOSE {port}{protocol}")?;
         }
         if let Some(engine) = self.engine {
             writeln!(f, "ENGINE {}", engine.name())?;

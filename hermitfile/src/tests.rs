@@ -348,12 +348,40 @@ fn each_error_has_its_place_and_says_what_to_do() {
             "3:6: duplicate link 'a'; first on line 2; keep one of them",
         ),
         (
-            "NET [\"example.org:443\"]",
-            "2:6: there is no network yet; write NET none, or omit it",
+            "NET",
+            "2:1: NET takes at least one word, found none; the syntax is NET [\"NAME:PORT[/udp][=TARGET]\", …]",
         ),
         (
-            "EXPOSE 80",
-            "2:1: EXPOSE needs a network, and there is none yet; omit it",
+            "NET [\"redis\"]",
+            "2:6: 'redis' has no port; write NAME:PORT, such as redis:6379",
+        ),
+        (
+            "NET a:1\nNET [\"b:1\", \"a:1=c\"]",
+            "3:13: duplicate grant of 'a:1'; first on line 2; keep one of them",
+        ),
+        (
+            "EXPOSE 80\nNET none",
+            "3:5: NET none contradicts line 2; keep one of them",
+        ),
+        (
+            "NET none\nNET a:1",
+            "3:5: NET none contradicts line 2; keep one of them",
+        ),
+        (
+            "NET none\nEXPOSE 80",
+            "3:8: NET none contradicts line 2; keep one of them",
+        ),
+        (
+            "EXPOSE 80\nDETERMINISTIC",
+            "3:1: what comes from a network is another on every run; omit DETERMINISTIC, or NET and EXPOSE",
+        ),
+        (
+            "EXPOSE 8080:80",
+            "2:8: '8080:80' is no port; ports are 1 to 65535; the syntax is EXPOSE PORT[/udp]…",
+        ),
+        (
+            "EXPOSE 80 53/udp 80/tcp",
+            "2:18: duplicate port '80/tcp'; first on line 2; keep one of them",
         ),
         (
             "ENGINE v8",
@@ -387,4 +415,46 @@ fn what_is_no_hermitfile_at_all() {
     assert!(unknown.contains("U+0000"), "{unknown}");
     let far = error(format!("{} x", "A".repeat(5000)).as_bytes());
     assert!(far.contains("the directives are FROM, ENTRYPOINT"), "{far}");
+}
+
+#[test]
+fn a_network_is_what_is_granted_and_exposed() {
+    let manifest = read(
+        r#"EXPOSE 8080 53/udp
+NET ["Redis:6379", "api.example.com:443=10.1.2.3:8443"]
+NET time:123/udp
+FROM m
+expose 443/tcp"#,
+    );
+    assert_eq!(
+        manifest.to_string(),
+        r#"FROM m
+NET ["redis:6379"]
+NET ["api.example.com:443=10.1.2.3:8443"]
+NET ["time:123/udp"]
+EXPOSE 8080
+EXPOSE 53/udp
+EXPOSE 443
+"#
+    );
+    let network = manifest.network().unwrap();
+    assert_eq!(network.grants, manifest.grants);
+    assert_eq!(
+        network.listeners,
+        ["0.0.0.0:8080", "0.0.0.0:443"].map(|text| text.parse().unwrap())
+    );
+    assert_eq!(network.published, [(53, Protocol::Udp)]);
+    assert!(network.may_listen(8080, Protocol::Tcp));
+    assert!(!network.inherit && !network.look_up);
+    assert_eq!(read("FROM m\nNET none\nNET none").network(), None);
+}
+
+#[test]
+fn what_a_network_is_given_is_bounded() {
+    let ports: Vec<String> = (1..=33).map(|port| port.to_string()).collect();
+    let error = refused(&format!("EXPOSE {}", ports.join(" ")));
+    assert!(error.contains("more than 32 ports"), "{error}");
+    let names: Vec<String> = (0..=128).map(|name| format!("n{name}:1")).collect();
+    let error = refused(&format!("NET {}", names.join(" ")));
+    assert!(error.contains("one name too many"), "{error}");
 }

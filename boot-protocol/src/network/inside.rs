@@ -28,6 +28,8 @@ pub const GATEWAY_LINK: [u8; 6] = [0x52, 0x55, 0x0a, 0x00, 0x02, 0x02];
 
 /// The last byte of the first name's IPv4 address.
 const FIRST: u8 = 100;
+/// So many grants a guest may have.
+pub const GRANTS: usize = 1024;
 /// So many names may be granted.
 pub const NAMES: u8 = 128;
 
@@ -37,8 +39,13 @@ pub type Names = BTreeMap<String, (Ipv4Addr, Ipv6Addr)>;
 /// Gives the names of `grants` their addresses, in order, none of which is granted by itself.
 ///
 /// # Errors
-/// More names than there is room for, or two grants that mean different things by one name.
+/// More grants or names than there is room for, or two grants that mean different things by one name.
 pub fn names(grants: &[Grant]) -> Result<Names, GrantError> {
+    if let Some(grant) = grants.get(GRANTS) {
+        return Err(GrantError::new(format!(
+            "'{grant}' is one grant too many; the most is {GRANTS}"
+        )));
+    }
     let mut names = Names::new();
     let mut meanings = BTreeMap::new();
     let is_taken = |address: IpAddr| grants.iter().any(|grant| grant.host == Host::Address(address));
@@ -131,6 +138,10 @@ mod tests {
         assert_eq!(names(&many[..128]).unwrap().len(), 128);
         let error = names(&many).unwrap_err().to_string();
         assert!(error.contains("too many"), "{error}");
+        let many: Vec<Grant> = (1..=1025).map(|n| format!("a:{n}").parse().unwrap()).collect();
+        assert!(names(&many[..GRANTS]).is_ok());
+        let error = names(&many).unwrap_err().to_string();
+        assert_eq!(error, "'a:1025' is one grant too many; the most is 1024");
         for two in [
             ["a:1=b:1", "a:1=c:1"],
             ["a:1=b:1", "a:1=b:2"],

@@ -22,7 +22,7 @@ use core::str::FromStr;
 pub use ceiling::Exceeds;
 pub use error::SpecError;
 pub use limits::{Limit, LimitError, Limits, Reached};
-pub use network::{Ipv4Source, LISTENERS, Network, Wire};
+pub use network::{Ipv4Source, LISTENERS, Network, PUBLISHED_PORTS, Wire};
 pub use wire::{DETERMINISTIC_MEMORY, MAGIC, Record, RunSpec, VERSION};
 
 /// Where a module comes from.

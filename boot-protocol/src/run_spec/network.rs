@@ -14,6 +14,9 @@ use crate::network::{Grant, Protocol, inside};
 /// Most preopened listeners of a run.
 pub const LISTENERS: usize = 32;
 
+/// Most published ports of a run, besides those of listeners.
+pub const PUBLISHED_PORTS: usize = 1024;
+
 /// What a guest has of a network. A run without has no network device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
@@ -161,6 +164,9 @@ impl Network {
             if before.any(|other| other.port() == port) {
                 return Err(SpecError::DuplicatePort(port, Protocol::Tcp));
             }
+        }
+        if self.published.len() > PUBLISHED_PORTS {
+            return Err(SpecError::Value(Record::Published, "at most 1024 of them"));
         }
         for (index, published @ (port, protocol)) in self.published.iter().enumerate() {
             if *port == 0 {

@@ -180,7 +180,15 @@ fn contradictions_are_refused_before_and_after_the_way() {
         published: vec![(1, Protocol::Udp), (1, Protocol::Tcp), (1, Protocol::Udp)],
         ..Network::default()
     };
+    let all_published = Network {
+        published: (1..=1025).map(|port| (port, Protocol::Tcp)).collect(),
+        ..Network::default()
+    };
     for (spec, message) in [
+        (
+            with(all_published),
+            "published port: expected at most 1024 of them",
+        ),
         (
             with(listeners(&["0.0.0.0:1", "127.0.0.1:1"])),
             "network: the tcp port 1 is named twice",
