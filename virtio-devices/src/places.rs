@@ -56,10 +56,20 @@ pub struct Bridge<'t> {
     pub config: Span,
     /// Addresses below 4 GiB that functions may have.
     pub window: Span,
-    /// The interrupts' map and its mask, and the cells of an entry that belong to the controller.
-    map: &'t [u8],
-    mask: [u32; 4],
-    controller_cells: (usize, usize),
+    interrupts: Interrupts<'t>,
+}
+
+/// Which interrupt a function's pin raises.
+#[derive(Clone, Copy, Debug)]
+enum Interrupts<'t> {
+    /// What the tree says: a map and its mask, and the cells of an entry that belong to the controller.
+    Map {
+        map: &'t [u8],
+        mask: [u32; 4],
+        controller_cells: (usize, usize),
+    },
+    /// Four from this one on, in turn: device 0's pin A the first, its pin B and device 1's pin A the next.
+    InTurn(u32),
 }
 
 impl<'t> Bridge<'t> {
@@ -73,9 +83,27 @@ impl<'t> Bridge<'t> {
         Some(Self {
             config: node.registers()?,
             window: window(&node)?,
-            map: node.property("interrupt-map")?.value,
-            mask: cells(node.property("interrupt-map-mask")?.value)?,
-            controller_cells: (count("#address-cells"), count("#interrupt-cells")),
+            interrupts: Interrupts::Map {
+                map: node.property("interrupt-map")?.value,
+                mask: cells(node.property("interrupt-map-mask")?.value)?,
+                controller_cells: (count("#address-cells"), count("#interrupt-cells")),
+            },
+        })
+    }
+
+    /// That of QEMU's `virt` of riscv64, by a device tree that names the machine and no longer its bridge: our loader
+    /// hands on what every run needs.
+    pub fn of_riscv64_virt(tree: Blob<'_>) -> Option<Self> {
+        tree.root()?.is_compatible("riscv-virtio").then_some(Self {
+            config: Span {
+                start: 0x3000_0000,
+                end: 0x4000_0000,
+            },
+            window: Span {
+                start: 0x4000_0000,
+                end: 0x8000_0000,
+            },
+            interrupts: Interrupts::InTurn(32),
         })
     }
 
@@ -84,15 +112,25 @@ impl<'t> Bridge<'t> {
         if at.bus != 0 {
             return None;
         }
+        let (map, mask, (address, interrupt)) = match self.interrupts {
+            Interrupts::Map {
+                map,
+                mask,
+                controller_cells,
+            } => (map, mask, controller_cells),
+            Interrupts::InTurn(first) => {
+                let pin = u32::from(pin).checked_sub(1).filter(|pin| *pin < 4)?;
+                return Some(first + (pin + u32::from(at.device)) % 4);
+            }
+        };
         let high = u32::from(at.device) << 11 | u32::from(at.function) << 8;
-        let wanted = [high & self.mask[0], 0, 0, u32::from(pin) & self.mask[3]];
-        let (address, interrupt) = self.controller_cells;
+        let wanted = [high & mask[0], 0, 0, u32::from(pin) & mask[3]];
         // The function's address and pin, the controller's phandle and address, and its number of the interrupt.
         let begin = (4 + 1 + address).checked_mul(4)?;
         let len = begin.checked_add(interrupt.checked_mul(4)?)?;
-        self.map.chunks_exact(len).find_map(|entry| {
+        map.chunks_exact(len).find_map(|entry| {
             let [high, _, _, pin] = cells(entry.get(..16)?)?;
-            let found = [high & self.mask[0], 0, 0, pin & self.mask[3]] == wanted;
+            let found = [high & mask[0], 0, 0, pin & mask[3]] == wanted;
             let specifier = entry.get(begin..)?;
             found.then(|| interrupt_of(specifier)).flatten()
         })

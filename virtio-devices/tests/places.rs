@@ -191,6 +191,38 @@ fn trees_of_riscv64() {
     assert_eq!(bridge.interrupt(Address { bus: 1, ..at(0) }, 1), None);
 }
 
+/// A machine whose tree names it says the same with its bridge and without.
+#[test]
+fn the_bridge_of_a_machine_that_is_known() {
+    let mut maker = Maker::default();
+    maker.node("", |root| root.property("compatible", b"riscv-virtio\0"));
+    let bytes = maker.finish();
+    let tree = Blob::new(&bytes).unwrap();
+    assert!(Bridge::in_tree(tree).is_none());
+    let bridge = Bridge::of_riscv64_virt(tree).unwrap();
+    assert_eq!(
+        (bridge.config.start, bridge.config.end),
+        (0x3000_0000, 0x4000_0000)
+    );
+    assert_eq!(
+        (bridge.window.start, bridge.window.end),
+        (0x4000_0000, 0x8000_0000)
+    );
+    let by_pins = |device| [1, 2, 3, 4].map(|pin| bridge.interrupt(at(device), pin));
+    assert_eq!(by_pins(0), [32, 33, 34, 35].map(Some));
+    assert_eq!(by_pins(3), [35, 32, 33, 34].map(Some));
+    assert_eq!(by_pins(5), by_pins(1));
+    for pin in [0, 5, 255] {
+        assert_eq!(bridge.interrupt(at(0), pin), None);
+    }
+    assert_eq!(bridge.interrupt(Address { bus: 1, ..at(0) }, 1), None);
+
+    let mut maker = Maker::default();
+    maker.node("", |root| root.property("compatible", b"another\0"));
+    let bytes = maker.finish();
+    assert!(Bridge::of_riscv64_virt(Blob::new(&bytes).unwrap()).is_none());
+}
+
 #[test]
 fn places_are_found_on_each_bus() {
     let mut maker = Maker::default();

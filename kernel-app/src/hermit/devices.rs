@@ -224,23 +224,71 @@ fn at_place(place: Place) -> Option<Found> {
     Some(device.map(|device| (Transport::Mmio(device), place.interrupt)))
 }
 
-/// Where QEMU's microvm has devices, if nobody says: without ACPI there are eight places, which interrupt by the pins
-/// from 5 on. With ACPI there are more of them, at a second controller, which the kernel does not know.
+/// Where QEMU's microvm has devices, if nobody says: eight places, which interrupt by pins that follow one another; or
+/// with ACPI, unless told otherwise, 24 at a controller of their own, which the kernel does not know.
 #[cfg(target_arch = "x86_64")]
-fn default_places(_: Option<Blob<'static>>) -> Option<Found> {
-    (0..24).find_map(|index: u32| {
-        let found = at_place(Place {
-            address: 0xfeb0_0000 + u64::from(index) * 0x200,
-            interrupt: 5 + index,
-        })?;
-        Some(found.and_then(|found| {
-            if index < 8 {
-                Ok(found)
-            } else {
-                Err(Error::NoInterrupt)
-            }
-        }))
-    })
+fn default_places(tree: Option<Blob<'static>>) -> Option<Found> {
+    let place = |index: u32, interrupt| Place {
+        address: 0xfeb0_0000 + u64::from(index) * 0x200,
+        interrupt,
+    };
+    if let Some(controller) = SecondController::find() {
+        let (index, found) = (0..SecondController::PINS)
+            .find_map(|index| Some((index, at_place(place(index, INTERRUPT))?)))?;
+        controller.route(index, VECTOR);
+        return Some(found);
+    }
+    let is_acpi = tree.is_some_and(|tree| tree.child("hermit,rsdp").is_some());
+    let first = if is_acpi { 16 } else { 5 };
+    (0..8).find_map(|index| at_place(place(index, first + index)))
+}
+
+/// An interrupt that is ours alone, and its vector: the highest.
+#[cfg(target_arch = "x86_64")]
+const VECTOR: u8 = u8::MAX;
+#[cfg(target_arch = "x86_64")]
+const INTERRUPT: u32 = VECTOR as u32 - 32;
+
+/// The processor's number among those that take interrupts.
+#[cfg(target_arch = "x86_64")]
+fn local_apic() -> u32 {
+    core::arch::x86_64::__cpuid(1).ebx >> 24
+}
+
+/// The second I/O APIC of QEMU's microvm. See Intel's 82093AA.
+#[cfg(target_arch = "x86_64")]
+struct SecondController(Mapped);
+
+#[cfg(target_arch = "x86_64")]
+impl SecondController {
+    const ADDRESS: u64 = 0xfec1_0000;
+    const PINS: u32 = 24;
+
+    /// Registers: that of an index, and what is behind it.
+    const SELECT: usize = 0x00;
+    const WINDOW: usize = 0x10;
+
+    /// Indices.
+    const VERSION: u32 = 0x01;
+    const PIN: u32 = 0x10;
+
+    /// The controller, if it is there.
+    fn find() -> Option<Self> {
+        let controller = Self(Mapped::new(Self::ADDRESS, 0x20)?);
+        controller.0.write32(Self::SELECT, Self::VERSION);
+        let [version, _, last_pin, _] = controller.0.read32(Self::WINDOW).to_le_bytes();
+        // 0x11 and 0x20 are those that there are; what is not there has neither.
+        let is_there = (0x10..0x30).contains(&version) && u32::from(last_pin) == Self::PINS - 1;
+        is_there.then_some(controller)
+    }
+
+    /// Has a pin's edges interrupt this processor.
+    fn route(&self, pin: u32, vector: u8) {
+        for (half, value) in [(1, local_apic() << 24), (0, u32::from(vector))] {
+            self.0.write32(Self::SELECT, Self::PIN + 2 * pin + half);
+            self.0.write32(Self::WINDOW, value);
+        }
+    }
 }
 
 /// Where the device tree has them.
@@ -252,15 +300,12 @@ fn default_places(tree: Option<Blob<'static>>) -> Option<Found> {
 /// The first network device on PCI, by ports, which interrupts by messages.
 #[cfg(target_arch = "x86_64")]
 fn on_pci(_: Option<Blob<'static>>) -> Option<Found> {
-    /// The highest vector, less the 32 of exceptions.
-    const INTERRUPT: u32 = 255 - 32;
     let config = Ports;
     let at = pci::devices(&config, KIND).next()?;
-    // The first processor's local APIC takes messages there.
-    let local_apic = core::arch::x86_64::__cpuid(1).ebx >> 24;
+    // The processor's local APIC takes messages there.
     let message = Interrupt::Message {
-        address: 0xfee0_0000 | u64::from(local_apic) << 12,
-        data: 32 + INTERRUPT,
+        address: 0xfee0_0000 | u64::from(local_apic()) << 12,
+        data: VECTOR.into(),
     };
     let device = Pci::open(&config, at, message, Mapped::new);
     Some(device.map(|device| (Transport::Pci(device), INTERRUPT)))
@@ -271,7 +316,11 @@ fn on_pci(_: Option<Blob<'static>>) -> Option<Found> {
 fn on_pci(tree: Option<Blob<'static>>) -> Option<Found> {
     /// Of the configuration space, the first bus: what firmware has not numbered is not there.
     const BUS: usize = 1 << 20;
-    let bridge = places::Bridge::in_tree(tree?)?;
+    let tree = tree?;
+    let bridge = places::Bridge::in_tree(tree);
+    #[cfg(target_arch = "riscv64")]
+    let bridge = bridge.or_else(|| places::Bridge::of_riscv64_virt(tree));
+    let bridge = bridge?;
     // The kernel gives addresses to all functions when it looks for its own devices there: it has to be first.
     #[cfg(target_arch = "aarch64")]
     // SAFETY: takes no pointers.

@@ -20,8 +20,8 @@ const LIMIT: u32 = 120;
 pub struct Wired<'a> {
     /// Its architecture.
     pub arch: Arch,
-    /// The value of `-machine`; `None`: the usual one.
-    pub machine: Option<&'a str>,
+    /// The value of `-machine`.
+    pub machine: &'a str,
     /// Its network device, as `-device` names it, without a wire.
     pub device: &'a str,
     /// What is booted, and the boot module.
@@ -63,12 +63,11 @@ impl Wired<'_> {
         fs::write(&module, self.module)?;
         let socket = UnixDatagram::bind(&ours).context("cannot make the wire")?;
         socket.set_read_timeout(Some(Duration::from_secs(LIMIT.into())))?;
-        let usual = Qemu::usual(self.arch);
         let qemu = Qemu {
-            machine: self.machine.unwrap_or(usual.machine),
+            machine: self.machine,
             kernel: Some(self.image),
             initrd: Some(&module),
-            ..usual
+            ..Qemu::usual(self.arch)
         };
         let wire = format!(
             "dgram,id=wire,local.type=unix,local.path={},remote.type=unix,remote.path={}",
