@@ -197,8 +197,11 @@ impl<R: Registers, M: Memory> Net<R, M> {
         if self.broken {
             return true;
         }
+        // Somebody has made room already.
+        if room && self.free != 0 {
+            return false;
+        }
         self.receive.interrupt(&mut self.memory, true);
-        let room = room && self.free == 0;
         if room {
             self.transmit.interrupt(&mut self.memory, true);
         }

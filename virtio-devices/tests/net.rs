@@ -193,6 +193,8 @@ fn without_a_buffer_nothing_is_transmitted() {
         assert!(device.borrow().interrupts > 0);
         driver.waited();
         assert!(driver.can_transmit());
+        assert!(!driver.prepare_to_wait(true), "there is room");
+        assert!(driver.prepare_to_wait(false));
         let device = device.borrow();
         assert_eq!(device.transmitted.len(), 128);
         assert!(device.transmitted.iter().all(|frame| *frame == [7; 60]));
