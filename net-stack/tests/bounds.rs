@@ -328,6 +328,47 @@ fn a_backlog_holds_what_it_may() {
     });
 }
 
+/// The application is busy with one at a time: the others' requests are there when it comes to them.
+#[test]
+fn who_waits_for_the_backlog_is_served_at_once_and_not_forgotten() {
+    const CLIENTS: usize = 100;
+    let mut world = World::new();
+    let listener = world.server().listen(at(SERVER, 80), 3).unwrap();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| world.client().connect(at(SERVER, 80), None).unwrap())
+        .collect();
+    world.until(|[client, _]| {
+        let connected = clients.iter().all(|stream| client.connected(*stream).is_ok());
+        connected.then_some(())
+    });
+    for (client, number) in clients.iter().zip(0u8..) {
+        world.client().send(*client, &[number; 1000]).unwrap();
+        world.client().shutdown(*client, Half::Send).unwrap();
+    }
+    // Longer than a handshake may take.
+    world.run(45_000_000);
+    let begun = world.now();
+    let mut served = Vec::new();
+    for _ in 0..CLIENTS {
+        let (stream, _) = world.until(|[_, stack]| wait(stack.accept(listener)));
+        let (mut buffer, mut length) = ([0; 2000], 0);
+        world.until(|[_, stack]| {
+            loop {
+                match wait(stack.receive(stream, &mut buffer[length..]))? {
+                    0 => return Some(()),
+                    more => length += more,
+                }
+            }
+        });
+        assert!(length == 1000 && buffer[..1000] == [buffer[0]; 1000]);
+        served.push(buffer[0]);
+        world.server().close_stream(stream).unwrap();
+    }
+    assert!(world.now() - begun < 100_000, "{}", world.now() - begun);
+    served.sort_unstable();
+    assert_eq!(served, (0..100).collect::<Vec<u8>>());
+}
+
 #[test]
 fn what_nobody_asked_for_is_refused() {
     let mut world = World::new();

@@ -304,6 +304,18 @@ fn datagrams() {
     server.join().unwrap();
 }
 
+/// Connects to a port of the host's, once QEMU listens there: it may be slow to begin.
+fn reach(port: u16) -> TcpStream {
+    loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result.unwrap(),
+        }
+    }
+}
+
 /// A port of the host's that nobody has.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
@@ -326,7 +338,7 @@ fn a_server_that_exits_after_its_last_write() {
     let mut streams = Vec::new();
     for _ in 0..20 {
         clients.push(thread::spawn(move || {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let mut stream = reach(port);
             stream.write_all(b"request").unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
             let mut answer = Vec::new();

@@ -4,6 +4,8 @@
 //! number: from these, a socket with its buffers is made when the peer's acknowledgement shows that it receives what we
 //! send. So a flood of first segments with forged senders fills a table of fixed size, and nothing else.
 
+use alloc::vec::Vec;
+
 use smoltcp::{
     socket::tcp::State,
     wire::{TcpControl, TcpRepr, TcpSeqNumber},
@@ -29,8 +31,23 @@ pub(super) struct HalfOpen {
     seed: u64,
     sequence: u32,
     first: TcpRepr<'static>,
-    /// The peer's acknowledgement, if it waits for room in the backlog.
-    last: Option<TcpRepr<'static>>,
+    /// The frames of a finished handshake that waits for room in the backlog: the peer's acknowledgement and what it sent
+    /// after that.
+    kept: Vec<Vec<u8>>,
+}
+
+/// So many bytes are kept of a peer whose handshake waits: a request, say. It sends again what is not kept, but the later
+/// the longer it waits.
+const KEPT: usize = 3072;
+
+impl HalfOpen {
+    /// Keeps a frame, if there is room for it.
+    fn keep(&mut self, frame: &[u8]) {
+        let length: usize = self.kept.iter().map(Vec::len).sum();
+        if length.saturating_add(frame.len()) <= KEPT {
+            self.kept.push(frame.to_vec());
+        }
+    }
 }
 
 /// So many finished handshakes wait for room in a backlog; the peers of others, too, believe that they are connected,
@@ -99,6 +116,12 @@ impl Tcp {
             .filter(|_| net.has(key.local.addr))
     }
 
+    fn has_waiting(&self, listener: Id) -> bool {
+        self.listeners
+            .get(listener)
+            .is_some_and(|listener| !listener.waiting.is_empty())
+    }
+
     fn has_backlog(&self, listener: Id) -> bool {
         self.listeners
             .get(listener)
@@ -109,7 +132,10 @@ impl Tcp {
     /// tries again.
     fn begin(&mut self, net: &mut Net, entropy: &mut impl Entropy, segment: &Segment<'_>, listener: Id) {
         let key = &segment.key;
-        if !self.has_backlog(listener) || !crate::net::is_host(key.remote.addr) {
+        // Who has finished a handshake comes first: what such a peer sends meanwhile is lost, and sent again ever later.
+        self.finish_waiting(net, listener);
+        if !self.has_backlog(listener) || self.has_waiting(listener) || !crate::net::is_host(key.remote.addr)
+        {
             return;
         }
         let Some(first) = segment
@@ -133,7 +159,7 @@ impl Tcp {
                 seed,
                 sequence,
                 first,
-                last: None,
+                kept: Vec::new(),
             };
             self.half_open.insert(&self.secret, *key, net.now(), half_open);
         }
@@ -157,32 +183,26 @@ impl Tcp {
             let mut lone = self.repeat(net, key, since, half_open);
             net.receive(frame, Some(lone.set()));
             self.admit(key, lone, listener);
-        } else if half_open.last.is_none()
-            && let Some(last) = segment.verified()
-            && let Some(listener) = self.listeners.get_mut(listener)
-            && listener.waiting.len() < WAITING
-        {
-            listener.waiting.push_back(*key);
-            // What it carries beside, the peer sends again.
-            let last = Some(TcpRepr {
-                control: TcpControl::None,
-                ..last
-            });
-            self.half_open.insert(
-                &self.secret,
-                *key,
-                since,
-                HalfOpen {
-                    last,
-                    ..half_open.clone()
-                },
-            );
+        } else if segment.verified().is_some() {
+            let is_first = half_open.kept.is_empty();
+            if let Some(listener) = self.listeners.get_mut(listener).filter(|_| is_first) {
+                if listener.waiting.len() >= WAITING {
+                    return;
+                }
+                listener.waiting.push_back(*key);
+            }
+            // The peer is still there, so its time begins anew.
+            let mut half_open = half_open.clone();
+            half_open.keep(frame);
+            self.half_open.insert(&self.secret, *key, net.now(), half_open);
         }
     }
 
     /// Finishes the handshakes that waited for room in a listener's backlog.
     pub(super) fn finish_waiting(&mut self, net: &mut Net, listener: Id) {
-        while self.has_backlog(listener)
+        while self.has_waiting(listener)
+            && self.has_backlog(listener)
+            && self.make_room()
             && let Some(key) = self
                 .listeners
                 .get_mut(listener)
@@ -192,16 +212,14 @@ impl Tcp {
             let Some((since, half_open)) = self.half_open.get(&self.secret, &key, net.now()) else {
                 continue;
             };
-            let half_open = half_open.clone();
-            let Some(last) = half_open.last.filter(|_| half_open.listener == listener) else {
+            if half_open.listener != listener || half_open.kept.is_empty() {
                 continue;
-            };
-            if !self.make_room() {
-                return;
             }
+            let half_open = half_open.clone();
             let mut lone = self.repeat(net, &key, since, &half_open);
-            let us = net.us();
-            let _ = net.shake((half_open.seed, net.now()), &key, &last, us, lone.set());
+            for frame in &half_open.kept {
+                net.receive(frame, Some(lone.set()));
+            }
             net.no_answer();
             self.admit(&key, lone, listener);
         }
