@@ -111,6 +111,9 @@ pub enum StartError {
     /// virtiofsd cannot serve a directory.
     #[error("{0}")]
     Virtiofsd(String),
+    /// The guest's network cannot be made.
+    #[error("{0}")]
+    Network(String),
     /// A file that the hypervisor is to open cannot be made.
     #[error("cannot {attempt}: {source}")]
     File {
@@ -239,6 +242,12 @@ pub enum MachineFailure {
     )]
     NoSandbox {
         /// QEMU's words.
+        reason: String,
+    },
+    /// The host's end of the guest's network has gone.
+    #[error("the relay of the guest's network ended ({reason}), and the run with it")]
+    Relay {
+        /// Its words, or how it ended.
         reason: String,
     },
     /// The machine's side of the console breaks the protocol.

@@ -24,6 +24,7 @@
 //! - [`check`]: what this host has for all that.
 //! - [`compile`]: modules as native code.
 //! - [`pack`]: one file to ship.
+//! - [`relay`]: the host's end of a guest's network.
 //! - [`jail`]: what hypervisors and daemons can reach of this host.
 //! - [`vmm`]: the hypervisors, and the trait for another one.
 
@@ -46,6 +47,7 @@ pub mod jail;
 pub mod pack;
 // Recordings of runs.
 mod recording;
+pub mod relay;
 mod report;
 mod result;
 mod running;

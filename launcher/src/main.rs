@@ -20,6 +20,7 @@ fn main() {
     // Before anything else: --timeout is about all of it.
     let start = Instant::now();
     forbid_core_dumps();
+    hermit_wasm_vm::relay::serve_if_asked();
     let_long_files_fail();
     stderr::report_panics();
     match cli::perform(std::env::args_os(), start) {

@@ -113,6 +113,9 @@ pub(crate) fn conclude(
     machine.memory = None;
     // Whatever it still does, nobody waits for it.
     machine.process.kill();
+    if let (ExitReason::Exit(_), Some(relay)) = (&report.reason, machine.relay.take()) {
+        relay.finish(request.deadline());
+    }
     log::info!("the run is over: {:?}", report.reason);
 
     let failed = matches!(
@@ -120,6 +123,7 @@ pub(crate) fn conclude(
         ExitReason::Ended
             | ExitReason::KvmFailed
             | ExitReason::NeverStarted
+            | ExitReason::RelayFailed(_)
             | ExitReason::Protocol(_)
             | ExitReason::Failed(_)
     );
@@ -209,6 +213,7 @@ pub(crate) fn conclude(
                 advice: "-v --log debug shows how far it comes",
             }
         }
+        ExitReason::RelayFailed(reason) => MachineFailure::Relay { reason },
         ExitReason::Protocol(what) => MachineFailure::Protocol(what),
         ExitReason::Failed(source) => MachineFailure::Connection {
             hypervisor: machine.hypervisor,

@@ -390,7 +390,7 @@ impl Run {
             run = run.cpu_level(level);
         }
         if let Ok(this) = std::env::current_exe() {
-            run = run.compile_later(this);
+            run = run.compile_later(&this).relay(this);
         }
         for (name, value) in self.environment(|key| std::env::var_os(key))? {
             run = run.env(name, value);

@@ -259,6 +259,16 @@ impl Calls {
     }
 }
 
+/// A filter for a process that has become what it is to be.
+pub(super) fn no_program() -> Option<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).ok()?;
+    let calls = [libc::SYS_execve, libc::SYS_execveat];
+    let rules = calls.into_iter().map(|call| (call, Vec::new())).collect();
+    let deny = SeccompAction::Errno(errno(libc::EPERM));
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, deny, arch).ok()?;
+    filter.try_into().ok()
+}
+
 /// The filter of a process that sees others and signals nobody but its own threads. glibc does that by `tgkill`, which
 /// names the process too; musl's `tkill` names a thread alone, which may be anybody's.
 ///

@@ -147,6 +147,14 @@ fn a_relay_connects_and_listens_nowhere() {
 }
 
 #[test]
+fn who_starts_no_program_does_all_else() {
+    let program = no_program().unwrap();
+    assert_eq!(errno_of(&program, libc::SYS_execve, [0; 6]), Some(libc::EPERM));
+    assert_eq!(errno_of(&program, libc::SYS_execveat, [0; 6]), Some(libc::EPERM));
+    assert_eq!(errno_of(&program, libc::SYS_socket, [2, 1, 0, 0, 0, 0]), None);
+}
+
+#[test]
 fn threads_of_other_processes_are_not_signalled() {
     let own = signals_to(7);
     let to = |process| [process, 7, 9, 0, 0, 0];

@@ -358,6 +358,16 @@ fn too_long() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "it does not answer")
 }
 
+/// From now on this process starts no program: for one that this library wrote, and that is in its jail.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn start_no_program() -> io::Result<()> {
+    let cannot = |why: String| io::Error::other(format!("it cannot give up starting programs: {why}"));
+    let filter = filter::no_program().ok_or_else(|| cannot("this architecture has no filter".to_string()))?;
+    seccompiler::apply_filter(&filter).map_err(|error| cannot(error.to_string()))
+}
+
 /// The layers that a program gets here: it is started, and ended at once.
 ///
 /// # Errors

@@ -36,6 +36,7 @@ use crate::host::interrupt::{self, Interrupt};
 use crate::host::memory::{GuestMemory, SharedWindow};
 use crate::host::virtiofsd::Daemon;
 use crate::recording::Tape;
+use crate::relay::Relay;
 use crate::vmm::Machine;
 use crate::vmm::process::Process;
 use input::{Input, Request};
@@ -123,6 +124,8 @@ pub(crate) struct Session<'a> {
     payload: Option<HostFile>,
     /// The machine, whose daemons serve its mounted directories.
     daemons: &'a mut [Daemon],
+    /// The host's end of the guest's network, if it has one.
+    relay: Option<&'a mut Relay>,
     diagnostic: String,
     /// Bytes for the guest that its end of the line has not taken yet.
     answers: Vec<u8>,
@@ -168,6 +171,7 @@ pub(crate) fn run_watched(
         process,
         memory,
         daemons,
+        relay,
         payload,
         ..
     } = machine;
@@ -181,6 +185,7 @@ pub(crate) fn run_watched(
         window: None,
         payload: payload.take(),
         daemons,
+        relay: relay.as_mut(),
         diagnostic: String::new(),
         answers: Vec::new(),
         started: false,
@@ -234,6 +239,8 @@ enum Source {
     Interrupt,
     /// The hypervisor's end.
     End,
+    /// The relay's end.
+    Relay,
     Console,
     Stderr,
     Answers,
@@ -269,6 +276,11 @@ impl Session<'_> {
                     }
                 }
                 Source::End => self.ended = process.ended()?.is_some(),
+                Source::Relay => {
+                    if let Some(reason) = self.relay.as_mut().map_or(Ok(None), |relay| relay.failure())? {
+                        self.end(ExitReason::RelayFailed(reason));
+                    }
+                }
                 Source::Console => self.read_console(&process.console_out)?,
                 Source::Stderr => self.read_stderr(&process.stderr)?,
                 Source::Answers => {}
@@ -381,6 +393,9 @@ impl Session<'_> {
             .collect();
         if !self.ended {
             sources.push((Source::End, process.end(), PollFlags::IN));
+        }
+        if let Some(end) = self.relay.as_ref().and_then(|relay| relay.end()) {
+            sources.push((Source::Relay, end, PollFlags::IN));
         }
         if self.console_open && self.output.is_idle() && self.answers.len() < MOST_ANSWERS {
             sources.push((Source::Console, process.console_out.as_fd(), PollFlags::IN));

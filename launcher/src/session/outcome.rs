@@ -29,6 +29,8 @@ pub(crate) enum ExitReason {
     OutputClosed,
     /// Standard output or standard error cannot be written.
     OutputFailed(&'static str, io::Error),
+    /// The host's end of the guest's network has gone, for this reason.
+    RelayFailed(String),
     /// The guest's side does not keep to the protocol.
     Protocol(String),
     /// The loop itself cannot go on.

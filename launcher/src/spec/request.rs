@@ -21,6 +21,7 @@ use crate::host::interrupt::Interrupt;
 use crate::host::tsc::Measurement;
 use crate::jail::{Confinement, Jail};
 use crate::pack::Packed;
+use crate::relay::{self, Relay};
 use crate::vmm::capabilities::Accelerator;
 use crate::vmm::qemu::MachineKind;
 
@@ -252,6 +253,21 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn log(&self) -> Option<LogLevel> {
         self.run.spec.log
+    }
+
+    /// Whether the machine has a network device.
+    #[must_use]
+    pub fn has_network(&self) -> bool {
+        self.spec.network.is_some()
+    }
+
+    /// Starts the host's end of the guest's network, if it has one. Call it on the thread that stays until the end.
+    pub(crate) fn relay(&self) -> Result<Option<Relay>, Error> {
+        let Some(network) = &self.spec.network else {
+            return Ok(None);
+        };
+        let Run { published, relay, .. } = self.run;
+        relay::start(network, published, relay.as_deref(), self.jail()).map(Some)
     }
 
     /// How much of the jail is demanded for what this run starts.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use boot_protocol::arch::Arch;
+use boot_protocol::network::Publish;
 use boot_protocol::run_spec::{Access, Limits, LogLevel, RunSpec};
 
 use super::choice::Engines;
@@ -56,7 +57,7 @@ pub const SMALLEST_MEMORY: u64 = 4 * MIB;
 pub struct Run {
     /// What the guest gets: its arguments, its environment, the log's level. What depends on the hypervisor is filled
     /// in when the run is prepared.
-    pub(super) spec: RunSpec,
+    pub(crate) spec: RunSpec,
     argv0: Option<String>,
     pub(super) module: Module,
     /// What was packed, instead of the module.
@@ -74,6 +75,10 @@ pub struct Run {
     pub(super) vmms: Vec<Arc<dyn Vmm>>,
     pub(super) engines: Engines,
     pub(super) jail: Jail,
+    /// Ports of this host's that lead to the guest's.
+    pub(crate) published: Vec<Publish>,
+    /// The program that becomes the network's relay.
+    pub(crate) relay: Option<PathBuf>,
     timeout: Option<Duration>,
     deadline: Deadline,
     stdin: Input,
@@ -124,6 +129,8 @@ impl Run {
             vmms: vmm::all().into(),
             engines: Engines::default(),
             jail: Jail::default(),
+            published: Vec::new(),
+            relay: None,
             timeout: None,
             deadline: Deadline::never(),
             stdin: Input::default(),

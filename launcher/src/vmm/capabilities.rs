@@ -89,6 +89,8 @@ pub enum Feature {
     Directory,
     /// `--dir` with a quota.
     Quota,
+    /// `--net`, `--publish`, `--tcplisten`.
+    Network,
     /// `--memory`.
     Memory(u64),
     /// `--machine`.
@@ -107,6 +109,7 @@ impl Feature {
             Self::Preload => "preload",
             Self::Packed | Self::Replay => "vmm",
             Self::Directory | Self::Quota => "dir",
+            Self::Network => "net",
             Self::Memory(_) => "memory",
             Self::Machine => "machine",
             Self::Command => "print-command",
@@ -127,6 +130,7 @@ impl fmt::Display for Feature {
             Self::Replay => f.write_str("hand the machine a recording"),
             Self::Directory => f.write_str("show the guest a directory of this host"),
             Self::Quota => f.write_str("keep a directory of this host to a quota"),
+            Self::Network => f.write_str("give the guest a network"),
             Self::Memory(bytes) => write!(f, "give a machine {} of memory", show_size(*bytes)),
             Self::Machine => f.write_str("choose among machines"),
             Self::Command => f.write_str("be started by a command alone"),
@@ -144,6 +148,7 @@ impl Capabilities {
             Feature::Copy | Feature::Preload | Feature::Packed | Feature::Replay => self.copies,
             Feature::Directory => self.directories,
             Feature::Quota => self.quotas,
+            Feature::Network => self.network,
             Feature::Memory(bytes) => self.memory.contains(&bytes),
             Feature::Machine => self.machines,
             Feature::Command => self.commands,
@@ -179,6 +184,7 @@ pub(crate) fn demands(run: &Run) -> Vec<Feature> {
     demands.extend(run.machine.accelerator.map(Feature::Accelerator));
     demands.extend(run.machine.kind.map(|_| Feature::Machine));
     demands.extend(run.packed.as_ref().map(|_| Feature::Packed));
+    demands.extend(run.spec.network.as_ref().map(|_| Feature::Network));
     demands.extend(run.replay.as_ref().map(|_| Feature::Replay));
     if !run.preloads.is_empty() {
         demands.push(Feature::Preload);

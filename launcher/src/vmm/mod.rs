@@ -28,6 +28,7 @@ use crate::host::files::HostFile;
 use crate::host::memory::GuestMemory;
 use crate::host::virtiofsd::Daemon;
 use crate::jail::{Confinement, Jail};
+use crate::relay::Relay;
 use crate::spec::request::Request;
 use capabilities::{Accelerator, Capabilities};
 use process::Process;
@@ -88,6 +89,8 @@ pub struct Machine {
     pub(crate) payload: Option<HostFile>,
     /// The daemons of mounted directories.
     pub(crate) daemons: Vec<Daemon>,
+    /// The host's end of the guest's network, if it has one.
+    pub(crate) relay: Option<Relay>,
     /// How long the machine may take to its first sign of life.
     pub(crate) boot_limit: Duration,
     /// What to say of a machine that ended before the application had started, given the hypervisor's own words.
@@ -178,6 +181,7 @@ impl Machine {
             memory: None,
             payload: None,
             daemons: Vec::new(),
+            relay: None,
             boot_limit: boot_limit(accelerator),
             explain: None,
             directory: None,

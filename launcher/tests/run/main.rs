@@ -18,6 +18,7 @@ mod harness;
 mod hermitfile;
 mod jail;
 mod library;
+mod network;
 mod secrets;
 mod shared_buffer;
 mod shared_streams;
@@ -55,6 +56,7 @@ fn main() {
         fallbacks::tests,
         hermitfile::tests,
         library::tests,
+        network::tests,
         shares::tests,
         check::tests,
         compile::tests,

@@ -9,6 +9,7 @@ use boot_protocol::arch::Arch;
 use super::limits::TRANSLATED_MIB;
 use crate::host::memory::{self, Ram};
 use crate::host::units::MIB;
+use crate::relay::GUEST_LINK;
 use crate::vmm::capabilities::Accelerator;
 
 /// A machine that QEMU can be.
@@ -109,23 +110,33 @@ impl MachineKind {
 
     /// QEMU's name for a mounted directory's device.
     const fn mount_device(self, arch: Arch) -> &'static str {
-        if self.mounts_by_mmio(arch) {
+        if self.is_mmio(arch) {
             "vhost-user-fs-device"
         } else {
             "vhost-user-fs-pci"
         }
     }
 
-    /// Whether devices of mounted directories have memory-mapped registers: microvm has no PCI, and for that of
-    /// riscv64 the kernel has no driver.
-    const fn mounts_by_mmio(self, arch: Arch) -> bool {
+    /// QEMU's name for the network device, with what else there is to say of it. On PCI: no registers of the protocol
+    /// before version 1, and no program for firmware to start from the network.
+    const fn network_device(self, arch: Arch) -> &'static str {
+        if self.is_mmio(arch) {
+            "virtio-net-device"
+        } else {
+            "virtio-net-pci,disable-legacy=on,romfile="
+        }
+    }
+
+    /// Whether virtio devices have memory-mapped registers: microvm has no PCI, and for that of riscv64 the kernel has
+    /// no driver.
+    const fn is_mmio(self, arch: Arch) -> bool {
         matches!((self, arch), (Self::Microvm, _) | (Self::Virt, Arch::Riscv64))
     }
 
-    /// How many mounted directories fit: virtio-mmio places (microvm's without ACPI), or places on the one PCI bus that
-    /// nothing else has. Tried with QEMU 7.2.
-    pub(crate) const fn most_mounts(self, arch: Arch) -> usize {
-        if self.mounts_by_mmio(arch) { 8 } else { 24 }
+    /// How many virtio devices fit, mounted directories and the network: virtio-mmio places (microvm's without ACPI),
+    /// or places on the one PCI bus that nothing else has. Tried with QEMU 7.2.
+    pub(crate) const fn most_devices(self, arch: Arch) -> usize {
+        if self.is_mmio(arch) { 8 } else { 24 }
     }
 
     /// The longest kernel command line in bytes that arrives whole.
@@ -185,6 +196,23 @@ impl Connection {
     }
 }
 
+/// Where the machine's network device leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// To whoever has the other end of the stream socket that QEMU inherits under this number.
+    Inherited(RawFd),
+}
+
+impl Wire {
+    /// The value of `-netdev`. `socket` and not `stream`, which is the same on this wire, and which QEMU has from 7.2
+    /// on.
+    fn netdev(self) -> String {
+        match self {
+            Self::Inherited(number) => format!("socket,id=net,fd={number}"),
+        }
+    }
+}
+
 /// The machine's memory, as QEMU is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemoryBackend<'a> {
@@ -234,6 +262,8 @@ pub(crate) struct QemuConfig<'a> {
     pub(crate) payload: u64,
     /// Mounted directories. They need a memory file: their daemons read and write the machine's memory.
     pub(crate) mounts: &'a [MountDevice],
+    /// The wire of the network device, if there is one.
+    pub(crate) network: Option<Wire>,
     /// The kernel command line.
     pub(crate) command_line: &'a str,
     /// Whether QEMU is to confine itself.
@@ -291,7 +321,8 @@ impl QemuConfig<'_> {
         if self.arch == Arch::X86_64 {
             add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         }
-        if !self.mounts.is_empty() && self.machine.mounts_by_mmio(self.arch) {
+        let has_devices = !self.mounts.is_empty() || self.network.is_some();
+        if has_devices && self.machine.is_mmio(self.arch) {
             // What virtio 1.0 says; QEMU's default on these is what was before it.
             add(&["-global", "virtio-mmio.force-legacy=off"]);
         }
@@ -300,6 +331,12 @@ impl QemuConfig<'_> {
             let connection = connection.property();
             add(&["-chardev", &format!("socket,id={tag},{connection}")]);
             add(&["-device", &format!("{device},chardev={tag},tag={tag}")]);
+        }
+        if let Some(wire) = self.network {
+            let device = self.machine.network_device(self.arch);
+            add(&["-netdev", &wire.netdev()]);
+            let link = GUEST_LINK.map(|byte| format!("{byte:02x}")).join(":");
+            add(&["-device", &format!("{device},netdev=net,mac={link}")]);
         }
 
         arguments.push("-kernel".into());
@@ -315,175 +352,5 @@ impl QemuConfig<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TOLD: Told = Told {
-        wall_clock: true,
-        frequency: true,
-    };
-
-    fn setup(arch: Arch, machine: MachineKind, accelerator: Accelerator) -> Vec<String> {
-        let setup = QemuConfig {
-            arch,
-            machine,
-            accelerator,
-            memory: 256 * MIB,
-            backend: MemoryBackend::Private,
-            kernel: Path::new("/proc/self/fd/5"),
-            initrd: Some(Path::new("/proc/self/fd/6")),
-            payload: 0,
-            mounts: &[],
-            command_line: "-freq 2400 -- --console=framed -- a 'b c'",
-            sandbox: true,
-            told: TOLD,
-        };
-        setup
-            .arguments()
-            .into_iter()
-            .map(|word| word.into_string().unwrap())
-            .collect()
-    }
-
-    /// The value that follows a flag.
-    fn value<'a>(arguments: &'a [String], flag: &str) -> &'a str {
-        let position = arguments.iter().position(|word| word == flag).unwrap();
-        assert_eq!(arguments.iter().filter(|word| *word == flag).count(), 1, "{flag}");
-        &arguments[position + 1]
-    }
-
-    #[test]
-    fn microvm_under_tcg_word_for_word() {
-        assert_eq!(
-            setup(Arch::X86_64, MachineKind::Microvm, Accelerator::Tcg).join("\n"),
-            "-machine\nmicrovm,acpi=off,auto-kernel-cmdline=off,rtc=off,pit=off,pic=off,isa-serial=on\n\
-             -accel\ntcg,tb-size=16\n-cpu\nmax\n-smp\n1\n-m\n256M\n\
-             -nodefaults\n-no-user-config\n-display\nnone\n\
-             -sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n-no-reboot\n\
-             -chardev\nstdio,id=console,signal=off\n-serial\nchardev:console\n\
-             -device\nisa-debug-exit,iobase=0xf4,iosize=0x04\n\
-             -kernel\n/proc/self/fd/5\n-initrd\n/proc/self/fd/6\n\
-             -append\n-freq 2400 -- --console=framed -- a 'b c'"
-        );
-    }
-
-    #[test]
-    fn each_machine_and_accelerator() {
-        for (arch, machine, most) in [
-            (Arch::X86_64, MachineKind::Q35, "max"),
-            (Arch::X86_64, MachineKind::Pc, "max"),
-            (Arch::X86_64, MachineKind::Microvm, "max"),
-            (Arch::Aarch64, MachineKind::Virt, "max"),
-            (Arch::Riscv64, MachineKind::Virt, "rv64,v=true,vext_spec=v1.0"),
-        ] {
-            let option = machine.machine_option(arch, TOLD);
-            assert_eq!(option.split(',').next(), Some(machine.name()));
-            for (accelerator, name, processor) in [
-                (Accelerator::Kvm, "kvm", "host"),
-                (Accelerator::Tcg, "tcg,tb-size=16", most),
-            ] {
-                let arguments = setup(arch, machine, accelerator);
-                assert!(machine.is_of(arch));
-                assert_eq!(
-                    arguments.iter().any(|word| word.starts_with("isa-debug-exit")),
-                    arch == Arch::X86_64
-                );
-                assert_eq!(value(&arguments, "-machine"), option);
-                assert_eq!(value(&arguments, "-accel"), name);
-                assert_eq!(value(&arguments, "-cpu"), processor);
-            }
-        }
-    }
-
-    #[test]
-    fn a_machine_has_devices_for_what_it_is_not_told() {
-        let microvm = |told| MachineKind::Microvm.machine_option(Arch::X86_64, told);
-        for (told, devices) in [
-            (TOLD, "rtc=off,pit=off,pic=off"),
-            (Told::NOTHING, "rtc=on,pit=on,pic=on"),
-            (
-                Told {
-                    frequency: false,
-                    ..TOLD
-                },
-                "rtc=off,pit=on,pic=on",
-            ),
-        ] {
-            assert!(microvm(told).contains(devices), "{told:?}: {}", microvm(told));
-        }
-    }
-
-    #[test]
-    fn memory_is_rounded_up_to_whole_mebibytes() {
-        for (bytes, shown) in [(64 * MIB, "64M"), (64 * MIB + 1, "65M"), (4096 * MIB, "4096M")] {
-            let setup = QemuConfig {
-                arch: Arch::X86_64,
-                machine: MachineKind::Microvm,
-                accelerator: Accelerator::Tcg,
-                memory: bytes,
-                backend: MemoryBackend::File(Path::new("/proc/self/fd/7")),
-                kernel: Path::new("k"),
-                initrd: None,
-                payload: 0,
-                mounts: &[],
-                command_line: "-- --",
-                sandbox: true,
-                told: TOLD,
-            };
-            let arguments: Vec<String> = setup
-                .arguments()
-                .into_iter()
-                .map(|word| word.into_string().unwrap())
-                .collect();
-            assert_eq!(value(&arguments, "-m"), shown);
-            let size = shown.strip_suffix('M').unwrap().parse::<u64>().unwrap() * MIB;
-            assert_eq!(
-                value(&arguments, "-object"),
-                format!("memory-backend-file,id=ram,mem-path=/proc/self/fd/7,size={size},share=on")
-            );
-            assert!(value(&arguments, "-machine").ends_with(",memory-backend=ram"));
-            assert!(!arguments.iter().any(|word| word == "-initrd"));
-        }
-    }
-
-    #[test]
-    fn each_mounted_directory_is_a_device() {
-        let mounts = [3, 7].map(|connection| MountDevice {
-            connection: Connection::Inherited(connection),
-            tag: format!("mount-{connection}"),
-        });
-        for (machine, device) in [
-            (MachineKind::Microvm, "vhost-user-fs-device"),
-            (MachineKind::Q35, "vhost-user-fs-pci"),
-            (MachineKind::Pc, "vhost-user-fs-pci"),
-        ] {
-            let setup = QemuConfig {
-                arch: Arch::X86_64,
-                machine,
-                accelerator: Accelerator::Tcg,
-                memory: 64 * MIB,
-                backend: MemoryBackend::File(Path::new("/proc/self/fd/9")),
-                kernel: Path::new("k"),
-                initrd: None,
-                payload: 0,
-                mounts: &mounts,
-                command_line: "-- --",
-                sandbox: true,
-                told: TOLD,
-            };
-            let words: Vec<String> = setup
-                .arguments()
-                .into_iter()
-                .map(|word| word.into_string().unwrap())
-                .collect();
-            let line = words.join(" ");
-            for number in [3, 7] {
-                let pair = format!(
-                    "-chardev socket,id=mount-{number},fd={number} -device {device},chardev=mount-{number},tag=mount-{number}"
-                );
-                assert!(line.contains(&pair), "{line}");
-            }
-            assert_eq!(line.contains("force-legacy=off"), machine == MachineKind::Microvm);
-        }
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -55,14 +55,15 @@ pub(super) fn most(config: &QemuConfig<'_>) -> u64 {
 
 /// Most private memory in bytes.
 fn data(config: &QemuConfig<'_>) -> u64 {
-    let directories = u64::try_from(config.mounts.len()).unwrap_or(u64::MAX);
+    let devices = config.mounts.len().saturating_add(config.network.iter().count());
+    let devices = u64::try_from(devices).unwrap_or(u64::MAX);
     let own = match (config.machine, config.arch) {
         // A run takes 38, of which 16 are room for translated code.
         (MachineKind::Microvm, _) => 54 * MIB,
         // Each device on a PCI bus sees a map of memory of its own, and firmware changes the map dozens of times before
         // QEMU drops the old ones. A run takes 50; 59 with two directories, 136 with eight.
         (MachineKind::Q35 | MachineKind::Pc, _) => {
-            (64 * MIB).saturating_add(directories.saturating_mul(16 * MIB))
+            (64 * MIB).saturating_add(devices.saturating_mul(16 * MIB))
         }
         // Two memories for firmware of 64 MiB each, empty and not used, and of 32 MiB each. A run takes 58 and 40
         // besides.
@@ -103,6 +104,7 @@ mod tests {
             initrd: None,
             payload: 10 * MIB,
             mounts: &[],
+            network: None,
             command_line: "-- --",
             sandbox: true,
             told: Told::NOTHING,

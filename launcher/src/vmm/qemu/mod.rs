@@ -2,6 +2,7 @@
 //!
 //! - `config`: the command line, by pure functions.
 //! - `fit`: whether the payload can fit into the machine's memory.
+//! - `missing`: what to do where there is none.
 //! - `limits`: what QEMU may use of the host.
 //! - `probe`: whether KVM works here.
 //! - `shares`: the daemons of mounted directories.
@@ -10,6 +11,7 @@
 mod config;
 mod fit;
 mod limits;
+mod missing;
 mod probe;
 mod shares;
 mod standalone;
@@ -38,13 +40,15 @@ use crate::host::units::{show_duration, show_size};
 use crate::host::virtiofsd::Daemon;
 use crate::host::{program, shown};
 use crate::jail::{Confinement, Jail};
+use crate::relay::Relay;
 use crate::session::streams::{self, Input, Output};
 use crate::session::{self, Diagnostics, ExitReason, SessionConfig};
 use crate::spec::engine::Engine;
 use crate::spec::mounts::MountSource;
 use crate::spec::payload::{self as host_payload, Payload};
 use crate::spec::request::Request;
-use config::{Connection, MemoryBackend, MountDevice, QemuConfig, Told};
+use config::{Connection, MemoryBackend, MountDevice, QemuConfig, Told, Wire};
+use missing::{missing, usual_program};
 pub(crate) use probe::Known;
 use probe::{Decision, Probe, ProbeCache};
 
@@ -81,7 +85,7 @@ impl Vmm for Qemu {
             directories: true,
             quotas: true,
             console: ConsoleKind::SharedMemory,
-            network: false,
+            network: true,
             exit_code: false,
             memory: 0..=u64::MAX,
             machines: true,
@@ -128,6 +132,7 @@ impl Vmm for Qemu {
         }
         let program = self.program(request.arch())?;
         let daemons = self.daemons(request, kind)?;
+        let relay = request.relay()?;
         log::info!("QEMU is {}", shown::path(&program));
         let image = HostFile::from_bytes("hermit-wasm.img", image)
             .map_err(StartError::file("keep the image in memory for QEMU"))?;
@@ -138,6 +143,7 @@ impl Vmm for Qemu {
             spec,
             payload,
             daemons,
+            relay,
             image,
             accelerator: Accelerator::Tcg,
         };
@@ -215,37 +221,6 @@ fn tag(index: usize) -> String {
     format!("mount-{index}")
 }
 
-/// The usual name of the QEMU program.
-const fn usual_program(arch: Arch) -> &'static str {
-    match arch {
-        Arch::X86_64 => "qemu-system-x86_64",
-        Arch::Aarch64 => "qemu-system-aarch64",
-        Arch::Riscv64 => "qemu-system-riscv64",
-    }
-}
-
-fn missing(arch: Arch) -> String {
-    let program = usual_program(arch);
-    // Of Debian and Ubuntu, Fedora, and Arch Linux.
-    let [debian, fedora, arch_linux] = match arch {
-        Arch::X86_64 => ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86"],
-        Arch::Aarch64 => [
-            "qemu-system-arm",
-            "qemu-system-aarch64-core",
-            "qemu-system-aarch64",
-        ],
-        Arch::Riscv64 => ["qemu-system-misc", "qemu-system-riscv-core", "qemu-system-riscv"],
-    };
-    format!(
-        "QEMU is not installed: '{program}', which runs {} machines, is not in PATH\n\
-         On Debian and Ubuntu: apt install {debian}\n\
-         On Fedora:            dnf install {fedora}\n\
-         On Arch Linux:        pacman -S {arch_linux}\n\
-         If it is installed elsewhere, pass --qemu PATH",
-        arch.name()
-    )
-}
-
 /// A run that needs only to be started.
 #[derive(Debug)]
 struct PreparedQemu<'a> {
@@ -255,6 +230,7 @@ struct PreparedQemu<'a> {
     spec: run_spec::RunSpec,
     payload: Payload,
     daemons: Vec<Daemon>,
+    relay: Option<Relay>,
     image: HostFile,
     accelerator: Accelerator,
 }
@@ -329,6 +305,7 @@ impl PreparedQemu<'_> {
             initrd: Some(self.payload.file.name()),
             payload: self.payload.length,
             mounts: &[],
+            network: None,
             command_line,
             sandbox: self.request.jail() != Jail::Off,
             told: Told {
@@ -448,12 +425,14 @@ impl Prepared for PreparedQemu<'_> {
         };
         let line = self.command_line(&line)?;
         let mounts = self.mounts(memory.is_some())?;
+        let wire = self.relay.as_ref().and_then(Relay::wire);
         let config = QemuConfig {
             backend: match &memory {
                 Some(memory) => MemoryBackend::File(memory.name()),
                 None => MemoryBackend::Private,
             },
             mounts: &mounts,
+            network: wire.map(|wire| Wire::Inherited(wire.as_raw_fd())),
             told: Told {
                 wall_clock: true,
                 frequency: tsc_mhz.is_some(),
@@ -462,7 +441,7 @@ impl Prepared for PreparedQemu<'_> {
         };
         let inherited = memory.iter().map(GuestMemory::inherit);
         let connections = self.daemons.iter().filter_map(Daemon::connection);
-        let mut command = self.qemu(&config, inherited.chain(connections));
+        let mut command = self.qemu(&config, inherited.chain(connections).chain(wire));
         let cgroup = self.cgroup(limits::most(&config));
         command.confinement.limits.cgroup = cgroup.as_ref().map(Cgroup::processes);
         let mut machine = Machine::spawn(TITLE, self.accelerator, &command)?;
@@ -472,35 +451,20 @@ impl Prepared for PreparedQemu<'_> {
             payload,
             image,
             mut daemons,
+            mut relay,
             ..
         } = *self;
+        if let Some(relay) = &mut relay {
+            relay.handed_over();
+        }
         for daemon in &mut daemons {
             daemon.handed_over();
         }
         machine.memory = memory;
         machine.payload = Some(payload.file);
         machine.daemons = daemons;
+        machine.relay = relay;
         // In memory it is QEMU's alone from here on, and goes with QEMU.
         Ok(machine.keeping(Some(image).filter(|image| image.path().is_some())))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_qemu_says_what_to_install() {
-        assert!(missing(Arch::X86_64).contains("apt install qemu-system-x86\n"));
-        assert!(missing(Arch::Riscv64).contains("'qemu-system-riscv64', which"));
-        let qemu = Qemu {
-            program: Some("/nonexistent/qemu".into()),
-            ..Qemu::default()
-        };
-        let error = qemu.program(Arch::host()).unwrap_err().to_string();
-        assert!(
-            error.contains("--qemu") && error.contains("/nonexistent/qemu"),
-            "{error}"
-        );
     }
 }

@@ -20,7 +20,12 @@ impl Qemu {
             let MountSource::Dir(host) = &mount.source else {
                 continue;
             };
-            room_for_mount(kind, request.arch(), daemons.len())?;
+            room_for_mount(
+                kind,
+                request.arch(),
+                daemons.len(),
+                usize::from(request.has_network()),
+            )?;
             // Asking a program for its version takes time: once for all directories.
             let program = match found.take() {
                 Some(program) => program,
@@ -52,9 +57,14 @@ impl Qemu {
     }
 }
 
-/// Refuses one mounted directory too many; the machine has `number` already.
-pub(super) fn room_for_mount(kind: MachineKind, arch: Arch, number: usize) -> Result<(), MountError> {
-    let most = kind.most_mounts(arch);
+/// Refuses one mounted directory too many; the machine has `number` already, and `others` devices besides.
+pub(super) fn room_for_mount(
+    kind: MachineKind,
+    arch: Arch,
+    number: usize,
+    others: usize,
+) -> Result<(), MountError> {
+    let most = kind.most_devices(arch).saturating_sub(others);
     if number < most {
         return Ok(());
     }

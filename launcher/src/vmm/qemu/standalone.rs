@@ -40,7 +40,12 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
         let MountSource::Dir(host) = &mount.source else {
             continue;
         };
-        room_for_mount(kind, request.arch(), mounts.len())?;
+        room_for_mount(
+            kind,
+            request.arch(),
+            mounts.len(),
+            usize::from(request.has_network()),
+        )?;
         let socket = format!("{}.sock", tag(mounts.len()));
         let mut daemon = Command {
             program: qemu.virtiofsd.clone().unwrap_or_else(|| "virtiofsd".into()),
@@ -95,6 +100,7 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
         initrd: initrd.as_deref(),
         payload: 0,
         mounts: &mounts,
+        network: None,
         command_line: &line,
         sandbox: request.jail() != Jail::Off,
         told: Told::NOTHING,

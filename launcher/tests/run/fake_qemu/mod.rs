@@ -8,6 +8,7 @@ mod guests;
 mod hostile;
 mod kvm;
 mod line;
+mod network;
 mod prisoner;
 mod questions;
 mod share;
@@ -43,7 +44,7 @@ const DEBUG_EXIT_SUCCESS: i32 = 3;
 type Scenario = (&'static str, fn() -> !);
 
 /// All of them, by subject.
-const SUBJECTS: [&[Scenario]; 8] = [
+const SUBJECTS: [&[Scenario]; 9] = [
     guests::SCENARIOS,
     questions::SCENARIOS,
     shared_buffer::SCENARIOS,
@@ -52,6 +53,7 @@ const SUBJECTS: [&[Scenario]; 8] = [
     kvm::SCENARIOS,
     prisoner::SCENARIOS,
     share::SCENARIOS,
+    network::SCENARIOS,
 ];
 
 /// Plays one.
