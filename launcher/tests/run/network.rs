@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use boot_protocol::network::Protocol;
+use boot_protocol::network::{Grant, Protocol};
 use boot_protocol::run_spec::Network;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::Qemu;
@@ -22,6 +22,10 @@ use crate::harness::{MODULE, Scratch, WATCHDOG, test, until};
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("network::what_is_granted_is_reached", what_is_granted_is_reached),
+        test(
+            "network::names_are_resolved_in_the_jail",
+            names_are_resolved_in_the_jail,
+        ),
         test(
             "network::a_published_port_is_served_to_the_last_byte",
             a_published_port_is_served_to_the_last_byte,
@@ -103,6 +107,33 @@ fn what_is_granted_is_reached() {
         );
         assert_eq!(result.status.code(), 0);
     }
+}
+
+/// The relay reads the host's own list of names, and asks its servers for names.
+fn names_are_resolved_in_the_jail() {
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let own = hosts.lines().find_map(|line| {
+        let names = line.split('#').next()?.strip_prefix("127.")?;
+        let mut names = names.split_whitespace().skip(1);
+        names.find(|name| !name.ends_with("localhost") && format!("{name}:80").parse::<Grant>().is_ok())
+    });
+    let Some(own) = own else {
+        return println!(
+            "SKIP: names in the relay's jail NOT TRIED: /etc/hosts has no name of this host but localhost"
+        );
+    };
+    let grants = ["own", "nowhere"].map(|name| {
+        let target = if name == "own" { own } else { "nowhere.invalid" };
+        format!("{name}:80={target}:80")
+    });
+    let scratch = Scratch::new();
+    let asked = "ask the network:10.0.2.100:80 10.0.2.101:80";
+    let result = run(&scratch, asked, &grants, Jail::Auto).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&result.stdout),
+        // What is known to be this host is not reached by a name.
+        "10.0.2.100:80: Prohibited\n10.0.2.101:80: HostUnreachable\n"
+    );
 }
 
 fn a_published_port_is_served_to_the_last_byte() {
