@@ -13,6 +13,7 @@ mod engines;
 mod errors;
 mod fake_compiler;
 mod fake_qemu;
+mod fake_relay;
 mod fallbacks;
 mod harness;
 mod hermitfile;
@@ -36,6 +37,7 @@ use rustix::process::Signal;
 
 fn main() {
     fake_compiler::play();
+    fake_relay::play();
     let mut words = std::env::args().skip(1);
     if words.next().as_deref() == Some(fake_qemu::PLAY) {
         fake_qemu::play(&words.next().unwrap_or_default());

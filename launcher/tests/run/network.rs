@@ -33,6 +33,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("network::a_port_in_use_is_named", a_port_in_use_is_named),
         test("network::the_relay_is_in_a_jail", the_relay_is_in_a_jail),
         test(
+            "network::a_relay_that_was_taken_over_is_held",
+            a_relay_that_was_taken_over_is_held,
+        ),
+        test(
             "network::without_its_relay_a_run_ends",
             without_its_relay_a_run_ends,
         ),
@@ -252,6 +256,46 @@ fn the_relay_is_in_a_jail() {
     }
     run.kill();
     assert!(matches!(run.wait(), Err(Error::Stopped(_))));
+}
+
+/// A program in the relay's place, which tries to get out.
+fn a_relay_that_was_taken_over_is_held() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let grants = [format!("a:80={}", listener.local_addr().unwrap())];
+    let done = |jail| {
+        let scratch = Scratch::new();
+        let run = run(&scratch, "have a network", &grants, jail).relay(std::env::current_exe().unwrap());
+        let error = run.output().unwrap_err();
+        let Error::Machine(machine) = &error else {
+            panic!("{error}")
+        };
+        let MachineFailure::Relay { reason } = &machine.failure else {
+            panic!("{error}")
+        };
+        let outcomes = reason.split(", ").filter_map(|part| part.split_once(": "));
+        let outcomes: BTreeMap<_, _> = outcomes
+            .map(|(name, how)| (name.to_string(), how.to_string()))
+            .collect();
+        assert_eq!(outcomes.len(), 13, "{reason}");
+        assert_eq!(outcomes["environment"] == "0", jail != Jail::Off);
+        let done = outcomes.into_iter().filter(|(_, how)| how == "done");
+        done.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(done(Jail::Auto), ["connect to what is granted", "send datagrams"]);
+    // The same attempts succeed where nothing is in their way: they are real.
+    let free = done(Jail::Off);
+    for attempt in [
+        "change routes",
+        "listen on TCP",
+        "make a Unix socket",
+        "outlive the launcher",
+        "read the users",
+        "signal another process",
+        "start a program",
+        "write a file",
+    ] {
+        assert!(free.iter().any(|name| name == attempt), "{attempt}: {free:?}");
+    }
 }
 
 fn without_its_relay_a_run_ends() {
