@@ -10,6 +10,7 @@
 //! - [`input`]: standard input, read only when the guest asks for it.
 //! - [`streams`]: where the guest's standard streams go.
 //! - [`transcript`]: text that is not the guest's.
+//! - `sources`: what it waits for.
 //! - `outcome`: how a session ended.
 //! - `retained`: how much is kept, for the fuzzer.
 
@@ -19,16 +20,16 @@ mod outcome;
 mod output;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod retained;
+mod sources;
 pub(crate) mod streams;
 mod transcript;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use boot_protocol::console::{Decoder, Ending, Event, Reply, Span};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::host::files::HostFile;
@@ -42,6 +43,7 @@ use crate::vmm::process::Process;
 use input::{Input, Request};
 pub(crate) use outcome::{ExitReason, SessionReport};
 use output::{Output, Stream, Written};
+use sources::Source;
 use streams::Streams;
 use transcript::Transcript;
 
@@ -233,21 +235,6 @@ pub(crate) fn run_watched(
     }
 }
 
-/// What a descriptor in the list for `poll` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    Interrupt,
-    /// The hypervisor's end.
-    End,
-    /// The relay's end.
-    Relay,
-    Console,
-    Stderr,
-    Answers,
-    Input,
-    Output,
-}
-
 impl Session<'_> {
     /// One turn of the loop: waits for something, no longer than `limit`, and does it.
     fn turn(
@@ -378,56 +365,6 @@ impl Session<'_> {
     /// Ends the session because the guest's side does not keep to the protocol.
     fn protocol(&mut self, what: impl Into<String>) {
         self.end(ExitReason::Protocol(what.into()));
-    }
-
-    /// Waits until something can be done, and says what.
-    fn wait(
-        &self,
-        process: &Process,
-        interrupts: &[Interrupt],
-        patience: Option<Duration>,
-    ) -> io::Result<Vec<Source>> {
-        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = interrupts
-            .iter()
-            .map(|interrupt| (Source::Interrupt, interrupt.as_fd(), PollFlags::IN))
-            .collect();
-        if !self.ended {
-            sources.push((Source::End, process.end(), PollFlags::IN));
-        }
-        if let Some(end) = self.relay.as_ref().and_then(|relay| relay.end()) {
-            sources.push((Source::Relay, end, PollFlags::IN));
-        }
-        if self.console_open && self.output.is_idle() && self.answers.len() < MOST_ANSWERS {
-            sources.push((Source::Console, process.console_out.as_fd(), PollFlags::IN));
-        }
-        if self.stderr_open && (!self.config.show_hypervisor || self.output.is_idle()) {
-            sources.push((Source::Stderr, process.stderr.as_fd(), PollFlags::IN));
-        }
-        if !self.answers.is_empty() {
-            sources.push((Source::Answers, process.console_in.as_fd(), PollFlags::OUT));
-        } else if self.input.waiting() > 0 {
-            let (descriptor, flags) = self.input.interest();
-            sources.push((Source::Input, descriptor, flags));
-        }
-        if let Some((descriptor, flags)) = self.output.waiting() {
-            sources.push((Source::Output, descriptor, flags));
-        }
-        let mut fds: Vec<PollFd<'_>> = sources
-            .iter()
-            .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
-            .collect();
-        // A time that is too long for the system is forever; it is looked at again after each event.
-        let patience = patience.and_then(|duration| Timespec::try_from(duration).ok());
-        match poll(&mut fds, patience.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        // Errors and hang-ups are reported unasked; the call that follows finds out what they are.
-        let ready = sources
-            .iter()
-            .zip(&fds)
-            .filter(|(_, fd)| !fd.revents().is_empty());
-        Ok(ready.map(|((source, ..), _)| *source).collect())
     }
 
     /// Reads from the guest and puts what it wants into the queue.
