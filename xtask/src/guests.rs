@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `rust/src/bin/*.rs` | Rust | cargo, for wasm32-wasip1 |
 //! | `uuid/` | Rust, a package of its own | cargo, for wasm32-wasip1 |
+//! | `network/src/bin/` | Rust, a workspace of its own | cargo, for wasm32-wasip1, with `--cfg tokio_unstable` |
 //! | `c/*.c` | C | clang and wasi-libc |
 //! | `wat/*.wat` | WebAssembly's text format | the crate `wat` |
 //! | `hex/*.hex` | bytes, mostly of bad modules | [`parse_hex`] |
@@ -32,6 +33,30 @@ const EMBEDDED: &str = "greet";
 
 /// Guests in Rust that are packages of their own, because of what they depend on.
 const PACKAGES: [&str; 1] = ["uuid"];
+
+/// A workspace of guests in Rust.
+struct Workspace {
+    /// Its folder.
+    folder: &'static str,
+    /// Where it is built, below `target/`.
+    target: &'static str,
+    /// Flags of the compiler's.
+    flags: &'static str,
+}
+
+/// The guests' workspace.
+const GUESTS: Workspace = Workspace {
+    folder: "guests",
+    target: "guests-build",
+    flags: "",
+};
+
+/// That of the guests that use the network. tokio shows sockets on this target only with the flag.
+const NETWORK: Workspace = Workspace {
+    folder: "guests/network",
+    target: "guests-build/network",
+    flags: "--cfg=tokio_unstable",
+};
 
 /// How the guests in C are compiled. Their libraries are those of Debian's `wasi-libc`.
 const CLANG: [&str; 8] = [
@@ -178,7 +203,7 @@ fn limit_translating() -> String {
 pub(crate) fn build_embedded(root: &Path) -> Result<PathBuf> {
     let target = root.join("target/guests").join(format!("{EMBEDDED}.wasm"));
     fs::create_dir_all(root.join("target/guests"))?;
-    let release = cargo_build(root, &["--bin", EMBEDDED])?;
+    let release = cargo_build(root, &GUESTS, &["--bin", EMBEDDED])?;
     copy_if_changed(&release.join(format!("{EMBEDDED}.wasm")), &target)?;
     Ok(target)
 }
@@ -188,7 +213,7 @@ pub(crate) fn build_embedded(root: &Path) -> Result<PathBuf> {
 /// # Errors
 /// If it cannot be built.
 pub(crate) fn build_one(root: &Path, name: &str) -> Result<PathBuf> {
-    Ok(cargo_build(root, &["--bin", name])?.join(format!("{name}.wasm")))
+    Ok(cargo_build(root, &GUESTS, &["--bin", name])?.join(format!("{name}.wasm")))
 }
 
 /// The guests that are built so far.
@@ -238,22 +263,24 @@ impl Built<'_> {
 
 /// Builds the guests in Rust.
 fn build_rust(root: &Path, built: &mut Built<'_>) -> Result<()> {
-    let release = cargo_build(root, &["--bins"])?;
-    for source in sources(root, "rust/src/bin", "rs")? {
+    let release = cargo_build(root, &GUESTS, &["--bins"])?;
+    let network = cargo_build(root, &NETWORK, &["--bins"])?;
+    let mut own = sources(root, "rust/src/bin", "rs")?;
+    own.extend(PACKAGES.map(PathBuf::from));
+    // Files, and folders of larger ones.
+    let of_network = entries(root, "network/src/bin")?;
+    let own = own.into_iter().map(|source| (&release, source));
+    for (release, source) in own.chain(of_network.into_iter().map(|source| (&network, source))) {
         let name = stem(&source)?;
         let target = built.add(name.clone())?;
-        copy_if_changed(&release.join(format!("{name}.wasm")), &target)?;
-    }
-    for name in PACKAGES {
-        let target = built.add(name.into())?;
         copy_if_changed(&release.join(format!("{name}.wasm")), &target)?;
     }
     Ok(())
 }
 
-/// Runs `cargo build` for the guests in Rust; gives the directory of the results.
-fn cargo_build(root: &Path, what: &[&str]) -> Result<PathBuf> {
-    let target_dir = root.join("target/guests-build");
+/// Runs `cargo build` for a workspace of guests; gives the directory of the results.
+fn cargo_build(root: &Path, workspace: &Workspace, what: &[&str]) -> Result<PathBuf> {
+    let target_dir = root.join("target").join(workspace.target);
     let mut command = cargo();
     command
         .args([
@@ -264,16 +291,16 @@ fn cargo_build(root: &Path, what: &[&str]) -> Result<PathBuf> {
             TARGET,
             "--manifest-path",
         ])
-        .arg(root.join("guests/Cargo.toml"))
+        .arg(root.join(workspace.folder).join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target_dir)
         .args(what);
-    let mut own = String::new();
+    let mut own = workspace.flags.to_owned();
     if !sysroot()?.join("lib/rustlib").join(TARGET).join("lib").exists() {
-        own = build_std(&mut command)?;
+        own = format!("{own} {}", build_std(&mut command)?);
     }
     flags(&mut command, &own)?;
-    compile("guests in Rust", &mut command)?;
+    compile(&format!("guests in Rust ({}/)", workspace.folder), &mut command)?;
     Ok(target_dir.join(TARGET).join("release"))
 }
 
@@ -311,15 +338,21 @@ fn clang() -> Command {
 
 /// The files of `guests/folder` with this extension, sorted.
 fn sources(root: &Path, folder: &str, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut files = entries(root, folder)?;
+    files.retain(|path| path.extension().is_some_and(|found| found == extension));
+    ensure!(!files.is_empty(), "guests/{folder} has no *.{extension}");
+    Ok(files)
+}
+
+/// All that is in `guests/folder`, sorted.
+fn entries(root: &Path, folder: &str) -> Result<Vec<PathBuf>> {
     let directory = root.join("guests").join(folder);
-    let mut files: Vec<PathBuf> = fs::read_dir(&directory)
+    let mut entries: Vec<PathBuf> = fs::read_dir(&directory)
         .with_context(|| format!("cannot list {}", directory.display()))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
-    files.retain(|path| path.extension().is_some_and(|found| found == extension));
-    files.sort();
-    ensure!(!files.is_empty(), "{} has no *.{extension}", directory.display());
-    Ok(files)
+    entries.sort();
+    Ok(entries)
 }
 
 /// A file's name without its extension.

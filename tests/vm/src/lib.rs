@@ -15,6 +15,7 @@ pub mod pages;
 mod process;
 pub mod program;
 pub mod run;
+pub mod server;
 pub mod virtiofsd;
 pub mod wire;
 

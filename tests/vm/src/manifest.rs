@@ -20,6 +20,8 @@ pub struct Manifest {
     pub tests: Vec<Test>,
     /// Programs that nobody here wrote, fetched from a package index.
     pub downloads: Vec<Download>,
+    /// Guests that tests in Rust run.
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 /// What one file holds.
@@ -30,6 +32,18 @@ struct File {
     tests: Vec<Test>,
     #[serde(default, rename = "download")]
     downloads: Vec<Download>,
+    #[serde(default)]
+    elsewhere: Vec<Elsewhere>,
+}
+
+/// A guest that no row can run: it needs somebody who talks to it meanwhile.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// The built guest, without `.wasm`.
+    pub guest: String,
+    /// The file of the tests that run it, from the repository's root; it names the guest in quotes.
+    pub by: PathBuf,
 }
 
 /// One run of `hermit-wasm run`, and what it must give.
@@ -202,6 +216,21 @@ impl Manifest {
             manifest.add(&text).with_context(|| path.display().to_string())?;
         }
         manifest.check()?;
+        for other in &manifest.elsewhere {
+            let text = std::fs::read_to_string(root.join(&other.by)).with_context(|| {
+                format!(
+                    "cannot read {}, which is to run {}",
+                    other.by.display(),
+                    other.guest
+                )
+            })?;
+            ensure!(
+                text.contains(&format!("\"{}\"", other.guest)),
+                "{} does not run {}",
+                other.by.display(),
+                other.guest
+            );
+        }
         Ok(manifest)
     }
 
@@ -210,6 +239,7 @@ impl Manifest {
         let file: File = toml::from_str(text)?;
         self.tests.extend(file.tests);
         self.downloads.extend(file.downloads);
+        self.elsewhere.extend(file.elsewhere);
         Ok(())
     }
 
@@ -289,6 +319,7 @@ impl Manifest {
             .tests
             .iter()
             .filter_map(|test| test.guest.as_deref())
+            .chain(self.elsewhere.iter().map(|other| other.guest.as_str()))
             .collect();
         let never: Vec<&str> = built.difference(&run).copied().collect();
         let absent: Vec<&str> = run.difference(&built).copied().collect();

@@ -39,14 +39,14 @@ pub(crate) fn wait(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, 
 }
 
 /// What was read so far, and whether the end was reached.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Progress {
     bytes: Vec<u8>,
     ended: bool,
 }
 
 /// [`Progress`] as threads share it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Shared {
     progress: Mutex<Progress>,
     changed: Condvar,
@@ -70,6 +70,7 @@ impl Shared {
 }
 
 /// An output that a thread reads to its end.
+#[derive(Debug)]
 pub(crate) struct Collected {
     pub(crate) shared: Arc<Shared>,
 }
@@ -95,6 +96,22 @@ impl Collected {
             }
         });
         Self { shared }
+    }
+
+    /// Waits until `until` holds of what has been read, the output has ended, or `limit` has passed; gives what there is
+    /// then.
+    pub(crate) fn wait_for(&self, limit: Duration, until: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        self.shared.wait_for(
+            limit,
+            |progress| progress.ended || until(&progress.bytes),
+            |progress| progress.bytes.clone(),
+        )
+    }
+
+    /// Whether the other side has closed it, and all is read.
+    pub(crate) fn ended(&self) -> bool {
+        self.shared
+            .wait_for(Duration::ZERO, |_| true, |progress| progress.ended)
     }
 
     /// Everything, once the other side has closed the output.

@@ -12,10 +12,11 @@ use crate::toolchain::{BUILD_STD, cargo, find, root};
 use crate::{compiler as native, differential, image};
 
 /// The workspaces besides the main one that hold our own Rust for the host.
-const WORKSPACES: [&str; 7] = [
+const WORKSPACES: [&str; 8] = [
     "compiler",
     "loader",
     "guests",
+    "guests/network",
     "tests/differential",
     "tests/fuzz",
     "tests/hostile",

@@ -1,0 +1,161 @@
+//! `http-kv`: an HTTP server in the machine whose values are in a real Redis on this host.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use vm_tests::server::{Guest, Server, Setting, free_port, fresh, wait_for_listener};
+
+use crate::Test;
+use crate::http::Client;
+
+const REDIS: &str = "redis-server";
+
+/// A test that needs Redis.
+const fn with_redis(name: &'static str, run: fn(&Setting) -> Result<()>) -> Test {
+    Test {
+        missing,
+        ours_only: Some("it has no calls for connections to elsewhere"),
+        ..Test::new(name, run)
+    }
+}
+
+pub(crate) const TESTS: &[Test] = &[
+    Test::new("store-without-grant", without_grant),
+    with_redis("store", store),
+    with_redis("store-outlives-all", outlives_all),
+];
+
+/// Why there is no Redis.
+fn missing() -> Option<String> {
+    let found = Command::new(REDIS)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    found
+        .err()
+        .map(|error| format!("{REDIS}: {error}; `scripts/setup` installs it"))
+}
+
+/// A Redis that keeps what it has in a file. It ends with the value.
+struct Redis {
+    port: u16,
+    directory: PathBuf,
+    child: Option<Child>,
+}
+
+impl Redis {
+    fn start(setting: &Setting, name: &str) -> Result<Self> {
+        let name = format!("{name}-{}", setting.name());
+        let mut redis = Self {
+            port: free_port()?,
+            directory: fresh(&setting.scratch, &name)?,
+            child: None,
+        };
+        redis.run()?;
+        Ok(redis)
+    }
+
+    /// Starts it, again perhaps.
+    fn run(&mut self) -> Result<()> {
+        let words = [
+            "--bind",
+            "127.0.0.1",
+            "--appendonly",
+            "yes",
+            "--save",
+            "",
+            "--port",
+        ];
+        let child = Command::new(REDIS)
+            .args(words)
+            .arg(self.port.to_string())
+            .arg("--dir")
+            .arg(&self.directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("cannot start Redis")?;
+        self.child = Some(child);
+        wait_for_listener(([127, 0, 0, 1], self.port).into())
+    }
+
+    /// Ends it as its user would: it writes its file.
+    fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        let status = Command::new("kill").arg(child.id().to_string()).status()?;
+        ensure!(status.success(), "kill: {status}");
+        child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The guest, ready, with what it is granted.
+fn start(setting: &Setting, grants: &[(&str, u16)]) -> Result<Server> {
+    let server = setting.start(&Guest {
+        module: "http-kv",
+        args: &["redis:6379"],
+        grants,
+        ..Guest::default()
+    })?;
+    server.wait_for("http-kv: ready")?;
+    Ok(server)
+}
+
+/// Nothing is reached without a grant, and the server goes on.
+fn without_grant(setting: &Setting) -> Result<()> {
+    let server = start(setting, &[])?;
+    let mut client = Client::new(server.connect()?);
+    for _ in 0..3 {
+        client.expect("GET", "/a", b"", 502, b"Redis does not answer.\n")?;
+    }
+    client.expect("POST", "/a", b"", 405, b"GET, PUT or DELETE a key, or GET /.\n")?;
+    server.wait_for("Redis cannot be reached: ")
+}
+
+/// Every route, on one connection.
+fn store(setting: &Setting) -> Result<()> {
+    const NONE: &[u8] = b"There is no such key.\n";
+    let redis = Redis::start(setting, "store")?;
+    let server = start(setting, &[("redis:6379", redis.port)])?;
+    let mut client = Client::new(server.connect()?);
+    client.expect("GET", "/", b"", 200, b"")?;
+    client.expect("GET", "/a", b"", 404, NONE)?;
+    client.expect("PUT", "/a", b"one", 201, b"")?;
+    client.expect("PUT", "/a", b"two", 204, b"")?;
+    client.expect("GET", "/a", b"", 200, b"two")?;
+    let large: Vec<u8> = (0..=u8::MAX).cycle().take(1 << 20).collect();
+    client.expect("PUT", "/large", &large, 201, b"")?;
+    client.expect("GET", "/large", b"", 200, &large)?;
+    client.expect("GET", "/", b"", 200, b"a\nlarge\n")?;
+    client.expect("DELETE", "/a", b"", 204, b"")?;
+    client.expect("DELETE", "/a", b"", 404, NONE)?;
+    client.expect("GET", "/", b"", 200, b"large\n")
+}
+
+/// What Redis's end does, and the guest's.
+fn outlives_all(setting: &Setting) -> Result<()> {
+    let mut redis = Redis::start(setting, "outlives")?;
+    let grants = [("redis:6379", redis.port)];
+    let server = start(setting, &grants)?;
+    let mut client = Client::new(server.connect()?);
+    client.expect("PUT", "/a", b"kept", 201, b"")?;
+    redis.stop()?;
+    client.expect("GET", "/a", b"", 502, b"Redis does not answer.\n")?;
+    redis.run()?;
+    client.expect("GET", "/a", b"", 200, b"kept")?;
+    drop((client, server));
+    let server = start(setting, &grants)?;
+    Client::new(server.connect()?).expect("GET", "/a", b"", 200, b"kept")
+}
