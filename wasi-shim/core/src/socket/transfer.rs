@@ -163,8 +163,10 @@ impl<S: System> WasiCtx<S> {
         to: Option<SocketAddr>,
         mut patience: Patience,
     ) -> Result<(), Errno> {
-        if let Some(to) = to {
-            socket.check_family(to)?;
+        match to {
+            Some(to) => socket.check_family(to)?,
+            None if socket.id().is_none() => return Err(Errno::DESTADDRREQ),
+            None => {}
         }
         let id = self.opened(socket)?;
         loop {

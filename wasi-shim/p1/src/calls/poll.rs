@@ -39,6 +39,11 @@ use crate::{
 /// regular file is always ready, for both, however it was opened; `nbytes` is what is left to read, 0 with
 /// `fd_readwrite_hangup` at its end.
 ///
+/// `fd_read` of a listener happens when a connection waits, of a socket when there is something to receive, or nothing
+/// more will come (`nbytes` 0 and `fd_readwrite_hangup`); `fd_write` when something can be sent, the making of a
+/// connection has ended, or nothing more can be sent (as before). A socket that has failed is ready so: the next call
+/// on it tells why, and no event. A listener is never ready to be written, a socket without a connection always.
+///
 /// **Errors:**
 /// - INVAL: `nsubscriptions` is 0; a subscription has an unknown type, clock or flag, or names a clock of CPU time
 ///   or one that this machine does not have; `out` starts inside `in`, where events would overwrite subscriptions
@@ -158,9 +163,10 @@ fn plan<S: System, const N: usize, T: AnySubscription<N>>(
 }
 
 /// The rights that a descriptor must have to be waited for. Those of a file do not matter, since it is always ready,
-/// however it was opened.
+/// however it was opened, nor those of a listener, which is not read or written.
 fn rights(entry: &Entry, direction: Rights) -> Rights {
-    if entry.descriptor.is_stream() {
+    let is_listener = entry.descriptor.socket().is_ok_and(Socket::is_listening);
+    if entry.descriptor.is_stream() && !is_listener {
         Rights::POLL_FD_READWRITE.union(direction)
     } else {
         Rights::POLL_FD_READWRITE

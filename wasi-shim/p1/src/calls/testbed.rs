@@ -3,16 +3,18 @@
 //! Layer: tests.
 
 use alloc::{string::String, vec::Vec};
-use core::fmt::Write as _;
+use core::{fmt::Write as _, net::SocketAddr};
 
 use wasi_core::{
-    WasiCtx,
+    Network as _, WasiCtx,
     context::WasiCtxBuilder,
+    file::Blocking,
     fs::{
         Access, FileSystem, Node, Permission,
         mem::{Limits, MemFs},
     },
-    testing::TestSystem,
+    socket::{Family, Kind},
+    testing::{Happening, TestNetwork, TestSystem},
 };
 
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
     calls::path::path_open,
     context::WasiP1Ctx,
     error::Error,
+    fd_table::Entry,
     memory::{GuestMemory, Ptr},
 };
 
@@ -164,6 +167,39 @@ impl TestBed {
             .preopen(fs, "/", permission)
             .expect("a good name");
         Self::of(builder.build(TestSystem::default()))
+    }
+
+    /// With a listener at port 80, descriptor 3, and a network on which this happens.
+    pub(super) fn served(script: impl IntoIterator<Item = (u64, Happening)>) -> Self {
+        let mut network = TestNetwork::new(script);
+        let local = SocketAddr::new([10, 0, 2, 15].into(), 80);
+        let id = network.listen(local, 8).expect("a free port");
+        let system = TestSystem {
+            network: Some(network),
+            ..TestSystem::default()
+        };
+        Self::of(WasiCtxBuilder::new().listener(id, local).build(system))
+    }
+
+    /// Opens a socket for IPv4.
+    pub(super) fn open_socket(&mut self, kind: Kind) -> Fd {
+        let descriptor = self.ctx.core.open_socket(Family::V4, kind).expect("a network");
+        let fd = self.ctx.fds.vacancy().expect("few are open");
+        self.ctx
+            .fds
+            .insert(Entry::opened(descriptor, Fdflags::NONE, Rights::ALL));
+        fd
+    }
+
+    /// Connects a socket, or begins to.
+    pub(super) fn connect(&mut self, fd: Fd, to: SocketAddr, blocking: Blocking) -> Result<(), Errno> {
+        let socket = self.ctx.fds.get_mut(fd)?.descriptor.socket_mut()?;
+        self.ctx.core.connect(socket, to, blocking)
+    }
+
+    /// The network.
+    pub(super) fn network(&mut self) -> &mut TestNetwork {
+        self.ctx.core.system.network.as_mut().expect("a network")
     }
 
     pub(super) fn of(core: WasiCtx<TestSystem>) -> Self {

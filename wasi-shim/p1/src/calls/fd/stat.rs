@@ -23,7 +23,7 @@ use crate::{
 /// ```
 ///
 /// - `fd`: the descriptor. A standard stream with a terminal behind it is a character device, else of unknown
-///   type; see [`Terminals`](wasi_core::Terminals).
+///   type; see [`Terminals`](wasi_core::Terminals). A listener is a stream socket, as a connection is.
 /// - `stat`: gets the attributes.
 ///
 /// **Errors:** BADF: `fd` is not open.
@@ -58,11 +58,12 @@ pub fn fd_fdstat_get<S>(
 /// ```
 ///
 /// - `fd`: the descriptor.
-/// - `flags`: the new flags. `nonblock` makes `fd_read` of standard input report AGAIN instead of waiting, and
-///   means nothing to a file; `append` means nothing to a stream.
+/// - `flags`: the new flags. `nonblock` makes what would wait for standard input or a socket report AGAIN instead, and
+///   means nothing to a file; `append` means nothing to a standard stream.
 ///
 /// **Errors:**
-/// - INVAL: `flags` has an unknown bit, or one of `dsync`, `rsync`, `sync`, which cannot be changed.
+/// - INVAL: `flags` has an unknown bit, or one of `dsync`, `rsync`, `sync`, which cannot be changed; of a socket also
+///   `append`.
 /// - BADF: `fd` is not open, or is a directory (wasmtime's choice).
 /// - NOTCAPABLE: `fd` lacks the right `fd_fdstat_set_flags`.
 ///
@@ -80,7 +81,11 @@ pub fn fd_fdstat_set_flags<S>(
         return Err(Errno::BADF.into());
     }
     entry.require(Rights::FD_FDSTAT_SET_FLAGS)?;
-    if !Fdflags::APPEND.union(Fdflags::NONBLOCK).contains(flags) {
+    let settable = match entry.descriptor.socket() {
+        Ok(_) => Fdflags::NONBLOCK,
+        Err(_) => Fdflags::APPEND.union(Fdflags::NONBLOCK),
+    };
+    if !settable.contains(flags) {
         return Err(Errno::INVAL.into());
     }
     entry.flags = flags;
@@ -124,7 +129,7 @@ pub fn fd_fdstat_set_rights<S>(
 /// ```
 ///
 /// - `fd`: the descriptor.
-/// - `buf`: gets the attributes. Of a standard stream all are 0 but the type. Of others, `dev` counts the file
+/// - `buf`: gets the attributes. Of a standard stream and a socket all are 0 but the type. Of others, `dev` counts the file
 ///   systems of the guest from 1.
 ///
 /// **Errors:**
@@ -207,7 +212,7 @@ pub fn fd_filestat_set_size<S: System>(
 ///
 /// **Errors:**
 /// - INVAL: `fst_flags` has an unknown bit, or asks for both the value and now.
-/// - BADF: `fd` is not open, or is a stream.
+/// - BADF: `fd` is not open, or is a stream or a socket.
 /// - NOTCAPABLE: `fd` lacks the right `fd_filestat_set_times`.
 /// - ROFS: the file system cannot be changed.
 ///

@@ -1,5 +1,7 @@
 //! Tests of `poll_oneoff`.
 
+mod sockets;
+
 use alloc::vec::Vec;
 
 use wasi_core::testing::{Stdin, TestSystem};
