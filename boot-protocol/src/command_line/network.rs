@@ -37,11 +37,8 @@ pub(super) fn apply(
         "--tcplisten" => network.listeners.push(listener(value).map_err(wrong)?),
         "--ip" => network.address = address(value).ok_or_else(|| invalid(option, value, ADDRESS))?,
         "--wire" => {
-            network.wire = match value {
-                "direct" => Wire::Direct,
-                "relay" => Wire::Relay,
-                _ => return Err(invalid(option, value, "direct or relay")),
-            }
+            let wire = [Wire::Direct, Wire::Relay].into_iter().find(|wire| wire.name() == value);
+            network.wire = wire.ok_or_else(|| invalid(option, value, "direct or relay"))?;
         }
         "-S" => {
             for text in value.split(',') {
@@ -106,28 +103,9 @@ pub(super) fn write(network: &Network, words: &mut Vec<String>) {
         look_up,
     } = network;
     let mut option = |name: &str, value: &str| words.push([name, value].join("="));
-    option(
-        "--wire",
-        match wire {
-            Wire::Direct => "direct",
-            Wire::Relay => "relay",
-        },
-    );
+    option("--wire", wire.name());
     if *address != Ipv4Source::default() {
-        let address = match address {
-            Ipv4Source::Dhcp => "dhcp".to_string(),
-            Ipv4Source::Static {
-                address,
-                prefix,
-                gateway: None,
-            } => format!("{address}/{prefix}"),
-            Ipv4Source::Static {
-                address,
-                prefix,
-                gateway: Some(gateway),
-            } => format!("{address}/{prefix},{gateway}"),
-        };
-        option("--ip", &address);
+        option("--ip", &address.to_string());
     }
     for grant in grants {
         option("--net", &grant.to_string());

@@ -5,6 +5,7 @@
 
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::wire::{GRANT, LISTENER, NETWORK, PUBLISHED, record};
@@ -72,6 +73,34 @@ pub enum Wire {
     Relay,
     /// Something that does not, such as slirp or a tap: a granted name has the address of its target.
     Direct,
+}
+
+impl fmt::Display for Ipv4Source {
+    /// As the kernel command line's `--ip` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dhcp => f.write_str("dhcp"),
+            Self::Static {
+                address,
+                prefix,
+                gateway,
+            } => {
+                write!(f, "{address}/{prefix}")?;
+                gateway.map_or(Ok(()), |gateway| write!(f, ",{gateway}"))
+            }
+        }
+    }
+}
+
+impl Wire {
+    /// Its name, as the kernel command line's `--wire` takes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Direct => "direct",
+        }
+    }
 }
 
 impl Network {

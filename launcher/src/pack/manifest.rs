@@ -36,6 +36,9 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         limits,
         deterministic: seed,
         may_be_widened,
+        // As `network`.
+        grants: _,
+        exposed: _,
     } = manifest;
     let RunSpec {
         module,
@@ -52,7 +55,7 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         deterministic,
         tracing,
         may_be_widened: is_widened,
-        network: _,
+        network,
     } = spec;
     let said_engine = match said_engine {
         None => engine,
@@ -78,13 +81,14 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         && tracing.is_none()
         && is_widened == may_be_widened
         && said_engine == engine
-        && grants(directories, mounts)
+        && *network == manifest.network()
+        && has_all(directories, mounts)
         && names(links.collect()) == names(preloads.collect())
 }
 
 /// Whether the directories that the guest has are those that the Hermitfile says, in its order, which is that of their
 /// descriptors.
-fn grants(directories: &[Directory], mounts: &[Mount]) -> bool {
+fn has_all(directories: &[Directory], mounts: &[Mount]) -> bool {
     let mut mounts = mounts.iter().peekable();
     // Where files were copied to: all that are copied into one directory make one.
     let mut places = BTreeSet::new();

@@ -9,9 +9,10 @@
 //! - `mark`: what says in an executable that it carries a payload.
 //! - `packed`: finds the payload in a file, and what is in it.
 //! - `manifest`: the Hermitfile in it.
-//! - `inspect`: shows that.
+//! - `inspect`: shows that; `description`: what of it is the run's.
 //! - `unpacked`: takes a payload apart, and puts it together again.
 
+mod description;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod inspect;
@@ -28,7 +29,7 @@ mod write;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use boot_protocol::run_spec::{Mount, MountSource, RunSpec};
+use boot_protocol::run_spec::{Mount, MountSource, RunSpec, Wire};
 
 use crate::error::Error;
 use crate::spec::request::Request;
@@ -106,6 +107,10 @@ pub(crate) fn of_request(request: &Request<'_>, format: Format, output: &Path) -
     spec.tracing = None;
     spec.invoked = false;
     spec.may_be_widened = request.may_be_widened();
+    if let Some(network) = &mut spec.network {
+        // Whoever runs it says what is at the other end.
+        network.wire = Wire::Direct;
+    }
     let manifest = request.manifest();
     check(format, &spec, manifest.is_some())?;
     let text = manifest.map(ToString::to_string);

@@ -5,10 +5,13 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use boot_protocol::arch::Arch;
+use boot_protocol::network::Protocol;
 use boot_protocol::payload::{self as names, SEAL};
 use boot_protocol::run_spec::{
-    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, RunSpec, Terminals, Tracing,
+    Access, Ipv4Source, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Network, Preload, RunSpec,
+    Terminals, Tracing, Wire,
 };
+use hermitfile::Manifest;
 use tempfile::TempDir;
 
 use super::trailer::Trailer;
@@ -220,7 +223,6 @@ fn copies_are_where_the_hermitfile_says() {
 #[test]
 fn inspect_shows_every_field() {
     let spec = RunSpec {
-        network: None,
         module: ModuleSource::Path("share/x.wasm".into()),
         argv: vec!["m".into(), "one".into()],
         env: vec![("A".into(), "1".into())],
@@ -256,6 +258,7 @@ fn inspect_shows_every_field() {
         deterministic: Some(77),
         tracing: Some(Tracing::Record),
         may_be_widened: true,
+        network: None,
     };
     let (_directory, opened) = described(None, &spec);
     let seen = opened.unwrap().inspect(Arch::host()).unwrap();
@@ -310,9 +313,86 @@ fn inspect_shows_every_field() {
         "trap_on_grow_failure": true,
         "seed": 77,
         "tracing": "record",
+        "network": null,
         "may_be_widened": true,
     });
     assert_eq!(json["run"], expected);
+}
+
+#[test]
+fn inspect_shows_the_network() {
+    let network = Network {
+        address: Ipv4Source::Dhcp,
+        wire: Wire::Direct,
+        grants: vec![
+            "redis:6379".parse().unwrap(),
+            "time:123/udp=127.0.0.1".parse().unwrap(),
+        ],
+        listeners: vec!["0.0.0.0:8080".parse().unwrap()],
+        published: vec![(53, Protocol::Udp), (80, Protocol::Tcp)],
+        inherit: true,
+        look_up: true,
+    };
+    let spec = RunSpec {
+        network: Some(network),
+        ..RunSpec::default()
+    };
+    let (_directory, opened) = described(None, &spec);
+    let seen = opened.unwrap().inspect(Arch::host()).unwrap();
+    let text = seen.text();
+    for line in [
+        "network     dhcp (direct)",
+        "grant       redis:6379",
+        "grant       time:123/udp=127.0.0.1:123",
+        "listener    0.0.0.0:8080",
+        "port        53/udp",
+        "port        80",
+        "network     whatever the host reaches (inherit-network)",
+        "network     any name (allow-ip-name-lookup)",
+    ] {
+        assert!(text.lines().any(|seen| seen == line), "{line}: {text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&seen.json()).unwrap();
+    let expected = serde_json::json!({
+        "address": "dhcp",
+        "wire": "direct",
+        "grants": ["redis:6379", "time:123/udp=127.0.0.1:123"],
+        "listeners": ["0.0.0.0:8080"],
+        "published": ["53/udp", "80"],
+        "inherit": true,
+        "look_up": true,
+    });
+    assert_eq!(json["run"]["network"], expected);
+}
+
+#[test]
+fn a_hermitfile_s_network_is_the_description_s() {
+    let text = "FROM m.wasm\nNET [\"redis:6379\"]\nEXPOSE 8080 53/udp\n";
+    let manifest = Manifest::parse("Hermitfile", text.as_bytes()).unwrap();
+    let with = |network| RunSpec {
+        network,
+        argv: vec!["m.wasm".into()],
+        ..RunSpec::default()
+    };
+    let good = manifest.network().unwrap();
+    assert!(described(Some(text), &with(Some(good.clone()))).1.is_ok());
+    let more = Network {
+        inherit: true,
+        ..good.clone()
+    };
+    let other = Network {
+        grants: vec!["redis:6380".parse().unwrap()],
+        ..good.clone()
+    };
+    let fewer = Network {
+        listeners: Vec::new(),
+        ..good
+    };
+    for bad in [None, Some(more), Some(other), Some(fewer)] {
+        let (_directory, opened) = described(Some(text), &with(bad));
+        let error = opened.unwrap_err().to_string();
+        assert!(error.contains("Hermitfile"), "{error}");
+    }
 }
 
 #[test]
