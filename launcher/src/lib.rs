@@ -61,6 +61,7 @@ pub mod vmm;
 #[doc(no_inline)]
 pub use boot_protocol;
 pub use boot_protocol::arch::Arch;
+pub use boot_protocol::network::{Grant, Protocol, Publish};
 pub use boot_protocol::run_spec::{Access, Limits, LogLevel};
 pub use error::{Error, MachineError, MachineFailure, StartError};
 /// What a Hermitfile says, and its text.

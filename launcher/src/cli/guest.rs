@@ -48,7 +48,7 @@ impl Run {
 
     /// The host's variables, if all are taken over. WASI has no way to pass one that is not UTF-8.
     pub(super) fn inherited(&self) -> Vec<(String, String)> {
-        if self.wasi.last() != Some(&true) {
+        if !self.inherits_env() {
             return Vec::new();
         }
         let variables = std::env::vars_os().filter_map(|(name, value)| {
@@ -88,23 +88,6 @@ impl Run {
         }
         Ok(environment)
     }
-}
-
-/// Options of -S: whether the host's variables are inherited.
-pub(super) fn parse_wasi(text: &str) -> Result<bool, String> {
-    let mut inherit = false;
-    for option in text.split(',') {
-        inherit = match option {
-            "inherit-env" | "inherit-env=y" => true,
-            "inherit-env=n" => false,
-            _ => {
-                return Err(
-                    "WASI preview 1 is always on and nothing else is supported; the one option is inherit-env".to_string(),
-                );
-            }
-        };
-    }
-    Ok(inherit)
 }
 
 /// The name and the path of `NAME=MODULE`.

@@ -130,13 +130,13 @@ fn flags_that_are_recommended_exist() {
 #[test]
 fn a_habit_is_found_wherever_it_stands() {
     for line in [
-        ["--memory", "1G", "--net", "none", "m.wasm"].as_slice(),
-        &["run", "--env", "A=--x", "--net=none", "m.wasm"],
+        ["--memory", "1G", "--network", "none", "m.wasm"].as_slice(),
+        &["run", "--env", "A=--x", "--network=none", "m.wasm"],
     ] {
-        assert!(said(line).starts_with("--net: the guest has no network"));
+        assert!(said(line).starts_with("--network: name what the guest may connect to"));
     }
     // After the module, all is the guest's.
-    assert!(parse(&words(&["run", "m.wasm", "--net", "-e", "-it"])).is_ok());
+    assert!(parse(&words(&["run", "m.wasm", "--network", "-e", "-it"])).is_ok());
     assert!(said(&["run", "-it", "m.wasm"]).starts_with("-it: omit it"));
     assert!(said(&["run", "-ti", "m.wasm"]).starts_with("-ti: omit it"));
     assert!(said(&["run", "-v", "-d", "m.wasm"]).starts_with("-d: "));

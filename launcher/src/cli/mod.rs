@@ -19,6 +19,7 @@ mod guest;
 mod habits;
 mod hypervisors;
 mod mounts;
+mod network;
 mod outputs;
 mod pack;
 mod packed;

@@ -95,13 +95,19 @@ impl Pack {
         if let Some((flag, _)) = said.iter().find(|(_, is_said)| *is_said) {
             return Err(usage(format!("--{flag} cannot be packed; pass it to 'run'")));
         }
+        if let Some(flag) = run.network.listens(&run.wasi) {
+            return Err(usage(format!(
+                "{flag} cannot be packed; pass it to 'run': a port is packed with EXPOSE in a Hermitfile"
+            )));
+        }
         // What people read in the Hermitfile is what is packed, and so is what a directory was unpacked from.
         let of_directory = run.file.is_none() && run.module().is_some_and(Path::is_dir);
         let words = run.module_and_args.len();
         let beside = [
             ("a word", "ARGV", words > usize::from(of_directory)),
             ("--env", "ENV", !run.env.is_empty()),
-            ("-S", "ENV", !run.wasi.is_empty()),
+            ("--net", "NET", !run.network.net.is_empty()),
+            ("-S", "ENV and NET", !run.wasi.is_empty()),
             ("--invoke", "ENTRYPOINT", run.invoke.is_some()),
             ("--preload", "LINK", !run.preload.is_empty()),
             ("a directory", "MAP, COPY or TMPFS", !run.mounts.is_empty()),
@@ -123,7 +129,7 @@ impl Pack {
             Some((flag, directive, _)) if run.file.is_some() => Err(usage(format!(
                 "{flag} cannot be combined with -f: the Hermitfile says all that is packed; use {directive} there"
             ))),
-            _ if run.wasi.last() == Some(&true) => Err(usage(
+            _ if run.inherits_env() => Err(usage(
                 "-S inherit-env: it would pack all variables of this host; name the ones that the program needs with --env",
             )),
             _ => Ok(()),

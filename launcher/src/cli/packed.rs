@@ -102,8 +102,7 @@ impl Run {
 
     /// What to say where values are given beside a packed file: they are words on the hypervisor's command line.
     fn seen_by_others(&self) -> Option<String> {
-        let inherits = self.wasi.last().is_some_and(|inherit| *inherit);
-        let flag = match (self.env.is_empty(), inherits) {
+        let flag = match (self.env.is_empty(), self.inherits_env()) {
             (false, _) => "--env",
             (true, true) => "-S inherit-env",
             (true, false) => return None,

@@ -19,8 +19,9 @@ use hermit_wasm_vm::{
     Jail, LogLevel, Module, MountSource, Report, RunResult, StartError,
 };
 
-use super::guest::{parse_descriptor, parse_memory, parse_seed, parse_wasi, utf8};
+use super::guest::{parse_descriptor, parse_memory, parse_seed, utf8};
 use super::mounts::MountFlags;
+use super::network::{NetworkFlags, Wasi, parse_wasi};
 use super::outputs;
 use super::packed::ArchSaid;
 use super::status::{self, Status};
@@ -46,9 +47,11 @@ pub(super) struct Run {
 
     /// Options of WASI, separated by commas: inherit-env passes all variables of the host
     ///
-    /// As wasmtime's; --env sets single variables and counts instead.
-    #[arg(short = 'S', value_name = "OPTIONS", action = ArgAction::Append, value_parser = parse_wasi)]
-    pub(super) wasi: Vec<bool>,
+    /// As wasmtime's; --env sets single variables and counts instead. inherit-network lets the guest connect to all that
+    /// this host reaches, but the host itself and metadata of clouds; allow-ip-name-lookup lets it look up any name;
+    /// tcplisten=ADDR:PORT is --tcplisten.
+    #[arg(short = 'S', value_name = "OPTIONS", value_delimiter = ',', action = ArgAction::Append, value_parser = parse_wasi)]
+    pub(super) wasi: Vec<Wasi>,
 
     /// Set an environment variable for the guest; K alone passes the host's value
     ///
@@ -72,6 +75,10 @@ pub(super) struct Run {
     /// The guest's directories.
     #[command(flatten)]
     pub(super) mounts: MountFlags,
+
+    /// The guest's network.
+    #[command(flatten)]
+    pub(super) network: NetworkFlags,
 
     /// Hypervisor; 'hermit-wasm hypervisors' lists what each can do
     ///
@@ -398,6 +405,7 @@ impl Run {
         for mount in self.mounts.mounts()? {
             run = run.mount(mount);
         }
+        run = self.with_network(run);
         if let Some(name) = &self.argv0 {
             run = run.argv0(utf8(name, || "--argv0".to_string())?);
         }

@@ -4,11 +4,9 @@
 //! rights, the relay inherits them with one end of the guest's wire, and QEMU the other end. The process is this
 //! program once more, whoever that is: see [`serve_if_asked`].
 //!
-//! - `run`: what a run says of it.
 //! - `serve`: what the process does.
 //! - `words`: its command line, which both sides read.
 
-mod run;
 mod serve;
 mod words;
 

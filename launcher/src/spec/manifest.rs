@@ -180,6 +180,12 @@ impl Hermitfile {
         for mount in mounts {
             run = run.mount(mount);
         }
+        for grant in &manifest.grants {
+            run = run.grant(grant.clone());
+        }
+        for (port, protocol) in &manifest.exposed {
+            run = run.expose(*port, *protocol);
+        }
         for link in &manifest.links {
             let module = Module::open_until(self.resolve(&link.module), memory, deadline)?;
             run = run.link(&link.name, module);
@@ -193,13 +199,20 @@ impl Hermitfile {
 
     /// Refuses fewer descriptors than the guest has from the start.
     fn check_descriptors(&self, directories: usize) -> Result<(), Error> {
+        let listeners = self
+            .manifest
+            .network()
+            .map_or(0, |network| network.listeners.len());
         let first = u64::try_from(directories)
             .unwrap_or(u64::MAX)
-            .saturating_add(STREAMS);
+            .saturating_add(STREAMS)
+            .saturating_add(u64::try_from(listeners).unwrap_or(u64::MAX));
         match self.manifest.limits.get(Limit::Descriptors) {
             Some(limit) if limit < first => Err(self.refuse(
                 limit_directive(Limit::Descriptors, limit),
-                &format!("the program starts with {first}: its standard streams and its directories"),
+                &format!(
+                    "the program starts with {first}: its standard streams, its directories and its listeners"
+                ),
             )),
             _ => Ok(()),
         }

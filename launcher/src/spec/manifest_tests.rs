@@ -151,7 +151,8 @@ fn what_cannot_be_done_is_refused_by_its_name() {
             "MAP /dev/null:/x",
             "MAP [\"/dev/null:/x\"]: '/dev/null' is not a directory",
         ),
-        ("NET tcp", "2:5: there is no network yet"),
+        ("NET tcp", "2:5: 'tcp' has no port"),
+        ("FDS 4\nTMPFS /a\nEXPOSE 80", "FDS 4: the program starts with 5"),
         ("LINK a=nothing.wasm", "nothing.wasm"),
     ] {
         let error = applied(&format!("FROM m.wat\n{text}\n")).unwrap_err().to_string();

@@ -11,7 +11,7 @@
 //! - [`module`]: the module on the host; [`module_error`]: why it cannot be run.
 //! - [`reading`]: files that are read as long as there is time.
 //! - [`manifest`]: a Hermitfile as a run.
-//! - [`mounts`]: the guest's directories.
+//! - [`mounts`]: the guest's directories; [`network`]: its network.
 //! - [`text`]: the text format's translation.
 //! - [`tracing`]: runs that are recorded, and runs that replay a recording.
 //! - [`outline`]: a module from outside.
@@ -29,6 +29,7 @@ pub(crate) mod manifest;
 pub(crate) mod module;
 mod module_error;
 pub(crate) mod mounts;
+pub(crate) mod network;
 mod outline;
 mod packing;
 pub(crate) mod payload;

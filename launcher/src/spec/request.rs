@@ -3,8 +3,9 @@
 use std::fs::File;
 
 use boot_protocol::arch::Arch;
+use boot_protocol::network::Publish;
 use boot_protocol::run_spec::{
-    self, Limit, LogLevel, ModuleSource, RunSpec, Terminals, Tracing, unique_variables,
+    self, Limit, LogLevel, ModuleSource, Network, RunSpec, Terminals, Tracing, unique_variables,
 };
 
 use super::copying::Copied;
@@ -12,6 +13,7 @@ use super::deadline::Deadline;
 use super::engine::Engine;
 use super::module::Module;
 use super::mounts::{Mount, MountSource, check_places};
+use super::network::Reach;
 use super::payload::{self, Bounds};
 use super::program::{Program, Programs};
 use super::run::Run;
@@ -31,6 +33,7 @@ pub struct Request<'a> {
     run: &'a Run,
     programs: Programs<'a>,
     spec: RunSpec,
+    reach: Option<Reach>,
     deadline: Deadline,
     tsc: Measurement,
 }
@@ -86,10 +89,16 @@ impl<'a> Request<'a> {
                 member: program.preload_member(index),
             })
             .collect();
+        let reach = Reach::of(run)?;
+        if let Some(Reach { network, .. }) = &reach {
+            // What is packed says nothing of the wire. Words beside it do, and what else is said here.
+            spec.network.get_or_insert_default().wire = network.wire;
+        }
         Ok(Self {
             run,
             programs,
             spec,
+            reach,
             deadline,
             tsc,
         })
@@ -255,19 +264,30 @@ impl<'a> Request<'a> {
         self.run.spec.log
     }
 
+    /// What the guest has of a network; `None`: nothing, and the machine has no network device.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        self.reach.as_ref().map(|reach| &reach.network)
+    }
+
+    /// Ports of this host's that lead to the guest's.
+    #[must_use]
+    pub fn published(&self) -> &[Publish] {
+        self.reach.as_ref().map_or(&[], |reach| &reach.published)
+    }
+
     /// Whether the machine has a network device.
     #[must_use]
     pub fn has_network(&self) -> bool {
-        self.spec.network.is_some()
+        self.reach.is_some()
     }
 
     /// Starts the host's end of the guest's network, if it has one. Call it on the thread that stays until the end.
     pub(crate) fn relay(&self) -> Result<Option<Relay>, Error> {
-        let Some(network) = &self.spec.network else {
+        let Some(Reach { network, published }) = &self.reach else {
             return Ok(None);
         };
-        let Run { published, relay, .. } = self.run;
-        relay::start(network, published, relay.as_deref(), self.jail()).map(Some)
+        relay::start(network, published, self.run.outside.relay.as_deref(), self.jail()).map(Some)
     }
 
     /// How much of the jail is demanded for what this run starts.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use boot_protocol::arch::Arch;
-use boot_protocol::network::Publish;
 use boot_protocol::run_spec::{Access, Limits, LogLevel, RunSpec};
 
 use super::choice::Engines;
@@ -15,6 +14,7 @@ use super::deadline::Deadline;
 use super::engine::Engine;
 use super::module::Module;
 use super::mounts::{Mount, MountSource};
+use super::network::Outside;
 use crate::compile::CpuLevel;
 use crate::error::{Error, StartError};
 use crate::host::interrupt::Interrupt;
@@ -57,7 +57,7 @@ pub const SMALLEST_MEMORY: u64 = 4 * MIB;
 pub struct Run {
     /// What the guest gets: its arguments, its environment, the log's level. What depends on the hypervisor is filled
     /// in when the run is prepared.
-    pub(crate) spec: RunSpec,
+    pub(super) spec: RunSpec,
     argv0: Option<String>,
     pub(super) module: Module,
     /// What was packed, instead of the module.
@@ -75,10 +75,8 @@ pub struct Run {
     pub(super) vmms: Vec<Arc<dyn Vmm>>,
     pub(super) engines: Engines,
     pub(super) jail: Jail,
-    /// Ports of this host's that lead to the guest's.
-    pub(crate) published: Vec<Publish>,
-    /// The program that becomes the network's relay.
-    pub(crate) relay: Option<PathBuf>,
+    /// The host's end of the guest's network.
+    pub(super) outside: Outside,
     timeout: Option<Duration>,
     deadline: Deadline,
     stdin: Input,
@@ -129,8 +127,7 @@ impl Run {
             vmms: vmm::all().into(),
             engines: Engines::default(),
             jail: Jail::default(),
-            published: Vec::new(),
-            relay: None,
+            outside: Outside::default(),
             timeout: None,
             deadline: Deadline::never(),
             stdin: Input::default(),

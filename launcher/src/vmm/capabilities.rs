@@ -184,7 +184,7 @@ pub(crate) fn demands(run: &Run) -> Vec<Feature> {
     demands.extend(run.machine.accelerator.map(Feature::Accelerator));
     demands.extend(run.machine.kind.map(|_| Feature::Machine));
     demands.extend(run.packed.as_ref().map(|_| Feature::Packed));
-    demands.extend(run.spec.network.as_ref().map(|_| Feature::Network));
+    demands.extend(run.has_network().then_some(Feature::Network));
     demands.extend(run.replay.as_ref().map(|_| Feature::Replay));
     if !run.preloads.is_empty() {
         demands.push(Feature::Preload);

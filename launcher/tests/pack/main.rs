@@ -251,6 +251,14 @@ fn what_cannot_be_packed_is_refused() {
         (&["pack", "-o", "x", "data"], "run.spec"),
         (&["pack", "-o", "x", "-S", "inherit-env", "m.wat"], "--env"),
         (
+            &["pack", "-o", "x", "-p", "8080:80", "m.wat"],
+            "--publish cannot be packed",
+        ),
+        (
+            &["pack", "-o", "x", "-S", "tcplisten=127.0.0.1:80", "m.wat"],
+            "EXPOSE",
+        ),
+        (
             &["pack", "-o", "x", "--format", "exe", "--dir", "data::/d", "m.wat"],
             "--copy-dir",
         ),

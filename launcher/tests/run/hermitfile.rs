@@ -103,7 +103,8 @@ fn errors() {
     scratch.file("there/Hermitfile", b"FROM m.wasm\nCOPY nothing /data\n");
     run(&["-f", "there/Hermitfile"]).expect_message(&["COPY nothing /data: 'there/nothing': No such file"]);
     run(&["-f", "nothing"]).expect_message(&["the Hermitfile 'nothing' cannot be read: No such file"]);
-    run(&["-S", "http", "m.wasm"]).expect_message(&["'http'", "the one option is inherit-env"]);
+    run(&["-S", "http", "m.wasm"])
+        .expect_message(&["'http'", "the options are inherit-env, inherit-network"]);
     scratch.file("there/Hermitfile", b"FROM nothing.wasm\n");
     finish(tcg_module(&scratch, "arguments").args(["-f", "there/Hermitfile", "--status-file", "status"]))
         .expect_code(127)

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use boot_protocol::network::{Grant, Protocol};
+use boot_protocol::network::Grant;
 use boot_protocol::run_spec::Network;
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::Qemu;
@@ -56,11 +56,10 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A run whose QEMU plays `scenario`, with these grants and a published port.
+/// A run whose QEMU plays `scenario`, with these grants.
 fn run(scratch: &Scratch, scenario: &str, grants: &[String], jail: Jail) -> Run {
     let network = Network {
         grants: grants.iter().map(|grant| grant.parse().unwrap()).collect(),
-        published: vec![(8080, Protocol::Tcp)],
         ..Network::default()
     };
     Run::new(Module::from_bytes("m.wasm", MODULE).unwrap())

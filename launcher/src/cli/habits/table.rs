@@ -2,8 +2,14 @@
 
 use super::Advice;
 
-const NO_NETWORK: Advice = Advice::Say(
-    "the guest has no network; it has its standard streams and the directories of --dir, --copy-dir and --tmpfs",
+const PUBLISH: Advice = Advice::Say(
+    "write -p HOST:GUEST for each port, such as -p 8080:80; --tcplisten ADDR:PORT gives the guest a listener",
+);
+const NETWORK: Advice = Advice::Say(
+    "name what the guest may connect to with --net NAME:PORT, or write -S inherit-network for all that this host reaches",
+);
+const NAMES: Advice = Advice::Say(
+    "names are looked up as this host does it; --net NAME:PORT=TARGET says what is meant by a name",
 );
 const NO_COMPILER: Advice = Advice::Leave(
     "--engine chooses the interpreter or native code, which is always optimised and kept for the next run",
@@ -39,11 +45,17 @@ pub(super) const TABLE: &[(&str, Advice)] = &[
             "a WASI program starts in the directory that is called '.': write --dir HOST::. (or --copy-dir HOST::.)",
         ),
     ),
+    ("-P --publish-all --expose --port --ports", PUBLISH),
+    ("--network --allow-net --inherit-network", NETWORK),
+    ("--dns --add-host --link", NAMES),
     (
-        "-p -P --publish --publish-all --net --network --expose --hostname --dns",
-        NO_NETWORK,
+        "--hostname --ip --mac-address",
+        Advice::Leave("WASI has no name for the machine, and the guest's addresses exist only inside"),
     ),
-    ("--listen -listen --tcplisten --addr --link", NO_NETWORK),
+    (
+        "--listen -listen --addr",
+        Advice::Write("--tcplisten", "ADDR:PORT"),
+    ),
     ("--rm", Advice::Leave("a run leaves nothing behind")),
     ("-i -t -it -ti --interactive --tty --attach", STREAMS),
     (

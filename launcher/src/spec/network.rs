@@ -1,0 +1,332 @@
+//! The network of a run: what the guest may connect to, and where it is reached.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use boot_protocol::network::{Grant, Protocol, Publish};
+use boot_protocol::run_spec::{Network, RunSpec, SpecError, Wire};
+
+use super::run::Run;
+use crate::error::Error;
+use crate::pack::Packed;
+
+/// Where a port is published of which nothing else is said.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The host's end of a guest's network, as it is said.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    /// Ports of this host's that lead to the guest's.
+    published: Vec<Publish>,
+    /// The program that becomes the relay.
+    pub(super) relay: Option<PathBuf>,
+}
+
+impl Run {
+    /// Gives the guest a network. Default: none, and no network device.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.spec.network = Some(network);
+        self
+    }
+
+    /// Lets the guest connect to what `grant` names. Of two grants with one name, port and protocol the last counts.
+    /// `docs/network.md` has more.
+    ///
+    /// This, as all that follows here, gives the guest a network. What it may not connect to is `EACCES` there.
+    #[must_use]
+    pub fn grant(mut self, grant: Grant) -> Self {
+        let grants = &mut self.network_mut().grants;
+        let name = |grant: &Grant| (grant.host.clone(), grant.port, grant.protocol);
+        match grants.iter_mut().find(|other| name(other) == name(&grant)) {
+            Some(other) => *other = grant,
+            None => grants.push(grant),
+        }
+        self
+    }
+
+    /// Listens at a port of this host's for connections to one of the guest's, or for datagrams. The guest may listen
+    /// there.
+    #[must_use]
+    pub fn publish(mut self, publish: Publish) -> Self {
+        let network = self.network_mut();
+        if !network.may_listen(publish.guest, publish.protocol) {
+            network.published.push((publish.guest, publish.protocol));
+        }
+        self.outside.published.push(publish);
+        self
+    }
+
+    /// The same for connections, at the same port, with a listener that the guest has when it starts: a descriptor
+    /// behind those of its directories, in order. As wasmtime's `--tcplisten`.
+    #[must_use]
+    pub fn listen(self, at: SocketAddr) -> Self {
+        self.expose(at.port(), Protocol::Tcp).publish(Publish {
+            host: at,
+            guest: at.port(),
+            protocol: Protocol::Tcp,
+        })
+    }
+
+    /// Makes a port of the guest's reachable: at the same port of this host's address 127.0.0.1, unless it is
+    /// [published](Self::publish) otherwise. At a port of TCP the guest has a listener when it starts.
+    #[must_use]
+    pub fn expose(mut self, port: u16, protocol: Protocol) -> Self {
+        let network = self.network_mut();
+        let has_listener = |network: &Network| network.listeners.iter().any(|other| other.port() == port);
+        match protocol {
+            Protocol::Tcp if has_listener(network) => {}
+            Protocol::Tcp => {
+                network.published.retain(|other| *other != (port, protocol));
+                let inside = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+                network.listeners.push(inside);
+            }
+            Protocol::Udp if network.may_listen(port, protocol) => {}
+            Protocol::Udp => network.published.push((port, protocol)),
+        }
+        self
+    }
+
+    /// Lets the guest connect to all that this host reaches, but the host itself, its links and the metadata of clouds.
+    /// As wasmtime's `-S inherit-network`.
+    #[must_use]
+    pub fn inherit_network(mut self, inherit: bool) -> Self {
+        // Nothing is said by what is not given.
+        if inherit || self.spec.network.is_some() {
+            self.network_mut().inherit = inherit;
+        }
+        self
+    }
+
+    /// Lets the guest look up any name, as this host does. As wasmtime's `-S allow-ip-name-lookup`.
+    #[must_use]
+    pub fn allow_ip_name_lookup(mut self, allow: bool) -> Self {
+        if allow || self.spec.network.is_some() {
+            self.network_mut().look_up = allow;
+        }
+        self
+    }
+
+    /// Names the program that becomes the host's end of the guest's network, which is a process of its own: one that
+    /// calls [`relay::serve_if_asked`](crate::relay::serve_if_asked), as this program may. Default: `hermit-wasm` in
+    /// PATH.
+    #[must_use]
+    pub fn relay(mut self, program: impl Into<PathBuf>) -> Self {
+        self.outside.relay = Some(program.into());
+        self
+    }
+
+    fn network_mut(&mut self) -> &mut Network {
+        self.spec.network.get_or_insert_default()
+    }
+
+    /// Whether the guest has a network.
+    pub(crate) fn has_network(&self) -> bool {
+        self.spec.network.is_some() || self.packed_network().is_some()
+    }
+
+    fn packed_network(&self) -> Option<&Network> {
+        self.packed.as_ref()?.spec().network.as_ref()
+    }
+}
+
+/// The network of a run, and where it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// What the guest has of it.
+    pub(crate) network: Network,
+    /// Ports of this host's that lead to the guest's.
+    pub(crate) published: Vec<Publish>,
+}
+
+impl Reach {
+    /// The network of `run`, if it has one: of what was packed, as the run narrows it.
+    ///
+    /// # Errors
+    /// It contradicts itself, or what was packed.
+    pub(super) fn of(run: &Run) -> Result<Option<Self>, Error> {
+        let said = RunSpec {
+            network: run.spec.network.clone(),
+            ..RunSpec::default()
+        };
+        let spec = match &run.packed {
+            None => said,
+            Some(packed) => packed_network(packed).narrowed(&said).map_err(|error| {
+                let made = "a network is packed with NET and EXPOSE in a Hermitfile";
+                Error::Invalid(format!("{}: {error}; {made}", run.module))
+            })?,
+        };
+        let Some(mut network) = spec.network else {
+            return Ok(None);
+        };
+        network.wire = Wire::Relay;
+        let packed = run.packed.as_ref().map(Packed::spec);
+        let is_deterministic =
+            run.spec.deterministic.is_some() || packed.is_some_and(|spec| spec.deterministic.is_some());
+        if is_deterministic || run.record.is_some() || run.replay.is_some() {
+            return Err(Error::Invalid(SpecError::NetworkOfATrace.to_string()));
+        }
+        let published = published(&network, &run.outside.published)?;
+        Ok(Some(Self { network, published }))
+    }
+}
+
+/// What was packed, as far as it is about the network.
+fn packed_network(packed: &Packed) -> RunSpec {
+    let spec = packed.spec();
+    RunSpec {
+        network: spec.network.clone(),
+        may_be_widened: spec.may_be_widened,
+        ..RunSpec::default()
+    }
+}
+
+/// Where the host listens: where it is `said`, and for all other ports of the guest's at [`HERE`].
+fn published(network: &Network, said: &[Publish]) -> Result<Vec<Publish>, Error> {
+    let mut published: Vec<Publish> = Vec::new();
+    for publish in said {
+        if published.contains(publish) {
+            continue;
+        }
+        let same = |other: &&Publish| {
+            publish.host.port() != 0 && (publish.host, publish.protocol) == (other.host, other.protocol)
+        };
+        if let Some(other) = published.iter().find(same) {
+            return Err(Error::Invalid(format!(
+                "--publish {publish}: {} leads to the guest's port {} already",
+                publish.host, other.guest
+            )));
+        }
+        published.push(*publish);
+    }
+    let listeners = network.listeners.iter();
+    let listeners = listeners.map(|listener| (listener.port(), Protocol::Tcp));
+    for (guest, protocol) in listeners.chain(network.published.iter().copied()) {
+        if !said
+            .iter()
+            .any(|one| (one.guest, one.protocol) == (guest, protocol))
+        {
+            published.push(Publish {
+                host: SocketAddr::new(HERE, guest),
+                guest,
+                protocol,
+            });
+        }
+    }
+    Ok(published)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::module::Module;
+
+    fn run() -> Run {
+        Run::new(Module::greeting())
+    }
+
+    fn reach(run: &Run) -> Reach {
+        Reach::of(run).unwrap().unwrap()
+    }
+
+    /// What is published, as flags have it.
+    fn shown(run: &Run) -> Vec<String> {
+        reach(run).published.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_run_has_no_network_unless_it_is_given_one() {
+        let none = run().inherit_network(false).allow_ip_name_lookup(false);
+        assert!(!none.has_network());
+        assert_eq!(Reach::of(&none).unwrap(), None);
+        assert!(run().inherit_network(true).has_network());
+        let looks_up = run().allow_ip_name_lookup(true);
+        let Network {
+            inherit,
+            look_up,
+            wire,
+            ..
+        } = reach(&looks_up).network;
+        assert_eq!((inherit, look_up, wire), (false, true, Wire::Relay));
+    }
+
+    #[test]
+    fn of_two_grants_the_last_counts() {
+        let grants = ["redis:6379", "a:1", "redis:6379=127.0.0.1:7000", "redis:6379/udp"];
+        let run = grants
+            .iter()
+            .fold(run(), |run, grant| run.grant(grant.parse().unwrap()));
+        let expected = ["redis:6379=127.0.0.1:7000", "a:1", "redis:6379/udp"];
+        assert_eq!(
+            reach(&run).network.grants,
+            expected.map(|grant| grant.parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn what_is_exposed_is_published_here_unless_it_is_said_where() {
+        let exposed = || {
+            run()
+                .expose(8080, Protocol::Tcp)
+                .expose(53, Protocol::Udp)
+                .expose(8080, Protocol::Tcp)
+        };
+        assert_eq!(shown(&exposed()), ["127.0.0.1:8080:8080", "127.0.0.1:53:53/udp"]);
+        let elsewhere = exposed().publish("0.0.0.0:80:8080".parse().unwrap());
+        assert_eq!(shown(&elsewhere), ["0.0.0.0:80:8080", "127.0.0.1:53:53/udp"]);
+        let network = reach(&elsewhere).network;
+        assert_eq!(network.listeners, ["0.0.0.0:8080".parse().unwrap()]);
+        assert_eq!(network.published, [(53, Protocol::Udp)]);
+        // The same port, in the other order.
+        let published = run()
+            .publish("0:8080".parse().unwrap())
+            .expose(8080, Protocol::Tcp);
+        assert_eq!(shown(&published), ["127.0.0.1:0:8080"]);
+        assert_eq!(reach(&published).network.published, []);
+    }
+
+    #[test]
+    fn a_listener_is_where_it_listens() {
+        let listens = run()
+            .listen("127.0.0.1:8080".parse().unwrap())
+            .listen("[::1]:8080".parse().unwrap())
+            .publish("9090:8080".parse().unwrap());
+        assert_eq!(
+            shown(&listens),
+            ["127.0.0.1:8080:8080", "[::1]:8080:8080", "127.0.0.1:9090:8080"]
+        );
+        assert_eq!(
+            reach(&listens).network.listeners,
+            ["0.0.0.0:8080".parse().unwrap()]
+        );
+        assert_eq!(reach(&listens).network.published, []);
+    }
+
+    #[test]
+    fn one_port_leads_to_one_port() {
+        let publish = |texts: &[&str]| {
+            texts
+                .iter()
+                .fold(run(), |run, text| run.publish(text.parse().unwrap()))
+        };
+        for good in [
+            &["80:80", "80:80"][..],
+            &["0:80", "0:81"],
+            &["80:80", "80:81/udp"],
+            &["80:80", "[::1]:80:81"],
+        ] {
+            assert!(Reach::of(&publish(good)).is_ok(), "{good:?}");
+        }
+        let error = Reach::of(&publish(&["80:80", "80:81"])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--publish 127.0.0.1:80:81: 127.0.0.1:80 leads to the guest's port 80 already"
+        );
+    }
+
+    #[test]
+    fn what_is_the_same_every_time_has_no_network() {
+        let error = Reach::of(&run().deterministic(1).inherit_network(true)).unwrap_err();
+        assert!(error.to_string().contains("another on every run"), "{error}");
+    }
+}
