@@ -124,7 +124,8 @@ pub(crate) fn config(connections: usize, buffer: usize) -> Config {
         half_open: connections,
         // Identities do not come again soon: nothing late can be taken for something new.
         time_wait: 1,
-        connect_timeout: MINUTE / 2,
+        // The guest may have to boot first, or be busy.
+        connect_timeout: 2 * MINUTE,
         peer_timeout: 10 * MINUTE,
         linger: 10 * MINUTE,
         frames_per_poll: 256,

@@ -14,7 +14,7 @@ use crate::packet::{Link, Packet};
 use crate::policy::Policy;
 use crate::publish::{Published, Socket};
 use crate::resolve::{Resolve, Resolver, system};
-use crate::tcp::Tcp;
+use crate::tcp::{Tcp, Waiting};
 use crate::udp::Udp;
 use crate::wire::Wire;
 
@@ -66,11 +66,15 @@ impl Setup {
     }
 }
 
-/// A published port, and whether something may wait at it.
+/// After so long the system is asked for another descriptor, if it had none. In microseconds.
+const AGAIN: u64 = 100_000;
+
+/// A published port.
 struct Door {
     guest: u16,
     socket: Socket,
-    ready: bool,
+    /// From when on it is asked for clients: one may wait at it. The system says once that there is one.
+    ask_at: Option<u64>,
 }
 
 /// The relay.
@@ -120,7 +124,7 @@ impl Relay {
             doors.push(Door {
                 guest,
                 socket,
-                ready: true,
+                ask_at: Some(0),
             });
         }
         Ok(Self {
@@ -165,7 +169,7 @@ impl Relay {
             timeout = if more || unblocked {
                 Some(Duration::ZERO)
             } else {
-                self.until(next.at)
+                self.until(next.at.into_iter().chain(self.next_accept()))
             };
         }
     }
@@ -192,8 +196,13 @@ impl Relay {
         // What the wire still holds, which is bounded: nobody writes any more.
         for _ in 0..LAST_READS {
             let is_open = self.out.wire.fill()?;
-            while self.take_frames()? {}
-            self.tcp.work(&mut self.out);
+            loop {
+                let more = self.take_frames()?;
+                self.tcp.work(&mut self.out);
+                if !more {
+                    break;
+                }
+            }
             if !is_open {
                 break;
             }
@@ -201,15 +210,15 @@ impl Relay {
         epoll::delete(&self.out.epoll, self.out.wire.stream())?;
         let end = self.out.now.saturating_add(FINISH);
         let mut events = Vec::with_capacity(EVENTS);
+        let mut next = self.tcp.work(&mut self.out);
         while self.tcp.has_unwritten() && self.out.now < end {
-            self.wait(&mut events, Some(Duration::from_millis(50)))?;
+            let timeout = self.until(next.at.into_iter().chain([end]));
+            self.wait(&mut events, timeout)?;
             for event in &events {
-                let flags = event.flags;
-                if let Some(Token::Tcp(index, generation)) = Token::from_bits(event.data.u64()) {
-                    self.tcp.host_event((index, generation), flags);
-                }
+                self.handle(*event)?;
             }
-            self.tcp.work(&mut self.out);
+            next = self.tcp.work(&mut self.out);
+            self.sweep();
         }
         self.tcp.end();
         Ok(())
@@ -230,11 +239,11 @@ impl Relay {
         )?)
     }
 
-    /// How long to wait, if nothing happens, for what is due at `at`.
-    fn until(&self, at: Option<u64>) -> Option<Duration> {
+    /// How long to wait, if nothing happens, for what is due at the first of `times`.
+    fn until(&self, times: impl Iterator<Item = u64>) -> Option<Duration> {
         let is_idle = self.tcp.is_empty() && self.udp.is_empty();
         let sweep = (!is_idle).then(|| self.swept.saturating_add(SWEEP));
-        let at = at.into_iter().chain(sweep).min()?;
+        let at = times.chain(sweep).min()?;
         let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         Some(Duration::from_micros(at.saturating_sub(now)))
     }
@@ -281,7 +290,7 @@ impl Relay {
             return;
         };
         match &door.socket {
-            Socket::Tcp(_) => door.ready = true,
+            Socket::Tcp(_) => door.ask_at = Some(self.out.now),
             Socket::Udp(socket) => {
                 self.udp
                     .published_event(&mut self.out, (index, socket, door.guest), &mut self.scratch);
@@ -321,12 +330,27 @@ impl Relay {
         Ok(true)
     }
 
+    /// Accepts clients, as far as there is room for them.
     fn accept(&mut self) {
         for door in &mut self.doors {
-            if let (true, Socket::Tcp(listener)) = (door.ready && self.tcp.has_room(), &door.socket) {
-                door.ready = self.tcp.accept_host(&mut self.out, listener, door.guest);
+            let Socket::Tcp(listener) = &door.socket else {
+                continue;
+            };
+            if door.ask_at.is_none_or(|at| at > self.out.now) || !self.tcp.has_room() {
+                continue;
             }
+            door.ask_at = match self.tcp.accept_host(&mut self.out, listener, door.guest) {
+                Waiting::Nobody => None,
+                Waiting::Somebody => Some(self.out.now),
+                Waiting::Unknown => Some(self.out.now.saturating_add(AGAIN)),
+            };
         }
+    }
+
+    /// When clients can be accepted that may wait.
+    fn next_accept(&self) -> Option<u64> {
+        let doors = self.doors.iter().filter_map(|door| door.ask_at);
+        doors.min().filter(|_| self.tcp.has_room())
     }
 
     fn sweep(&mut self) {

@@ -3,51 +3,12 @@
 mod guest;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
-use guest::Guest;
+use guest::{Guest, broken, join, noise, server};
 use net_stack::Error;
-use relay::Published;
-
-/// A listener of the host's, and a grant of it by `name`.
-fn server(name: &str) -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let grant = format!("{name}:80={}", listener.local_addr().unwrap());
-    (listener, grant)
-}
-
-fn publish(text: &str) -> (Published, SocketAddr) {
-    let published = Published::bind(&text.parse().unwrap()).unwrap();
-    let address = published.host().unwrap();
-    (published, address)
-}
-
-/// What a thread of the host's returns, while the guest runs.
-fn join<R>(guest: &mut Guest, host: JoinHandle<R>) -> R {
-    guest.until(|_| host.is_finished().then_some(()));
-    host.join().unwrap()
-}
-
-/// The error with which a connection of the host's ends, while the guest runs.
-fn broken(guest: &mut Guest, host: &mut TcpStream) -> ErrorKind {
-    host.set_nonblocking(true).unwrap();
-    guest.until(|_| match host.read(&mut [0]) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-        result => Some(result.expect_err("a reset is no end of data").kind()),
-    })
-}
-
-/// Bytes that no mistake makes by itself.
-fn noise(length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new()
-        .update(b"noise")
-        .finalize_xof()
-        .fill(&mut bytes);
-    bytes
-}
 
 #[test]
 fn a_granted_name_is_reached_and_an_ending_side_gets_its_answer() {
@@ -256,144 +217,6 @@ fn resets_pass_both_ways() {
     let (mut host, _) = listener.accept().unwrap();
     guest.stack.reset_stream(stream).unwrap();
     assert_eq!(broken(&mut guest, &mut host), ErrorKind::ConnectionReset);
-}
-
-#[test]
-fn a_published_port_leads_to_the_guest() {
-    let (published, address) = publish("0:8080");
-    let mut guest = Guest::with(&[], vec![published], |_| {});
-    let listener = guest.stack.listen("0.0.0.0:8080".parse().unwrap(), 16).unwrap();
-    let client = thread::spawn(move || {
-        let mut client = TcpStream::connect(address).unwrap();
-        client.write_all(b"request").unwrap();
-        client.shutdown(Shutdown::Write).unwrap();
-        let mut answer = Vec::new();
-        client.read_to_end(&mut answer).unwrap();
-        (answer, client.local_addr().unwrap())
-    });
-    let (stream, peer) = guest.until(|stack| stack.accept(listener).ok());
-    assert_eq!(guest.receive_all(stream).unwrap(), b"request");
-    guest.send(stream, b"answer").unwrap();
-    guest.stack.close_stream(stream).unwrap();
-    guest.run_for(20);
-    let (answer, client) = join(&mut guest, client);
-    assert_eq!(answer, b"answer");
-    // The guest cannot answer 127.0.0.1, so that is the router to it.
-    assert_eq!(peer, SocketAddr::new([10, 0, 2, 2].into(), client.port()));
-}
-
-#[test]
-fn a_published_port_at_which_the_guest_does_not_listen_resets() {
-    let (published, address) = publish("0:8080");
-    let mut guest = Guest::with(&[], vec![published], |_| {});
-    let mut client = TcpStream::connect(address).unwrap();
-    assert_eq!(broken(&mut guest, &mut client), ErrorKind::ConnectionReset);
-}
-
-/// 32 MiB each way at once, compared by hash. A debug build's, so that a test takes seconds; the figures are elsewhere.
-#[test]
-fn large_transfers_arrive_unchanged() {
-    const LENGTH: usize = 32 << 20;
-    let (listener, grant) = server("a");
-    let host = thread::spawn(move || {
-        let (mut client, _) = listener.accept().unwrap();
-        let mut sender = client.try_clone().unwrap();
-        let sending = thread::spawn(move || {
-            sender.write_all(&noise(LENGTH)).unwrap();
-            sender.shutdown(Shutdown::Write).unwrap();
-        });
-        let mut hasher = blake3::Hasher::new();
-        let (mut buffer, mut total) = (vec![0; 65536], 0);
-        loop {
-            match client.read(&mut buffer).unwrap() {
-                0 => break,
-                length => {
-                    hasher.update(&buffer[..length]);
-                    total += length;
-                }
-            }
-        }
-        sending.join().unwrap();
-        (total, hasher.finalize())
-    });
-    let mut guest = Guest::new(&[&grant]);
-    let stream = guest.connect("10.0.2.100:80").unwrap();
-    let data = noise(LENGTH);
-    let (mut sent, mut received, mut hasher) = (0, 0, blake3::Hasher::new());
-    let mut buffer = vec![0; 65536];
-    guest.until(|stack| {
-        while sent < LENGTH
-            && let Ok(length) = stack.send(stream, &data[sent..])
-        {
-            sent += length;
-            if sent == LENGTH {
-                stack.shutdown(stream, net_stack::Half::Send).unwrap();
-            }
-        }
-        loop {
-            match stack.receive(stream, &mut buffer) {
-                Ok(0) => return (sent == LENGTH).then_some(()),
-                Ok(length) => {
-                    hasher.update(&buffer[..length]);
-                    received += length;
-                }
-                Err(Error::WouldBlock) => return None,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    });
-    guest.run_for(50);
-    let expected = blake3::hash(&data);
-    assert_eq!((received, hasher.finalize()), (LENGTH, expected));
-    assert_eq!(join(&mut guest, host), (LENGTH, expected));
-}
-
-#[test]
-fn many_connections_at_once_and_one_after_the_other() {
-    const MANY: usize = 200;
-    let (listener, grant) = server("a");
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = client.unwrap();
-            thread::spawn(move || {
-                let mut all = Vec::new();
-                client.read_to_end(&mut all).unwrap();
-                client.write_all(&all).unwrap();
-            });
-        }
-    });
-    let mut guest = Guest::new(&[&grant]);
-    let to: SocketAddr = "10.0.2.100:80".parse().unwrap();
-    let streams: Vec<_> = (0..MANY)
-        .map(|_| guest.stack.connect(to, None).unwrap())
-        .collect();
-    guest.until(|stack| {
-        streams
-            .iter()
-            .all(|stream| stack.connected(*stream).is_ok())
-            .then_some(())
-    });
-    for (number, stream) in streams.iter().enumerate() {
-        guest
-            .send(*stream, format!("number {number}").as_bytes())
-            .unwrap();
-    }
-    for stream in &streams {
-        guest.end(*stream);
-    }
-    for (number, stream) in streams.iter().enumerate() {
-        assert_eq!(
-            guest.receive_all(*stream).unwrap(),
-            format!("number {number}").as_bytes()
-        );
-        guest.stack.close_stream(*stream).unwrap();
-    }
-    for _ in 0..1000 {
-        let stream = guest.connect("10.0.2.100:80").unwrap();
-        guest.end(stream);
-        assert_eq!(guest.receive_all(stream).unwrap(), b"");
-        guest.stack.close_stream(stream).unwrap();
-    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use boot_protocol::network::inside::{GATEWAY, GATEWAY_LINK, GATEWAY_V6, GUEST, GUEST_V6};
-use guest::{LINK, Wire, start};
+use guest::{LINK, Wire, memory, start};
 
 /// A checksum, by the book.
 fn checksum(parts: &[&[u8]]) -> [u8; 2] {
@@ -118,14 +118,22 @@ fn settle(wire: &mut Wire) -> usize {
         &target.octets(),
     ]
     .concat();
-    wire.send(&frame(LINK, [0xff; 6], 0x0806, &question));
-    let mut others = 0;
+    let question = frame(LINK, [0xff; 6], 0x0806, &question);
+    wire.send(&question);
+    let (mut others, mut waited) = (0, 0);
     loop {
         wire.flush();
         match wire.next() {
             Some(answer) if answer[12..14] == [8, 6] && answer[28..32] == target.octets() => return others,
             Some(_) => others += 1,
-            None => std::thread::sleep(Duration::from_millis(1)),
+            None => {
+                waited += 1;
+                // The answer may have been lost among the others.
+                if waited % 100 == 0 {
+                    wire.send(&question);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
@@ -329,13 +337,6 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Memory of this process that is its own and in use, in bytes.
-fn memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let field = |index| status.split(' ').nth(index).unwrap().parse::<usize>().unwrap();
-    (field(1) - field(2)) * 4096
 }
 
 #[test]

@@ -35,6 +35,16 @@ const CLOSING: u64 = 60_000_000;
 /// After so long a silent guest is asked whether it is there.
 const KEEP_ALIVE: u64 = 120_000_000;
 
+/// Who waits at a port of the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    Nobody,
+    /// There may be somebody.
+    Somebody,
+    /// The system is out of descriptors or memory.
+    Unknown,
+}
+
 /// All connections.
 pub(crate) struct Tcp {
     stack: Stack<Port, Random>,
@@ -213,8 +223,8 @@ impl Tcp {
         }
     }
 
-    /// Accepts what clients of the host's began, for the guest's port `to`. Says whether there may be more.
-    pub(crate) fn accept_host(&mut self, out: &mut Outside, listener: &TcpListener, to: u16) -> bool {
+    /// Accepts clients of the host's, for the guest's port `to`, as far as there is room. Says who waits after that.
+    pub(crate) fn accept_host(&mut self, out: &mut Outside, listener: &TcpListener, to: u16) -> Waiting {
         while self.table.has_room() {
             match listener.accept() {
                 // Whoever cannot be served is reset.
@@ -224,14 +234,13 @@ impl Tcp {
                     }
                 }
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return false,
+                    ErrorKind::WouldBlock => return Waiting::Nobody,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => {}
-                    // Out of descriptors or memory: later.
-                    _ => return true,
+                    _ => return Waiting::Unknown,
                 },
             }
         }
-        true
+        Waiting::Somebody
     }
 
     /// Begins a client's connection to the guest.

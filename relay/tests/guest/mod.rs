@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -153,12 +153,22 @@ impl Guest {
     }
 
     pub(crate) fn with(grants: &[&str], published: Vec<Published>, change: impl FnOnce(&mut Setup)) -> Self {
+        Self::configured(grants, published, change, |_| {})
+    }
+
+    /// A guest with another configuration of its stack's, too.
+    pub(crate) fn configured(
+        grants: &[&str],
+        published: Vec<Published>,
+        change: impl FnOnce(&mut Setup),
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let (wire, relay, policy) = start(grants, published, change);
         let names = policy
             .names()
             .map(|(name, v4, _)| (name.to_string(), v4.into()))
             .collect();
-        let config = Config {
+        let mut config = Config {
             ipv4: Ipv4::Static {
                 address: GUEST,
                 prefix: PREFIX,
@@ -171,6 +181,7 @@ impl Guest {
             connections: 1024,
             ..Config::default()
         };
+        configure(&mut config);
         Self {
             stack: Stack::new(Wire::new(wire), Random, &config).unwrap(),
             relay: Some(relay),
@@ -284,4 +295,49 @@ impl Guest {
         drop(self);
         relay.join().unwrap().unwrap();
     }
+}
+
+/// A listener of the host's, and a grant of it by `name`.
+pub(crate) fn server(name: &str) -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let grant = format!("{name}:80={}", listener.local_addr().unwrap());
+    (listener, grant)
+}
+
+pub(crate) fn publish(text: &str) -> (Published, SocketAddr) {
+    let published = Published::bind(&text.parse().unwrap()).unwrap();
+    let address = published.host().unwrap();
+    (published, address)
+}
+
+/// What a thread of the host's returns, while the guest runs.
+pub(crate) fn join<R>(guest: &mut Guest, host: JoinHandle<R>) -> R {
+    guest.until(|_| host.is_finished().then_some(()));
+    host.join().unwrap()
+}
+
+/// The error with which a connection of the host's ends, while the guest runs.
+pub(crate) fn broken(guest: &mut Guest, host: &mut TcpStream) -> ErrorKind {
+    host.set_nonblocking(true).unwrap();
+    guest.until(|_| match host.read(&mut [0]) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        result => Some(result.expect_err("a reset is no end of data").kind()),
+    })
+}
+
+/// Bytes that no mistake makes by itself.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new()
+        .update(b"noise")
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
+
+/// Memory of this process that is its own and in use, in bytes.
+pub(crate) fn memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let field = |index| status.split(' ').nth(index).unwrap().parse::<usize>().unwrap();
+    (field(1) - field(2)) * 4096
 }
