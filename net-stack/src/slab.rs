@@ -14,7 +14,24 @@ impl Id {
     pub(crate) fn index(self) -> usize {
         self.index as usize
     }
+
+    /// The handle as a number.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.index) << 32 | u64::from(self.generation)
+    }
+
+    /// The handle that is this number.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0);
+        Self {
+            index: half(bits >> 32),
+            generation: half(bits),
+        }
+    }
 }
+
+/// The most entries of a table: two bits of a handle's number are always free.
+const MOST: usize = 1 << 30;
 
 #[derive(Debug)]
 struct Place<T> {
@@ -36,7 +53,7 @@ impl<T> Slab<T> {
         Self {
             places: Vec::new(),
             free: Vec::new(),
-            limit,
+            limit: limit.min(MOST),
         }
     }
 
@@ -136,6 +153,10 @@ mod tests {
         assert_eq!(slab.remove(a), None);
         let c = slab.insert('c').unwrap();
         assert_eq!(c.index(), a.index());
+        for id in [a, b, c] {
+            assert_eq!(Id::from_bits(id.to_bits()), id);
+            assert!(id.to_bits() < 1 << 62);
+        }
         assert_eq!(
             (slab.get(a), slab.get(b), slab.get(c)),
             (None, Some(&'b'), Some(&'c'))
