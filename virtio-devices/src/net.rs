@@ -191,6 +191,12 @@ impl<R: Registers, M: Memory> Net<R, M> {
         result
     }
 
+    /// Whether all frames have been transmitted: the device holds none.
+    pub fn is_idle(&mut self) -> bool {
+        self.reclaim();
+        self.broken || self.free == u128::MAX >> (MOST - self.transmit.size())
+    }
+
     /// Prepares to wait for the interrupt: for a frame, and with `room` for a buffer to transmit too. `false`: there is
     /// something to do already.
     pub fn prepare_to_wait(&mut self, room: bool) -> bool {
