@@ -52,6 +52,13 @@ pub trait Platform {
     fn engine(&self) -> Self::Engine;
     /// The machine for a guest.
     fn system(&self) -> Self::System;
+    /// Connects a machine to the network that `network` describes.
+    ///
+    /// # Errors
+    /// Why it cannot be, in words.
+    fn connect(&self, system: &mut Self::System, network: &run_spec::Network) -> Result<(), String>;
+    /// A guest on a network has ended: what it has written goes out, for some seconds at most.
+    fn finish(&self, system: &mut Self::System);
     /// The virtio-fs device of this name; `number` is its place among those of the run, by which a launcher knows it.
     fn virtio_fs(&self, tag: &str, number: Option<u32>) -> Option<Self::Device>;
     /// The files of uhyve, if it is around this machine.
@@ -219,7 +226,9 @@ fn run_spec<P: Platform>(
                 spec.argv.len()
             );
             let mut system = platform.system();
-            match build_wasi_ctx(platform, &mut system, payload, spec, name, &mut devices) {
+            let builder = build_wasi_ctx(platform, &mut system, payload, spec, name, &mut devices)
+                .and_then(|builder| connect(platform, &mut system, spec, builder));
+            match builder {
                 Ok(builder) => match prepare(payload, spec, console) {
                     Ok((preloads, tracing)) => {
                         let job = Job {
@@ -233,7 +242,10 @@ fn run_spec<P: Platform>(
                             }),
                             tracing,
                         };
-                        let (outcome, ctx) = platform.engine().run(job, builder.build(system));
+                        let (outcome, mut ctx) = platform.engine().run(job, builder.build(system));
+                        if spec.network.is_some() {
+                            platform.finish(&mut ctx.system);
+                        }
                         if let Some(time) = ctx.virtual_time() {
                             let (spent, slept) = (time.spent(), time.slept());
                             log::info!("deterministic run: {spent} units of fuel, {slept} ns asleep");
@@ -268,10 +280,13 @@ fn check_memory<P: Platform>(platform: &P, spec: &RunSpec) -> Result<(), Outcome
     )))
 }
 
-/// Checks that the guest may have the descriptors that it begins with: the standard streams and a directory each mount.
+/// Checks that the guest may have the descriptors that it begins with: the standard streams, a directory each mount,
+/// the listeners.
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn check_descriptors(spec: &RunSpec) -> Result<(), Outcome> {
-    let begins_with = u64::try_from(spec.mounts.len()).map_or(u64::MAX, |mounts| mounts.saturating_add(3));
+    let listeners = spec.network.as_ref().map_or(0, |network| network.listeners.len());
+    let given = spec.mounts.len().saturating_add(listeners);
+    let begins_with = u64::try_from(given).map_or(u64::MAX, |given| given.saturating_add(3));
     match spec.limits.get(Limit::Descriptors) {
         Some(limit) if limit < begins_with => Err(Outcome::LimitReached(
             Limit::Descriptors.of(limit),
@@ -442,6 +457,28 @@ fn build_wasi_ctx<P: Platform>(
         uhyve: &mut |path| mapped_directory(platform, path),
     };
     mounts::mount_all(builder, &spec.mounts, sources)
+}
+
+/// Connects the machine to the network of the run, if it has one, and opens the listeners that the guest begins with.
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn connect<P: Platform>(
+    platform: &P,
+    system: &mut P::System,
+    spec: &RunSpec,
+    builder: WasiCtxBuilder,
+) -> Result<WasiCtxBuilder, Outcome> {
+    let Some(network) = &spec.network else {
+        return Ok(builder);
+    };
+    let failed = |text: String| Outcome::NetworkFailed(text);
+    platform.connect(system, network).map_err(failed)?;
+    network.listeners.iter().try_fold(builder, |builder, local| {
+        let sockets = system.network().ok_or(Errno::NETDOWN);
+        match sockets.and_then(|sockets| sockets.listen(*local, usize::MAX)) {
+            Ok(id) => Ok(builder.listener(id, *local)),
+            Err(errno) => Err(failed(format!("it cannot listen at {local}: {errno}"))),
+        }
+    })
 }
 
 /// A directory that uhyve maps into the machine at `path`.

@@ -39,6 +39,8 @@ pub enum Outcome {
     Unreadable(String),
     /// The machine has too little memory for the guest; the text says for what.
     MachineFailed(String),
+    /// The machine has not the network that the run is to have; the text says why.
+    NetworkFailed(String),
     /// The run's description, or the kernel command line, cannot be used; the text says what is wrong.
     Usage(String),
 }
@@ -96,6 +98,7 @@ impl Outcome {
             | Self::MachineFailed(text) => *text = format!("preload `{name}`: {text}"),
             Self::Starved(_)
             | Self::Exit(_)
+            | Self::NetworkFailed(_)
             | Self::Usage(_)
             | Self::LimitReached(..)
             | Self::ReplayStopped(_) => {}
@@ -188,6 +191,11 @@ impl Outcome {
                 Cause::Failed,
                 exit_code::VM_FAILED,
                 Some(format!("failed to run `{name}`: {text}")),
+            ),
+            Self::NetworkFailed(text) => (
+                Cause::Failed,
+                exit_code::VM_FAILED,
+                Some(format!("cannot give `{name}` its network: {text}")),
             ),
             Self::Usage(text) => (Cause::Refused, exit_code::USAGE, Some(text.clone())),
         };
@@ -282,13 +290,17 @@ mod tests {
             (Outcome::ProposalMissing(text()), Cause::ProposalMissing, 126),
             (Outcome::Unreadable(text()), Cause::Refused, 127),
             (Outcome::MachineFailed(text()), Cause::Failed, 125),
+            (Outcome::NetworkFailed(text()), Cause::Failed, 125),
         ];
         for (outcome, cause, code) in ends {
             let status = outcome.exit_status("m.wasm");
             let ending = status.ending();
             // The host finds no contradiction in it.
             assert_eq!((ending.code, ending.cause()), (code, Some(cause)));
-            assert_eq!(ending.memory_refused(), code == 125);
+            assert_eq!(
+                ending.memory_refused(),
+                matches!(outcome, Outcome::MachineFailed(_))
+            );
             let message = status.message.unwrap();
             assert!(
                 message.contains("`m.wasm`") && message.contains("because"),
@@ -310,6 +322,7 @@ mod tests {
             Outcome::ProposalMissing(evil.clone()),
             Outcome::Unreadable(evil.clone()),
             Outcome::MachineFailed(evil.clone()),
+            Outcome::NetworkFailed(evil.clone()),
             Outcome::Usage(evil.clone()),
             Outcome::Exit(256),
             Outcome::Starved(Box::new(Outcome::Trap(evil.clone()))),

@@ -44,12 +44,17 @@ fn root_is_compatible(with: &str) -> bool {
         .is_some_and(|root| root.is_compatible(with))
 }
 
-/// The application's words on the kernel command line.
-pub(super) fn command_line() -> Result<CommandLine, Unbalanced> {
+/// The kernel command line.
+pub(super) fn arguments() -> &'static str {
     let arguments = chosen().and_then(|chosen| chosen.property("bootargs")?.text());
     // The loader has seen to it that it is text.
     let line = arguments.and_then(|bytes| str::from_utf8(bytes).ok());
-    CommandLine::split(line.unwrap_or_default(), root_is_compatible("hermit,multiboot"))
+    line.unwrap_or_default()
+}
+
+/// The application's words on the kernel command line.
+pub(super) fn command_line() -> Result<CommandLine, Unbalanced> {
+    CommandLine::split(arguments(), root_is_compatible("hermit,multiboot"))
 }
 
 /// The boot module: the range that is called initrd.

@@ -195,7 +195,8 @@ pub(crate) enum NoDevice {
 
 /// The machine's first network device, started, and the number of its interrupt. On PCI it is looked for first.
 ///
-/// Nothing is probed before somebody asks. `tree` is the device tree, `arguments` the kernel command line.
+/// Nothing is probed before somebody asks. `tree` is the device tree, `arguments` the kernel command line, of which the
+/// words before `--` are the machine's.
 pub(crate) fn find_net(tree: Option<Blob<'static>>, arguments: &str) -> Result<(NetDevice, u32), NoDevice> {
     let start = |(transport, interrupt)| {
         let memory = Shared::new(NetDevice::MEMORY).ok_or(Error::Memory)?;
@@ -203,6 +204,7 @@ pub(crate) fn find_net(tree: Option<Blob<'static>>, arguments: &str) -> Result<(
     };
     let mut words = arguments
         .split_ascii_whitespace()
+        .take_while(|word| *word != "--")
         .filter_map(places::from_word)
         .peekable();
     let found = if words.peek().is_some() {

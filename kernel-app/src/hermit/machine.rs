@@ -1,15 +1,24 @@
 //! The machine as `wasi-core` wants to see it: [`System`] on Hermit.
+//!
+//! A machine with a network waits for everything in one place, the network's own wait, so that connections are served
+//! whatever the guest waits for. One without waits as if there were no networks.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::String;
 use core::cell::RefCell;
 
+use boot_protocol::run_spec;
+use kernel_app::network::Sockets;
 use wasi_core::Errno;
+use wasi_core::network::Network;
 use wasi_core::system::{Clock, Source, Stream, System, Wait};
 
 use super::console::Console;
 use super::counter::Counter;
 use super::entropy::{self, Entropy};
+use super::network::{self, Card};
 use super::recording::Recording;
 use super::syscalls::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec, sys_clock_gettime, sys_usleep, sys_yield};
 
@@ -25,6 +34,7 @@ pub(crate) struct Machine {
     /// Whether the lack of an entropy source has been reported.
     entropy_reported: bool,
     recording: Recording,
+    network: Option<Box<Sockets<Card>>>,
 }
 
 impl Machine {
@@ -38,6 +48,33 @@ impl Machine {
             entropy: Entropy::default(),
             entropy_reported: false,
             recording: Recording::default(),
+            network: None,
+        }
+    }
+
+    /// Connects it to a network.
+    ///
+    /// # Errors
+    /// Why it cannot be, in words.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    pub(super) fn connect(&mut self, network: &run_spec::Network) -> Result<(), String> {
+        self.network = Some(Box::new(network::open(network, &mut self.entropy)?));
+        Ok(())
+    }
+
+    /// The network, if it is connected to one.
+    pub(super) fn sockets(&mut self) -> Option<&mut Sockets<Card>> {
+        self.network.as_deref_mut()
+    }
+
+    /// Waits on a machine without a network.
+    fn wait_alone(&mut self, on: &mut [Wait], timeout: Option<u64>) {
+        match on.first_mut() {
+            Some(wait) => match wait.source {
+                Source::Stdin => wait.answer = self.console.borrow_mut().poll(timeout),
+                Source::Readable(_) | Source::Writable(_) => wait.answer = Err(Errno::BADF),
+            },
+            None => self.sleep(timeout.unwrap_or(u64::MAX)),
         }
     }
 
@@ -46,7 +83,8 @@ impl Machine {
     #[inline(never)]
     fn cpu_time(&mut self) -> u64 {
         let waited = self.console.borrow_mut().waited().saturating_add(self.slept);
-        self.counter.now().saturating_sub(waited)
+        let slept = self.sockets().map_or(0, |sockets| sockets.link().slept);
+        self.counter.now().saturating_sub(waited.saturating_add(slept))
     }
 
     /// Nanoseconds since 1970: by the host's clock, to which a launcher has the better view, else by the real-time
@@ -122,20 +160,24 @@ impl System for Machine {
     }
 
     fn console_read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
+        if self.network.is_some() {
+            // Connections are served until there is something.
+            self.wait(&mut [Wait::new(Source::Stdin)], None);
+        }
         self.console.borrow_mut().read(buf)
     }
 
     fn wait(&mut self, on: &mut [Wait], timeout: Option<u64>) {
-        match (on.first_mut(), timeout) {
-            (Some(wait), timeout) => match wait.source {
-                Source::Stdin => wait.answer = self.console.borrow_mut().poll(timeout),
-                // There is no network, hence no socket.
-                Source::Readable(_) | Source::Writable(_) => wait.answer = Err(Errno::BADF),
-            },
-            (None, Some(nanoseconds)) => self.sleep(nanoseconds),
-            // Nothing to wait for, for ever: no caller wants that.
-            (None, None) => {}
+        let Self { console, network, .. } = self;
+        match network {
+            Some(sockets) => sockets.wait(on, timeout, &mut || console.borrow_mut().poll(Some(0))),
+            None => self.wait_alone(on, timeout),
         }
+    }
+
+    fn network(&mut self) -> Option<&mut dyn Network> {
+        let sockets = self.network.as_deref_mut()?;
+        Some(sockets)
     }
 
     fn yield_now(&mut self) {

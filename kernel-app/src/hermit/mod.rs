@@ -14,7 +14,6 @@ mod console;
 mod counter;
 mod deadline;
 mod device_tree;
-#[allow(dead_code, reason = "`tests/system-calls` uses it; sockets will")]
 mod devices;
 mod end;
 mod entropy;
@@ -26,6 +25,7 @@ mod log;
 mod machine;
 #[cfg(feature = "native")]
 mod native;
+mod network;
 mod packed;
 mod panic;
 mod platform;

@@ -3,10 +3,11 @@
 //! Layer: top of the device code.
 
 use alloc::rc::Rc;
+use alloc::string::String;
 use core::cell::RefCell;
 
 use boot_protocol::command_line;
-use boot_protocol::run_spec::LogLevel;
+use boot_protocol::run_spec::{self, LogLevel};
 use kernel_app::app::{self, Platform};
 use kernel_app::command_line::CommandLine;
 
@@ -76,6 +77,16 @@ impl Platform for Hermit {
 
     fn system(&self) -> Machine {
         Machine::new(Rc::clone(&self.console))
+    }
+
+    fn connect(&self, system: &mut Machine, network: &run_spec::Network) -> Result<(), String> {
+        system.connect(network)
+    }
+
+    fn finish(&self, system: &mut Machine) {
+        if let Some(sockets) = system.sockets() {
+            sockets.finish();
+        }
     }
 
     #[cfg_attr(target_os = "hermit", optimize(size))]

@@ -6,22 +6,30 @@ use std::rc::Rc;
 
 use boot_protocol::command_line::Console;
 use boot_protocol::payload;
-use boot_protocol::run_spec::{LogLevel, RunSpec};
+use boot_protocol::run_spec::{self, LogLevel, RunSpec};
 use kernel_app::app::{self, Platform};
 use kernel_app::command_line::CommandLine;
 use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::ExitStatus;
+use kernel_app::network::Sockets;
 use kernel_app::uhyve::{Host, Seek};
 use uhyve_interface::v2::parameters::FileAttr;
-use wasi_core::system::{Clock, Stream, Wait};
+use wasi_core::network::Network;
+use wasi_core::system::{Clock, Readiness, Stream, Wait};
 use wasi_core::testing::TestSystem;
 use wasi_core::{Errno, System};
 
+use self::wire::Wire;
+
 use crate::passthrough::Client;
 
-/// The system of a machine, seen from both sides.
-#[derive(Clone, Default)]
-pub(crate) struct Shared(pub(crate) Rc<RefCell<TestSystem>>);
+#[path = "wire.rs"]
+#[allow(dead_code, reason = "each test uses a part")]
+pub(crate) mod wire;
+
+/// The system of a machine, seen from both sides; the network only from the guest's.
+#[derive(Default)]
+pub(crate) struct Shared(pub(crate) Rc<RefCell<TestSystem>>, Option<Sockets<Wire>>);
 
 impl System for Shared {
     fn clock_time(&mut self, clock: Clock) -> Result<u64, Errno> {
@@ -40,7 +48,14 @@ impl System for Shared {
         self.0.borrow_mut().console_read(buf)
     }
     fn wait(&mut self, on: &mut [Wait], timeout: Option<u64>) {
-        self.0.borrow_mut().wait(on, timeout);
+        match &mut self.1 {
+            Some(sockets) => sockets.wait(on, timeout, &mut || Ok(Readiness::NotReady)),
+            None => self.0.borrow_mut().wait(on, timeout),
+        }
+    }
+    fn network(&mut self) -> Option<&mut dyn Network> {
+        let sockets = self.1.as_mut()?;
+        Some(sockets)
     }
     fn yield_now(&mut self) {
         self.0.borrow_mut().yield_now();
@@ -110,6 +125,8 @@ pub(crate) struct Machine {
     /// What the device `root` serves.
     pub(crate) root: Option<Client>,
     pub(crate) system: Shared,
+    /// What its network device is connected to, if it has one.
+    pub(crate) wire: Option<Wire>,
     pub(crate) console: Option<Console>,
     pub(crate) log: Cell<Option<LogLevel>>,
     /// In how many nanoseconds it ends.
@@ -140,7 +157,15 @@ impl Platform for Machine {
         Interpreter::default()
     }
     fn system(&self) -> Shared {
-        self.system.clone()
+        Shared(Rc::clone(&self.system.0), None)
+    }
+    fn connect(&self, system: &mut Shared, network: &run_spec::Network) -> Result<(), String> {
+        let wire = self.wire.as_ref().ok_or("it has no network device")?;
+        system.1 = Some(wire.network(network)?);
+        Ok(())
+    }
+    fn finish(&self, system: &mut Shared) {
+        system.1.as_mut().unwrap().finish();
     }
     fn virtio_fs(&self, tag: &str, number: Option<u32>) -> Option<Client> {
         self.asked.borrow_mut().push((tag.to_owned(), number));
