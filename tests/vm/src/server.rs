@@ -66,7 +66,9 @@ pub struct Guest<'a> {
     /// What it may connect to: `NAME:PORT`, and the port on this host that is meant.
     pub grants: &'a [(&'a str, u16)],
     /// Directories to copy for it: `HOST::GUEST`.
-    pub directories: &'a [&'a str],
+    pub copies: &'a [&'a str],
+    /// Directories to share with it, for which the launcher is needed: `HOST::GUEST`.
+    pub shares: &'a [&'a str],
     /// The machine's memory, if it needs more than the usual.
     pub memory: Option<&'a str>,
     /// Whether it gets a UDP port instead of a listener.
@@ -177,7 +179,7 @@ impl Setting {
         for pair in guest.env {
             command.args(["--env", pair]);
         }
-        for directory in guest.directories {
+        for directory in guest.copies {
             command.args(["--copy-dir", directory]);
         }
         command.arg(self.module(guest)).args(guest.args);
@@ -194,6 +196,9 @@ impl Setting {
         }
         if let Some(memory) = guest.memory {
             command.args(["--memory", memory]);
+        }
+        for directory in guest.shares {
+            command.args(["--dir", directory]);
         }
         self.shared(&mut command, guest, port);
         Ok(command)
@@ -212,11 +217,13 @@ impl Setting {
 
     /// QEMU with its own network, in which this host is 10.0.2.2.
     fn plain(&self, guest: &Guest<'_>, port: u16) -> Result<Command> {
-        ensure!(guest.directories.is_empty(), "QEMU alone copies no directories");
+        ensure!(guest.shares.is_empty(), "QEMU alone shares no directories");
         let images = environment::needed(environment::IMAGES)?.join(self.arch.name());
         let image = images.join(program::image_name(self.engine, "hermit-wasm.img"));
         let module = program::of(&self.module(guest), self.arch, None, self.engine, &self.scratch)?;
+        let (initrd, copies) = self.payload(&module, guest.copies, port)?;
         let mut words = vec!["--".to_owned()];
+        words.extend(copies);
         let protocol = if guest.datagrams {
             words.extend(["--publish".into(), format!("{port}/udp")]);
             "udp"
@@ -239,7 +246,7 @@ impl Setting {
         let usual = Qemu::usual(self.arch);
         let qemu = Qemu {
             kernel: Some(&image),
-            initrd: Some(&module),
+            initrd: Some(&initrd),
             append: Some(&append),
             memory: guest.memory.unwrap_or("128M"),
             ..usual
@@ -251,6 +258,37 @@ impl Setting {
         command.args(["-netdev", &forwarded]);
         Ok(command)
     }
+
+    /// What QEMU boots with, and the words for it: a module, or an archive of it and of what is copied, each an archive
+    /// too.
+    fn payload(&self, module: &Path, copies: &[&str], port: u16) -> Result<(PathBuf, Vec<String>)> {
+        if copies.is_empty() {
+            return Ok((module.to_owned(), Vec::new()));
+        }
+        let directory = fresh(&self.scratch, &format!("payload-{port}"))?;
+        let member = format!("module.{}", program::extension(self.engine));
+        std::fs::copy(module, directory.join(&member))?;
+        let (mut members, mut words) = (vec![member], Vec::new());
+        for (number, copy) in copies.iter().enumerate() {
+            let (host, inside) = copy.split_once("::").context("a copy without a place")?;
+            let member = format!("{number}.tar");
+            tar(&directory, &["-C", host, "-cf", &member, "."])?;
+            words.extend(["--copy-dir".into(), format!("{member}::{inside}")]);
+            members.push(member);
+        }
+        let mut line = vec!["-cf", "boot.tar"];
+        line.extend(members.iter().map(String::as_str));
+        tar(&directory, &line)?;
+        Ok((directory.join("boot.tar"), words))
+    }
+}
+
+/// Makes an archive in a directory.
+fn tar(directory: &Path, words: &[&str]) -> Result<()> {
+    let status = Command::new("tar").args(words).current_dir(directory).status();
+    let status = status.context("cannot start tar")?;
+    ensure!(status.success(), "tar: {status}");
+    Ok(())
 }
 
 /// QEMU's flags for the network device of the usual machine, on the network `net`.

@@ -6,6 +6,7 @@
 
 mod echo;
 mod http;
+mod programs;
 mod store;
 mod talk;
 mod waits;
@@ -55,12 +56,13 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for setting in &settings {
         let all = talk::TESTS.iter().chain(waits::TESTS).chain(echo::TESTS);
-        for test in all.chain(store::TESTS) {
+        for test in all.chain(store::TESTS).chain(programs::TESTS) {
             let name = format!("network/{}/{}", setting.name(), test.name);
             let reason = match &setting.starter {
                 Starter::Reference(_) => test.ours_only.map(String::from),
-                _ => (test.missing)(),
+                _ => None,
             };
+            let reason = reason.or_else(test.missing);
             if let Some(reason) = &reason {
                 eprintln!("SKIP {name}: {reason}");
             }
