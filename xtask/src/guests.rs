@@ -3,7 +3,7 @@
 //! | folder | language | built with |
 //! |---|---|---|
 //! | `rust/src/bin/*.rs` | Rust | cargo, for wasm32-wasip1 |
-//! | `uuid/` | Rust, a package of its own | cargo, for wasm32-wasip1 |
+//! | `uuid/`, `wasmedge/` | Rust, packages of their own | cargo, for wasm32-wasip1 |
 //! | `network/src/bin/` | Rust, a workspace of its own | cargo, for wasm32-wasip1, with `--cfg tokio_unstable` |
 //! | `c/*.c` | C | clang and wasi-libc |
 //! | `wat/*.wat` | WebAssembly's text format | the crate `wat` |
@@ -31,8 +31,8 @@ const TARGET: &str = "wasm32-wasip1";
 /// The guest that the image runs when it is given no module.
 const EMBEDDED: &str = "greet";
 
-/// Guests in Rust that are packages of their own, because of what they depend on.
-const PACKAGES: [&str; 1] = ["uuid"];
+/// Guests in Rust that are in packages of their own, because of what they depend on.
+const PACKAGES: [&str; 4] = ["uuid", "wasmedge-hyper", "wasmedge-redis", "wasmedge-udp"];
 
 /// A workspace of guests in Rust.
 struct Workspace {

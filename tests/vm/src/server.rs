@@ -59,7 +59,7 @@ pub struct Setting {
 pub struct Guest<'a> {
     /// Its module: a built guest's name, or the path of a module.
     pub module: &'a str,
-    /// Its arguments.
+    /// Its arguments. `{port}` in one is the port at which it is to be reached.
     pub args: &'a [&'a str],
     /// Its environment, `NAME=value` each.
     pub env: &'a [&'a str],
@@ -182,7 +182,7 @@ impl Setting {
         for directory in guest.copies {
             command.args(["--copy-dir", directory]);
         }
-        command.arg(self.module(guest)).args(guest.args);
+        command.arg(self.module(guest)).args(arguments(guest, port));
     }
 
     fn launcher(&self, flags: &[String], guest: &Guest<'_>, port: u16) -> Result<Command> {
@@ -241,7 +241,7 @@ impl Setting {
                 .flat_map(|pair| ["--env".to_owned(), (*pair).to_owned()]),
         );
         words.push("--".into());
-        words.extend(guest.args.iter().map(|word| (*word).to_owned()));
+        words.extend(arguments(guest, port));
         let append = words.join(" ");
         let usual = Qemu::usual(self.arch);
         let qemu = Qemu {
@@ -281,6 +281,14 @@ impl Setting {
         tar(&directory, &line)?;
         Ok((directory.join("boot.tar"), words))
     }
+}
+
+/// A guest's arguments, at that port.
+fn arguments(guest: &Guest<'_>, port: u16) -> impl Iterator<Item = String> {
+    guest
+        .args
+        .iter()
+        .map(move |word| word.replace("{port}", &port.to_string()))
 }
 
 /// Makes an archive in a directory.

@@ -10,6 +10,7 @@ mod programs;
 mod store;
 mod talk;
 mod waits;
+mod wasmedge;
 
 use std::process::ExitCode;
 
@@ -56,7 +57,8 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for setting in &settings {
         let all = talk::TESTS.iter().chain(waits::TESTS).chain(echo::TESTS);
-        for test in all.chain(store::TESTS).chain(programs::TESTS) {
+        let all = all.chain(store::TESTS).chain(programs::TESTS);
+        for test in all.chain(wasmedge::TESTS) {
             let name = format!("network/{}/{}", setting.name(), test.name);
             let reason = match &setting.starter {
                 Starter::Reference(_) => test.ours_only.map(String::from),

@@ -12,7 +12,7 @@ use crate::http::Client;
 const REDIS: &str = "redis-server";
 
 /// A test that needs Redis.
-const fn with_redis(name: &'static str, run: fn(&Setting) -> Result<()>) -> Test {
+pub(crate) const fn with_redis(name: &'static str, run: fn(&Setting) -> Result<()>) -> Test {
     Test {
         missing,
         ours_only: Some("it has no calls for connections to elsewhere"),
@@ -38,14 +38,14 @@ fn missing() -> Option<String> {
 }
 
 /// A Redis that keeps what it has in a file. It ends with the value.
-struct Redis {
-    port: u16,
+pub(crate) struct Redis {
+    pub(crate) port: u16,
     directory: PathBuf,
     child: Option<Child>,
 }
 
 impl Redis {
-    fn start(setting: &Setting, name: &str) -> Result<Self> {
+    pub(crate) fn start(setting: &Setting, name: &str) -> Result<Self> {
         let name = format!("{name}-{}", setting.name());
         let mut redis = Self {
             port: free_port()?,
