@@ -34,18 +34,25 @@ pub(super) fn directory(arch: Arch) -> Result<()> {
     fs::create_dir(&share)?;
     let share = format!("{}::/share", share.display());
     let devices = devices(arch, &work, &["--dir", "share::/share"], &["--dir", &share])?;
-    let others = granted(&devices);
-    // The device, and the way in which it is attached.
-    let is_share = |device: &&String| device.starts_with("vhost-user-fs");
+    expect_one(&devices, "vhost-user-fs", "vhost-user-fs-device")
+}
+
+/// A network is one device.
+pub(super) fn network(arch: Arch) -> Result<()> {
+    let work = Work::new(arch, "devices-network")?;
+    let devices = devices(arch, &work, &["--net", "redis:6379"], &[])?;
+    expect_one(&devices, "virtio-net", "virtio-net-device")
+}
+
+/// Besides the board's there is this one device, and the way in which it is attached, whose names begin alike.
+fn expect_one(devices: &[String], beginning: &str, device: &str) -> Result<()> {
+    let others = granted(devices);
     ensure!(
-        !others.is_empty() && others.iter().all(is_share),
+        !others.is_empty() && others.iter().all(|other| other.starts_with(beginning)),
         "{others:?} among {devices:?}"
     );
-    let count = devices
-        .iter()
-        .filter(|device| *device == "vhost-user-fs-device")
-        .count();
-    ensure!(count == 1, "{count} directories among {devices:?}");
+    let count = devices.iter().filter(|other| *other == device).count();
+    ensure!(count == 1, "{count} times {device} among {devices:?}");
     Ok(())
 }
 

@@ -61,6 +61,7 @@ const TESTS: &[Test] = &[
     ("clock", clock, false),
     ("devices/none", devices::none, false),
     ("devices/directory", devices::directory, true),
+    ("devices/network", devices::network, false),
 ];
 
 fn main() -> ExitCode {
