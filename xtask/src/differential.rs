@@ -84,7 +84,7 @@ pub(crate) enum Other {
 /// Compares with one runtime; fails if an answer differs without a reason.
 pub(crate) fn compare(run: &Differential, other: &Other) -> Result<()> {
     let programs = build()?;
-    let guest = guests::build_one(&root(), GUEST)?;
+    let guest = guests::one(&root(), GUEST)?;
     let mut command = Command::new(programs.join("differential"));
     command.arg("--guest").arg(guest);
     match other {

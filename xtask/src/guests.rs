@@ -20,6 +20,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use vm_tests::bytes::parse_hex;
+use vm_tests::download;
 use vm_tests::manifest::Manifest;
 
 use crate::image;
@@ -208,12 +209,25 @@ pub(crate) fn build_embedded(root: &Path) -> Result<PathBuf> {
     Ok(target)
 }
 
-/// Builds one guest in Rust for use outside the tests of guests; gives its path.
+/// Builds one guest in Rust for use outside the tests of guests, or fetches a downloaded program; gives its path.
 ///
 /// # Errors
-/// If it cannot be built.
-pub(crate) fn build_one(root: &Path, name: &str) -> Result<PathBuf> {
-    Ok(cargo_build(root, &GUESTS, &["--bin", name])?.join(format!("{name}.wasm")))
+/// If it cannot be built or fetched.
+pub(crate) fn one(root: &Path, name: &str) -> Result<PathBuf> {
+    let manifest = Manifest::read(root)?;
+    if let Some(program) = manifest.downloads.iter().find(|program| program.name == name) {
+        let downloads = root.join("target/downloads");
+        download::fetch(program, &downloads)?;
+        return Ok(downloads.join(format!("{name}.wasm")));
+    }
+    let of_network = entries(root, "network/src/bin")?;
+    let mut of_network = of_network.iter().filter_map(|path| path.file_stem());
+    let workspace = if of_network.any(|found| found == name) {
+        &NETWORK
+    } else {
+        &GUESTS
+    };
+    Ok(cargo_build(root, workspace, &["--bin", name])?.join(format!("{name}.wasm")))
 }
 
 /// The guests that are built so far.

@@ -63,7 +63,11 @@ enum Step {
         arch: Option<Arch>,
     },
     /// Build the guest programs into target/guests.
-    Guests,
+    Guests {
+        /// Only this one, in Rust, or a downloaded program: print where it is. Tests do not see it.
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+    },
     /// Build the program that compiles modules to native code into target/compiler, and print its path.
     Compiler,
     /// Build the launcher with images inside: target/release/hermit-wasm.
@@ -211,7 +215,10 @@ fn main() -> Result<()> {
         Step::Test { list: true, .. } => ci::list(),
         Step::Test { only, arch, .. } => ci::test(&only, &arches(arch))?,
         Step::Ci { job, arch } => ci::job(&job, &arches(arch))?,
-        Step::Guests => {
+        Step::Guests { only: Some(name) } => {
+            println!("{}", guests::one(&toolchain::root(), &name)?.display());
+        }
+        Step::Guests { only: None } => {
             guests::build(&toolchain::root(), &toolchain::root().join("target/guests"))?;
         }
     }
