@@ -30,6 +30,7 @@ fn main() -> io::Result<()> {
     let mut connection = None;
     let mut clock = SOON;
     let mut input_open = true;
+    let (mut input, mut received) = (Vec::new(), Vec::new());
     println!("waiting");
     loop {
         for event in wait(clock, input_open, &listener, connection.as_ref())? {
@@ -41,7 +42,7 @@ fn main() -> io::Result<()> {
                     println!("clock");
                     clock = LATE;
                 }
-                INPUT => input_open = read("input", &event, &mut io::stdin())?,
+                INPUT => input_open = read("input", &event, &mut io::stdin(), &mut input)?,
                 LISTENER => match listener.accept() {
                     Ok((stream, _)) => {
                         stream.set_nonblocking(true)?;
@@ -54,7 +55,7 @@ fn main() -> io::Result<()> {
                 },
                 _ => {
                     let Some(stream) = &mut connection else { continue };
-                    if !read("connection", &event, stream)? {
+                    if !read("connection", &event, stream, &mut received)? {
                         stream.write_all(b"bye\n")?;
                         return Ok(());
                     }
@@ -64,17 +65,21 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Reads what there is, and says so; false at the end.
-fn read(name: &str, event: &Event, from: &mut impl io::Read) -> io::Result<bool> {
+/// Reads what there is, and says so at the end of each line, as consoles give one byte at a time; false at the end.
+fn read(name: &str, event: &Event, from: &mut impl io::Read, line: &mut Vec<u8>) -> io::Result<bool> {
     let mut buffer = [0; 256];
     let count = from.read(&mut buffer)?;
-    let text = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default());
-    let hang_up = event.fd_readwrite.flags & EVENTRWFLAGS_FD_READWRITE_HANGUP != 0;
-    println!(
-        "{name}: {:?}{}",
-        text.trim_end(),
-        if hang_up { ", hung up" } else { "" }
-    );
+    line.extend_from_slice(buffer.get(..count).unwrap_or_default());
+    if count == 0 || line.ends_with(b"\n") {
+        let hang_up = event.fd_readwrite.flags & EVENTRWFLAGS_FD_READWRITE_HANGUP != 0;
+        let text = String::from_utf8_lossy(line);
+        println!(
+            "{name}: {:?}{}",
+            text.trim_end(),
+            if hang_up { ", hung up" } else { "" }
+        );
+        line.clear();
+    }
     Ok(count > 0)
 }
 

@@ -28,8 +28,8 @@ struct Test {
     run: fn(&Setting) -> Result<()>,
     /// Why it cannot be run here at all.
     missing: fn() -> Option<String>,
-    /// Why another runtime cannot do what the guest needs.
-    ours_only: Option<&'static str>,
+    /// Why one who starts guests cannot do what this guest needs.
+    not_by: fn(&Starter) -> Option<&'static str>,
 }
 
 impl Test {
@@ -39,7 +39,7 @@ impl Test {
             name,
             run,
             missing: || None,
-            ours_only: None,
+            not_by: |_| None,
         }
     }
 }
@@ -60,10 +60,7 @@ fn main() -> ExitCode {
         let all = all.chain(store::TESTS).chain(programs::TESTS);
         for test in all.chain(wasmedge::TESTS) {
             let name = format!("network/{}/{}", setting.name(), test.name);
-            let reason = match &setting.starter {
-                Starter::Reference(_) => test.ours_only.map(String::from),
-                _ => None,
-            };
+            let reason = (test.not_by)(&setting.starter).map(String::from);
             let reason = reason.or_else(test.missing);
             if let Some(reason) = &reason {
                 eprintln!("SKIP {name}: {reason}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use vm_tests::server::{Guest, Server, Setting, free_port, fresh, wait_for_listener};
+use vm_tests::server::{Guest, Server, Setting, Starter, free_port, fresh, wait_for_listener};
 
 use crate::Test;
 use crate::http::Client;
@@ -15,7 +15,10 @@ const REDIS: &str = "redis-server";
 pub(crate) const fn with_redis(name: &'static str, run: fn(&Setting) -> Result<()>) -> Test {
     Test {
         missing,
-        ours_only: Some("it has no calls for connections to elsewhere"),
+        not_by: |starter| match starter {
+            Starter::Reference(_) => Some("it has no calls for connections to elsewhere"),
+            Starter::Launcher(_) | Starter::Plain => None,
+        },
         ..Test::new(name, run)
     }
 }
