@@ -2,6 +2,7 @@
 //!
 //! Layer: tests.
 
+mod chaos;
 mod wasmi;
 mod wasmtime;
 
