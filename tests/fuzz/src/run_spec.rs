@@ -1,13 +1,16 @@
 //! The description of a run: what a launcher encodes is what the application decodes, with every field; any other bytes
 //! are decoded or refused, and so are the words of any kernel command line.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use arbitrary::{Arbitrary, Unstructured};
 use boot_protocol::command_line::words::{self, Words};
 use boot_protocol::command_line::{CommandLine, Console, join, quote};
 use boot_protocol::file_kind;
+use boot_protocol::network::{Grant, Host, Protocol, inside};
 use boot_protocol::run_spec::{
-    Access, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Preload, RunSpec, SpecError,
-    Terminals, Tracing, unique_variables,
+    Access, Ipv4Source, Limit, Limits, LogLevel, ModuleSource, Mount, MountSource, Network, Preload, RunSpec,
+    SpecError, Terminals, Tracing, Wire, unique_variables,
 };
 use kernel_app::preflight;
 
@@ -32,6 +35,19 @@ struct Parts {
     deterministic: Option<u64>,
     replay: Option<bool>,
     open: Vec<String>,
+    network: Option<Net>,
+}
+
+/// What the guest has of a network.
+#[derive(Arbitrary, Debug)]
+struct Net {
+    address: Option<([u8; 4], u8, Option<[u8; 4]>)>,
+    relay: bool,
+    grants: Vec<String>,
+    listeners: Vec<(Result<[u8; 4], [u8; 16]>, u16)>,
+    published: Vec<(u16, bool)>,
+    inherit: bool,
+    look_up: bool,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -94,6 +110,39 @@ impl Parts {
                 true => Tracing::Replay,
                 false => Tracing::Record,
             }),
+            network: self.network.map(Net::network),
+        }
+    }
+}
+
+impl Net {
+    fn network(self) -> Network {
+        Network {
+            address: match self.address {
+                None => Ipv4Source::Dhcp,
+                Some((address, prefix, gateway)) => Ipv4Source::Static {
+                    address: address.into(),
+                    prefix,
+                    gateway: gateway.map(Ipv4Addr::from),
+                },
+            },
+            wire: match self.relay {
+                true => Wire::Relay,
+                false => Wire::Direct,
+            },
+            grants: self.grants.iter().filter_map(|text| text.parse().ok()).collect(),
+            listeners: self
+                .listeners
+                .into_iter()
+                .map(|(address, port)| SocketAddr::new(address.map_or_else(IpAddr::from, IpAddr::from), port))
+                .collect(),
+            published: self
+                .published
+                .into_iter()
+                .map(|(port, udp)| (port, if udp { Protocol::Udp } else { Protocol::Tcp }))
+                .collect(),
+            inherit: self.inherit,
+            look_up: self.look_up,
         }
     }
 }
@@ -199,6 +248,24 @@ fn round_trips(parts: Parts) {
     }
 }
 
+/// A grant is shown as it is read, and all names have an address of their own, which nobody was granted.
+fn grants(grants: &[Grant]) {
+    for grant in grants {
+        assert_eq!(grant.to_string().parse().as_ref(), Ok(grant));
+    }
+    if let Ok(names) = inside::names(grants) {
+        let mut seen: Vec<IpAddr> = Vec::new();
+        for (v4, v6) in names.values() {
+            for address in [IpAddr::from(*v4), IpAddr::from(*v6)] {
+                assert!(inside::contains(address) && !seen.contains(&address));
+                let is_granted = |grant: &Grant| grant.host == Host::Address(address);
+                assert!(!grants.iter().any(is_granted), "{address}");
+                seen.push(address);
+            }
+        }
+    }
+}
+
 /// There and back as bytes, unless it is refused on either side for one reason.
 fn description(spec: &RunSpec) {
     let encoded = spec.encode();
@@ -222,6 +289,9 @@ fn any_description(bytes: &[u8]) {
     match RunSpec::decode(bytes) {
         Ok(spec) => {
             assert_eq!(spec.check(), Ok(()));
+            if let Some(network) = &spec.network {
+                grants(&network.grants);
+            }
             let encoded = spec.encode();
             // Records may stand in another order.
             assert_eq!(encoded.len(), bytes.len());
