@@ -195,6 +195,7 @@ impl From<ExitReason> for Ended {
             ExitReason::OutputClosed | ExitReason::OutputFailed(..) => Self::Output,
             ExitReason::Protocol(what) => Self::Protocol(what),
             ExitReason::Failed(error) => Self::Failed(error.to_string()),
+            ExitReason::RelayFailed(reason) => Self::Failed(reason),
         }
     }
 }

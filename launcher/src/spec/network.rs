@@ -220,6 +220,7 @@ fn published(network: &Network, said: &[Publish]) -> Result<Vec<Publish>, Error>
 mod tests {
     use super::*;
     use crate::spec::module::Module;
+    use crate::spec::request::Request;
 
     fn run() -> Run {
         Run::new(Module::greeting())
@@ -322,6 +323,44 @@ mod tests {
             error.to_string(),
             "--publish 127.0.0.1:80:81: 127.0.0.1:80 leads to the guest's port 80 already"
         );
+    }
+
+    #[test]
+    fn what_was_packed_is_reached_through_the_relay_and_never_widened() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("packed");
+        let module = Module::from_bytes("m.wasm", b"\0asm\x01\0\0\0").unwrap();
+        Run::new(module)
+            .grant("redis:6379".parse().unwrap())
+            .expose(8080, Protocol::Tcp)
+            .pack(crate::pack::Format::Initrd, &file)
+            .unwrap();
+        let packed = || Packed::open(&file).unwrap().unwrap();
+        let wire = packed().spec().network.as_ref().map(|network| network.wire);
+        assert_eq!(wire, Some(Wire::Direct));
+
+        let run = || Run::packed(packed()).unwrap();
+        assert!(run().has_network());
+        assert_eq!(shown(&run()), ["127.0.0.1:8080:8080"]);
+        let narrowed = run()
+            .grant("redis:6379=127.0.0.1:7000".parse().unwrap())
+            .publish("0.0.0.0:80:8080".parse().unwrap());
+        let Reach { network, published } = reach(&narrowed);
+        assert_eq!(network.wire, Wire::Relay);
+        assert_eq!(network.grants, ["redis:6379=127.0.0.1:7000".parse().unwrap()]);
+        assert_eq!(published, ["0.0.0.0:80:8080".parse().unwrap()]);
+        // What is said beside it, in words on the machine's command line, says whose wire it is.
+        let run = run();
+        let beside = Request::for_tests(&run).spec(|_, _| unreachable!()).unwrap();
+        assert_eq!(beside.network, Some(Network::default()));
+
+        for wider in [
+            narrowed.grant("other:1".parse().unwrap()),
+            run.publish("80:81".parse().unwrap()),
+        ] {
+            let error = Reach::of(&wider).unwrap_err().to_string();
+            assert!(error.contains("exceeds what was packed"), "{error}");
+        }
     }
 
     #[test]
