@@ -20,6 +20,7 @@ mod hermitfile;
 mod jail;
 mod library;
 mod network;
+mod network_flags;
 mod secrets;
 mod shared_buffer;
 mod shared_streams;
@@ -59,6 +60,7 @@ fn main() {
         hermitfile::tests,
         library::tests,
         network::tests,
+        network_flags::tests,
         shares::tests,
         check::tests,
         compile::tests,
