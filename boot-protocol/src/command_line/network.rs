@@ -37,7 +37,9 @@ pub(super) fn apply(
         "--tcplisten" => network.listeners.push(listener(value).map_err(wrong)?),
         "--ip" => network.address = address(value).ok_or_else(|| invalid(option, value, ADDRESS))?,
         "--wire" => {
-            let wire = [Wire::Direct, Wire::Relay].into_iter().find(|wire| wire.name() == value);
+            let wire = [Wire::Direct, Wire::Relay]
+                .into_iter()
+                .find(|wire| wire.name() == value);
             network.wire = wire.ok_or_else(|| invalid(option, value, "direct or relay"))?;
         }
         "-S" => {

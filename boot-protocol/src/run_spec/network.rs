@@ -68,10 +68,11 @@ impl Default for Ipv4Source {
 /// Who is at the other end of the guest's network device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wire {
-    /// The launcher's relay, which knows the grants: a granted name has the address that [`inside::names`] gives it.
+    /// The launcher's relay, which knows the grants and what is meant by them.
     #[default]
     Relay,
-    /// Something that does not, such as slirp or a tap: a granted name has the address of its target.
+    /// Something that does not, such as slirp or a tap: the application itself connects to the targets, which have to be
+    /// addresses.
     Direct,
 }
 
