@@ -8,7 +8,9 @@ mod counter;
 mod elf;
 mod fuel;
 pub(crate) mod guard;
+mod linux;
 mod machine_calls;
+mod network;
 mod plot;
 mod share;
 
@@ -32,6 +34,8 @@ pub(crate) enum What {
     Compute,
     /// The interpreter, in virtual machines and on the host.
     Fuel,
+    /// A server's requests, connections and bytes, in virtual machines.
+    Network,
     /// A picture of what computing and starting cost; it is not among the tables.
     Plot,
     /// Work in a shared directory, in a virtual machine.
@@ -43,9 +47,16 @@ pub(crate) fn run_all(only: Option<What>) -> Result<()> {
     if only == Some(What::Plot) {
         return plot::run_all();
     }
-    for (index, what) in [What::Boot, What::Calls, What::Compute, What::Fuel, What::Share]
-        .into_iter()
-        .enumerate()
+    for (index, what) in [
+        What::Boot,
+        What::Calls,
+        What::Compute,
+        What::Fuel,
+        What::Network,
+        What::Share,
+    ]
+    .into_iter()
+    .enumerate()
     {
         if only.is_some_and(|only| only != what) {
             continue;
@@ -61,6 +72,7 @@ pub(crate) fn run_all(only: Option<What>) -> Result<()> {
             }
             What::Compute => compute::run_all()?,
             What::Fuel => fuel::run_all()?,
+            What::Network => network::run_all()?,
             What::Plot => {}
             What::Share => share::run_all()?,
         }

@@ -147,18 +147,24 @@ pub(super) fn measure(counter: &Counter) -> Result<Vec<Row>> {
 
 /// Compiles a program for WebAssembly; its path.
 fn build(name: &str) -> Result<PathBuf> {
-    let directory = root().join("xtask/bench/compute");
+    let source = root().join("xtask/bench/compute").join(name).with_extension("c");
     let wasm = work()?.join(format!("compute-{name}.wasm"));
+    compile(&source, &wasm, &[])?;
+    Ok(wasm)
+}
+
+/// Compiles a C file for WebAssembly.
+pub(super) fn compile(source: &Path, wasm: &Path, flags: &[&str]) -> Result<()> {
     let mut command = Command::new("clang");
     command
         .args(CLANG)
+        .args(flags)
         // `__FILE__` must not tell where the checkout lies.
         .arg(format!("-ffile-prefix-map={}/=", root().display()))
         .arg("-o")
-        .arg(&wasm)
-        .arg(directory.join(name).with_extension("c"));
-    run(&mut command).context("scripts/setup installs what programs in C need")?;
-    Ok(wasm)
+        .arg(wasm)
+        .arg(source);
+    run(&mut command).context("scripts/setup installs what programs in C need")
 }
 
 /// What a program of twice the size takes more than one of the size.

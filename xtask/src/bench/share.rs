@@ -6,7 +6,7 @@
 //! load. Requests are counted in virtiofsd's log. Each figure is a difference: the work against the same with nothing
 //! to do.
 
-mod linux;
+mod others;
 mod run;
 
 use std::fs;
@@ -16,6 +16,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::grouped;
+use super::linux::Linux;
 use crate::toolchain::{find, root, run as succeed};
 use crate::{guests, image};
 
@@ -118,7 +119,7 @@ pub(super) fn run_all() -> Result<()> {
         work: work.clone(),
     };
     fill(&machine.directory)?;
-    let linux = linux::Linux::prepare(&work);
+    let linux = others::prepare(&work);
 
     println!("Shared directories: guest instructions (q35, QEMU TCG, -icount shift=0) and FUSE requests");
     if let Err(reason) = &linux {
@@ -143,14 +144,16 @@ fn fill(directory: &Path) -> Result<()> {
 }
 
 /// Measures all rows with one way of serving, and prints them.
-fn print_table(machine: &Machine, linux: Option<&linux::Linux>, serving: Serving) -> Result<()> {
+fn print_table(machine: &Machine, linux: Option<&Linux>, serving: Serving) -> Result<()> {
     let sides = ["ours", "Linux", "Linux, O_DIRECT"];
     print!("{:34}", "");
     for side in sides {
         print!(" | {side:>14} {:>12} {:>8}", "of them rep", "requests");
     }
     println!();
-    let others = linux.map(|linux| linux.measure(machine, serving)).transpose()?;
+    let others = linux
+        .map(|linux| others::measure(linux, machine, serving))
+        .transpose()?;
     for (index, job) in JOBS.iter().enumerate() {
         let words = |times: u32| [job.what.to_owned(), job.with.to_owned(), times.to_string()];
         let ours = machine

@@ -1,41 +1,35 @@
-//! A small Linux of Debian's cloud kernel and one program of our own, which does the same work.
+//! A small Linux of Debian's cloud kernel and one program of our own, to be compared with.
 //!
-//! It has no user's programs but `xtask/bench/share-cost.c`, linked statically, as its first process; all that is in
-//! its file system besides are the kernel's own modules for virtiofs.
+//! It has no user's programs but one of `xtask/bench/`, linked statically, as its first process; all that is in its
+//! file system besides are the kernel's own modules and what that program reads.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use test_qemu::Qemu;
 
-use super::run::{MACHINE, Machine, Serving};
-use super::{Counts, JOBS};
 use crate::toolchain::{output, root, run};
 
-/// The modules that virtiofs on PCI consists of, in the order in which they need each other. Which of them are part of
-/// the kernel itself differs from version to version.
-const MODULES: [&str; 7] = [
-    "virtio_ring",
-    "virtio",
-    "virtio_pci_modern_dev",
-    "virtio_pci_legacy_dev",
-    "virtio_pci",
-    "fuse",
-    "virtiofs",
-];
+/// Its command line. Nothing defends against other programs: there are none.
+pub(super) const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off";
 
 /// Kernel and file system.
 pub(super) struct Linux {
-    kernel: PathBuf,
-    archive: PathBuf,
+    pub(super) kernel: PathBuf,
+    pub(super) archive: PathBuf,
 }
 
 impl Linux {
-    /// Makes the file system from what `scripts/setup` has unpacked; or says why it cannot be made.
-    pub(super) fn prepare(work: &Path) -> Result<Self> {
+    /// Makes the file system from what `scripts/setup` has unpacked; or says why it cannot be made. `program` is the
+    /// C file of the first process; of `modules` those that the kernel has as files are there, and `/modules/order`
+    /// names them in their order; of `files`, what is said.
+    pub(super) fn prepare(
+        work: &Path,
+        program: &str,
+        modules: &[&str],
+        files: &[(&str, &str)],
+    ) -> Result<Self> {
         let unpacked = root().join("target/nested/debian");
         let kernel = fs::read_dir(unpacked.join("boot"))
             .ok()
@@ -55,7 +49,7 @@ impl Linux {
         run(Command::new("cc")
             .args(["-O2", "-Wall", "-Wextra", "-static", "-o"])
             .arg(&init)
-            .arg(root().join("xtask/bench/share-cost.c")))?;
+            .arg(root().join("xtask/bench").join(program)))?;
 
         let mut cpio = Cpio::default();
         for directory in ["dev", "modules", "share"] {
@@ -64,96 +58,24 @@ impl Linux {
         cpio.add("dev/console", Cpio::CHARACTER_DEVICE, (5, 1), &[])?;
         cpio.add("init", Cpio::PROGRAM, (0, 0), &fs::read(&init)?)?;
         let mut order = String::new();
-        for (name, content) in modules(&unpacked)? {
+        for (name, content) in of_kernel(&unpacked, modules)? {
             let path = format!("modules/{name}");
             order.push_str(&format!("/{path}\n"));
             cpio.add(&path, Cpio::FILE, (0, 0), &content)?;
         }
         cpio.add("modules/order", Cpio::FILE, (0, 0), order.as_bytes())?;
-        cpio.add("jobs", Cpio::FILE, (0, 0), job_lines().as_bytes())?;
+        for (name, content) in files {
+            cpio.add(name, Cpio::FILE, (0, 0), content.as_bytes())?;
+        }
         let archive = work.join("initramfs.cpio");
         fs::write(&archive, cpio.finish()?)?;
         Ok(Self { kernel, archive })
     }
-
-    /// Does all jobs, with its page cache and, where that goes, past it, in one run. By the job's number, and whether
-    /// it was done past the cache.
-    pub(super) fn measure(
-        &self,
-        machine: &Machine,
-        serving: Serving,
-    ) -> Result<BTreeMap<(usize, bool), Counts>> {
-        let logs = machine.run(
-            serving,
-            Qemu {
-                // It knows nothing of it.
-                exit_device: false,
-                kernel: Some(&self.kernel),
-                initrd: Some(&self.archive),
-                // Nothing that defends against other programs: there are none.
-                append: Some("console=ttyS0 quiet panic=-1 mitigations=off"),
-                ..MACHINE
-            },
-        )?;
-        // Each is done with nothing to do and then with all; two marks and two separators each, then the plugin's
-        // total.
-        let parts = 2 * jobs().count();
-        ensure!(
-            logs.counts.len() == 2 * parts + 1,
-            "the Linux did not do all its work: status {:?}, {} marks: {}",
-            logs.status,
-            logs.counts.len(),
-            logs.console
-        );
-        let mut each = Vec::new();
-        for (index, marks) in logs.counts.chunks_exact(2).enumerate() {
-            let &[start, end] = marks else { continue };
-            let requests = match serving {
-                Serving::AtOnce => *logs
-                    .requests
-                    .get(2 * index + 1)
-                    .context("virtiofsd's log has fewer requests than jobs")?,
-                Serving::AsItComes => 0,
-            };
-            each.push(Counts {
-                requests,
-                ..end.since(start)
-            });
-        }
-        Ok(jobs()
-            .zip(each.chunks_exact(2))
-            .filter_map(|(key, pair)| match pair {
-                &[nothing, all] => Some((key, all.since(nothing))),
-                _ => None,
-            })
-            .collect())
-    }
 }
 
-/// The numbers of the jobs, and whether they are to be done past the cache.
-fn jobs() -> impl Iterator<Item = (usize, bool)> {
-    JOBS.iter().enumerate().flat_map(|(index, job)| {
-        [(index, false), (index, true)]
-            .into_iter()
-            .take(1 + usize::from(job.direct))
-    })
-}
-
-/// What `share-cost.c` reads: each job with nothing to do, then with all.
-fn job_lines() -> String {
-    let mut lines = String::new();
-    for (index, direct) in jobs() {
-        let Some(job) = JOBS.get(index) else { continue };
-        let how = if direct { "direct" } else { "cached" };
-        for times in [0, job.times] {
-            lines.push_str(&format!("{how} {} {} {times}\n", job.what, job.with));
-        }
-    }
-    lines
-}
-
-/// The modules that the kernel has as files: names, and contents, not compressed.
-fn modules(unpacked: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+/// Those of the modules that the kernel has as files: names, and contents, not compressed. Which of them are part of
+/// the kernel itself differs from version to version.
+fn of_kernel(unpacked: &Path, modules: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
     let place = ["lib/modules", "usr/lib/modules"]
         .map(|place| unpacked.join(place))
         .into_iter()
@@ -161,10 +83,10 @@ fn modules(unpacked: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         .context("the kernel has no modules")?;
     let listing = output(Command::new("find").arg(&place).args(["-name", "*.ko*"]))?;
     let mut found = Vec::new();
-    for name in MODULES {
+    for name in modules {
         let Some(path) = listing.lines().map(Path::new).find(|path| {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
-            file.split_once(".ko").is_some_and(|(stem, _)| stem == name)
+            file.split_once(".ko").is_some_and(|(stem, _)| stem == *name)
         }) else {
             continue;
         };
@@ -242,16 +164,6 @@ impl Cpio {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_transfers_are_done_past_the_cache_too() {
-        let lines = job_lines();
-        assert!(lines.starts_with("cached write 65536 0\ncached write 65536 1024\ndirect write 65536 0\n"));
-        assert!(lines.ends_with(
-            "cached open . 10000\ncached open one/two/three/ 0\ncached open one/two/three/ 10000\n"
-        ));
-        assert_eq!(lines.lines().count(), 2 * jobs().count());
-    }
 
     #[test]
     fn an_archive_is_laid_out_as_the_kernel_reads_it() {
