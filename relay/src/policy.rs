@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use boot_protocol::network::inside::{self, Names};
-use boot_protocol::network::{Grant, GrantError, Host, Protocol, is_special};
+use boot_protocol::network::{Grant, GrantError, Host, Protocol, embedded, is_special};
 
 /// What a guest may reach.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +114,12 @@ impl Policy {
 /// Whether an address may be reached that was not granted by itself: through a name, or as part of all.
 pub(crate) fn permits(address: IpAddr) -> bool {
     let address = address.to_canonical();
-    !is_special(address) && !is_own(address)
+    // A translator would bring it back.
+    let inner = match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => embedded(address),
+    };
+    !is_special(address) && !is_own(address) && !inner.is_some_and(|inner| is_own(inner.into()))
 }
 
 /// Whether an address is one of this host's interfaces', at this moment: only such can be bound to. Where the system
@@ -155,6 +160,25 @@ mod tests {
             "64:ff9b::7f00:1",
         ] {
             assert!(!permits(special.parse().unwrap()), "{special}");
+        }
+        // Nothing is sent.
+        let probe = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let own = probe
+            .connect("192.0.2.1:9")
+            .and_then(|()| probe.local_addr())
+            .map(|own| own.ip());
+        let Ok(IpAddr::V4(own)) = own else {
+            println!("SKIP the host's own address: it has none");
+            return;
+        };
+        assert!(!permits(own.into()));
+        let [a, b, c, d] = own.octets().map(u16::from);
+        let (high, low) = (a << 8 | b, c << 8 | d);
+        for translated in [
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low],
+            [0x2002, high, low, 0, 0, 0, 0, 1],
+        ] {
+            assert!(!permits(IpAddr::from(translated)), "{translated:x?}");
         }
     }
 

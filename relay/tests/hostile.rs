@@ -9,97 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use boot_protocol::network::inside::{GATEWAY, GATEWAY_LINK, GATEWAY_V6, GUEST, GUEST_V6};
+use guest::raw::{checksum, datagram, frame, ipv4, ipv6, segment, tcp4, tcp6, transport, udp4};
 use guest::{LINK, Wire, memory, start};
-
-/// A checksum, by the book.
-fn checksum(parts: &[&[u8]]) -> [u8; 2] {
-    let bytes: Vec<u8> = parts.concat();
-    let mut sum: u64 = bytes
-        .chunks(2)
-        .map(|pair| u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0)))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    (!u16::try_from(sum).unwrap()).to_be_bytes()
-}
-
-fn frame(from: [u8; 6], to: [u8; 6], kind: u16, packet: &[u8]) -> Vec<u8> {
-    [&to[..], &from, &kind.to_be_bytes(), packet].concat()
-}
-
-fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
-    let mut header = [
-        &[0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, protocol, 0, 0][..],
-        &from.octets(),
-        &to.octets(),
-    ]
-    .concat();
-    let sum = checksum(&[&header]);
-    header[10..12].copy_from_slice(&sum);
-    [header, payload.to_vec()].concat()
-}
-
-fn ipv6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
-    [
-        &[0x60, 0, 0, 0, length[0], length[1], protocol, 64][..],
-        &from.octets(),
-        &to.octets(),
-        payload,
-    ]
-    .concat()
-}
-
-/// A segment or a datagram with its checksum.
-fn transport(from: &[u8], to: &[u8], protocol: u8, mut payload: Vec<u8>) -> Vec<u8> {
-    let at = if protocol == 6 { 16 } else { 6 };
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let sum = checksum(&[from, to, &length, &[0, 0, 0, protocol], &payload]);
-    payload[at..at + 2].copy_from_slice(&sum);
-    payload
-}
-
-fn segment(ports: (u16, u16), sequence: u32, flags: u8, urgent: u16, data: &[u8]) -> Vec<u8> {
-    let [a, b] = ports.0.to_be_bytes();
-    let [c, d] = ports.1.to_be_bytes();
-    let [u, v] = urgent.to_be_bytes();
-    [
-        &[a, b, c, d][..],
-        &sequence.to_be_bytes(),
-        &[0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0, 0, u, v],
-        data,
-    ]
-    .concat()
-}
-
-fn datagram(ports: (u16, u16), data: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(8 + data.len()).unwrap().to_be_bytes();
-    [
-        &ports.0.to_be_bytes()[..],
-        &ports.1.to_be_bytes(),
-        &length,
-        &[0, 0],
-        data,
-    ]
-    .concat()
-}
-
-fn tcp4(from: Ipv4Addr, to: Ipv4Addr, segment: Vec<u8>) -> Vec<u8> {
-    let segment = transport(&from.octets(), &to.octets(), 6, segment);
-    frame(LINK, GATEWAY_LINK, 0x0800, &ipv4(from, to, 6, &segment))
-}
-
-fn tcp6(from: Ipv6Addr, to: Ipv6Addr, segment: Vec<u8>) -> Vec<u8> {
-    let segment = transport(&from.octets(), &to.octets(), 6, segment);
-    frame(LINK, GATEWAY_LINK, 0x86dd, &ipv6(from, to, 6, &segment))
-}
-
-fn udp4(from: Ipv4Addr, to: Ipv4Addr, ports: (u16, u16)) -> Vec<u8> {
-    let datagram = transport(&from.octets(), &to.octets(), 17, datagram(ports, b"x"));
-    frame(LINK, GATEWAY_LINK, 0x0800, &ipv4(from, to, 17, &datagram))
-}
 
 /// Sends `frame`, and takes what was answered until the wire has taken it.
 fn say(wire: &mut Wire, frame: &[u8]) {
@@ -200,6 +111,11 @@ fn nothing_that_was_not_granted_leaves() {
         planted.check();
         granted.set_nonblocking(true).unwrap();
         assert!(granted.accept().is_err());
+        // The same frame without a trick is a connection: the others were refused for what they are.
+        let name = Ipv4Addr::new(10, 0, 2, 100);
+        say(&mut wire, &tcp4(GUEST, name, segment((2000, 80), 1, SYN, 0, b"")));
+        settle(&mut wire);
+        granted.accept().unwrap();
         drop(wire);
         relay.join().unwrap().unwrap();
     }
@@ -270,6 +186,11 @@ fn scan(wire: &mut Wire, port: u16) {
         "fe80::1".parse().unwrap(),
         "ff02::1".parse().unwrap(),
         "64:ff9b::7f00:1".parse().unwrap(),
+        "64:ff9b:1::7f00:1".parse().unwrap(),
+        "2002:7f00:1::1".parse().unwrap(),
+        "::ffff:0:7f00:1".parse().unwrap(),
+        "2001::80ff:fffe".parse().unwrap(),
+        own.to_ipv6_mapped(),
     ] {
         say(wire, &tcp6(GUEST_V6, to, segment((1000, port), 1, SYN, 0, b"")));
         say(
@@ -298,6 +219,9 @@ fn scan(wire: &mut Wire, port: u16) {
             &frame(LINK, GATEWAY_LINK, 0x86dd, &ipv6(GUEST_V6, to, 0, &extended)),
         );
     }
+    for to in [GATEWAY, local, own, name] {
+        other_protocols(wire, to, port);
+    }
     // Somebody else on the link, by ARP.
     for (who, asks) in [
         (GATEWAY, GATEWAY),
@@ -315,6 +239,75 @@ fn scan(wire: &mut Wire, port: u16) {
             .concat();
             say(wire, &frame(LINK, [0xff; 6], 0x0806, &spoofed));
         }
+    }
+}
+
+/// Everything but plain TCP and UDP: none of it is passed on, whatever it says of a port.
+fn other_protocols(wire: &mut Wire, to: Ipv4Addr, port: u16) {
+    let inner_segment = transport(
+        &GUEST.octets(),
+        &to.octets(),
+        6,
+        segment((1000, port), 1, SYN, 0, b""),
+    );
+    let inner = ipv4(GUEST, to, 6, &inner_segment);
+    // A packet in a packet, and what looks like TCP to who does not look at the protocol.
+    for protocol in [0, 2, 4, 41, 47, 50, 132, 255] {
+        for payload in [&inner, &inner_segment] {
+            say(
+                wire,
+                &frame(LINK, GATEWAY_LINK, 0x0800, &ipv4(GUEST, to, protocol, payload)),
+            );
+        }
+    }
+    // Echo, redirect, and a report about a packet that nobody sent.
+    for kind in [8, 5, 3] {
+        let mut message = [&[kind, 1, 0, 0, 0, 0, 0, 0][..], &inner].concat();
+        let sum = checksum(&[&message]);
+        message[2..4].copy_from_slice(&sum);
+        say(
+            wire,
+            &frame(LINK, GATEWAY_LINK, 0x0800, &ipv4(GUEST, to, 1, &message)),
+        );
+    }
+    // By way of the host: loose and strict source routes.
+    for option in [131, 137] {
+        let mut packet = ipv4(GUEST, GATEWAY, 6, &inner_segment);
+        packet.splice(20..20, [&[option, 7, 4][..], &to.octets(), &[0]].concat());
+        packet[0] = 0x47;
+        let length = u16::try_from(packet.len()).unwrap().to_be_bytes();
+        packet[2..4].copy_from_slice(&length);
+        packet[10..12].fill(0);
+        let sum = checksum(&[&packet[..28]]);
+        packet[10..12].copy_from_slice(&sum);
+        say(wire, &frame(LINK, GATEWAY_LINK, 0x0800, &packet));
+    }
+    // Behind a tag of a virtual network, and as if the packet were of another kind.
+    let tagged = [&[0, 1, 8, 0][..], &inner].concat();
+    for (kind, packet) in [
+        (0x8100, &tagged),
+        (0x88a8, &tagged),
+        (0x86dd, &inner),
+        (0x8864, &inner),
+    ] {
+        say(wire, &frame(LINK, GATEWAY_LINK, kind, packet));
+    }
+    // Scans that begin no connection: nothing set, end, all set, acknowledgement, end of one that is not there.
+    for flags in [0, 1, 0x29, 0x3f, 0x10, 0x11, 0x12, SYN | 1, SYN | 4] {
+        say(
+            wire,
+            &tcp4(GUEST, to, segment((1005, port), 1, flags, 0, b"data")),
+        );
+    }
+    // What is for everybody on a link: DHCP, names, services.
+    for (group, ports) in [
+        (Ipv4Addr::BROADCAST, (68, 67)),
+        (Ipv4Addr::new(224, 0, 0, 251), (5353, 5353)),
+        (Ipv4Addr::new(239, 255, 255, 250), (1900, 1900)),
+        (Ipv4Addr::new(10, 0, 2, 255), (1000, port)),
+        (Ipv4Addr::BROADCAST, (1000, port)),
+    ] {
+        say(wire, &udp4(GUEST, group, ports));
     }
 }
 

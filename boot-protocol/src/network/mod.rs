@@ -12,4 +12,4 @@ mod special;
 pub use grant::{Grant, GrantError, Host, Protocol};
 pub use options::{WasiOption, listener};
 pub use publish::{Publish, exposed};
-pub use special::is_special;
+pub use special::{embedded, is_special};

@@ -1,6 +1,8 @@
 //! A guest without a machine: a stack on the other end of the relay's wire, and the relay in a thread.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod raw;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
