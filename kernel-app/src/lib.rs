@@ -24,7 +24,6 @@ pub mod exit_status;
 #[cfg(feature = "interp")]
 pub mod limits;
 pub mod mounts;
-pub mod network;
 pub mod origin;
 pub mod payload;
 #[cfg(feature = "interp")]

@@ -22,6 +22,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "hermit-kernel",
     "kernel-app",
     "loader",
+    "net-stack",
     "rust-toolchain.toml",
     "virtio-devices",
     "wasi-shim",

@@ -10,7 +10,7 @@ use alloc::string::String;
 use core::cell::RefCell;
 
 use boot_protocol::run_spec;
-use kernel_app::network::Sockets;
+use guest_network::Sockets;
 use wasi_core::Errno;
 use wasi_core::network::Network;
 use wasi_core::system::{Clock, Source, Stream, System, Wait};
@@ -18,7 +18,7 @@ use wasi_core::system::{Clock, Source, Stream, System, Wait};
 use super::console::Console;
 use super::counter::Counter;
 use super::entropy::{self, Entropy};
-use super::network::{self, Card};
+use super::network;
 use super::recording::Recording;
 use super::syscalls::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec, sys_clock_gettime, sys_usleep, sys_yield};
 
@@ -34,7 +34,7 @@ pub(crate) struct Machine {
     /// Whether the lack of an entropy source has been reported.
     entropy_reported: bool,
     recording: Recording,
-    network: Option<Box<Sockets<Card>>>,
+    network: Option<Box<Sockets>>,
 }
 
 impl Machine {
@@ -63,7 +63,7 @@ impl Machine {
     }
 
     /// The network, if it is connected to one.
-    pub(super) fn sockets(&mut self) -> Option<&mut Sockets<Card>> {
+    pub(super) fn sockets(&mut self) -> Option<&mut Sockets> {
         self.network.as_deref_mut()
     }
 
@@ -83,7 +83,7 @@ impl Machine {
     #[inline(never)]
     fn cpu_time(&mut self) -> u64 {
         let waited = self.console.borrow_mut().waited().saturating_add(self.slept);
-        let slept = self.sockets().map_or(0, |sockets| sockets.link().slept);
+        let slept = self.sockets().map_or(0, |sockets| sockets.slept());
         self.counter.now().saturating_sub(waited.saturating_add(slept))
     }
 

@@ -2,12 +2,12 @@
 //!
 //! Layer: device. Nothing here runs unless the run's description has a network.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
 use boot_protocol::run_spec;
-use kernel_app::network::{Link, Sockets};
-use net_stack::FrameDevice;
+use guest_network::{Link, Sockets};
 
 use super::counter::Counter;
 use super::devices::{self, NetDevice, NoDevice};
@@ -15,12 +15,12 @@ use super::entropy::{self, Entropy};
 use super::{allocator, device_tree};
 
 /// The machine's end of the wire.
-pub(super) struct Card {
+struct Card {
     device: NetDevice,
     interrupt: u32,
     counter: Counter,
     /// Nanoseconds that were slept.
-    pub(super) slept: u64,
+    slept: u64,
 }
 
 /// The network of this machine, for a guest as `network` describes it. `entropy`: the machine's.
@@ -28,7 +28,7 @@ pub(super) struct Card {
 /// # Errors
 /// Why there is none, in words.
 #[cfg_attr(target_os = "hermit", optimize(size))]
-pub(super) fn open(network: &run_spec::Network, entropy: &mut Entropy) -> Result<Sockets<Card>, String> {
+pub(super) fn open(network: &run_spec::Network, entropy: &mut Entropy) -> Result<Sockets, String> {
     let mut key = [0; 32];
     if !entropy.fill(&mut key) {
         return Err(format!(
@@ -49,10 +49,10 @@ pub(super) fn open(network: &run_spec::Network, entropy: &mut Entropy) -> Result
         counter: Counter::new(),
         slept: 0,
     };
-    Sockets::new(card, key, network)
+    Sockets::new(Box::new(card), key, network)
 }
 
-impl FrameDevice for Card {
+impl Link for Card {
     fn address(&self) -> [u8; 6] {
         self.device.address()
     }
@@ -61,20 +61,18 @@ impl FrameDevice for Card {
         self.device.mtu()
     }
 
-    fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        self.device.receive(read)
+    fn receive(&mut self, read: &mut dyn FnMut(&[u8])) -> bool {
+        self.device.receive(read).is_some()
     }
 
     fn can_transmit(&mut self) -> bool {
         self.device.can_transmit()
     }
 
-    fn transmit<R>(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
-        self.device.transmit(length, write)
+    fn transmit(&mut self, length: usize, write: &mut dyn FnMut(&mut [u8])) {
+        self.device.transmit(length, write);
     }
-}
 
-impl Link for Card {
     fn now(&mut self) -> u64 {
         self.counter.now()
     }
@@ -90,6 +88,10 @@ impl Link for Card {
         self.device.waited();
         let slept = self.counter.now().saturating_sub(start);
         self.slept = self.slept.saturating_add(slept);
+    }
+
+    fn slept(&self) -> u64 {
+        self.slept
     }
 
     fn is_idle(&mut self) -> bool {

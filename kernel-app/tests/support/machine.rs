@@ -7,11 +7,11 @@ use std::rc::Rc;
 use boot_protocol::command_line::Console;
 use boot_protocol::payload;
 use boot_protocol::run_spec::{self, LogLevel, RunSpec};
+use guest_network::Sockets;
 use kernel_app::app::{self, Platform};
 use kernel_app::command_line::CommandLine;
 use kernel_app::engine::wasmi::Interpreter;
 use kernel_app::exit_status::ExitStatus;
-use kernel_app::network::Sockets;
 use kernel_app::uhyve::{Host, Seek};
 use uhyve_interface::v2::parameters::FileAttr;
 use wasi_core::network::Network;
@@ -29,7 +29,7 @@ pub(crate) mod wire;
 
 /// The system of a machine, seen from both sides; the network only from the guest's.
 #[derive(Default)]
-pub(crate) struct Shared(pub(crate) Rc<RefCell<TestSystem>>, Option<Sockets<Wire>>);
+pub(crate) struct Shared(pub(crate) Rc<RefCell<TestSystem>>, Option<Sockets>);
 
 impl System for Shared {
     fn clock_time(&mut self, clock: Clock) -> Result<u64, Errno> {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use boot_protocol::network::inside;
 use boot_protocol::run_spec::Network;
-use kernel_app::network::{Link, Sockets};
+use guest_network::{Link, Sockets};
 use net_stack::{Config, Entropy, FrameDevice, Ipv4, Stack};
 use wasi_core::Errno;
 use wasi_core::network::SocketId;
@@ -138,37 +138,39 @@ impl Wire {
     }
 
     /// The guest's network at this end.
-    pub(crate) fn network(&self, network: &Network) -> Result<Sockets<Self>, String> {
-        Sockets::new(self.clone(), [3; 32], network)
+    pub(crate) fn network(&self, network: &Network) -> Result<Sockets, String> {
+        Sockets::new(Box::new(self.clone()), [3; 32], network)
     }
 }
 
-impl FrameDevice for Wire {
+impl Link for Wire {
     fn address(&self) -> [u8; 6] {
         [2, 0, 0, 0, 0, 1]
     }
 
-    fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        let frame = self.0.borrow().frames.borrow_mut().to_guest.pop_front()?;
-        Some(read(&frame))
+    fn mtu(&self) -> u16 {
+        1500
+    }
+
+    fn receive(&mut self, read: &mut dyn FnMut(&[u8])) -> bool {
+        let frame = self.0.borrow().frames.borrow_mut().to_guest.pop_front();
+        frame.iter().for_each(|frame| read(frame));
+        frame.is_some()
     }
 
     fn can_transmit(&mut self) -> bool {
         self.0.borrow().frames.borrow().to_peer.len() < 64
     }
 
-    fn transmit<R>(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+    fn transmit(&mut self, length: usize, write: &mut dyn FnMut(&mut [u8])) {
         let mut frame = vec![0; length];
-        let result = write(&mut frame);
+        write(&mut frame);
         let world = self.0.borrow();
         let mut frames = world.frames.borrow_mut();
         frames.sent += 1;
         frames.to_peer.push_back(frame);
-        result
     }
-}
 
-impl Link for Wire {
     fn now(&mut self) -> u64 {
         let mut world = self.0.borrow_mut();
         // Looking takes time.
@@ -209,6 +211,10 @@ impl Link for Wire {
         }
     }
 
+    fn slept(&self) -> u64 {
+        0
+    }
+
     fn is_idle(&mut self) -> bool {
         self.0.borrow().frames.borrow().to_peer.is_empty()
     }
@@ -226,7 +232,7 @@ pub(crate) fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
 }
 
 /// Waits for one thing without end, and tells how it stands.
-pub(crate) fn wait_for(sockets: &mut Sockets<Wire>, source: Source) -> Readiness {
+pub(crate) fn wait_for(sockets: &mut Sockets, source: Source) -> Readiness {
     let mut on = [Wait::new(source)];
     sockets.wait(&mut on, None, &mut || Ok(Readiness::NotReady));
     on[0].answer.unwrap()
@@ -234,9 +240,9 @@ pub(crate) fn wait_for(sockets: &mut Sockets<Wire>, source: Source) -> Readiness
 
 /// Tries until it need not wait.
 pub(crate) fn blocking<T>(
-    sockets: &mut Sockets<Wire>,
+    sockets: &mut Sockets,
     source: Source,
-    mut operation: impl FnMut(&mut Sockets<Wire>) -> Result<T, Errno>,
+    mut operation: impl FnMut(&mut Sockets) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
     loop {
         match operation(sockets) {
@@ -249,7 +255,7 @@ pub(crate) fn blocking<T>(
 }
 
 /// Receives until the end.
-pub(crate) fn receive_all(sockets: &mut Sockets<Wire>, stream: SocketId) -> Result<Vec<u8>, Errno> {
+pub(crate) fn receive_all(sockets: &mut Sockets, stream: SocketId) -> Result<Vec<u8>, Errno> {
     use wasi_core::network::Network as _;
     let mut all = Vec::new();
     loop {

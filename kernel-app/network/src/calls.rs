@@ -12,14 +12,14 @@ use wasi_core::system::Readiness;
 use super::datagrams::Senders;
 use super::errno::errno;
 use super::id::Id;
-use super::{Link, Lookup, Sockets};
+use super::{Lookup, Sockets};
 
 /// Lookups at once: each is two questions at most.
 const LOOKUPS: usize = 8;
 /// Addresses of a name.
 const ADDRESSES: usize = 8;
 
-impl<L: Link> Network for Sockets<L> {
+impl Network for Sockets {
     fn listen(&mut self, local: SocketAddr, backlog: usize) -> Result<SocketId, Errno> {
         if !self.policy.may_have(local.port(), Protocol::Tcp) {
             return Err(Errno::ACCES);
@@ -127,7 +127,7 @@ impl<L: Link> Network for Sockets<L> {
             true => stack.peek_from(udp, buf),
             false => stack.receive_from(udp, buf),
         })?;
-        if let Some(senders) = self.senders.get_mut(&socket) {
+        if let Some(senders) = self.senders.get_mut(socket) {
             senders.note(received.from);
         }
         Ok(Datagram {
@@ -151,7 +151,7 @@ impl<L: Link> Network for Sockets<L> {
         match Id::of(socket) {
             Id::Stream(stream) => {
                 let peer = self.stack.peer_address(stream).map_err(errno)?;
-                Ok(self.known_as.get(&socket).copied().unwrap_or(peer))
+                Ok(self.known_as.get(socket).copied().unwrap_or(peer))
             }
             Id::Datagrams(udp) => {
                 let peer = self.stack.udp_peer(udp).map_err(errno)?;
@@ -205,21 +205,19 @@ impl<L: Link> Network for Sockets<L> {
         };
         let number = self.lookups_begun;
         self.lookups_begun = number.wrapping_add(1);
-        self.lookups.insert(number, lookup);
-        Ok(Id::Lookup(number).into())
+        let id = Id::Lookup(number).into();
+        self.lookups.insert(id, lookup);
+        Ok(id)
     }
 
     fn addresses(&mut self, lookup: SocketId) -> Result<Vec<IpAddr>, Errno> {
-        let Id::Lookup(number) = Id::of(lookup) else {
-            return Err(Errno::BADF);
-        };
-        if self.lookup_readiness(number)? == Readiness::NotReady {
+        if self.lookup_readiness(lookup)? == Readiness::NotReady {
             self.poll();
-            if self.lookup_readiness(number)? == Readiness::NotReady {
+            if self.lookup_readiness(lookup)? == Readiness::NotReady {
                 return Err(Errno::AGAIN);
             }
         }
-        let questions = match self.lookups.remove(&number).ok_or(Errno::BADF)? {
+        let questions = match self.lookups.remove(lookup).ok_or(Errno::BADF)? {
             Lookup::Known(addresses) => return Ok(addresses),
             Lookup::Asked(questions) => questions,
         };
@@ -241,25 +239,25 @@ impl<L: Link> Network for Sockets<L> {
             Id::Listener(listener) => self.stack.close_listener(listener),
             Id::Stream(stream) => self.stack.close_stream(stream),
             Id::Datagrams(udp) => self.stack.close_udp(udp),
-            Id::Lookup(number) => {
-                let lookup = self.lookups.remove(&number).ok_or(Errno::BADF)?;
+            Id::Lookup(_) => {
+                let lookup = self.lookups.remove(socket).ok_or(Errno::BADF)?;
                 self.give_up(lookup);
                 Ok(())
             }
         };
         closed.map_err(errno)?;
-        self.known_as.remove(&socket);
-        self.senders.remove(&socket);
+        self.known_as.remove(socket);
+        self.senders.remove(socket);
         self.poll();
         Ok(())
     }
 }
 
-impl<L: Link> Sockets<L> {
+impl Sockets {
     /// What is meant by whom a socket for datagrams sends to: what was granted, or who has sent to it.
     fn datagram_destination(&self, socket: SocketId, to: SocketAddr) -> Result<SocketAddr, Errno> {
         let canonical = SocketAddr::new(to.ip().to_canonical(), to.port());
-        match self.senders.get(&socket) {
+        match self.senders.get(socket) {
             Some(senders) if senders.has(&canonical) => Ok(canonical),
             _ => self.policy.destination(Protocol::Udp, to),
         }

@@ -4,7 +4,6 @@
 //! machine over is not asked here. On a wire without one, this is all there is, so it is as strict.
 
 use alloc::borrow::ToOwned as _;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -14,11 +13,20 @@ use boot_protocol::network::{Host, Protocol, is_special};
 use boot_protocol::run_spec::{Ipv4Source, Network, Wire};
 use wasi_core::Errno;
 
+/// What a guest may connect or send to.
+#[derive(Debug)]
+struct End {
+    protocol: Protocol,
+    /// As the guest knows it.
+    known: SocketAddr,
+    /// On the wire: with a relay the same.
+    target: SocketAddr,
+}
+
 /// What a guest may do.
 #[derive(Debug)]
 pub(super) struct Policy {
-    /// What the guest connects to, and what that is on the wire: with a relay the same.
-    ends: BTreeMap<(Protocol, SocketAddr), SocketAddr>,
+    ends: Vec<End>,
     names: Names,
     /// Ports that it may listen on.
     ports: Vec<(u16, Protocol)>,
@@ -36,7 +44,7 @@ impl Policy {
     pub(super) fn new(network: &Network) -> Result<Self, String> {
         let names = inside::names(&network.grants).map_err(|error| alloc::format!("{error}"))?;
         let has_relay = network.wire == Wire::Relay;
-        let mut ends = BTreeMap::new();
+        let mut ends = Vec::new();
         for grant in &network.grants {
             let addresses = match &grant.host {
                 Host::Address(address) => [Some(*address), None],
@@ -45,9 +53,9 @@ impl Policy {
                 }),
             };
             for address in addresses.into_iter().flatten() {
-                let end = SocketAddr::new(address, grant.port);
+                let known = SocketAddr::new(address, grant.port);
                 let target = match &grant.target {
-                    _ if has_relay => end,
+                    _ if has_relay => known,
                     Host::Address(address) => SocketAddr::new(*address, grant.target_port),
                     Host::Name(name) => {
                         return Err(alloc::format!(
@@ -58,7 +66,11 @@ impl Policy {
                         ));
                     }
                 };
-                ends.insert((grant.protocol, end), target);
+                ends.push(End {
+                    protocol: grant.protocol,
+                    known,
+                    target,
+                });
             }
         }
         let listeners = network.listeners.iter().map(|at| (at.port(), Protocol::Tcp));
@@ -82,8 +94,9 @@ impl Policy {
     /// ACCES: it was not granted.
     pub(super) fn destination(&self, protocol: Protocol, to: SocketAddr) -> Result<SocketAddr, Errno> {
         let to = SocketAddr::new(to.ip().to_canonical(), to.port());
-        if let Some(end) = self.ends.get(&(protocol, to)) {
-            return Ok(*end);
+        let mut ends = self.ends.iter();
+        if let Some(end) = ends.find(|end| end.protocol == protocol && end.known == to) {
+            return Ok(end.target);
         }
         // The network's own machines, and the host by whatever name, only by a grant.
         let address = to.ip();
@@ -100,8 +113,8 @@ impl Policy {
             return from;
         }
         let mut ends = self.ends.iter();
-        let known = ends.find(|((of, _), end)| *of == protocol && **end == from);
-        known.map_or(from, |((_, known), _)| *known)
+        let end = ends.find(|end| end.protocol == protocol && end.target == from);
+        end.map_or(from, |end| end.known)
     }
 
     /// Whether the guest may be reached at a port.

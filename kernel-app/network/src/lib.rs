@@ -1,16 +1,27 @@
 //! The guest's network: `wasi-core`'s seam over the TCP/IP stack, and the one wait for sockets, input and time.
 //!
-//! Layer: pure; tested on the host over a wire in memory. The machine's part is a [`Link`]. Operations serve the stack
-//! as they go: what was sent leaves at once, and what would have to wait looks for frames first. So a guest that never
-//! waits is served too; one that computes is not, as long as it does.
+//! Layer: pure; tested by the application's tests, over a wire in memory. The machine's part is a [`Link`]. Operations
+//! serve the stack as they go: what was sent leaves at once, and what would have to wait looks for frames first. So a
+//! guest that never waits is served too; one that computes is not, as long as it does.
+//!
+//! A package of its own, without a generic parameter, so that the profile of an image can have all of it compiled for
+//! size, the stack's generic code too.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod calls;
 mod datagrams;
 mod errno;
 mod id;
 mod policy;
+mod table;
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -28,15 +39,34 @@ use self::datagrams::Senders;
 use self::errno::errno;
 use self::id::Id;
 use self::policy::Policy;
+use self::table::Table;
 
-/// What the machine has to provide: a device for frames, time, and sleep.
-pub trait Link: FrameDevice {
+/// What the machine has to provide: a device for frames, as [`FrameDevice`] describes it, time, and sleep.
+pub trait Link {
+    /// The device's own address on the link.
+    fn address(&self) -> [u8; 6];
+
+    /// The longest IP packet that a frame carries.
+    fn mtu(&self) -> u16;
+
+    /// Hands the oldest frame that was received to `read`, and forgets it. Whether there was one.
+    fn receive(&mut self, read: &mut dyn FnMut(&[u8])) -> bool;
+
+    /// Whether there is a buffer to transmit.
+    fn can_transmit(&mut self) -> bool;
+
+    /// Lends a buffer of `length` bytes to `write`, once, and transmits it.
+    fn transmit(&mut self, length: usize, write: &mut dyn FnMut(&mut [u8]));
+
     /// Nanoseconds on a clock that never goes back.
     fn now(&mut self) -> u64;
 
     /// Sleeps until a frame arrives, with `room` also until there is room to transmit, with `input` until something comes
     /// for standard input; at most so many nanoseconds (`None`: for ever). It may end early.
     fn sleep(&mut self, input: bool, room: bool, nanoseconds: Option<u64>);
+
+    /// Nanoseconds that were slept so far.
+    fn slept(&self) -> u64;
 
     /// Whether all that was transmitted has left the machine.
     fn is_idle(&mut self) -> bool;
@@ -55,8 +85,43 @@ impl Entropy for Numbers {
     }
 }
 
+/// A link, as the stack wants it.
+struct Device(Box<dyn Link>);
+
+impl FrameDevice for Device {
+    fn address(&self) -> [u8; 6] {
+        self.0.address()
+    }
+
+    fn mtu(&self) -> u16 {
+        self.0.mtu()
+    }
+
+    fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let (mut read, mut result) = (Some(read), None);
+        self.0
+            .receive(&mut |frame| result = read.take().map(|read| read(frame)));
+        result
+    }
+
+    fn can_transmit(&mut self) -> bool {
+        self.0.can_transmit()
+    }
+
+    fn transmit<R>(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+        let (mut write, mut result) = (Some(write), None);
+        self.0.transmit(length, &mut |frame| {
+            if let Some(write) = write.take() {
+                result = Some(write(frame));
+            }
+        });
+        // It calls what it is given: it is ours.
+        result.expect("a link lends a buffer")
+    }
+}
+
 /// The stack beneath.
-type TheStack<L> = Stack<L, Numbers>;
+type TheStack = Stack<Device, Numbers>;
 
 /// For so many nanoseconds what a guest has written goes out after its end, and an address is waited for before its
 /// beginning.
@@ -74,36 +139,36 @@ enum Lookup {
 }
 
 /// The guest's sockets. See [`wasi_core::network::Network`].
-pub struct Sockets<L> {
-    stack: TheStack<L>,
+pub struct Sockets {
+    stack: TheStack,
     policy: Policy,
     /// What the guest calls the peers of streams that have another address on the wire.
-    known_as: BTreeMap<SocketId, SocketAddr>,
+    known_as: Table<SocketAddr>,
     /// Who has sent to sockets at published ports.
-    senders: BTreeMap<SocketId, Senders>,
-    lookups: BTreeMap<u64, Lookup>,
+    senders: Table<Senders>,
+    lookups: Table<Lookup>,
     /// How many lookups there have been.
     lookups_begun: u64,
 }
 
-impl<L: Link> Sockets<L> {
+impl Sockets {
     /// A guest's network at the end of `link`, as `network` describes it. `key`: from a real source of entropy.
     ///
     /// Waits for the machine's address if that comes from the network.
     ///
     /// # Errors
     /// Why it cannot be, in words.
-    pub fn new(link: L, key: [u8; 32], network: &run_spec::Network) -> Result<Self, String> {
+    pub fn new(link: Box<dyn Link>, key: [u8; 32], network: &run_spec::Network) -> Result<Self, String> {
         let policy = Policy::new(network)?;
-        let mut link = link;
-        let config = config(network, link.free_memory());
+        let mut link = Device(link);
+        let config = config(network, link.0.free_memory());
         let mut sockets = Self {
             stack: Stack::new(link, Numbers(Generator::new(key)), &config)
                 .map_err(|error| format!("{error}"))?,
             policy,
-            known_as: BTreeMap::new(),
-            senders: BTreeMap::new(),
-            lookups: BTreeMap::new(),
+            known_as: Table::new(),
+            senders: Table::new(),
+            lookups: Table::new(),
             lookups_begun: 0,
         };
         if network.address == Ipv4Source::Dhcp {
@@ -112,9 +177,14 @@ impl<L: Link> Sockets<L> {
         Ok(sockets)
     }
 
-    /// The machine's end of the link.
-    pub fn link(&mut self) -> &mut L {
-        self.stack.device()
+    /// The machine's end of the wire.
+    fn link(&mut self) -> &mut dyn Link {
+        &mut *self.stack.device().0
+    }
+
+    /// Nanoseconds that were slept so far.
+    pub fn slept(&mut self) -> u64 {
+        self.link().slept()
     }
 
     /// Serves the stack.
@@ -126,7 +196,7 @@ impl<L: Link> Sockets<L> {
     /// Tries `operation`, and once more after the stack was served if it would have to wait.
     fn try_twice<T>(
         &mut self,
-        operation: &mut dyn FnMut(&mut TheStack<L>) -> Result<T, net_stack::Error>,
+        operation: &mut dyn FnMut(&mut TheStack) -> Result<T, net_stack::Error>,
     ) -> Result<T, Errno> {
         use net_stack::Error::{InProgress, WouldBlock};
         match operation(&mut self.stack) {
@@ -190,7 +260,7 @@ impl<L: Link> Sockets<L> {
             Id::Listener(listener) => self.stack.listener_readiness(listener),
             Id::Stream(stream) => self.stack.stream_readiness(stream),
             Id::Datagrams(udp) => self.stack.udp_readiness(udp),
-            Id::Lookup(number) => return self.lookup_readiness(number),
+            Id::Lookup(_) => return self.lookup_readiness(socket),
         }
         .map_err(errno)?;
         let is_stream = matches!(Id::of(socket), Id::Stream(_));
@@ -205,9 +275,9 @@ impl<L: Link> Sockets<L> {
         })
     }
 
-    fn lookup_readiness(&mut self, number: u64) -> Result<Readiness, Errno> {
+    fn lookup_readiness(&mut self, lookup: SocketId) -> Result<Readiness, Errno> {
         let stack = &self.stack;
-        let done = match self.lookups.get(&number).ok_or(Errno::BADF)? {
+        let done = match self.lookups.get(lookup).ok_or(Errno::BADF)? {
             Lookup::Known(_) => true,
             Lookup::Asked(questions) => questions
                 .iter()
