@@ -219,6 +219,12 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
         next
     }
 
+    /// Says how many bytes of memory new buffers may take from now on; at first without a limit. Where there are too
+    /// few, a peer's handshake is not answered, and an operation is [`TooMany`](crate::Error::TooMany).
+    pub fn set_free_memory(&mut self, bytes: usize) {
+        self.tcp.pool.set_free(bytes);
+    }
+
     /// The device.
     pub fn device(&mut self) -> &mut D {
         &mut self.device

@@ -263,7 +263,7 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
         } else if !udp.is_free(&bound) {
             return Err(Error::AddressInUse);
         }
-        if !udp.sockets.has_room() {
+        if !udp.sockets.has_room() || !self.tcp.pool.afford(udp.buffer.saturating_mul(2)) {
             return Err(Error::TooMany);
         }
         let full = (udp.datagrams, udp.buffer);

@@ -279,6 +279,27 @@ fn sockets_are_limited() {
 }
 
 #[test]
+fn sockets_take_no_more_memory_than_is_free() {
+    let mut world = World::new();
+    let listener = world.server().listen(at(SERVER, 80), 8).unwrap();
+    // Two pairs of buffers, and not one of a socket for datagrams besides.
+    world.server().set_free_memory(300_000);
+    let (first, accepted) = world.connect(listener);
+    world.connect(listener);
+    let third = world.client().connect(at(SERVER, 80), None).unwrap();
+    world.run(2_000_000);
+    assert_eq!(world.client().connected(third), Err(Error::InProgress));
+    assert_eq!(world.server().udp_bind(at(SERVER, 53)), Err(Error::TooMany));
+    assert_eq!(world.server().connect(at(CLIENT, 1), None), Err(Error::TooMany));
+    // What one gives back, the next one gets.
+    world.client().close_stream(first).unwrap();
+    world.server().close_stream(accepted).unwrap();
+    world.until(|[client, _]| wait(client.connected(third)));
+    world.server().set_free_memory(usize::MAX);
+    assert!(world.server().udp_bind(at(SERVER, 53)).is_ok());
+}
+
+#[test]
 fn a_connection_that_only_ends_makes_room() {
     let mut world = World::with([
         config(CLIENT),

@@ -189,6 +189,9 @@ impl Sockets {
 
     /// Serves the stack.
     fn poll(&mut self) -> Next {
+        let free = self.link().free_memory();
+        // What the guest asks for next is to find something, too.
+        self.stack.set_free_memory(free / 2);
         let now = self.link().now() / 1000;
         self.stack.poll(now)
     }

@@ -36,12 +36,17 @@ fn discard(lone: &mut TcpSocket) {
 pub(super) type TcpSocket = Lone<Socket<'static>>;
 
 /// Sockets that nobody uses, to be used again with the buffers they have.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     sockets: Vec<TcpSocket>,
     limit: usize,
     receive_buffer: usize,
     send_buffer: usize,
+    /// Bytes that new sockets may take.
+    free: usize,
 }
+
+/// What a socket takes besides its buffers, amply.
+const BESIDES: usize = 4096;
 
 impl Pool {
     pub(super) fn new(config: &Config) -> Self {
@@ -50,15 +55,39 @@ impl Pool {
             limit: config.pooled,
             receive_buffer: config.receive_buffer,
             send_buffer: config.send_buffer,
+            free: usize::MAX,
         }
     }
 
-    /// A closed socket.
+    /// Says how much memory new sockets may take from now on.
+    pub(crate) fn set_free(&mut self, bytes: usize) {
+        self.free = bytes;
+    }
+
+    /// Takes so much of the memory that is free, if it is there.
+    pub(crate) fn afford(&mut self, bytes: usize) -> bool {
+        let left = self.free.checked_sub(bytes.saturating_add(BESIDES));
+        self.free = left.unwrap_or(self.free);
+        left.is_some()
+    }
+
+    /// Bytes of a new socket.
+    fn size(&self) -> usize {
+        let buffers = self.receive_buffer.saturating_add(self.send_buffer);
+        buffers.saturating_add(BESIDES)
+    }
+
+    /// Whether there is a socket to take, or memory for one.
+    pub(super) fn has_one(&self) -> bool {
+        !self.sockets.is_empty() || self.size() <= self.free
+    }
+
+    /// A closed socket. The caller has asked whether there [is one](Self::has_one).
     pub(super) fn take(&mut self) -> TcpSocket {
-        let mut lone = self
-            .sockets
-            .pop()
-            .unwrap_or_else(|| socket(self.receive_buffer, self.send_buffer));
+        let mut lone = self.sockets.pop().unwrap_or_else(|| {
+            self.free = self.free.saturating_sub(self.size());
+            socket(self.receive_buffer, self.send_buffer)
+        });
         // What a reset leaves as it was.
         let socket = lone.socket_mut();
         socket.set_nagle_enabled(true);
@@ -71,6 +100,8 @@ impl Pool {
         if self.sockets.len() < self.limit {
             discard(&mut lone);
             self.sockets.push(lone);
+        } else {
+            self.free = self.free.saturating_add(self.size());
         }
     }
 }

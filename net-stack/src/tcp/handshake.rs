@@ -144,6 +144,10 @@ impl Tcp {
         else {
             return;
         };
+        if !self.pool.has_one() {
+            // No memory: the peer tries again.
+            return;
+        }
         let seed = match self.half_open.get(&self.secret, key, net.now()) {
             // It comes again: our answer was lost.
             Some((_, half_open)) if half_open.first == first => half_open.seed,

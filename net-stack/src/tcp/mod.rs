@@ -53,7 +53,7 @@ pub(crate) struct Tcp {
     listeners: Slab<Listener>,
     half_open: Remembered<HalfOpen>,
     ended: Remembered<Ended>,
-    pool: Pool,
+    pub(crate) pool: Pool,
     schedule: Schedule,
     limits: Limits,
 }
@@ -93,7 +93,8 @@ impl Tcp {
 
     /// Whether there is room for another connection: if need be, in place of one that only ends.
     fn make_room(&mut self) -> bool {
-        self.connections.has_room() || self.evict()
+        let has_room = self.connections.has_room() && self.pool.has_one();
+        has_room || self.evict() && self.pool.has_one()
     }
 
     /// Adds a connection.
