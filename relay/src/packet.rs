@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use boot_protocol::network::inside::{self, GATEWAY, GATEWAY_LINK, GATEWAY_V6, is_guest};
+use boot_protocol::network::inside::{self, GATEWAY, GATEWAY_LINK, GATEWAY_V6, GUEST, is_guest};
 
 use crate::checksum::{fold, sum, sum_ends, sum_transport};
 
@@ -299,15 +299,18 @@ pub(crate) fn arp_question(frame: &[u8]) -> Option<([u8; 4], [u8; 4])> {
 
 /// Answers a question of ARP's: `target` is at `link`.
 pub(crate) fn arp_answer(out: &mut Vec<u8>, link: Link, target: [u8; 4], asker: Link, asks: [u8; 4]) {
-    for part in [
-        &asker[..],
-        &link,
-        &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2],
-        &link,
-        &target,
-        &asker,
-        &asks,
-    ] {
+    write_arp(out, 2, (link, target), (asker, asks));
+}
+
+/// Asks whether the guest is there, by ARP.
+pub(crate) fn ask_for_guest(out: &mut Vec<u8>, guest: Link) {
+    write_arp(out, 1, (GATEWAY_LINK, GATEWAY.octets()), (guest, GUEST.octets()));
+}
+
+fn write_arp(out: &mut Vec<u8>, operation: u8, from: (Link, [u8; 4]), to: (Link, [u8; 4])) {
+    let kind = [8, 6, 0, 1, 8, 0, 6, 4, 0, operation];
+    let parts: [&[u8]; 7] = [&to.0, &from.0, &kind, &from.0, &from.1, &to.0, &to.1];
+    for part in parts {
         out.extend_from_slice(part);
     }
 }

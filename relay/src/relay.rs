@@ -1,16 +1,17 @@
 //! The relay: one loop over the wire, the host's sockets, names and time.
 
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::dns::{self, Dns};
 use crate::outside::{Outside, Token};
-use crate::packet::{Link, Packet};
+use crate::packet::{Link, Packet, ask_for_guest};
 use crate::policy::Policy;
 use crate::publish::{Published, Socket};
 use crate::resolve::{Resolve, Resolver, system};
@@ -69,6 +70,9 @@ impl Setup {
 /// After so long the system is asked for another descriptor, if it had none. In microseconds.
 const AGAIN: u64 = 100_000;
 
+/// How often a guest that has said nothing yet is asked whether it is there, while clients wait for it. In microseconds.
+const KNOCK: u64 = 20_000;
+
 /// A published port.
 struct Door {
     guest: u16,
@@ -84,6 +88,8 @@ pub struct Relay {
     udp: Udp,
     dns: Dns,
     doors: Vec<Door>,
+    /// The guest has said something: what is sent to it before its driver runs is lost.
+    is_up: bool,
     scratch: Box<[u8]>,
     begun: Instant,
     swept: u64,
@@ -133,6 +139,7 @@ impl Relay {
             udp: Udp::new(setup.datagram_flows),
             dns: Dns::default(),
             doors,
+            is_up: false,
             scratch: vec![0; 64 << 10].into(),
             begun: Instant::now(),
             swept: 0,
@@ -310,6 +317,10 @@ impl Relay {
                 }
             }
             let guest = self.out.guest;
+            if !self.is_up {
+                self.is_up = true;
+                self.open();
+            }
             match Packet::read(&frame, guest) {
                 None => {}
                 Some(Packet::Question(question)) => self.out.wire.send(|bytes| question.answer(bytes, guest)),
@@ -330,13 +341,28 @@ impl Relay {
         Ok(true)
     }
 
-    /// Accepts clients, as far as there is room for them.
+    /// Those who have knocked need wait no longer.
+    fn open(&mut self) {
+        for door in &mut self.doors {
+            door.ask_at = door.ask_at.map(|_| self.out.now);
+        }
+    }
+
+    /// Accepts clients, as far as there is room for them. As long as the guest says nothing, they wait.
     fn accept(&mut self) {
         for door in &mut self.doors {
             let Socket::Tcp(listener) = &door.socket else {
                 continue;
             };
             if door.ask_at.is_none_or(|at| at > self.out.now) || !self.tcp.has_room() {
+                continue;
+            }
+            if !self.is_up {
+                door.ask_at = somebody_waits(listener).then_some(self.out.now.saturating_add(KNOCK));
+                if door.ask_at.is_some() {
+                    let guest = self.out.guest;
+                    self.out.wire.send(|bytes| ask_for_guest(bytes, guest));
+                }
                 continue;
             }
             door.ask_at = match self.tcp.accept_host(&mut self.out, listener, door.guest) {
@@ -361,4 +387,10 @@ impl Relay {
             self.udp.sweep(now);
         }
     }
+}
+
+/// Whether a client waits to be accepted. Where that is not known, somebody does.
+fn somebody_waits(listener: &TcpListener) -> bool {
+    let now = Timespec::default();
+    poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&now)) != Ok(0)
 }

@@ -149,9 +149,11 @@ fn one_refusal_is_enough() {
     let (published, address) = publish("0:8080");
     let (wire, relay, _) = start(&[], vec![published], |_| {});
     let mut wire = Wire::new(wire);
+    // The guest is there.
+    wire.send(&[0; 14]);
     let mut client = TcpStream::connect(address).unwrap();
     let first = loop {
-        if let Some(frame) = wire.next() {
+        if let Some(frame) = wire.next().filter(|frame| frame[12..14] == [8, 0]) {
             break frame;
         }
         thread::sleep(Duration::from_millis(1));
@@ -280,4 +282,36 @@ fn clients_that_give_up_are_noticed() {
     drop(client);
     let (stream, _) = accept(&mut guest, listener);
     assert_eq!(guest.receive(stream), Err(Error::ConnectionReset));
+}
+
+#[test]
+fn a_client_waits_for_a_guest_that_begins_later() {
+    let (published, address) = publish("0:8080");
+    let (mut wire, relay, _) = start(&[], vec![published], |_| {});
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"early").unwrap();
+    // A driver that begins drops what came before: all that it has been asked is whether it is there.
+    let mut frame = [0; 46];
+    for _ in 0..3 {
+        wire.read_exact(&mut frame).unwrap();
+        assert_eq!(frame[..4], [0, 0, 0, 42]);
+        assert_eq!(frame[16..26], [8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        assert_eq!(frame[42..], [10, 0, 2, 15]);
+    }
+    // Its first words, whatever they are.
+    wire.write_all(&[0, 0, 0, 14]).unwrap();
+    wire.write_all(&[0; 14]).unwrap();
+    loop {
+        let mut length = [0; 4];
+        wire.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
+        wire.read_exact(&mut frame).unwrap();
+        // A segment with SYN, to that port.
+        if frame[12..14] == [8, 0] {
+            assert_eq!((&frame[36..38], frame[47]), (&8080u16.to_be_bytes()[..], 2));
+            break;
+        }
+    }
+    drop(wire);
+    relay.join().unwrap().unwrap();
 }
