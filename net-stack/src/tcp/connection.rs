@@ -65,6 +65,7 @@ impl Pool {
     }
 
     /// Takes so much of the memory that is free, if it is there.
+    #[cfg(feature = "udp")]
     pub(crate) fn afford(&mut self, bytes: usize) -> bool {
         let left = self.free.checked_sub(bytes.saturating_add(BESIDES));
         self.free = left.unwrap_or(self.free);
