@@ -100,8 +100,8 @@ pub fn run<P: Platform>(platform: &mut P, line: &CommandLine) -> ExitStatus {
         Err(error) => return Outcome::Refused(error.to_string()).exit_status("the payload"),
     };
     let console = words.console;
-    match describe(platform, payload, words, of_kernel) {
-        Ok(spec) => run_spec(platform, payload, &spec, console),
+    match describe(platform, payload, &words, of_kernel) {
+        Ok(spec) => run_spec(platform, payload, spec.as_ref().unwrap_or(&words.run), console),
         Err(outcome) => outcome.exit_status(""),
     }
 }
@@ -114,14 +114,14 @@ fn probable_console(arguments: &[String]) -> Console {
     if framed { Console::Framed } else { Console::Raw }
 }
 
-/// The run's description: a file's, the payload's, or what the words say.
+/// The run's description: a file's or the payload's; `None`: what the words say. Nothing moves that: it is large.
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn describe<P: Platform>(
     platform: &P,
     payload: Option<Payload>,
-    words: Words<'_>,
+    words: &Words<'_>,
     of_kernel: &[&str],
-) -> Result<RunSpec, Outcome> {
+) -> Result<Option<RunSpec>, Outcome> {
     let usage = |text: String| Err(Outcome::Usage(text));
     let member = payload.and_then(|payload| payload.run_spec);
     let (bytes, from): (Cow<'_, [u8]>, &str) = match (&words.spec, member) {
@@ -133,7 +133,7 @@ fn describe<P: Platform>(
         (None, None) => {
             // As of a description: two directories at one place would hide each other.
             return match words.run.check() {
-                Ok(()) => Ok(words.run),
+                Ok(()) => Ok(None),
                 Err(error) => usage(format!("kernel command line: {error}")),
             };
         }
@@ -180,7 +180,7 @@ fn describe<P: Platform>(
     if let (None, Some(level)) = (words.run.log, spec.log) {
         platform.show_log(level);
     }
-    Ok(spec)
+    Ok(Some(spec))
 }
 
 /// Whether whoever starts a machine with what was packed may say this word of the kernel's. Its clock is what a time
