@@ -77,3 +77,24 @@ pub(super) fn room_for_mount(
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_takes_the_place_of_a_directory() {
+        for (kind, arch, most) in [
+            (MachineKind::Microvm, Arch::X86_64, 8),
+            (MachineKind::Q35, Arch::X86_64, 24),
+            (MachineKind::Virt, Arch::Riscv64, 8),
+        ] {
+            for network in [0, 1] {
+                assert!(room_for_mount(kind, arch, most - 1 - network, network).is_ok());
+                let error = room_for_mount(kind, arch, most - network, network).unwrap_err();
+                let room = format!("has room for {} mounted directories", most - network);
+                assert!(error.to_string().contains(&room), "{error}");
+            }
+        }
+    }
+}
