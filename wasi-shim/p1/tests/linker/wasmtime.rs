@@ -268,6 +268,32 @@ fn no_arguments_make_a_function_panic() -> TestResult {
     Ok(())
 }
 
+#[test]
+fn no_arguments_make_an_extension_panic() -> TestResult {
+    const ROUNDS: usize = 500;
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for (name, newer, first) in EXTENSIONS {
+        for params in [Some(newer), first].into_iter().flatten() {
+            let (mut store, _) = store_on(TestSystem::default())?;
+            let ty = func_type(store.engine(), name, params);
+            let func = resolve(&mut store, "wasi_snapshot_preview1", name, &ty)?.ok_or(name)?;
+            for _ in 0..ROUNDS {
+                let number = || i32::try_from(garbage(&mut random)).unwrap_or(i32::MIN);
+                let args: Vec<_> = std::iter::repeat_with(number)
+                    .map(Val::I32)
+                    .take(params.len())
+                    .collect();
+                let mut results = [Val::I32(0)];
+                match func.call(&mut store, &args, &mut results) {
+                    Ok(()) => assert_ne!(results[0].unwrap_i32(), 0, "{name} without a network"),
+                    Err(error) => assert!(matches!(stop(&error), Some(Stop::Trap(_))), "{name}: {error}"),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A table of the host's, which grows as a guest's does.
 #[test]
 fn a_table_grows_as_far_as_there_is_memory() -> TestResult {
