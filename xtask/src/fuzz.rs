@@ -17,7 +17,7 @@ struct Target {
     max_len: u32,
 }
 
-const TARGETS: [Target; 15] = [
+const TARGETS: [Target; 16] = [
     target("application", 40_000, 2048),
     target("archive", 8_000, 12_288),
     target("calls", 20_000, 600),
@@ -32,6 +32,7 @@ const TARGETS: [Target; 15] = [
     target("packed", 4_000, 8192),
     target("paths", 4_000, 500),
     target("recording", 8_000, 1024),
+    target("relay", 4_000, 1024),
     target("run_spec", 40_000, 400),
 ];
 

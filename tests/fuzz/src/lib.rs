@@ -20,5 +20,6 @@ pub mod network_device;
 pub mod packed;
 pub mod paths;
 pub mod recording;
+pub mod relay;
 pub mod run_spec;
 mod watched;

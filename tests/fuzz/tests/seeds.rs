@@ -92,3 +92,8 @@ fn packed() {
 fn recording() {
     replay("recording", properties::recording::run);
 }
+
+#[test]
+fn relay() {
+    replay("relay", properties::relay::run);
+}
