@@ -75,6 +75,11 @@ const JOBS: &[Job] = &[
                 steps::share,
             ),
             Step::new(
+                "network",
+                "servers in a virtual machine, and their clients on the host",
+                steps::network,
+            ),
+            Step::new(
                 "owned",
                 "a hostile kernel in the machine changes nothing on the host but what the flags allow",
                 steps::owned,
@@ -247,9 +252,31 @@ const JOBS: &[Job] = &[
     },
 ];
 
+/// Jobs that are not run with all the others, because they take long.
+const APART: &[Job] = &[Job {
+    name: "network",
+    steps: &[
+        Step::new(
+            "network-plain",
+            "the same servers where QEMU was started by hand, with its own network",
+            steps::network_plain,
+        ),
+        Step::new(
+            "network-native",
+            "the same servers as native code",
+            steps::network_native,
+        ),
+    ],
+}];
+
+/// All jobs.
+fn jobs() -> impl Iterator<Item = &'static Job> {
+    JOBS.iter().chain(APART)
+}
+
 /// Prints the jobs' and the steps' names.
 pub(crate) fn list() {
-    for job in JOBS {
+    for job in jobs() {
         println!("{}:", job.name);
         for step in job.steps {
             println!("    {:18} {}", step.name, step.what);
@@ -259,8 +286,7 @@ pub(crate) fn list() {
 
 /// Runs one job's steps on machines of `arches`.
 pub(crate) fn job(name: &str, arches: &[Arch]) -> Result<()> {
-    let job = JOBS
-        .iter()
+    let job = jobs()
         .find(|job| job.name == name)
         .with_context(|| format!("there is no job {name}: `scripts/test --list` names them"))?;
     finish(run_steps(job.steps.iter(), arches))
@@ -272,14 +298,13 @@ pub(crate) fn test(only: &[String], arches: &[Arch]) -> Result<()> {
         return finish(run_jobs()?);
     }
     let known = |name: &String| {
-        JOBS.iter()
-            .any(|job| job.name == name.as_str() || job.steps.iter().any(|step| step.name == name.as_str()))
+        jobs().any(|job| job.name == name.as_str() || job.steps.iter().any(|step| step.name == name.as_str()))
     };
     if let Some(unknown) = only.iter().find(|name| !known(name)) {
         bail!("there is no job or step {unknown}: `scripts/test --list` names them");
     }
     let named = |name: &str| only.iter().any(|other| other == name);
-    let steps = JOBS.iter().flat_map(|job| {
+    let steps = jobs().flat_map(|job| {
         job.steps
             .iter()
             .filter(move |step| named(job.name) || named(step.name))

@@ -108,7 +108,8 @@ impl Drop for Redis {
 fn start(setting: &Setting, grants: &[(&str, u16)]) -> Result<Server> {
     let server = setting.start(&Guest {
         module: "http-kv",
-        args: &["redis:6379"],
+        // Longer than any answer takes, on the slowest machine.
+        args: &["redis:6379", "60000"],
         grants,
         ..Guest::default()
     })?;

@@ -135,6 +135,31 @@ fn share_on(engine: Engine, arches: &[Arch]) -> Result<Counts> {
     )
 }
 
+/// Servers that the launcher starts.
+pub(crate) fn network(arches: &[Arch]) -> Result<Counts> {
+    in_vm(
+        Engine::Interp,
+        arches,
+        &["--test", "network", "--", "network/launcher/"],
+        &[],
+    )
+}
+
+/// Servers that QEMU starts alone.
+pub(crate) fn network_plain(arches: &[Arch]) -> Result<Counts> {
+    in_vm(
+        Engine::Interp,
+        arches,
+        &["--test", "network", "--", "network/plain/"],
+        &[],
+    )
+}
+
+/// Servers of native code, by both.
+pub(crate) fn network_native(arches: &[Arch]) -> Result<Counts> {
+    in_vm(Engine::Native, arches, &["--test", "network"], &[])
+}
+
 /// Boots the hostile kernel, which is one of x86_64, in the launcher.
 pub(crate) fn owned(arches: &[Arch]) -> Result<Counts> {
     if !arches.contains(&Arch::X86_64) {

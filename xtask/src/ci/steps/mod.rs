@@ -17,7 +17,8 @@ use crate::{
 pub(super) use lint::{clippy, clippy_vm, doc, fmt, scripts};
 pub(super) use machines::{
     boot, boot_native, calls, conformance, conformance_native, deterministic, deterministic_native,
-    differential, image, jail, native_host, owned, replay, share, share_native, smith, spec, tail_calls,
+    differential, image, jail, native_host, network, network_native, network_plain, owned, replay, share,
+    share_native, smith, spec, tail_calls,
 };
 
 /// The application's library with the engine that it has not by default, too.

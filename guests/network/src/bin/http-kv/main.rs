@@ -7,7 +7,8 @@
 //! | `DELETE /KEY` | 204; 404 |
 //! | `GET /` | 200 and the keys, one a line, sorted |
 //!
-//! 502 says that Redis did not answer within a second. Usage: http-kv [REDIS:PORT]
+//! 502 says that Redis did not answer in time: within 900 ms, so that a client has an answer within a second.
+//! Usage: http-kv [REDIS:PORT [MILLISECONDS]]
 
 mod redis;
 
@@ -54,8 +55,11 @@ fn main() {
 
 /// Answers until the listener fails.
 async fn serve() -> std::io::Result<()> {
-    let name = std::env::args().nth(1).unwrap_or_else(|| "redis:6379".into());
-    let redis = Arc::new(Redis::new(name));
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_else(|| "redis:6379".into());
+    let milliseconds = arguments.next().and_then(|number| number.parse().ok());
+    let patience = Duration::from_millis(milliseconds.unwrap_or(900));
+    let redis = Arc::new(Redis::new(name, patience));
     let listener = given_to_tokio()?;
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     eprintln!("http-kv: ready");

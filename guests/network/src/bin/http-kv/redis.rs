@@ -19,9 +19,6 @@ use tokio::time::timeout;
 use wasmedge_wasi_socket::nslookup;
 use wasmedge_wasi_socket::socket::{AddressFamily, Socket, SocketType};
 
-/// How long a question may take, with all that it needs: a waiting client is to have an answer within a second.
-const PATIENCE: Duration = Duration::from_millis(900);
-
 /// preview 1's errno for a connection that is being made.
 const IN_PROGRESS: i32 = 26;
 
@@ -56,15 +53,17 @@ impl From<io::Error> for Failure {
 pub(crate) struct Redis {
     /// Host and port.
     name: String,
+    /// How long a question may take, with all that it needs.
+    patience: Duration,
     /// The connection, while no question is under way on it and if it is sound.
     idle: Mutex<Option<TcpStream>>,
 }
 
 impl Redis {
     /// The server at `HOST:PORT`. Nothing is connected yet.
-    pub(crate) fn new(name: String) -> Self {
+    pub(crate) fn new(name: String, patience: Duration) -> Self {
         let idle = Mutex::new(None);
-        Self { name, idle }
+        Self { name, patience, idle }
     }
 
     /// What a command answers that gives a value or none.
@@ -98,7 +97,7 @@ impl Redis {
 
     /// Asks a question, within the time for it.
     async fn ask(&self, words: &[impl AsRef<[u8]>]) -> Result<BytesFrame, Failure> {
-        let asked = timeout(PATIENCE, self.exchange(words)).await;
+        let asked = timeout(self.patience, self.exchange(words)).await;
         asked.map_err(|_| Failure::Late)?
     }
 
