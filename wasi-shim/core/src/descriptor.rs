@@ -116,25 +116,27 @@ impl Descriptor {
         }
     }
 
-    /// Fails with BADF unless it can be read from.
+    /// Fails unless it can be read from.
     ///
     /// # Errors
-    /// [`Errno::BADF`].
+    /// [`Errno::BADF`]; [`Errno::NOTCONN`] if it is a listener.
     pub const fn check_readable(&self) -> Result<(), Errno> {
         match self {
-            Self::Stdin { .. } | Self::Socket(_) => Ok(()),
+            Self::Stdin { .. } => Ok(()),
+            Self::Socket(socket) => socket.check_transfer(),
             Self::File(file) if file.access.read => Ok(()),
             Self::File(_) | Self::Output { .. } | Self::Directory(_) => Err(Errno::BADF),
         }
     }
 
-    /// Fails with BADF unless it can be written to.
+    /// Fails unless it can be written to.
     ///
     /// # Errors
-    /// [`Errno::BADF`].
+    /// [`Errno::BADF`]; [`Errno::NOTCONN`] if it is a listener.
     pub const fn check_writable(&self) -> Result<(), Errno> {
         match self {
-            Self::Output { .. } | Self::Socket(_) => Ok(()),
+            Self::Output { .. } => Ok(()),
+            Self::Socket(socket) => socket.check_transfer(),
             Self::File(file) if file.access.write => Ok(()),
             Self::File(_) | Self::Stdin { .. } | Self::Directory(_) => Err(Errno::BADF),
         }

@@ -139,7 +139,8 @@ pub enum Readiness {
     Ready {
         /// Bytes that can be read or written; may be an estimate, but is at least 1 unless `hangup`.
         bytes: u64,
-        /// The stream is at its end or its peer has gone.
+        /// Standard input is at its end. Of a socket: nothing comes and nothing goes any more, as it has ended in both
+        /// directions or broken. Whose peer only sends no more is ready to read, with `bytes` 1.
         hangup: bool,
     },
 }

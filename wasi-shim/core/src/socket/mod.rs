@@ -146,6 +146,29 @@ impl Socket {
         matches!(self.state, State::Listening(_))
     }
 
+    /// Fails if nothing can ever be received or sent through it: it listens.
+    ///
+    /// # Errors
+    /// [`Errno::NOTCONN`].
+    pub const fn check_transfer(&self) -> Result<(), Errno> {
+        match self.is_listening() {
+            true => Err(Errno::NOTCONN),
+            false => Ok(()),
+        }
+    }
+
+    /// Fails unless connections come to it.
+    ///
+    /// # Errors
+    /// [`Errno::NOTSUP`] if it is for datagrams, else [`Errno::INVAL`].
+    pub const fn check_listening(&self) -> Result<(), Errno> {
+        match (self.kind, self.is_listening()) {
+            (_, true) => Ok(()),
+            (Kind::Stream, false) => Err(Errno::INVAL),
+            (Kind::Datagram, false) => Err(Errno::NOTSUP),
+        }
+    }
+
     /// What the network knows it by.
     const fn id(&self) -> Option<SocketId> {
         match self.state {

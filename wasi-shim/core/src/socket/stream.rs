@@ -58,12 +58,8 @@ impl<S: System> WasiCtx<S> {
         listener: &Socket,
         blocking: Blocking,
     ) -> Result<(Descriptor, SocketAddr), Errno> {
-        let State::Listening(id) = listener.state else {
-            return Err(match listener.kind {
-                Kind::Stream => Errno::INVAL,
-                Kind::Datagram => Errno::NOTSUP,
-            });
-        };
+        listener.check_listening()?;
+        let id = listener.id().ok_or(Errno::INVAL)?;
         let mut patience = Patience::new(blocking, listener.options.receive_timeout);
         loop {
             match self.network()?.accept(id) {

@@ -117,15 +117,17 @@ impl Stream {
 
     fn readiness(&self, direction: Direction) -> Readiness {
         let [no_receive, no_send] = self.shut;
-        let (bytes, hangup) = match (self.made, direction) {
+        let (bytes, ended) = match (self.made, direction) {
             (None, _) => return Readiness::NotReady,
             (Some(Err(_)), _) => return Readiness::ENDED,
             (_, Direction::Receive) => (self.incoming.len(), self.ended || no_receive),
             (_, Direction::Send) => (self.room, no_send),
         };
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        match hangup || self.broken.is_some() {
-            true if direction == Direction::Send || bytes == 0 => Readiness::ENDED,
+        let over = self.broken.is_some() || (self.ended && no_send);
+        // The end, too, is something to be received, or told to who sends.
+        let bytes = u64::try_from(bytes.max(usize::from(ended))).unwrap_or(u64::MAX);
+        match over {
+            true if direction == Direction::Send || self.incoming.is_empty() => Readiness::ENDED,
             _ if bytes > 0 => Readiness::Ready { bytes, hangup: false },
             _ => Readiness::NotReady,
         }

@@ -39,10 +39,11 @@ use crate::{
 /// regular file is always ready, for both, however it was opened; `nbytes` is what is left to read, 0 with
 /// `fd_readwrite_hangup` at its end.
 ///
-/// `fd_read` of a listener happens when a connection waits, of a socket when there is something to receive, or nothing
-/// more will come (`nbytes` 0 and `fd_readwrite_hangup`); `fd_write` when something can be sent, the making of a
-/// connection has ended, or nothing more can be sent (as before). A socket that has failed is ready so: the next call
-/// on it tells why, and no event. A listener is never ready to be written, a socket without a connection always.
+/// `fd_read` of a listener happens when a connection waits, of a socket when there is something to receive, the end
+/// included (`nbytes` 1); `fd_write` when something can be sent, or a send would tell why not, and when the making of a
+/// connection has ended. A connection that has ended in both directions or failed is ready for both, with `nbytes` 0
+/// and `fd_readwrite_hangup`: the next call on it tells why, and no event. A listener is never ready to be written, a
+/// stream socket without a connection always, as one that has ended.
 ///
 /// **Errors:**
 /// - INVAL: `nsubscriptions` is 0; a subscription has an unknown type, clock or flag, or names a clock of CPU time

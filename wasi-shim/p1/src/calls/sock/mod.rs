@@ -90,8 +90,8 @@ pub fn sock_accept<S: System>(
 /// **Traps:** the list, any buffer of at least one byte, `ro_datalen` or `ro_flags` out of bounds; `ri_data` or
 /// `ro_datalen` not a multiple of 4, `ro_flags` of 2. Nothing is received then.
 ///
-/// **Deviations:** wasmtime (which has sockets up to version 46) fails at the end of a stream before all buffers are
-/// full with `recv_waitall`.
+/// **Deviations:** wasmtime (which has sockets up to version 46) ends the guest where a stream ends before all buffers
+/// are full with `recv_waitall`.
 ///
 /// **Spec:** <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md#sock_recv>
 #[expect(clippy::too_many_arguments, reason = "the specification's")]

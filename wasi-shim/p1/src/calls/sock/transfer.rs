@@ -34,11 +34,16 @@ pub(in crate::calls) struct Received {
     pub(in crate::calls) from: Option<SocketAddr>,
 }
 
-/// Fails unless `fd` is a socket that may be used for this.
-pub(in crate::calls) fn require<S>(ctx: &WasiP1Ctx<S>, fd: Fd, rights: Rights) -> Result<(), Error> {
+/// Fails unless `fd` is a socket that can be used for what this right is for, and has it.
+pub(in crate::calls) fn require<S>(ctx: &WasiP1Ctx<S>, fd: Fd, right: Rights) -> Result<(), Error> {
     let entry = ctx.fds.get(fd)?;
-    entry.descriptor.socket()?;
-    Ok(entry.require(rights)?)
+    let socket = entry.descriptor.socket()?;
+    match right {
+        Rights::SOCK_ACCEPT => socket.check_listening()?,
+        Rights::SOCK_SHUTDOWN if socket.kind() == Kind::Datagram => return Err(Errno::NOTSUP.into()),
+        _ => socket.check_transfer()?,
+    }
+    Ok(entry.require(right)?)
 }
 
 /// Whether an operation on a descriptor waits.

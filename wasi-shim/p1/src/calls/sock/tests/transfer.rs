@@ -168,11 +168,7 @@ fn streams_without_a_connection() {
     recv_errno(&mut bed, LISTENER, Riflags::NONE, Errno::NOTCONN);
     bed.put_iovecs(LIST, &[(BUF, 8)]);
     for fd in [stream, LISTENER] {
-        let errno = if fd == stream {
-            Errno::NOTCONN
-        } else {
-            Errno::NOTCAPABLE
-        };
+        let errno = Errno::NOTCONN;
         bed.errno(
             |c, m| sock_send(c, m, fd, Ptr::new(LIST), 1, 0, Ptr::new(LEN)),
             errno,
