@@ -363,6 +363,34 @@ fn the_end_is_not_waited_for_without_bound() {
 }
 
 #[test]
+fn where_the_guest_has_taken_all_memory_nothing_is_opened() {
+    let wire = Wire::to(ROUTER);
+    let network = Network {
+        listeners: listening(80).listeners,
+        ..granted(&["10.0.2.2:1"], Kind::Direct)
+    };
+    let mut sockets = wire.network(&network).unwrap();
+    let listener = sockets.listen(at(Ipv4Addr::UNSPECIFIED, 80), 8).unwrap();
+    wire.memory(100_000);
+    let client = wire.peer().connect(at(GUEST, 80), None).unwrap();
+    let mut on = [Wait::new(Source::Readable(listener))];
+    sockets.wait(&mut on, Some(5_000_000_000), &mut || unreachable!());
+    assert_eq!(on[0].answer, Ok(Readiness::NotReady));
+    assert_eq!(wire.peer().connected(client), Err(Error::InProgress));
+    assert_eq!(sockets.connect(at(ROUTER, 1), None), Err(Errno::NOBUFS));
+    // What is small is there.
+    let udp = sockets.bind_datagrams(at(Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    sockets.close(udp).unwrap();
+    wire.memory(0);
+    sockets.wait(&mut [], Some(0), &mut || unreachable!());
+    let any = at(Ipv4Addr::UNSPECIFIED, 0);
+    assert_eq!(sockets.bind_datagrams(any), Err(Errno::NOBUFS));
+    wire.memory(1 << 20);
+    wait_for(&mut sockets, Source::Readable(listener));
+    assert!(sockets.accept(listener).is_ok());
+}
+
+#[test]
 fn without_a_server_dhcp_gives_up() {
     let wire = Wire::to(ROUTER);
     let network = Network {

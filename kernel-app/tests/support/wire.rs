@@ -70,6 +70,7 @@ struct World {
     script: Option<Script>,
     input: bool,
     sleeps: usize,
+    memory: usize,
 }
 
 /// The guest's end, and what is behind the other one.
@@ -96,6 +97,7 @@ impl Wire {
             script: None,
             input: false,
             sleeps: 0,
+            memory: 64 << 20,
         })))
     }
 
@@ -117,6 +119,11 @@ impl Wire {
     /// Something has come for standard input, or has been read.
     pub(crate) fn input(&self, is_there: bool) {
         self.0.borrow_mut().input = is_there;
+    }
+
+    /// So many bytes of memory are free from now on.
+    pub(crate) fn memory(&self, free: usize) {
+        self.0.borrow_mut().memory = free;
     }
 
     pub(crate) fn input_is_there(&self) -> bool {
@@ -220,7 +227,7 @@ impl Link for Wire {
     }
 
     fn free_memory(&mut self) -> usize {
-        64 << 20
+        self.0.borrow().memory
     }
 }
 
