@@ -98,6 +98,11 @@ impl FromStr for Grant {
 
     fn from_str(text: &str) -> Result<Self, GrantError> {
         let shown = text.escape_debug();
+        if text.contains("://") {
+            return Err(GrantError::new(format!(
+                "'{shown}' is a URL; write NAME:PORT, such as example.org:443"
+            )));
+        }
         let (name, target) = match text.split_once('=') {
             Some((name, target)) => (name, Some(target)),
             None => (text, None),
@@ -254,6 +259,8 @@ mod tests {
             ("redis:+80", "is no port"),
             ("redis:80=", "neither a host's name"),
             ("redis:80/sctp", "is no protocol"),
+            ("tcp://redis:80", "is a URL; write NAME:PORT"),
+            ("redis:80=http://a:80", "is a URL; write NAME:PORT"),
             ("::1", "has no brackets"),
             ("127.1:80", "neither a host's name"),
             ("2130706433:80", "neither a host's name"),
