@@ -3,7 +3,7 @@
 //! What it compares, and how: `docs/testing.md`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -13,8 +13,12 @@ use crate::arch::Arch;
 use crate::toolchain::{cargo, compile, root, test_cache};
 use crate::{compiler, guests, image};
 
-/// The guest that makes the calls.
+/// The guest that makes the calls, and that which makes those on sockets.
 const GUEST: &str = "differential";
+const SOCKETS_GUEST: &str = "differential-sockets";
+
+/// How many sequences on sockets a test run makes: a minute on a busy machine, most of it waiting for the host's sockets.
+const SOCKET_SEQUENCES: u64 = 50;
 
 /// How many sequences a test run makes, and how many calls each: some 20 s of CPU time with both runtimes.
 const SEQUENCES: u64 = 1000;
@@ -113,13 +117,39 @@ pub(crate) fn machines() -> Result<[Other; 2]> {
     Ok(Engine::ALL.map(|engine| Other::Vm(launcher.clone(), engine)))
 }
 
+/// Compares the calls on sockets with wasmtime 19, by this Python; fails if an answer differs without a reason.
+pub(crate) fn compare_sockets(python: &Path) -> Result<()> {
+    let programs = build()?;
+    let mut command = Command::new(programs.join("sockets"));
+    command
+        .arg("--guest")
+        .arg(guests::one(&root(), SOCKETS_GUEST)?)
+        .arg("--python")
+        .arg(python)
+        .args(["--sequences", &SOCKET_SEQUENCES.to_string()]);
+    crate::toolchain::run(&mut command)
+}
+
+/// Which of wasmtime's Python packages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Package {
+    /// That which decides where the specification is silent.
+    Wasmtime,
+    /// The last that has sockets.
+    WithSockets,
+}
+
 /// A Python of our own that has the package `wasmtime`, of the version and with the hashes that the repository names.
 ///
 /// # Errors
 /// If it is not there and cannot be had, with pip's reason.
-pub(crate) fn python() -> Result<PathBuf> {
-    let requirements = workspace().join("wasmtime.txt");
-    let venv = target().join("venv");
+pub(crate) fn python(package: Package) -> Result<PathBuf> {
+    let (requirements, venv) = match package {
+        Package::Wasmtime => ("wasmtime.txt", "venv"),
+        Package::WithSockets => ("wasmtime-sockets.txt", "venv-sockets"),
+    };
+    let requirements = workspace().join(requirements);
+    let venv = target().join(venv);
     let python = venv.join("bin/python");
     // The requirements that the last complete installation had.
     let done = venv.join("installed.txt");

@@ -181,11 +181,15 @@ fn main() -> Result<()> {
         }
         Step::Programs { only } => programs::compare(&only)?,
         Step::Differential(run) => {
-            differential::compare(&run, &differential::Other::Wasmtime(differential::python()?))?;
+            differential::compare(
+                &run,
+                &differential::Other::Wasmtime(differential::python(differential::Package::Wasmtime)?),
+            )?;
             differential::compare(&run, &differential::Other::WasmiWasi)?;
             for machines in differential::machines()? {
                 differential::compare(&run, &machines)?;
             }
+            differential::compare_sockets(&differential::python(differential::Package::WithSockets)?)?;
         }
         Step::Bench { record: None, only } => bench::run_all(only)?,
         Step::Bench {

@@ -14,12 +14,14 @@ pub(crate) fn compare(only: &[String]) -> Result<()> {
     let launcher = image::build_launcher(&[Arch::host()])?;
     compiler::build()?;
     let here = root();
-    run(Command::new(differential::python()?)
-        .arg(here.join("tests/programs/compare.py"))
-        .arg(launcher)
-        .arg(here.join("tests/vm/reference/wasmtime_run.py"))
-        .arg(here.join("target/programs"))
-        .args(only)
-        // wasmtime keeps there what it has compiled, as the launcher does.
-        .env("XDG_CACHE_HOME", test_cache()))
+    run(
+        Command::new(differential::python(differential::Package::Wasmtime)?)
+            .arg(here.join("tests/programs/compare.py"))
+            .arg(launcher)
+            .arg(here.join("tests/vm/reference/wasmtime_run.py"))
+            .arg(here.join("target/programs"))
+            .args(only)
+            // wasmtime keeps there what it has compiled, as the launcher does.
+            .env("XDG_CACHE_HOME", test_cache()),
+    )
 }

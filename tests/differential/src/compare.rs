@@ -8,6 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::expectations::{Expectations, Reference};
 
+/// How many differences of a kind are shown.
+const MOST_SHOWN: usize = 3;
+
 /// One call and what came of it: `NAME(ARGUMENTS) = ERRNO RESULTS`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
@@ -127,6 +130,45 @@ impl Report {
             self.different(Default::default(), &line(ours), &line(theirs));
         }
         Ok(())
+    }
+
+    /// Tells what was found; whether it is good. With `all_rules` each rule has to have explained something.
+    #[must_use]
+    pub fn print(&self, rules: &Expectations, reference: Reference, seed: u64, all_rules: bool) -> bool {
+        println!("\n{reference:?}: differences that a rule explains");
+        let mut idle = 0;
+        for (place, rule) in rules.rule.iter().enumerate() {
+            if !rule.references.contains(&reference) {
+                continue;
+            }
+            let count = self.explained.get(&place).copied().unwrap_or(0);
+            idle += usize::from(count == 0);
+            println!("{count:7}  {}: {}", rule.calls.join(" "), rule.reason);
+        }
+        for ((call, ours, theirs), lines) in &self.unexplained {
+            println!(
+                "DIFFERENT {call}: ours {ours}, theirs {theirs}: {} times",
+                lines.len()
+            );
+            for (ours, theirs) in lines.iter().take(MOST_SHOWN) {
+                println!("  ours:   {ours}\n  theirs: {theirs}");
+            }
+        }
+        let unexplained: usize = self.unexplained.values().map(Vec::len).sum();
+        println!(
+            "differential: {reference:?}: {} sequences, {} calls and lines of state, {} compared ({} sequences ended by a rule), {} explained \
+             differences, {} unexplained, seed {seed}",
+            self.sequences,
+            self.calls,
+            self.compared,
+            self.cut,
+            self.explained.values().sum::<usize>(),
+            unexplained,
+        );
+        if all_rules && idle > 0 {
+            println!("{idle} rules explained nothing: take them out of the file of expectations");
+        }
+        unexplained == 0 && (idle == 0 || !all_rules)
     }
 
     fn different(&mut self, kind: (String, String, String), ours: &str, theirs: &str) {

@@ -49,6 +49,10 @@ pub struct Rule {
 pub enum Reference {
     /// The Python package `wasmtime`.
     Wasmtime,
+    /// The Python package `wasmtime` 19, the last that gives a guest sockets.
+    #[serde(rename = "wasmtime-19")]
+    #[value(name = "wasmtime-19")]
+    Wasmtime19,
     /// The crate `wasmi_wasi`.
     WasmiWasi,
     /// Ours in the virtual machine: nothing may differ.

@@ -2,6 +2,7 @@
 //!
 //! Layer: host tests and measurements; nothing of it is in the image.
 
+pub mod client;
 pub mod compare;
 pub mod expectations;
 pub mod network;

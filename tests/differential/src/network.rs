@@ -97,13 +97,12 @@ fn readiness(source: Source, descriptor: &PollFd<'_>) -> Readiness {
             let is_stream = sockopt::socket_type(descriptor) == Ok(SocketType::STREAM);
             let is_listener = sockopt::socket_acceptconn(descriptor) == Ok(true);
             let bytes = rustix::io::ioctl_fionread(descriptor).unwrap_or_default();
-            match (is_stream && !is_listener, bytes) {
-                (true, 0) => Readiness::ENDED,
-                (true, bytes) => Readiness::Ready { bytes, hangup: false },
-                // An empty datagram is one.
-                (false, bytes) => Readiness::Ready {
+            match gone && is_stream && !is_listener {
+                true if bytes == 0 => Readiness::ENDED,
+                // The end is something to be received, and an empty datagram is one.
+                hangup => Readiness::Ready {
                     bytes: bytes.max(1),
-                    hangup: false,
+                    hangup,
                 },
             }
         }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use test_qemu::Engine;
 
 use crate::expectations::Reference;
@@ -64,6 +64,7 @@ impl Programs {
                 command.arg(&self.guest);
                 return log(&mut command, arguments);
             }
+            Reference::Wasmtime19 => bail!("it is for sockets, which have a program of their own"),
             Reference::WasmiWasi => {
                 let mut command = Command::new(&self.host);
                 command.args(["--wasi", "wasmi-wasi"]);

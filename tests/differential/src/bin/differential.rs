@@ -49,8 +49,6 @@ struct Arguments {
 
 /// How many sequences one process makes.
 const BATCH: u64 = 250;
-/// How many differences of a kind are shown.
-const MOST_SHOWN: usize = 3;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -94,39 +92,5 @@ fn compare(
         first += count;
     }
 
-    println!("\n{reference:?}: differences that a rule explains");
-    let mut idle = 0;
-    for (place, rule) in rules.rule.iter().enumerate() {
-        if !rule.references.contains(&reference) {
-            continue;
-        }
-        let count = report.explained.get(&place).copied().unwrap_or(0);
-        idle += usize::from(count == 0);
-        println!("{count:7}  {}: {}", rule.calls.join(" "), rule.reason);
-    }
-    for ((call, ours, theirs), lines) in &report.unexplained {
-        println!(
-            "DIFFERENT {call}: ours {ours}, theirs {theirs}: {} times",
-            lines.len()
-        );
-        for (ours, theirs) in lines.iter().take(MOST_SHOWN) {
-            println!("  ours:   {ours}\n  theirs: {theirs}");
-        }
-    }
-    let unexplained: usize = report.unexplained.values().map(Vec::len).sum();
-    println!(
-        "differential: {reference:?}: {} sequences, {} calls and lines of state, {} compared ({} sequences ended by a rule), {} explained \
-         differences, {} unexplained, seed {}",
-        report.sequences,
-        report.calls,
-        report.compared,
-        report.cut,
-        report.explained.values().sum::<usize>(),
-        unexplained,
-        arguments.seed
-    );
-    if arguments.all_rules && idle > 0 {
-        println!("{idle} rules explained nothing: take them out of tests/differential/expectations.toml");
-    }
-    Ok(unexplained == 0 && (idle == 0 || !arguments.all_rules))
+    Ok(report.print(rules, reference, arguments.seed, arguments.all_rules))
 }

@@ -9,7 +9,7 @@ use vm_tests::environment;
 
 use crate::arch::Arch;
 use crate::ci::harness::{Counts, Machines, harness};
-use crate::differential::{self as runtimes, Other};
+use crate::differential::{self as runtimes, Other, Package};
 use crate::toolchain::{cargo, root, test_cache};
 use crate::{compiler as native, guests, image as images, spec as spec_tests, tail_calls as handlers};
 
@@ -120,7 +120,7 @@ pub(crate) fn share_native(arches: &[Arch]) -> Result<Counts> {
 
 fn share_on(engine: Engine, arches: &[Arch]) -> Result<Counts> {
     let script = root().join("tests/vm/reference/wasmtime_run.py");
-    let reference = match runtimes::python() {
+    let reference = match runtimes::python(Package::Wasmtime) {
         Ok(python) => format!("{} {}", python.display(), script.display()),
         Err(error) => {
             println!("SKIP the tutorial under wasmtime: {error:#}");
@@ -278,10 +278,23 @@ pub(crate) fn differential(arches: &[Arch]) -> Result<Counts> {
     for machines in runtimes::machines()? {
         compare(machines);
     }
-    match runtimes::python() {
+    match runtimes::python(Package::Wasmtime) {
         Ok(python) => compare(Other::Wasmtime(python)),
         Err(error) => {
             println!("SKIP: differential test against wasmtime NOT RUN: it cannot be installed: {error:#}");
+            counts.skipped += 1;
+        }
+    }
+    match runtimes::python(Package::WithSockets).map(|python| runtimes::compare_sockets(&python)) {
+        Ok(Ok(())) => counts.passed += 1,
+        Ok(Err(error)) => {
+            println!("differential: sockets: {error:#}");
+            counts.failed += 1;
+        }
+        Err(error) => {
+            println!(
+                "SKIP: differential test of sockets NOT RUN: wasmtime 19 cannot be installed: {error:#}"
+            );
             counts.skipped += 1;
         }
     }
