@@ -66,6 +66,7 @@ const ELEMENTS: usize = 16;
 ///
 /// **Deviations:** WasmEdge knows all services of its host, tells the name, and writes without regard to the room.
 #[expect(clippy::too_many_arguments, reason = "WasmEdge's")]
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn sock_getaddrinfo<S: System>(
     ctx: &mut WasiP1Ctx<S>,
     mem: &mut GuestMemory<'_>,
@@ -127,6 +128,7 @@ struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn new(node: &'a [u8], service: &[u8], hint: &Addrinfo) -> Result<Self, Errno> {
         if node.is_empty() && service.is_empty() {
             return Err(Errno::AINONAME);
@@ -165,6 +167,7 @@ impl<'a> Question<'a> {
     }
 
     /// The addresses; `look_up` knows those of a name.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn addresses(
         &self,
         look_up: impl FnOnce(&str) -> Result<Vec<IpAddr>, Errno>,
@@ -224,6 +227,7 @@ struct Element {
 }
 
 /// The elements of a list that starts there, as many as can be needed.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 fn list(mem: &GuestMemory<'_>, first: Ptr<Addrinfo>, count: Size) -> Result<Vec<Element>, Error> {
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(ELEMENTS);
     let mut elements = Vec::with_capacity(count);
@@ -247,6 +251,7 @@ fn list(mem: &GuestMemory<'_>, first: Ptr<Addrinfo>, count: Size) -> Result<Vec<
 
 impl Element {
     /// Tells an address.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
     fn fill(
         &self,
         mem: &mut GuestMemory<'_>,

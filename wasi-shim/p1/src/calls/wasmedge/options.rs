@@ -49,6 +49,7 @@ const MICROSECOND: u64 = 1_000;
 /// **Traps:** `value` with its room, or `value_len` out of bounds; `value_len` not a multiple of 4.
 ///
 /// **Layout:** 4 bytes i32le; a time 16 bytes: seconds i64le at 0, microseconds i64le at 8, both 0 for no limit.
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn sock_getsockopt<S: System>(
     ctx: &mut WasiP1Ctx<S>,
     mem: &mut GuestMemory<'_>,
@@ -126,6 +127,7 @@ fn put(
 /// **Traps:** `value` out of bounds.
 ///
 /// **Layout:** as for [`sock_getsockopt`].
+#[cfg_attr(target_os = "hermit", optimize(size))]
 pub fn sock_setsockopt<S: System>(
     ctx: &mut WasiP1Ctx<S>,
     mem: &mut GuestMemory<'_>,
