@@ -380,6 +380,7 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
             readable: socket.inbox.socket().can_recv() || socket.error.is_some(),
             writable: socket.has_sent_all() || socket.error.is_some(),
             hang_up: false,
+            ended: false,
             error: socket.error,
             available: socket.inbox.socket().recv_queue(),
         })

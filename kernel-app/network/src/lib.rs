@@ -266,13 +266,11 @@ impl Sockets {
             Id::Lookup(_) => return self.lookup_readiness(socket),
         }
         .map_err(errno)?;
-        let is_stream = matches!(Id::of(socket), Id::Stream(_));
+        let is_over = state.ended || state.error.is_some();
         Ok(match (write, state.readable, state.writable) {
-            (true, _, true) | (false, true, _) if state.error.is_some() && state.available == 0 => {
-                Readiness::ENDED
-            }
+            (true, _, true) | (false, true, _) if is_over && state.available == 0 => Readiness::ENDED,
             (true, _, true) => ready(WRITABLE),
-            (false, true, _) if is_stream && state.available == 0 => Readiness::ENDED,
+            // Of a peer that sends no more, there is its end to be read.
             (false, true, _) => ready(state.available),
             _ => Readiness::NotReady,
         })

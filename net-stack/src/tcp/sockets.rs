@@ -45,6 +45,8 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer sends nothing more, or there is no connection any more.
     pub hang_up: bool,
+    /// Nothing comes and nothing goes any more: both sides have ended, or there is no connection.
+    pub ended: bool,
     /// The error that the next operation answers.
     pub error: Option<Error>,
     /// The bytes that can be received at once.
@@ -345,6 +347,7 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
             writable: connection.error.is_some()
                 || (!is_connecting && (!sends || room > socket.send_capacity() / 4)),
             hang_up,
+            ended: hang_up && !sends,
             error: connection.error,
             available,
         })

@@ -172,7 +172,16 @@ impl FdTable {
     /// These descriptors as 0, 1, 2, …, with all rights that mean something for them; at most `limit` may be open
     /// unless that many are already.
     pub fn new(descriptors: Vec<Descriptor>, limit: usize) -> Self {
-        let open = |descriptor| Some(Entry::opened(descriptor, Fdflags::NONE, Rights::ALL));
+        // A listener does not wait until it is told to, as in wasmtime: a runtime with one thread, such as Go's, would
+        // serve nobody while it accepts.
+        let open = |descriptor: Descriptor| {
+            let flags = if matches!(descriptor, Descriptor::Socket(_)) {
+                Fdflags::NONBLOCK
+            } else {
+                Fdflags::NONE
+            };
+            Some(Entry::opened(descriptor, flags, Rights::ALL))
+        };
         let entries: Vec<_> = descriptors.into_iter().map(open).collect();
         Self {
             lowest_free: entries.len(),

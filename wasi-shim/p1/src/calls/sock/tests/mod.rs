@@ -155,6 +155,8 @@ fn pointers_are_not_followed_before_the_descriptor_is_known_to_be_a_socket() {
 fn sock_accept_gives_the_lowest_number_and_the_flags() {
     let mut bed = TestBed::served([(10, H::Connects(peer(1), 80)), (20, H::Connects(peer(2), 80))]);
     bed.run(|c, m| fd_close(c, m, 0)).expect("it is open");
+    // As given, it does not wait.
+    bed.ok(|c, m| fd_fdstat_set_flags(c, m, LISTENER, Fdflags::NONE), &[]);
     let accept = |flags| {
         move |c: &mut WasiP1Ctx<TestSystem>, m: &mut GuestMemory<'_>| {
             sock_accept(c, m, LISTENER, flags, Ptr::new(FD))
@@ -273,13 +275,20 @@ fn attributes_of_sockets() {
     let mut bed = connected([]);
     let datagrams = bed.open_socket(Kind::Datagram);
     let all = [
-        (LISTENER, 6, listener, connection),
-        (CONNECTION, 6, connection, connection),
-        (datagrams, 5, stream.union(Rights::FD_WRITE), connection),
+        (LISTENER, 6, Fdflags::NONBLOCK, listener, connection),
+        (CONNECTION, 6, Fdflags::NONE, connection, connection),
+        (
+            datagrams,
+            5,
+            Fdflags::NONE,
+            stream.union(Rights::FD_WRITE),
+            connection,
+        ),
     ];
-    for (fd, filetype, base, inheriting) in all {
+    for (fd, filetype, flags, base, inheriting) in all {
         let mut fdstat = [0; Fdstat::SIZE];
         fdstat[0] = filetype;
+        fdstat[2..4].copy_from_slice(&flags.raw().to_le_bytes());
         fdstat[8..16].copy_from_slice(&base.raw().to_le_bytes());
         fdstat[16..].copy_from_slice(&inheriting.raw().to_le_bytes());
         bed.ok(|c, m| fd_fdstat_get(c, m, fd, Ptr::new(BUF)), &[(BUF, &fdstat)]);
