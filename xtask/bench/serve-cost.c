@@ -17,6 +17,7 @@ IMPORT("sock_accept") int sock_accept(int, int, int *);
 IMPORT("sock_recv") int sock_recv(int, const struct part *, int, int, unsigned *, int *);
 IMPORT("sock_send") int sock_send(int, const struct part *, int, int, unsigned *);
 IMPORT("fd_write") int fd_write(int, const struct part *, int, unsigned *);
+IMPORT("fd_fdstat_set_flags") int fd_fdstat_set_flags(int, int);
 IMPORT("fd_close") int fd_close(int);
 IMPORT("proc_exit") _Noreturn void proc_exit(int);
 
@@ -44,6 +45,9 @@ static long give(int client, unsigned len) {
 static void leave(int client) { fd_close(client); }
 
 static void begin(void) {
+    /* So that accepting waits. */
+    if (fd_fdstat_set_flags(3, 0))
+        proc_exit(1);
     struct part part = {"ready\n", 6};
     unsigned count;
     fd_write(1, &part, 1, &count);
