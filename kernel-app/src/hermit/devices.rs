@@ -362,7 +362,7 @@ impl Ports {
             | u32::from(offset & 0xfc);
         // SAFETY: the port of PCI's configuration address; where there is no PCI, nobody hears it.
         unsafe {
-            core::arch::asm!("out dx, eax", in("dx") 0xcf8_u16, in("eax") register, options(nomem, nostack))
+            core::arch::asm!("out dx, eax", in("dx") 0xcf8_u16, in("eax") register, options(nomem, nostack));
         };
     }
 }
@@ -375,7 +375,7 @@ impl ConfigSpace for Ports {
         // SAFETY: the port of PCI's configuration data, of the register that was chosen. Nobody else chooses: there is
         // one processor, and the kernel's own scan runs within a system call.
         unsafe {
-            core::arch::asm!("in eax, dx", in("dx") 0xcfc_u16, out("eax") value, options(nomem, nostack))
+            core::arch::asm!("in eax, dx", in("dx") 0xcfc_u16, out("eax") value, options(nomem, nostack));
         };
         value
     }
@@ -384,7 +384,7 @@ impl ConfigSpace for Ports {
         Self::select(at, offset);
         // SAFETY: as above; what is written there is a function's configuration.
         unsafe {
-            core::arch::asm!("out dx, eax", in("dx") 0xcfc_u16, in("eax") value, options(nomem, nostack))
+            core::arch::asm!("out dx, eax", in("dx") 0xcfc_u16, in("eax") value, options(nomem, nostack));
         };
     }
 }

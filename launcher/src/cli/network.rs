@@ -19,7 +19,7 @@ pub(super) struct NetworkFlags {
     #[arg(long = "net", value_name = "NAME:PORT[/udp][=TARGET]", action = ArgAction::Append, value_parser = parse_grant)]
     pub(super) net: Vec<Grant>,
 
-    /// Listen on this host for connections to a port of the guest's; [ADDR:] is 127.0.0.1 by default
+    /// Listen on this host for connections to a port of the guest's; ADDR is 127.0.0.1 by default
     ///
     /// Can be repeated: 8080:80, 0.0.0.0:80:80, 5353:53/udp. HOST 0 is a free port. The guest listens there itself, or
     /// has a listener by --tcplisten or EXPOSE.

@@ -38,13 +38,16 @@ struct Parts {
     network: Option<Net>,
 }
 
+/// An address: IPv4's bytes or IPv6's.
+type Address = Result<[u8; 4], [u8; 16]>;
+
 /// What the guest has of a network.
 #[derive(Arbitrary, Debug)]
 struct Net {
     address: Option<([u8; 4], u8, Option<[u8; 4]>)>,
     relay: bool,
     grants: Vec<String>,
-    listeners: Vec<(Result<[u8; 4], [u8; 16]>, u16)>,
+    listeners: Vec<(Address, u16)>,
     published: Vec<(u16, bool)>,
     inherit: bool,
     look_up: bool,

@@ -10,9 +10,15 @@ fn main() -> RedisResult<()> {
     let long = "0123456789abcdef".repeat(64 << 10);
     let () = connection.set("hermit", &long)?;
     let stored: String = connection.get("hermit")?;
-    println!("{} bytes, {}", stored.len(), if stored == long { "the same" } else { "others" });
+    println!(
+        "{} bytes, {}",
+        stored.len(),
+        if stored == long { "the same" } else { "others" }
+    );
     let () = connection.del(&["hermit", "count"])?;
-    let counted: Vec<u32> = (0..3).map(|_| connection.incr("count", 1)).collect::<RedisResult<_>>()?;
+    let counted: Vec<u32> = (0..3)
+        .map(|_| connection.incr("count", 1))
+        .collect::<RedisResult<_>>()?;
     println!("{counted:?}");
     let missing: Option<String> = connection.get("hermit")?;
     println!("{missing:?}");
