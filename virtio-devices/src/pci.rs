@@ -403,6 +403,10 @@ impl<R: Registers> Pci<R> {
     }
 
     pub(crate) fn config8(&self, offset: usize) -> u8 {
+        // The device says itself how much there is.
+        if offset >= self.config.size() {
+            return 0;
+        }
         self.config.read8(offset)
     }
 
