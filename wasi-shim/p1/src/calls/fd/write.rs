@@ -115,10 +115,6 @@ pub fn fd_pwrite<S: System>(
     let file = entry.descriptor.seekable()?;
     entry.require(Rights::FD_SEEK)?;
     mem.check(nwritten)?;
-    if entry.descriptor.socket().is_ok() {
-        let count = send(ctx, mem, fd, iovs, iovs_len, None)?;
-        return mem.write(nwritten, count);
-    }
     let total = iovec::check(mem, iovs, iovs_len)?;
     let append = entry.flags.contains(Fdflags::APPEND);
     if !append {
