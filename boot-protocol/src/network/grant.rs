@@ -200,7 +200,7 @@ fn host_and_port(text: &str) -> Result<(Host, Option<u16>), GrantError> {
 
 /// A host's name: RFC 1123, and underscores, which services in containers have.
 fn name(text: &str) -> Result<String, GrantError> {
-    let name = text.strip_suffix('.').unwrap_or(text);
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let is_label = |label: &str| {
         let inside = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         (1..=63).contains(&label.len())
@@ -212,7 +212,7 @@ fn name(text: &str) -> Result<String, GrantError> {
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
     if name.len() <= 253 && name.split('.').all(is_label) && !is_number {
-        Ok(name.to_ascii_lowercase())
+        Ok(name)
     } else {
         Err(GrantError::new(format!(
             "'{}' is neither a host's name nor an address",
@@ -265,6 +265,7 @@ mod tests {
             ("127.1:80", "neither a host's name"),
             ("2130706433:80", "neither a host's name"),
             ("0x7f000001:80", "neither a host's name"),
+            ("0X7F000001:80", "neither a host's name"),
             ("a..b:80", "neither a host's name"),
             ("-a:80", "neither a host's name"),
             ("a b:80", "neither a host's name"),
