@@ -48,7 +48,8 @@ impl Asked {
     }
 }
 
-/// Asks for `neighbour` through an interface that knows nobody: its socket, which is none that anybody uses, has to ask.
+/// Asks for `neighbour` through an interface that knows nobody: its socket, which is none that anybody uses, has to
+/// ask.
 pub(crate) fn ask(
     mut interface: Interface,
     addresses: &[IpCidr],

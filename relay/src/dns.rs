@@ -1,7 +1,7 @@
 //! The resolver that a guest asks in the way of every network: by DNS, at [`inside::DNS`].
 //!
-//! It knows the granted names. Other names are asked of the host's resolver, if that was granted too; a guest's question
-//! is never passed on, nor is an answer. Format: RFC 1035.
+//! It knows the granted names. Other names are asked of the host's resolver, if that was granted too; a guest's
+//! question is never passed on, nor is an answer. Format: RFC 1035.
 
 use std::net::{IpAddr, SocketAddr};
 

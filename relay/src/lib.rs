@@ -2,7 +2,8 @@
 //!
 //! A guest has a wire, on which it may say anything. Here is its other end: [`Relay`] takes its frames from a stream
 //! socket, in QEMU's framing, and makes of them connections and datagrams of the host's, as far as the [`Policy`] knows
-//! them. No frame is ever passed on: the guest's TCP ends here, in a stack of its own, and so does every other protocol.
+//! them. No frame is ever passed on: the guest's TCP ends here, in a stack of its own, and so does every other
+//! protocol.
 //!
 //! What people write, on a command line or in a manifest, is read by [`boot_protocol::network`].
 

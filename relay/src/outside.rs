@@ -86,8 +86,8 @@ impl Outside {
             .is_some_and(|resolver| resolver.ask(token.bits(), name))
     }
 
-    /// The ends of what a client of the host's begins with a port of the guest's, as the guest sees them: the client has
-    /// its real address, unless the guest could not answer that.
+    /// The ends of what a client of the host's begins with a port of the guest's, as the guest sees them: the client
+    /// has its real address, unless the guest could not answer that.
     pub(crate) fn ends_for(&self, client: SocketAddr, port: u16) -> Ends {
         let address = client.ip().to_canonical();
         let is_strange = is_special(address) || inside::contains(address);

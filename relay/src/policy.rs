@@ -1,7 +1,8 @@
 //! What leaves the host: the only place that says yes.
 //!
 //! A guest's packet names an address and a port. [`Policy::destination`] says what of the host's network is meant, if
-//! anything; [`permits`] is asked once more for each address that was not granted by itself, right before it is connected to.
+//! anything; [`permits`] is asked once more for each address that was not granted by itself, right before it is
+//! connected to.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -28,8 +29,8 @@ pub(crate) struct Destination {
 }
 
 impl Policy {
-    /// A policy. `inherit`: besides `grants`, all of the host's network but [special](is_special) addresses and the host
-    /// itself.
+    /// A policy. `inherit`: besides `grants`, all of the host's network but [special](is_special) addresses and the
+    /// host itself.
     ///
     /// # Errors
     /// More names than there is room for, or two grants that mean different things by one name.

@@ -1,4 +1,4 @@
-//! What the stack takes for its device: frames in memory, on a link where every guest's connection is a host of its own.
+//! What the stack takes for its device: frames in memory, on a link where every guest's connection is its own host.
 //!
 //! The stack that ends the guest's connections has one address, and the guest connects to many; the stack waits for
 //! nobody before it answers, and a guest must not hear that it is connected before it is. So every connection gets an

@@ -45,8 +45,8 @@ impl Published {
     /// Listens.
     ///
     /// # Errors
-    /// The port is in use, needs a right that is not there, or the address is none of the host's: the message says which
-    /// and what to do.
+    /// The port is in use, needs a right that is not there, or the address is none of the host's: the message says
+    /// which and what to do.
     pub fn bind(publish: &Publish) -> io::Result<Self> {
         let Publish {
             host,

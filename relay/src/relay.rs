@@ -70,7 +70,8 @@ impl Setup {
 /// After so long the system is asked for another descriptor, if it had none. In microseconds.
 const AGAIN: u64 = 100_000;
 
-/// How often a guest that has said nothing yet is asked whether it is there, while clients wait for it. In microseconds.
+/// How often a guest that has said nothing yet is asked whether it is there, while clients wait for it. In
+/// microseconds.
 const KNOCK: u64 = 20_000;
 
 /// A published port.
@@ -146,8 +147,8 @@ impl Relay {
         })
     }
 
-    /// Serves the guest until the other end of the wire is closed. What the guest has sent by then still arrives, as far
-    /// as its receivers take it within ten seconds.
+    /// Serves the guest until the other end of the wire is closed. What the guest has sent by then still arrives, as
+    /// far as its receivers take it within ten seconds.
     ///
     /// # Errors
     /// What comes from the wire is not made of frames, or the system does not do what it should.

@@ -1,4 +1,4 @@
-//! The wire: frames in a stream socket, each with its length before it in four bytes, as QEMU's `-netdev stream` has them.
+//! The wire: frames in a stream socket, each behind its length in four bytes, as QEMU's `-netdev socket` has them.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};

@@ -17,7 +17,8 @@ use crate::{compiler, guests, image};
 const GUEST: &str = "differential";
 const SOCKETS_GUEST: &str = "differential-sockets";
 
-/// How many sequences on sockets a test run makes: a minute on a busy machine, most of it waiting for the host's sockets.
+/// How many sequences on sockets a test run makes: a minute on a busy machine, most of it waiting for the host's
+/// sockets.
 const SOCKET_SEQUENCES: u64 = 50;
 
 /// How many sequences a test run makes, and how many calls each: some 20 s of CPU time with both runtimes.

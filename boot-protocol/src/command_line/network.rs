@@ -1,4 +1,4 @@
-//! The words about the network: what a person writes who starts the machine by hand, and how a launcher writes the same.
+//! The words about the network: what a person writes who starts the machine by hand, and how a launcher writes it.
 //!
 //! ```text
 //! [--net NAME:PORT[/udp][=TARGET]]… [--tcplisten ADDR:PORT]… [-p|--publish [[ADDR:]HOST:]GUEST[/udp]]…

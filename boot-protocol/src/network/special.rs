@@ -47,8 +47,8 @@ pub fn is_special(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address that a translator or a tunnel makes of an IPv6 one: mapped, compatible and translated addresses, NAT64
-/// (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380) and ISATAP (RFC 5214).
+/// The IPv4 address that a translator or a tunnel makes of an IPv6 one: mapped, compatible and translated addresses,
+/// NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380) and ISATAP (RFC 5214).
 #[must_use]
 pub fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let (high, low) = match address.segments() {

@@ -71,8 +71,8 @@ pub enum Wire {
     /// The launcher's relay, which knows the grants and what is meant by them.
     #[default]
     Relay,
-    /// Something that does not, such as slirp or a tap: the application itself connects to the targets, which have to be
-    /// addresses.
+    /// Something that does not, such as slirp or a tap: the application itself connects to the targets, which have to
+    /// be addresses.
     Direct,
 }
 

@@ -61,8 +61,8 @@ pub trait Link {
     /// Nanoseconds on a clock that never goes back.
     fn now(&mut self) -> u64;
 
-    /// Sleeps until a frame arrives, with `room` also until there is room to transmit, with `input` until something comes
-    /// for standard input; at most so many nanoseconds (`None`: for ever). It may end early.
+    /// Sleeps until a frame arrives, with `room` also until there is room to transmit, with `input` until something
+    /// comes for standard input; at most so many nanoseconds (`None`: for ever). It may end early.
     fn sleep(&mut self, input: bool, room: bool, nanoseconds: Option<u64>);
 
     /// Nanoseconds that were slept so far.

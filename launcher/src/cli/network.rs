@@ -14,8 +14,9 @@ pub(super) struct NetworkFlags {
     /// Let the guest connect to this host and port; [=TARGET] says what is meant by it
     ///
     /// Can be repeated: redis:6379, api.example.com:443, db:5432=127.0.0.1:15432, time:123/udp=pool.ntp.org. The guest
-    /// resolves NAME to an address that exists only inside; it is looked up on the host at each connect. Whatever else the
-    /// guest connects to is EACCES. With a Hermitfile or a packed file, a TARGET for what NET grants (docs/network.md).
+    /// resolves NAME to an address that exists only inside; it is looked up on the host at each connect. Whatever else
+    /// the guest connects to is EACCES. With a Hermitfile or a packed file, a TARGET for what NET grants
+    /// (docs/network.md).
     #[arg(long = "net", value_name = "NAME:PORT[/udp][=TARGET]", action = ArgAction::Append, value_parser = parse_grant)]
     pub(super) net: Vec<Grant>,
 

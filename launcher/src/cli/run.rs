@@ -47,9 +47,9 @@ pub(super) struct Run {
 
     /// Options of WASI, separated by commas: inherit-env passes all variables of the host
     ///
-    /// As wasmtime's; --env sets single variables and counts instead. inherit-network lets the guest connect to all that
-    /// this host reaches, but the host itself and metadata of clouds; allow-ip-name-lookup lets it look up any name;
-    /// tcplisten=ADDR:PORT is --tcplisten.
+    /// As wasmtime's; --env sets single variables and counts instead. inherit-network lets the guest connect to all
+    /// that this host reaches, but the host itself and metadata of clouds; allow-ip-name-lookup lets it look up any
+    /// name; tcplisten=ADDR:PORT is --tcplisten.
     #[arg(short = 'S', value_name = "OPTIONS", value_delimiter = ',', action = ArgAction::Append, value_parser = parse_wasi)]
     pub(super) wasi: Vec<Wasi>,
 

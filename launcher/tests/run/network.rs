@@ -1,5 +1,5 @@
-//! The relay of a guest's network as runs have it: its ports, its wire, its jail and its end. The machine is played by a
-//! stack on QEMU's end of the wire.
+//! The relay of a guest's network as runs have it: its ports, its wire, its jail and its end. The machine is played by
+//! a stack on QEMU's end of the wire.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -31,13 +31,13 @@ pub(super) struct HalfOpen {
     seed: u64,
     sequence: u32,
     first: TcpRepr<'static>,
-    /// The frames of a finished handshake that waits for room in the backlog: the peer's acknowledgement and what it sent
-    /// after that.
+    /// The frames of a finished handshake that waits for room in the backlog: the peer's acknowledgement and what it
+    /// sent after that.
     kept: Vec<Vec<u8>>,
 }
 
-/// So many bytes are kept of a peer whose handshake waits: a request, say. It sends again what is not kept, but the later
-/// the longer it waits.
+/// So many bytes are kept of a peer whose handshake waits: a request, say. It sends again what is not kept, but the
+/// later the longer it waits.
 const KEPT: usize = 3072;
 
 impl HalfOpen {
@@ -132,7 +132,8 @@ impl Tcp {
     /// tries again.
     fn begin(&mut self, net: &mut Net, entropy: &mut impl Entropy, segment: &Segment<'_>, listener: Id) {
         let key = &segment.key;
-        // Who has finished a handshake comes first: what such a peer sends meanwhile is lost, and sent again ever later.
+        // Who has finished a handshake comes first: what such a peer sends meanwhile is lost, and sent again ever
+        // later.
         self.finish_waiting(net, listener);
         if !self.has_backlog(listener) || self.has_waiting(listener) || !crate::net::is_host(key.remote.addr)
         {

@@ -1,4 +1,4 @@
-//! What of a connection is moved from one side to the other: by way of the stack's buffers and the kernel's, none between.
+//! What of a connection is moved from one side to the other: through the stack's buffers and the kernel's only.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;

@@ -1,8 +1,8 @@
 //! The guest's connections, and the host's that they are joined to.
 //!
-//! A connection that the guest opens is opened on the host first: the guest hears that it is connected, or refused, when
-//! the host has heard so. What is received from one side is kept nowhere but in the stack's buffers and the kernel's, so
-//! that a side which reads slowly is felt by the other.
+//! A connection that the guest opens is opened on the host first: the guest hears that it is connected, or refused,
+//! when the host has heard so. What is received from one side is kept nowhere but in the stack's buffers and the
+//! kernel's, so that a side which reads slowly is felt by the other.
 
 mod exchange;
 

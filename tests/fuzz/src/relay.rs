@@ -1,9 +1,9 @@
 //! The host's end of a guest's network: whatever a machine says on its wire, what it hears is well-formed, and no more
 //! than it said.
 //!
-//! The input is a script of frames: questions for neighbours, segments, datagrams and questions for names, each with a byte
-//! changed or not, and bytes that are no frame. The grants lead to a port of this host that nobody listens at, and to a
-//! name that nobody has, so nothing leaves the host.
+//! The input is a script of frames: questions for neighbours, segments, datagrams and questions for names, each with a
+//! byte changed or not, and bytes that are no frame. The grants lead to a port of this host that nobody listens at, and
+//! to a name that nobody has, so nothing leaves the host.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown};

@@ -98,8 +98,8 @@ impl Collected {
         Self { shared }
     }
 
-    /// Waits until `until` holds of what has been read, the output has ended, or `limit` has passed; gives what there is
-    /// then.
+    /// Waits until `until` holds of what has been read, the output has ended, or `limit` has passed; gives what there
+    /// is then.
     pub(crate) fn wait_for(&self, limit: Duration, until: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         self.shared.wait_for(
             limit,

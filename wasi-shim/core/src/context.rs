@@ -56,8 +56,8 @@ impl<S> WasiCtx<S> {
         &self.env
     }
 
-    /// Hands out what the guest begins with: standard input, output, error, the preopens in order, the listeners. For the
-    /// interface that gives them to it; nothing is left for a second one.
+    /// Hands out what the guest begins with: standard input, output, error, the preopens in order, the listeners. For
+    /// the interface that gives them to it; nothing is left for a second one.
     pub fn take_descriptors(&mut self) -> Vec<Descriptor> {
         core::mem::take(&mut self.descriptors)
     }

@@ -3,8 +3,8 @@
 //! `no_std`, safe Rust; knows no engine and no guest pointer. Slices and typed values go in, values and [`Errno`] come
 //! out. From the bottom: [`system`] is what the machine has to provide, [`fs`] what a file system has to, with some of
 //! our own; [`path`] is the sandbox; [`descriptor`] knows what can be done with what is open; [`context`] holds what
-//! one guest has, and [`mod@file`], [`tree`], [`socket`] and [`poll`] are the operations on it. Crate `wasi-p1` makes preview1 of
-//! them; docs/wasi-core.md of the repository says how the interfaces of WASI 0.2 would.
+//! one guest has, and [`mod@file`], [`tree`], [`socket`] and [`poll`] are the operations on it. Crate `wasi-p1` makes
+//! preview1 of them; docs/wasi-core.md of the repository says how the interfaces of WASI 0.2 would.
 //!
 //! An operation does what it is asked to. What has to be checked before (the descriptor's kind, with its own functions;
 //! rights and memory, which are an interface's) is for the caller to check, so that a call happens whole or leaves no

@@ -9,8 +9,8 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::Errno;
 
-/// Names a socket, or a lookup of a name, of a [`Network`]. One that was closed names nothing any more, even once others
-/// have been opened: every operation answers BADF.
+/// Names a socket, or a lookup of a name, of a [`Network`]. One that was closed names nothing any more, even once
+/// others have been opened: every operation answers BADF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u64);
 

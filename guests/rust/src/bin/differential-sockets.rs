@@ -1,9 +1,9 @@
-//! Random but reproducible sequences of WASI calls on sockets, one line for each call with its errno and results, so that
-//! the lines of two runtimes can be compared.
+//! Random but reproducible sequences of WASI calls on sockets, one line for each call with its errno and results, so
+//! that the lines of two runtimes can be compared.
 //!
 //! Arguments: SEED SEQUENCES CALLS [FIRST]: so many sequences of so many calls, from the one numbered FIRST (0) on.
-//! Descriptor 3 is a listener. The first connection that comes to it is the client's, which does what it is told over it:
-//! see `control`. What it has done has arrived when it says so, so nothing depends on time.
+//! Descriptor 3 is a listener. The first connection that comes to it is the client's, which does what it is told over
+//! it: see `control`. What it has done has arrived when it says so, so nothing depends on time.
 
 #[path = "../differential/area.rs"]
 #[allow(dead_code, reason = "it is the other test's too")]

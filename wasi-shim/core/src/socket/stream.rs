@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl<S: System> WasiCtx<S> {
-    /// Lets connections come to a stream; so many may wait to be accepted. One that has no name gets a free port. On the
-    /// port of a listener that the guest was given, it takes connections from that one's queue.
+    /// Lets connections come to a stream; so many may wait to be accepted. One that has no name gets a free port. On
+    /// the port of a listener that the guest was given, it takes connections from that one's queue.
     ///
     /// # Errors
     /// NOTSUP: it is none; INVAL: it is connected, or is going to be; ACCES, ADDRINUSE, ADDRNOTAVAIL, AFNOSUPPORT,

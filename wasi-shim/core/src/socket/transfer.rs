@@ -35,11 +35,13 @@ impl From<Datagram> for Received {
 }
 
 impl<S: System> WasiCtx<S> {
-    /// Receives what is there of a stream, at least one byte unless it has ended, or one datagram. With `peek` it stays.
+    /// Receives what is there of a stream, at least one byte unless it has ended, or one datagram. With `peek` it
+    /// stays.
     ///
     /// # Errors
     /// AGAIN, as `blocking` and the socket's [timeout](super::Options::receive_timeout) say; NOTCONN: a stream without
-    /// a connection; CONNREFUSED and others of [`settle`](WasiCtx::connect); CONNRESET, TIMEDOUT; what the network says.
+    /// a connection; CONNREFUSED and others of [`settle`](WasiCtx::connect); CONNRESET, TIMEDOUT; what the network
+    /// says.
     pub fn receive(
         &mut self,
         socket: &mut Socket,
@@ -102,8 +104,8 @@ impl<S: System> WasiCtx<S> {
     /// # Errors
     /// AGAIN, as `blocking` and the socket's [timeout](super::Options::send_timeout) say; AFNOSUPPORT: `to` is of
     /// another family; ISCONN: a stream is told `to`; NOTCONN: a stream without a connection; PIPE: it is shut down;
-    /// DESTADDRREQ: a datagram to nobody; ACCES, CONNREFUSED, CONNRESET, HOSTUNREACH, INVAL, MSGSIZE, TIMEDOUT: what the
-    /// network says.
+    /// DESTADDRREQ: a datagram to nobody; ACCES, CONNREFUSED, CONNRESET, HOSTUNREACH, INVAL, MSGSIZE, TIMEDOUT: what
+    /// the network says.
     pub fn send(
         &mut self,
         socket: &mut Socket,

@@ -1,7 +1,7 @@
 //! The wire format of WasmEdge's calls for sockets: numbers, sizes and offsets, and nothing that acts.
 //!
-//! Layer: abi. Implements what WasmEdge's `wasi/api.hpp` says, which has no witx text; the programs that use these calls
-//! are built with crate `wasmedge_wasi_socket`, whose layouts are the same.
+//! Layer: abi. Implements what WasmEdge's `wasi/api.hpp` says, which has no witx text; the programs that use these
+//! calls are built with crate `wasmedge_wasi_socket`, whose layouts are the same.
 
 use super::{
     Errno,

@@ -129,8 +129,8 @@ pub fn fd_fdstat_set_rights<S>(
 /// ```
 ///
 /// - `fd`: the descriptor.
-/// - `buf`: gets the attributes. Of a standard stream and a socket all are 0 but the type. Of others, `dev` counts the file
-///   systems of the guest from 1.
+/// - `buf`: gets the attributes. Of a standard stream and a socket all are 0 but the type. Of others, `dev` counts the
+///   file systems of the guest from 1.
 ///
 /// **Errors:**
 /// - BADF: `fd` is not open.

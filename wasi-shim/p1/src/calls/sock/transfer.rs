@@ -1,6 +1,7 @@
 //! What calls on sockets share: the checks, and lists of buffers to and from the core's operations.
 //!
-//! Layer: calls. A call checks its descriptor with [`require`], then its pointers, and only then does one of the others.
+//! Layer: calls. A call checks its descriptor with [`require`], then its pointers, and only then does one of the
+//! others.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;

@@ -95,8 +95,8 @@ impl Room {
         }
     }
 
-    /// Writes an address: its bytes alone, or its family and its bytes if it is a storage, which holds either; `None` is
-    /// of no family. Whether there was room.
+    /// Writes an address: its bytes alone, or its family and its bytes if it is a storage, which holds either; `None`
+    /// is of no family. Whether there was room.
     pub(in crate::calls) fn write(
         self,
         mem: &mut GuestMemory<'_>,

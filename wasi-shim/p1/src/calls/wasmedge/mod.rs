@@ -98,8 +98,8 @@ pub fn sock_open<S: System>(
 ///
 /// **Traps:** `address` or the bytes that it names out of bounds; `address` not a multiple of 4.
 ///
-/// **Layout:** an address has 8 bytes: where its bytes are u32le at 0, how many u32le at 4. 4 bytes are an IPv4 address,
-/// 16 an IPv6 address. 128 have the family u16le at 0, and the address from 2 on.
+/// **Layout:** an address has 8 bytes: where its bytes are u32le at 0, how many u32le at 4. 4 bytes are an IPv4
+/// address, 16 an IPv6 address. 128 have the family u16le at 0, and the address from 2 on.
 pub fn sock_bind<S: System>(
     ctx: &mut WasiP1Ctx<S>,
     mem: &mut GuestMemory<'_>,
@@ -199,8 +199,8 @@ pub fn sock_connect<S: System>(
 /// - INVAL: the room is 4, 16 or 128 bytes long, and this is not.
 /// - others: as for [`sock_recv`](super::sock::sock_recv).
 ///
-/// **Traps:** as for [`sock_recv`](super::sock::sock_recv); `address`, the bytes that it names, or `port` out of bounds;
-/// `address` not a multiple of 4, `port` of 2. Nothing is received then.
+/// **Traps:** as for [`sock_recv`](super::sock::sock_recv); `address`, the bytes that it names, or `port` out of
+/// bounds; `address` not a multiple of 4, `port` of 2. Nothing is received then.
 ///
 /// **Layout:** as for [`sock_bind`].
 ///

@@ -54,15 +54,15 @@ const ELEMENTS: usize = 16;
 /// - AISOCKTYPE: the hint's protocol is not one of that kind of socket.
 /// - AIAGAIN: nobody could tell now.
 ///
-/// **Traps:** `node`, `service`, `hints`, `res` or `res_len` out of bounds; an element of the list, its `sockaddr` or the
-/// room for that one's bytes out of bounds; all but bytes not a multiple of 4. Of the list at most 16 elements are
+/// **Traps:** `node`, `service`, `hints`, `res` or `res_len` out of bounds; an element of the list, its `sockaddr` or
+/// the room for that one's bytes out of bounds; all but bytes not a multiple of 4. Of the list at most 16 elements are
 /// looked at.
 ///
 /// **Layout:** an `addrinfo` has 28 bytes: flags u16le at 0, family u8 at 2, kind u8 at 3, protocol u8 at 4, length of
-/// the address on the host u32le at 8, and where the `sockaddr` lies u32le at 12, the name u32le at 16, its length u32le
-/// at 20, the next element u32le at 24. A `sockaddr` has 12 bytes: family u8 at 0, room for its bytes, then how many
-/// there are, u32le at 4, where they lie u32le at 8. They are, for IPv4, the port u16be at 0, the address at 2, 8 zeros;
-/// for IPv6, the port u16be at 0, 4 zeros, the address at 6, 4 zeros.
+/// the address on the host u32le at 8, and where the `sockaddr` lies u32le at 12, the name u32le at 16, its length
+/// u32le at 20, the next element u32le at 24. A `sockaddr` has 12 bytes: family u8 at 0, room for its bytes, then how
+/// many there are, u32le at 4, where they lie u32le at 8. They are, for IPv4, the port u16be at 0, the address at 2, 8
+/// zeros; for IPv6, the port u16be at 0, 4 zeros, the address at 6, 4 zeros.
 ///
 /// **Deviations:** WasmEdge knows all services of its host, tells the name, and writes without regard to the room.
 #[expect(clippy::too_many_arguments, reason = "WasmEdge's")]

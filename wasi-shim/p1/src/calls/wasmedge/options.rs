@@ -114,8 +114,8 @@ fn put(
 /// - `name`: which one: 0 `SO_REUSEADDR`, 4 `SO_BROADCAST`, 7 `SO_KEEPALIVE`, 11 `SO_RCVTIMEO`, 12 `SO_SNDTIMEO`.
 /// - `value`, `value_len`: the option, and how many bytes it has.
 ///
-/// `SO_REUSEADDR` has no effect, whatever it is set to. A receive, an accept or a send that has waited as long as a time
-/// says is AGAIN, a connect INPROGRESS.
+/// `SO_REUSEADDR` has no effect, whatever it is set to. A receive, an accept or a send that has waited as long as a
+/// time says is AGAIN, a connect INPROGRESS.
 ///
 /// **Errors:**
 /// - INVAL: `level` or `name` has a number that WasmEdge does not name; `value_len` is less than the option has.

@@ -1,3 +1,5 @@
+//! Recording and replaying calls: what is written, what is read back, and what is refused.
+
 use alloc::{string::ToString as _, vec, vec::Vec};
 
 use wasi_core::{Stream, WasiCtxBuilder, limits::Limit, testing::TestSystem};
