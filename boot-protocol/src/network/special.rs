@@ -3,15 +3,13 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses of clouds by which a machine learns its secrets, or is managed, and that are in no range below.
-const METADATA: [IpAddr; 7] = [
+const METADATA: [IpAddr; 6] = [
     // Alibaba.
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     // Azure.
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     // Oracle.
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-    // Amazon.
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     // Google.
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     // Oracle.
@@ -40,6 +38,8 @@ pub fn is_special(address: IpAddr) -> bool {
                 || address.is_multicast()
                 // Link-local, and site-local, which some systems still route.
                 || matches!(segments, [0xfe80..=0xfeff, ..])
+                // Amazon's services of a machine: metadata (::254), credentials of containers (::23); and Akamai's metadata.
+                || matches!(segments, [0xfd00, 0xec2, ..] | [0xfd00, 0xa9fe, 0xa9fe, ..])
                 // Translators of a network's own (RFC 8215): where in it the IPv4 address is, nobody else knows.
                 || matches!(segments, [0x64, 0xff9b, 1, ..])
                 || embedded(address).is_some_and(|inner| is_special(inner.into()))
@@ -90,6 +90,8 @@ mod tests {
             "fec0::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd00:a9fe:a9fe::1",
             "::ffff:0:7f00:1",
             "64:ff9b::7f00:1",
             "64:ff9b::a9fe:a9fe",
