@@ -9,6 +9,7 @@ use boot_protocol::network::inside;
 
 use crate::outside::{Outside, Token};
 use crate::packet::{self, Datagram, Ends};
+use crate::resolve::Found;
 
 /// Questions that wait for the host's resolver.
 const WAITING: usize = 64;
@@ -77,8 +78,16 @@ impl Dns {
     }
 
     /// A name's addresses were found.
-    pub(crate) fn resolved(&mut self, out: &mut Outside, at: (usize, u16), addresses: &[IpAddr]) {
-        let place = self.waiting.get_mut(at.0).filter(|place| place.0 == at.1);
+    pub(crate) fn resolved(&mut self, out: &mut Outside, at: (usize, u16), found: &Found) {
+        let Found { name, addresses, .. } = found;
+        let is_its = |place: &(u16, Option<(Ends, Question)>)| {
+            place.0 == at.1
+                && place
+                    .1
+                    .as_ref()
+                    .is_some_and(|(_, question)| question.name == *name)
+        };
+        let place = self.waiting.get_mut(at.0).filter(|place| is_its(place));
         if let Some((ends, question)) = place.and_then(|place| place.1.take()) {
             let code = if addresses.is_empty() { NO_SUCH_NAME } else { 0 };
             reply(out, ends, &question, code, addresses);

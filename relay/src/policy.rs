@@ -110,6 +110,12 @@ impl Policy {
         (self.inherit && to.port() != 0 && !inside::contains(address) && permits(address))
             .then_some(destination)
     }
+
+    /// The port of what a packet to `to` means, if that is the host with this name.
+    pub(crate) fn port_of(&self, protocol: Protocol, to: SocketAddr, name: &str) -> Option<u16> {
+        let destination = self.destination(protocol, to)?;
+        matches!(destination.host, Host::Name(host) if host == name).then_some(destination.port)
+    }
 }
 
 /// Whether an address may be reached that was not granted by itself: through a name, or as part of all.

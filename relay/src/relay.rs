@@ -277,16 +277,16 @@ impl Relay {
 
     fn resolved(&mut self) {
         let found = self.out.resolver.as_ref().map(Resolver::take).unwrap_or_default();
-        for (asker, addresses) in found {
-            match Token::from_bits(asker) {
+        for found in &found {
+            match Token::from_bits(found.asker) {
                 Some(Token::Tcp(index, generation)) => {
-                    self.tcp.resolved(&mut self.out, (index, generation), &addresses);
+                    self.tcp.resolved(&mut self.out, (index, generation), found);
                 }
                 Some(Token::Udp(index, generation)) => {
-                    self.udp.resolved(&mut self.out, (index, generation), &addresses);
+                    self.udp.resolved(&mut self.out, (index, generation), found);
                 }
                 Some(Token::Dns(index, generation)) => {
-                    self.dns.resolved(&mut self.out, (index, generation), &addresses);
+                    self.dns.resolved(&mut self.out, (index, generation), found);
                 }
                 _ => {}
             }

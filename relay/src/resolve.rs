@@ -26,8 +26,15 @@ pub fn system() -> Resolve {
     Arc::new(|name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 }
 
-/// What was found, for whoever asked.
-pub(crate) type Found = (u64, Vec<IpAddr>);
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// For whom. Numbers come again: whoever has this one now may have asked for something else.
+    pub(crate) asker: u64,
+    /// The name that was asked for.
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<IpAddr>,
+}
 
 /// The threads.
 pub(crate) struct Resolver {
@@ -91,10 +98,11 @@ fn answer(
         let mut addresses = resolve(&name).unwrap_or_default();
         addresses.dedup();
         addresses.truncate(ADDRESSES);
-        found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((asker, addresses));
+        found.lock().unwrap_or_else(PoisonError::into_inner).push(Found {
+            asker,
+            name,
+            addresses,
+        });
         let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
     }
 }

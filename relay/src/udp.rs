@@ -13,6 +13,7 @@ use rustix::event::epoll::EventFlags;
 use crate::outside::{Outside, Token};
 use crate::packet::{self, Datagram, Ends, Why};
 use crate::policy::permits;
+use crate::resolve::Found;
 
 /// For so long a silent flow is kept, in microseconds.
 const IDLE: u64 = 180_000_000;
@@ -22,8 +23,8 @@ const SHARE: usize = 32;
 /// Whom the guest exchanges datagrams with.
 #[derive(Debug)]
 enum Peer {
-    /// Its name is looked up; this is the first datagram, and the port.
-    Resolving(Vec<u8>, u16),
+    /// Its name is looked up; this is the first datagram.
+    Resolving(Vec<u8>),
     /// It was granted.
     Granted(UdpSocket),
     /// It sent to a published port.
@@ -126,7 +127,7 @@ impl Udp {
             flow.active = now;
             // As on any network, a datagram may be lost.
             let _ = match &flow.peer {
-                Peer::Resolving(..) => Ok(0),
+                Peer::Resolving(_) => Ok(0),
                 Peer::Granted(socket) => socket.send(datagram.data),
                 Peer::Client(index, client) => {
                     published(*index).map_or(Ok(0), |socket| socket.send_to(datagram.data, client))
@@ -157,7 +158,7 @@ impl Udp {
             }
             Host::Address(_) => refuse(Why::Prohibited),
             Host::Name(name) => {
-                let first = Peer::Resolving(datagram.data.to_vec(), destination.port);
+                let first = Peer::Resolving(datagram.data.to_vec());
                 let index = self.insert(flow(first));
                 if !out.ask(self.token(index), &name) {
                     self.remove(index);
@@ -179,12 +180,17 @@ impl Udp {
     }
 
     /// A name's addresses were found: the first that can be reached is taken.
-    pub(crate) fn resolved(&mut self, out: &mut Outside, at: (usize, u16), addresses: &[IpAddr]) {
+    pub(crate) fn resolved(&mut self, out: &mut Outside, at: (usize, u16), found: &Found) {
+        let Found { name, addresses, .. } = found;
         if self.token(at.0) != Token::Udp(at.0, at.1) {
             return;
         }
         let Some(flow) = self.get(at.0) else { return };
-        let Peer::Resolving(first, port) = &flow.peer else {
+        let Peer::Resolving(first) = &flow.peer else {
+            return;
+        };
+        // The guest can begin so many that the answer for one arrives as that for another.
+        let Some(port) = out.policy.port_of(Protocol::Udp, flow.ends.to, name) else {
             return;
         };
         let mut permitted = addresses.iter().filter(|address| permits(**address)).peekable();
@@ -192,8 +198,8 @@ impl Udp {
             None if !addresses.is_empty() => Why::Prohibited,
             _ => Why::Unreachable,
         };
-        let found = permitted.find_map(|address| connect(SocketAddr::new(*address, *port)).ok());
-        if let Some(socket) = found {
+        let reached = permitted.find_map(|address| connect(SocketAddr::new(*address, port)).ok());
+        if let Some(socket) = reached {
             let _ = socket.send(first);
             flow.peer = Peer::Granted(socket);
             self.watch(out, at.0);
@@ -301,4 +307,54 @@ fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.connect(address)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use rustix::event::epoll::{self, CreateFlags};
+
+    use super::*;
+    use crate::policy::Policy;
+    use crate::wire::Wire;
+
+    #[test]
+    fn the_answer_for_another_name_is_none() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let grants = ["a:80/udp", "b:22/udp"].map(|grant| grant.parse().unwrap());
+        let mut out = Outside {
+            wire: Wire::new(ours).unwrap(),
+            epoll: epoll::create(CreateFlags::CLOEXEC).unwrap(),
+            policy: Policy::new(&grants, false).unwrap(),
+            resolver: None,
+            guest: [2; 6],
+            ipv6: true,
+            now: 0,
+        };
+        let mut udp = Udp::new(8);
+        let index = udp.insert(Flow {
+            ends: Ends {
+                from: "10.0.2.15:1000".parse().unwrap(),
+                to: "10.0.2.101:22".parse().unwrap(),
+            },
+            peer: Peer::Resolving(vec![1]),
+            active: 0,
+        });
+        let Token::Udp(_, generation) = udp.token(index) else {
+            panic!("a flow's token is one");
+        };
+        let mut answer = |udp: &mut Udp, name: &str| {
+            let found = Found {
+                asker: 0,
+                name: name.to_string(),
+                // Nobody's, and nothing is sent there that is not lost.
+                addresses: vec!["127.0.0.1".parse().unwrap()],
+            };
+            udp.resolved(&mut out, (index, generation), &found);
+            udp.get(index).is_some()
+        };
+        assert!(answer(&mut udp, "a"), "it waits for its own");
+        assert!(!answer(&mut udp, "b"), "this is its own, and it may not go there");
+    }
 }

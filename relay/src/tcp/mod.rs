@@ -7,7 +7,7 @@
 mod exchange;
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use boot_protocol::network::{Host, Protocol, inside};
 use net_stack::{ConfigError, Error, ListenerId, Next, Stack};
@@ -20,6 +20,7 @@ use crate::outside::{Outside, Token};
 use crate::packet::{self, Ends, LONGEST, Packet, Segment, Why, flags};
 use crate::policy::permits;
 use crate::port::{self, FRAMES, LINK, Port, ROUTER_LINK, Random};
+use crate::resolve::Found;
 use crate::table::{Flow, State, Table};
 
 /// What is moved at once.
@@ -143,10 +144,6 @@ impl Tcp {
             }
             Host::Name(name) => {
                 let token = Token::Tcp(index, self.table.generation(index));
-                if let Some(flow) = self.table.get(index) {
-                    // For its port.
-                    flow.port = destination.port;
-                }
                 if !out.ask(token, &name) {
                     self.table.remove(index);
                 }
@@ -155,17 +152,20 @@ impl Tcp {
     }
 
     /// A name's addresses were found.
-    pub(crate) fn resolved(&mut self, out: &mut Outside, at: (usize, u16), addresses: &[IpAddr]) {
+    pub(crate) fn resolved(&mut self, out: &mut Outside, at: (usize, u16), found: &Found) {
+        let Found { name, addresses, .. } = found;
         let Some(flow) = self.table.get_exact(at.0, at.1) else {
             return;
         };
         if !matches!(flow.state, State::Resolving(_)) {
             return;
         }
+        // The guest can begin so many that the answer for one arrives as that for another.
+        let Some(port) = out.policy.port_of(Protocol::Tcp, flow.ends.to, name) else {
+            return;
+        };
         let permitted = addresses.iter().rev().filter(|address| permits(**address));
-        flow.candidates = permitted
-            .map(|address| SocketAddr::new(*address, flow.port))
-            .collect();
+        flow.candidates = permitted.map(|address| SocketAddr::new(*address, port)).collect();
         let why = if flow.candidates.is_empty() && !addresses.is_empty() {
             Why::Prohibited
         } else {
