@@ -35,7 +35,7 @@ mod tcp;
 mod udp;
 mod wire;
 
-pub use policy::Policy;
+pub use policy::{Policy, permits};
 pub use publish::{Published, Socket};
 pub use relay::{Relay, Setup};
 pub use resolve::{Resolve, system};

@@ -118,8 +118,10 @@ impl Policy {
     }
 }
 
-/// Whether an address may be reached that was not granted by itself: through a name, or as part of all.
-pub(crate) fn permits(address: IpAddr) -> bool {
+/// Whether an address may be reached that was not granted by itself: through a name, or as part of all. It is neither
+/// [special](is_special) nor, at this moment, this host's own.
+#[must_use]
+pub fn permits(address: IpAddr) -> bool {
     let address = address.to_canonical();
     // A translator would bring it back.
     let inner = match address {

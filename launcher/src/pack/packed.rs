@@ -200,6 +200,11 @@ impl Packed {
         self
     }
 
+    /// Whether it is what its user has started as a program.
+    pub(crate) const fn is_program(&self) -> bool {
+        self.is_own
+    }
+
     /// The path of the host's directory that the guest calls `guest`, as a program's Hermitfile says it. A file that
     /// the launcher runs must not choose what of this host it sees.
     pub(crate) fn host_of(&self, guest: &str) -> Option<&str> {

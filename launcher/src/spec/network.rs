@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use boot_protocol::network::{Grant, Protocol, Publish};
+use boot_protocol::network::{Grant, Host, Protocol, Publish};
 use boot_protocol::run_spec::{Network, RunSpec, SpecError, Wire};
 
 use super::run::Run;
@@ -160,6 +160,9 @@ impl Reach {
             return Ok(None);
         };
         network.wire = Wire::Relay;
+        if run.packed.as_ref().is_some_and(|packed| !packed.is_program()) {
+            check_chosen(run, &network)?;
+        }
         let packed = run.packed.as_ref().map(Packed::spec);
         let is_deterministic =
             run.spec.deterministic.is_some() || packed.is_some_and(|spec| spec.deterministic.is_some());
@@ -169,6 +172,33 @@ impl Reach {
         let published = published(&network, &run.outside.published)?;
         Ok(Some(Self { network, published }))
     }
+}
+
+/// A file that the launcher runs must not choose what of this host it reaches: a special address, or one of the host's
+/// own, is granted by whoever runs it.
+fn check_chosen(run: &Run, network: &Network) -> Result<(), Error> {
+    let said = run.spec.network.as_ref().map_or(&[][..], |said| &said.grants);
+    let name = |grant: &Grant| {
+        (
+            grant.host.clone(),
+            grant.port,
+            grant.protocol,
+            grant.target.clone(),
+        )
+    };
+    for grant in &network.grants {
+        if let Host::Address(address) = &grant.target
+            && !said.iter().any(|said| name(said) == name(grant))
+            && !relay::permits(*address)
+        {
+            return Err(Error::Invalid(format!(
+                "{}: it wants to connect to {address}, which is this host, its link or its cloud's metadata; if it may, \
+                 write --net {grant}",
+                run.module
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What was packed, as far as it is about the network.
@@ -360,6 +390,44 @@ mod tests {
         ] {
             let error = Reach::of(&wider).unwrap_err().to_string();
             assert!(error.contains("exceeds what was packed"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_was_packed_does_not_choose_what_of_this_host_it_reaches() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("packed");
+        for (grant, says, holds) in [
+            ("db:1=127.0.0.1:2", None, false),
+            ("169.254.169.254:80", None, false),
+            ("db:1=127.0.0.1:2", Some("db:1"), false),
+            ("db:1=127.0.0.1:2", Some("db:1=127.0.0.1:2"), true),
+            ("db:1=127.0.0.1:2", Some("db:1=192.0.2.1"), true),
+            ("169.254.169.254:80", Some("169.254.169.254:80"), true),
+            ("[::1]:1=127.0.0.1:2", Some("[::1]:1"), false),
+            ("db:1=192.0.2.1", None, true),
+            ("db:1", None, true),
+        ] {
+            let module = Module::from_bytes("m.wasm", b"\0asm\x01\0\0\0").unwrap();
+            let made = Run::new(module).grant(grant.parse().unwrap());
+            made.pack(crate::pack::Format::Initrd, &file).unwrap();
+            let packed = || Packed::open(&file).unwrap().unwrap();
+            let run = Run::packed(packed()).unwrap();
+            let run = match says {
+                Some(says) => run.grant(says.parse().unwrap()),
+                None => run,
+            };
+            match Reach::of(&run) {
+                Ok(_) => assert!(holds, "{grant} with {says:?}"),
+                Err(error) => {
+                    assert!(!holds, "{grant} with {says:?}: {error}");
+                    assert!(error.to_string().contains("if it may, write --net"), "{error}");
+                }
+            }
+            // Whoever starts a program trusts it.
+            let program = Run::packed(packed().as_program()).unwrap();
+            assert!(Reach::of(&program).is_ok(), "{grant}");
+            std::fs::remove_file(&file).unwrap();
         }
     }
 
