@@ -271,8 +271,8 @@ impl Tcp {
             settle(&socket);
             out.watch(&socket, Token::Tcp(index, generation), events())
         });
-        let stream = self.stack.connect(port::identity(index, generation), None);
-        let (Ok(()), Ok(stream)) = (begun, stream) else {
+        let connect = |()| self.stack.connect(port::identity(index, generation), None).ok();
+        let Some(stream) = begun.ok().and_then(connect) else {
             self.table.remove(index);
             return Err(socket);
         };
