@@ -197,6 +197,15 @@ impl Calls {
                 let of_kind = SeccompCmpOp::MaskedEq(u64::from(SOCK_TYPE_MASK));
                 deny_if(libc::SYS_socket, 1, of_kind, kind)?;
             }
+            // To connect by sending, which Landlock does not look at.
+            for (call, flags) in [
+                (libc::SYS_sendto, 3),
+                (libc::SYS_sendmsg, 2),
+                (libc::SYS_sendmmsg, 3),
+            ] {
+                let has_flag = SeccompCmpOp::MaskedEq(MSG_FASTOPEN.into());
+                deny_if(call, flags, has_flag, MSG_FASTOPEN)?;
+            }
         }
         // Typing for a terminal's owner, and cutting and pasting on the console.
         deny_if(libc::SYS_ioctl, 1, SeccompCmpOp::Eq, TIOCSTI)?;
@@ -314,6 +323,7 @@ const SOCK_RDM: u32 = 4;
 const SOCK_SEQPACKET: u32 = 5;
 const SOCK_DCCP: u32 = 6;
 const SOCK_PACKET: u32 = 10;
+const MSG_FASTOPEN: u32 = 0x2000_0000;
 const PR_SET_PDEATHSIG: u32 = 1;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;

@@ -144,6 +144,15 @@ fn a_relay_connects_and_listens_nowhere() {
         let found = errno_of(&program, call, [first, second, third, 0, 0, 0]);
         assert_eq!(found, expected, "{call} {arguments:?}");
     }
+    for (flags, expected) in [(0x4000, None), (0x2000_4000, DENIED)] {
+        for (call, arguments) in [
+            (libc::SYS_sendto, [3, 0, 0, flags, 0, 0]),
+            (libc::SYS_sendmsg, [3, 0, flags, 0, 0, 0]),
+            (libc::SYS_sendmmsg, [3, 0, 0, flags, 0, 0]),
+        ] {
+            assert_eq!(errno_of(&program, call, arguments), expected, "{call} {flags:#x}");
+        }
+    }
 }
 
 #[test]
