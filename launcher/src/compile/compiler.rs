@@ -224,6 +224,7 @@ impl Run<'_> {
             });
         let program = Program {
             path,
+            name: None,
             arguments: &arguments,
             streams: [self.module.as_fd(), self.out.as_fd(), stderr.as_fd()],
             descriptors: &[],

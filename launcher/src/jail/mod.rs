@@ -45,7 +45,7 @@ mod sys;
 mod view;
 pub(crate) mod worker;
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -78,6 +78,8 @@ use view::View;
 pub(crate) struct Program<'a> {
     /// Where it is.
     pub(crate) path: &'a Path,
+    /// What it is called, if not by its path: the first word of its command line, which is no argument.
+    pub(crate) name: Option<&'a OsStr>,
     /// Its arguments, without its own name.
     pub(crate) arguments: &'a [OsString],
     /// Its standard input, output and error.
@@ -224,7 +226,8 @@ fn plan<'a>(
 ) -> io::Result<Plan<'a>> {
     // The same file whatever the current directory is.
     let path = std::path::absolute(program.path)?;
-    let words = std::iter::once(path.as_os_str()).chain(program.arguments.iter().map(OsString::as_os_str));
+    let name = program.name.unwrap_or(path.as_os_str());
+    let words = std::iter::once(name).chain(program.arguments.iter().map(OsString::as_os_str));
     Ok(Plan {
         program: c_string(path.as_os_str())?,
         arguments: Strings::new(words.map(c_string).collect::<io::Result<_>>()?),
@@ -271,6 +274,7 @@ pub(crate) fn output(
         let (errors, stderr) = pipe()?;
         let program = Program {
             path,
+            name: None,
             arguments,
             streams: [null.as_fd(), stdout.as_fd(), stderr.as_fd()],
             descriptors,
@@ -376,6 +380,7 @@ pub(crate) fn layers(path: &Path, confinement: &Confinement) -> io::Result<Layer
     let null = File::options().read(true).write(true).open("/dev/null")?;
     let program = Program {
         path,
+        name: None,
         arguments: &["--version".into()],
         streams: [null.as_fd(), null.as_fd(), null.as_fd()],
         descriptors: &[],

@@ -132,6 +132,7 @@ pub(crate) fn start(
     descriptors.extend(published.iter().map(|(port, _)| port.as_fd()));
     let command = Program {
         path: &program,
+        name: Some(words::NAME.as_ref()),
         arguments: &arguments,
         streams: [null.as_fd(), null.as_fd(), errors.as_fd()],
         descriptors: &descriptors,

@@ -8,7 +8,7 @@ use boot_protocol::network::Protocol;
 use relay::{Policy, Published, Setup, Socket};
 use rustix::process::Resource;
 
-use super::words::{FIRST, Words};
+use super::words::{NAME, Words};
 use super::{BUFFER, CONNECTIONS, DESCRIPTORS, FLOWS, GUEST_LINK};
 use crate::host::inherited;
 use crate::jail;
@@ -19,8 +19,8 @@ use crate::jail;
 /// A program that gives its runs a network calls this at the beginning of `main`, before it starts threads, and names
 /// itself by [`Run::relay`](crate::Run::relay). The program `hermit-wasm` does so.
 pub fn serve_if_asked() {
-    let mut words = std::env::args_os().skip(1);
-    if words.next().as_deref() != Some(OsStr::new(FIRST)) {
+    let mut words = std::env::args_os();
+    if words.next().as_deref() != Some(OsStr::new(NAME)) {
         return;
     }
     let code = match serve(words) {

@@ -9,8 +9,9 @@ use std::str::FromStr;
 
 use boot_protocol::network::{Grant, Protocol};
 
-/// The first word, by which a program knows what it is.
-pub(super) const FIRST: &str = "relay-of-a-network";
+/// What it is called, by which a program knows what it is. No argument: a packed program's are its guest's, whoever
+/// chooses them.
+pub(super) const NAME: &str = "relay-of-a-network";
 
 /// What the relay is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,9 +31,9 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The words, the first included.
+    /// The words, without the program's name.
     pub(super) fn arguments(&self) -> Vec<OsString> {
-        let mut words = vec![FIRST.to_string(), format!("wire={}", self.wire)];
+        let mut words = vec![format!("wire={}", self.wire)];
         for (is_there, word) in [
             (self.confined, "confined"),
             (self.inherit, "inherit"),
@@ -47,7 +48,7 @@ impl Words {
         words.into_iter().map(OsString::from).collect()
     }
 
-    /// Reads the words behind the first.
+    /// Reads the words.
     pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
         let mut this = Self {
             wire: -1,
@@ -116,9 +117,7 @@ mod tests {
                 ..Words::default()
             },
         ] {
-            let mut written = words.arguments().into_iter();
-            assert_eq!(written.next().unwrap(), FIRST);
-            assert_eq!(Words::parse(written), Ok(words));
+            assert_eq!(Words::parse(words.arguments()), Ok(words));
         }
     }
 

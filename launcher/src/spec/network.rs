@@ -192,8 +192,8 @@ fn check_chosen(run: &Run, network: &Network) -> Result<(), Error> {
             && !relay::permits(*address)
         {
             return Err(Error::Invalid(format!(
-                "{}: it wants to connect to {address}, which is this host, its link or its cloud's metadata; if it may, \
-                 write --net {grant}",
+                "{}: it wants to connect to {address}, which is this host, its link or its cloud's metadata; if it \
+                 may, write --net {grant}",
                 run.module
             )));
         }

@@ -36,6 +36,7 @@ impl Process {
         let (words, stderr) = io::pipe()?;
         let program = Program {
             path: &command.program,
+            name: None,
             arguments: &command.arguments,
             streams: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
             descriptors: &command.descriptors,

@@ -484,3 +484,13 @@ fn lengths_that_are_not_there_are_refused_at_once() {
     }
     assert!(!scratch.path().join("parts").exists());
 }
+
+/// They may be a packed program's guest's, from anybody: what the relay is started by is no argument.
+#[test]
+fn no_argument_makes_a_relay() {
+    let scratch = scratch();
+    let output = launcher(scratch.path(), &["relay-of-a-network", "inherit"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("relay-of-a-network"), "{message}");
+    assert!(!message.contains("it is given no wire"), "{message}");
+}

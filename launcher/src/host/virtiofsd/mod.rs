@@ -228,6 +228,7 @@ impl Start<'_> {
         let watched = filter::watched(openat2, quota.is_some()).map_err(|error| error.to_string())?;
         let command = Program {
             path: self.program,
+            name: None,
             arguments: &arguments,
             streams: [null.as_fd(), null.as_fd(), errors.as_fd()],
             descriptors: &[listener.as_fd()],
