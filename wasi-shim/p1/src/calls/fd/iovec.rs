@@ -13,6 +13,7 @@ use crate::{
 ///
 /// Returns what the regions add up to; fails with INVAL if that is more than the result, a u32, could tell
 /// (POSIX's answer).
+#[inline]
 pub(in crate::calls) fn check(
     mem: &GuestMemory<'_>,
     iovs: Ptr<Iovec>,

@@ -70,7 +70,7 @@ pub(in crate::calls) fn accept<S: System>(
 }
 
 /// Receives into a list of buffers, which is checked as a whole before.
-#[inline(never)]
+#[cold]
 pub(in crate::calls) fn receive<S: System>(
     ctx: &mut WasiP1Ctx<S>,
     mem: &mut GuestMemory<'_>,
@@ -169,7 +169,7 @@ fn receive_datagram<S: System>(
 }
 
 /// Sends a list of buffers, which is checked as a whole before, `to` somebody; how many bytes.
-#[inline(never)]
+#[cold]
 pub(in crate::calls) fn send<S: System>(
     ctx: &mut WasiP1Ctx<S>,
     mem: &GuestMemory<'_>,
