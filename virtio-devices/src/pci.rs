@@ -219,7 +219,8 @@ impl Capabilities {
             let [id, following, _, kind] = head;
             match id {
                 VENDOR_SPECIFIC => found.add(config, at, offset, kind),
-                MSI_X if found.messages.is_none() => {
+                // Its table stands behind its head, if that is not the last word.
+                MSI_X if found.messages.is_none() && offset < 0xfc => {
                     let table = config.read(at, offset.saturating_add(4));
                     let [bar, ..] = table.to_le_bytes();
                     let place = Place {
