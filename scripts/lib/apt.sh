@@ -33,9 +33,10 @@ simulate_apt() { LC_ALL=C apt-get -qq -s --no-install-recommends install "$@" 2>
 names_in() { awk -v what="$2" '$1 == what { printf "%s ", $2 }' <<<"$1"; }
 
 # Installs the packages of the needs given, and says which and what they bring along; where this user cannot, or where
-# apt would remove something for it, says what to do.
+# apt would remove something for it, says what to do. HERMIT_WASM_APT_MAY_REMOVE=1 lets apt remove: for a machine that is
+# thrown away afterwards.
 install_with_apt() {
-    local need plan removed more wanted=()
+    local need plan removed more keep=(--no-remove) wanted=()
     for need in "$@"; do
         read -ra more <<<"${packages[$need]}"
         wanted+=("${more[@]}")
@@ -55,7 +56,10 @@ install_with_apt() {
         return
     }
     removed=$(names_in "$plan" Remv)
-    if [[ -n $removed ]]; then
+    if [[ -n $removed && ${HERMIT_WASM_APT_MAY_REMOVE:-} == 1 ]]; then
+        say "removing with apt, as HERMIT_WASM_APT_MAY_REMOVE=1 allows: ${removed% }"
+        keep=()
+    elif [[ -n $removed ]]; then
         if (($# == 1)); then
             say "to install ${wanted[*]}, apt would REMOVE: ${removed% }. Nothing is changed. If that is what you want, run:"
             say "    sudo apt-get install --no-install-recommends ${wanted[*]}"
@@ -65,7 +69,7 @@ install_with_apt() {
     fi
     say "installing with apt: $(names_in "$plan" Inst | sed 's, $,,')"
     as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends --no-remove install "${wanted[@]}" >&2 || {
+        apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends "${keep[@]}" install "${wanted[@]}" >&2 || {
         say "apt-get could not install: ${wanted[*]}"
         return 1
     }

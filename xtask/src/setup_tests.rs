@@ -42,10 +42,15 @@ impl Machine {
         Self(folder)
     }
 
-    fn setup(&self) -> Output {
+    fn setup(&self, may_remove: bool) -> Output {
         let mut command = Command::new(root().join("scripts/setup"));
         command.args(["--for", "run", "--arch", "x86_64"]);
-        command.env("PATH", self.0.join("bin")).output().unwrap()
+        command.env("PATH", self.0.join("bin"));
+        let may_remove = if may_remove { "1" } else { "" };
+        command
+            .env("HERMIT_WASM_APT_MAY_REMOVE", may_remove)
+            .output()
+            .unwrap()
     }
 
     fn asked(&self) -> String {
@@ -70,7 +75,7 @@ fn a_package_that_is_there_is_not_removed() {
         "remove",
         "Remv qemu-utils [1:9.2]\nInst qemu-system-x86 (1:7.2)\n",
     );
-    let output = machine.setup();
+    let output = machine.setup(false);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("apt would REMOVE: qemu-utils."), "{said}");
     assert!(said.contains("still missing: qemu-system-x86_64"), "{said}");
@@ -83,7 +88,7 @@ fn a_package_that_is_there_is_not_removed() {
 #[test]
 fn what_is_installed_is_said_before() {
     let machine = Machine::new("install", "Inst seabios (1.16)\nInst qemu-system-x86 (1:7.2)\n");
-    let output = machine.setup();
+    let output = machine.setup(false);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.contains("installing with apt: seabios qemu-system-x86"),
@@ -93,4 +98,20 @@ fn what_is_installed_is_said_before() {
     let asked = machine.asked();
     let real = asked.lines().find(|line| line.contains(" -y ")).unwrap();
     assert!(real.contains("--no-remove"), "{real}");
+}
+
+#[test]
+fn a_package_is_removed_where_that_is_allowed() {
+    let plan = "Remv qemu-utils [1:9.2]\nInst qemu-system-x86 (1:7.2)\n";
+    let machine = Machine::new("may-remove", plan);
+    let output = machine.setup(true);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("removing with apt, as HERMIT_WASM_APT_MAY_REMOVE=1 allows: qemu-utils"),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let asked = machine.asked();
+    let real = asked.lines().find(|line| line.contains(" -y ")).unwrap();
+    assert!(!real.contains("--no-remove"), "{real}");
 }
