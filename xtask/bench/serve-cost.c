@@ -57,27 +57,16 @@ static _Noreturn void end(void) { proc_exit(0); }
 
 #else
 
+#include "linux.h"
+
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/reboot.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 static int listener;
-
-static void die(const char *what) {
-    fprintf(stderr, "serve-cost: %s: %s\n", what, strerror(errno));
-    reboot(RB_AUTOBOOT);
-    _exit(1);
-}
 
 static int next_client(void) {
     int on = 1, client = accept(listener, NULL, NULL);
@@ -89,22 +78,6 @@ static int next_client(void) {
 static long take(int client, unsigned len) { return recv(client, piece, len, 0); }
 static long give(int client, unsigned len) { return send(client, piece, len, MSG_NOSIGNAL); }
 static void leave(int client) { close(client); }
-
-/* The modules' file names, one a line, in the order in which they need each other. */
-static void load_modules(void) {
-    char path[256];
-    FILE *order = fopen("/modules/order", "r");
-    if (!order)
-        die("/modules/order");
-    while (fgets(path, sizeof path, order)) {
-        path[strcspn(path, "\n")] = 0;
-        int file = open(path, O_RDONLY);
-        if (file < 0 || (syscall(SYS_finit_module, file, "", 0) && errno != EEXIST))
-            die(path);
-        close(file);
-    }
-    fclose(order);
-}
 
 static struct sockaddr address(const char *text) {
     struct sockaddr_in ip = {.sin_family = AF_INET};

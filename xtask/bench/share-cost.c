@@ -5,24 +5,13 @@
  * measured lies between two `out %al, $0xf1`. Linked statically: nothing else is in its file system.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
+#include "linux.h"
+
 #include <stdlib.h>
-#include <string.h>
 #include <sys/io.h>
 #include <sys/mount.h>
-#include <sys/reboot.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <unistd.h>
-
-static void die(const char *what) {
-    fprintf(stderr, "share-cost: %s: %s\n", what, strerror(errno));
-    reboot(RB_AUTOBOOT);
-    _exit(1);
-}
 
 static void mark(void) {
     __asm__ volatile("outb %%al, $0xf1" : : "a"(0) : "memory");
@@ -43,22 +32,6 @@ static void start(int directory) {
 static void end(int directory) {
     mark();
     separate(directory);
-}
-
-/* The modules' file names, one a line, in the order in which they need each other. */
-static void load_modules(void) {
-    char path[256];
-    FILE *order = fopen("/modules/order", "r");
-    if (!order)
-        die("/modules/order");
-    while (fgets(path, sizeof path, order)) {
-        path[strcspn(path, "\n")] = 0;
-        int file = open(path, O_RDONLY);
-        if (file < 0 || (syscall(SYS_finit_module, file, "", 0) && errno != EEXIST))
-            die(path);
-        close(file);
-    }
-    fclose(order);
 }
 
 static void transfer(int directory, int writing, int direct, size_t size, size_t times) {
