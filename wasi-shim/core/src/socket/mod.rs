@@ -96,6 +96,8 @@ enum State {
     Listening(SocketId),
     /// A stream whose connection is being made, and its name if it has one.
     Connecting(SocketId, Option<SocketAddr>),
+    /// A stream whose connection was not made, which nobody has told why; and its name if it has one.
+    Failed(Errno, Option<SocketAddr>),
     /// A stream with a connection, which may have ended.
     Connected(SocketId),
     /// Open for datagrams.
@@ -172,7 +174,7 @@ impl Socket {
     /// What the network knows it by.
     const fn id(&self) -> Option<SocketId> {
         match self.state {
-            State::Unbound | State::Bound(_) => None,
+            State::Unbound | State::Bound(_) | State::Failed(..) => None,
             State::Listening(id) | State::Connecting(id, _) | State::Connected(id) | State::Open(id) => {
                 Some(id)
             }
@@ -316,23 +318,20 @@ impl<S: System> WasiCtx<S> {
     /// What the network says.
     pub fn local_address(&mut self, socket: &Socket) -> Result<SocketAddr, Errno> {
         match (socket.state, socket.id()) {
-            (State::Bound(local), _) => Ok(local),
+            (State::Bound(local) | State::Failed(_, Some(local)), _) => Ok(local),
             (_, Some(id)) => self.network()?.local_address(id),
             (_, None) => Ok(socket.family.unspecified()),
         }
     }
 
-    /// Whom the socket is connected to.
+    /// Whom the socket is connected to. Why it is not is told by [`take_error`](Self::take_error).
     ///
     /// # Errors
     /// NOTCONN; what the network says.
     pub fn peer_address(&mut self, socket: &mut Socket) -> Result<SocketAddr, Errno> {
         let id = match socket.kind {
             Kind::Datagram => socket.id().ok_or(Errno::NOTCONN)?,
-            Kind::Stream => match self.settle(socket, Patience::new(Blocking::Fail, None)) {
-                Err(Errno::AGAIN) => return Err(Errno::NOTCONN),
-                settled => settled?,
-            },
+            Kind::Stream => self.connection(socket)?,
         };
         self.network()?.peer_address(id)
     }
@@ -343,7 +342,7 @@ impl<S: System> WasiCtx<S> {
     /// # Errors
     /// What the network says.
     pub fn take_error(&mut self, socket: &mut Socket) -> Result<Option<Errno>, Errno> {
-        if let State::Connecting(..) = socket.state {
+        if let State::Connecting(..) | State::Failed(..) = socket.state {
             return match self.settle(socket, Patience::new(Blocking::Fail, None)) {
                 Ok(_) | Err(Errno::AGAIN) => Ok(None),
                 Err(errno) => Ok(Some(errno)),

@@ -30,7 +30,9 @@ impl<S: System> WasiCtx<S> {
             State::Bound(local) => local,
             // As on Linux; the queue stays as long as it was.
             State::Listening(_) => return Ok(()),
-            State::Connecting(..) | State::Connected(_) | State::Open(_) => return Err(Errno::INVAL),
+            State::Connecting(..) | State::Failed(..) | State::Connected(_) | State::Open(_) => {
+                return Err(Errno::INVAL);
+            }
         };
         let id = match self.shared(local.port()) {
             Some(shared) => {
@@ -104,7 +106,9 @@ impl<S: System> WasiCtx<S> {
         let local = match socket.state {
             State::Unbound => None,
             State::Bound(local) => Some(local),
-            State::Connecting(..) => return self.await_connection(socket, blocking, Errno::ALREADY),
+            State::Connecting(..) | State::Failed(..) => {
+                return self.await_connection(socket, blocking, Errno::ALREADY);
+            }
             State::Listening(_) | State::Connected(_) | State::Open(_) => return Err(Errno::ISCONN),
         };
         let id = self.network()?.connect(remote, local)?;
@@ -133,6 +137,10 @@ impl<S: System> WasiCtx<S> {
         let (id, local) = match socket.state {
             State::Connected(id) => return Ok(id),
             State::Connecting(id, local) => (id, local),
+            State::Failed(errno, local) => {
+                socket.state = local.map_or(State::Unbound, State::Bound);
+                return Err(errno);
+            }
             _ => return Err(Errno::NOTCONN),
         };
         loop {
@@ -152,20 +160,35 @@ impl<S: System> WasiCtx<S> {
         }
     }
 
+    /// The connection of a stream, if it has one now. Why it was not made is still to be told.
+    ///
+    /// # Errors
+    /// NOTCONN.
+    pub(super) fn connection(&mut self, socket: &mut Socket) -> Result<SocketId, Errno> {
+        let State::Connecting(_, local) = socket.state else {
+            return match socket.state {
+                State::Connected(id) => Ok(id),
+                _ => Err(Errno::NOTCONN),
+            };
+        };
+        self.settle(socket, Patience::new(Blocking::Fail, None))
+            .map_err(|errno| {
+                if errno != Errno::AGAIN {
+                    socket.state = State::Failed(errno, local);
+                }
+                Errno::NOTCONN
+            })
+    }
+
     /// Ends one direction of a connection.
     ///
     /// # Errors
     /// NOTCONN: it has none; NOTSUP: it is for datagrams; what the network says.
     pub fn shutdown(&mut self, socket: &mut Socket, direction: Direction) -> Result<(), Errno> {
-        match (socket.kind, socket.state) {
-            (Kind::Stream, State::Connected(id)) => self.network()?.shutdown(id, direction),
-            (Kind::Stream, State::Connecting(..)) => {
-                let settled = self.settle(socket, Patience::new(Blocking::Fail, None));
-                let id = settled.map_err(|_| Errno::NOTCONN)?;
-                self.network()?.shutdown(id, direction)
-            }
-            (Kind::Stream, _) => Err(Errno::NOTCONN),
-            (Kind::Datagram, _) => Err(Errno::NOTSUP),
+        if socket.kind == Kind::Datagram {
+            return Err(Errno::NOTSUP);
         }
+        let id = self.connection(socket)?;
+        self.network()?.shutdown(id, direction)
     }
 }

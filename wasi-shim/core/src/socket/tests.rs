@@ -239,6 +239,40 @@ fn a_client_that_does_not_wait_asks_how_it_went() {
 }
 
 #[test]
+fn why_a_connection_was_not_made_is_told_to_whoever_asks_for_that() {
+    type Ask = fn(&mut Ctx, &mut Socket) -> Errno;
+    let asks: [Ask; 2] = [
+        |ctx, socket| ctx.peer_address(socket).unwrap_err(),
+        |ctx, socket| ctx.shutdown(socket, Direction::Send).unwrap_err(),
+    ];
+    type Tell = fn(&mut Ctx, &mut Socket) -> Option<Errno>;
+    let tells: [Tell; 4] = [
+        |ctx, socket| ctx.take_error(socket).unwrap(),
+        |ctx, socket| ctx.connect(socket, peer(80), NOW).err(),
+        |ctx, socket| receive(ctx, socket, NOW).err(),
+        |ctx, socket| ctx.send(socket, b"x", None, NOW).err(),
+    ];
+    for (ask, tell) in asks.into_iter().flat_map(|ask| tells.map(|tell| (ask, tell))) {
+        let mut ctx = ctx([(100, H::Answers(peer(80), Err(Errno::CONNREFUSED)))]);
+        let mut socket = open(&mut ctx, Kind::Stream);
+        ctx.bind(&mut socket, local(4_000)).unwrap();
+        assert_eq!(ctx.connect(&mut socket, peer(80), NOW), Err(Errno::INPROGRESS));
+        ctx.system.pass(100);
+        // Asked twice, for the first might be what makes the second forget.
+        for _ in 0..2 {
+            assert_eq!(ask(&mut ctx, &mut socket), Errno::NOTCONN);
+        }
+        assert_eq!(ctx.listen(&mut socket, 1), Err(Errno::INVAL));
+        assert_eq!(ctx.local_address(&socket), Ok(local(4_000)));
+        // Who waits for the end of it is not kept waiting.
+        assert_eq!(socket.write_source(), Awaits::Nothing);
+        assert_eq!(tell(&mut ctx, &mut socket), Some(Errno::CONNREFUSED));
+        assert_eq!(ctx.take_error(&mut socket), Ok(None));
+        assert_eq!(ctx.connect(&mut socket, peer(80), NOW), Err(Errno::INPROGRESS));
+    }
+}
+
+#[test]
 fn a_connection_that_was_not_made_may_be_tried_again() {
     let mut ctx = ctx([
         (10, H::Answers(peer(80), Err(Errno::CONNREFUSED))),
