@@ -171,6 +171,20 @@ fn datagram<'f>(
     }))
 }
 
+/// What a datagram with an answer of DNS says of how it went. See RFC 1035, 4.1.1.
+#[cfg(feature = "dns")]
+pub(crate) fn response_code(bytes: &[u8]) -> Option<u8> {
+    /// A header of UDP's, and where the code is behind it.
+    const AT: usize = 8 + 3;
+    let ethernet = EthernetFrame::new_checked(bytes).ok()?;
+    let code = |datagram: &[u8]| datagram.get(AT).map(|byte| byte & 0xf);
+    match ethernet.ethertype() {
+        #[cfg(feature = "ipv6")]
+        EthernetProtocol::Ipv6 => code(Ipv6Packet::new_checked(ethernet.payload()).ok()?.payload()),
+        _ => code(Ipv4Packet::new_checked(ethernet.payload()).ok()?.payload()),
+    }
+}
+
 /// The first two fields of TCP and of UDP.
 fn ports(payload: &[u8]) -> Option<(u16, u16)> {
     let (ports, _) = payload.split_first_chunk::<4>()?;

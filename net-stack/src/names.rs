@@ -20,6 +20,7 @@ use crate::{
 #[cfg(feature = "dns")]
 use crate::{
     device::number,
+    frame::response_code,
     key::{Key, inner_address, outer_address},
     lone::Lone,
     net::{NEVER, Net},
@@ -40,6 +41,10 @@ impl Family {
         address.is_ipv4() == (self == Self::Ipv4)
     }
 }
+
+/// A server's answer that it has failed: it does not know whether there is such a name.
+#[cfg(feature = "dns")]
+const SERVER_FAILED: u8 = 2;
 
 /// The longest name, without a dot at its end.
 const LONGEST: usize = 253;
@@ -138,7 +143,10 @@ impl Names {
             return false;
         }
         net.receive(frame, Some(self.resolver.socket.set()));
-        self.collect(Error::NameNotFound);
+        self.collect(match response_code(frame) {
+            Some(SERVER_FAILED) => Error::TimedOut,
+            _ => Error::NameNotFound,
+        });
         true
     }
 
@@ -245,7 +253,7 @@ impl<D: FrameDevice, E: Entropy> Stack<D, E> {
     ///
     /// # Errors
     /// [`WouldBlock`](Error::WouldBlock) (the lookup goes on), [`NameNotFound`](Error::NameNotFound),
-    /// [`TimedOut`](Error::TimedOut) (no server answered), [`BadHandle`](Error::BadHandle).
+    /// [`TimedOut`](Error::TimedOut) (no server answered, or one that it has failed), [`BadHandle`](Error::BadHandle).
     pub fn lookup_result(&mut self, lookup: LookupId) -> Result<Vec<IpAddr>, Error> {
         match self.names.lookups.get(lookup.0).ok_or(Error::BadHandle)? {
             #[cfg(feature = "dns")]

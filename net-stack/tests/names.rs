@@ -145,6 +145,15 @@ mod servers {
         }
     }
 
+    /// Whoever asks again may hear something else.
+    #[test]
+    fn a_server_that_fails_does_not_know_that_there_is_no_such_name() {
+        let (mut world, server) = world();
+        let lookup = world.client().look_up("example.com", Family::Ipv4).unwrap();
+        answer(&mut world, server, 2, &[]);
+        assert_eq!(result(&mut world, lookup), Err(Error::TimedOut));
+    }
+
     #[test]
     fn a_question_is_asked_again() {
         let (mut world, server) = world();

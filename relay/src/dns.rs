@@ -18,6 +18,7 @@ const LIFE: u32 = 30;
 const PORT: u16 = 53;
 
 const REFUSED: u8 = 5;
+const SERVER_FAILED: u8 = 2;
 const NO_SUCH_NAME: u8 = 3;
 const NOT_IMPLEMENTED: u8 = 4;
 
@@ -79,7 +80,12 @@ impl Dns {
 
     /// A name's addresses were found.
     pub(crate) fn resolved(&mut self, out: &mut Outside, at: (usize, u16), found: &Found) {
-        let Found { name, addresses, .. } = found;
+        let Found {
+            name,
+            addresses,
+            failed,
+            ..
+        } = found;
         let is_its = |place: &(u16, Option<(Ends, Question)>)| {
             place.0 == at.1
                 && place
@@ -89,7 +95,11 @@ impl Dns {
         };
         let place = self.waiting.get_mut(at.0).filter(|place| is_its(place));
         if let Some((ends, question)) = place.and_then(|place| place.1.take()) {
-            let code = if addresses.is_empty() { NO_SUCH_NAME } else { 0 };
+            let code = match (failed, addresses.is_empty()) {
+                (true, _) => SERVER_FAILED,
+                (false, true) => NO_SUCH_NAME,
+                (false, false) => 0,
+            };
             reply(out, ends, &question, code, addresses);
         }
     }

@@ -17,13 +17,32 @@ const WAITING: usize = 256;
 /// How many of a name's addresses are tried.
 const ADDRESSES: usize = 8;
 
-/// Finds a name's addresses. It may wait.
+/// Finds a name's addresses. It may wait. Of a name that does not exist, or has none, there are none, or the error is of
+/// kind [`NotFound`](io::ErrorKind::NotFound). Any other error: nobody knows now.
 pub type Resolve = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
 
 /// The host's resolver.
 #[must_use]
 pub fn system() -> Resolve {
-    Arc::new(|name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+    Arc::new(|name| match (name, 0).to_socket_addrs() {
+        Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
+        Err(error) if denies(&error.to_string()) => Err(io::Error::new(io::ErrorKind::NotFound, error)),
+        Err(error) => Err(error),
+    })
+}
+
+/// Whether the resolver's error says that there is no such name, or that it has no address. The standard library keeps
+/// nothing of it but `gai_strerror`'s words, of glibc and of musl, which no locale changes as long as nobody calls
+/// `setlocale`. Of other words nobody knows what they say: that is no reason to deny a name.
+fn denies(error: &str) -> bool {
+    const DENIALS: [&str; 5] = [
+        "Name or service not known",
+        "No address associated with hostname",
+        "Address family for hostname not supported",
+        "Name does not resolve",
+        "Name has no usable address",
+    ];
+    DENIALS.iter().any(|denial| error.ends_with(denial))
 }
 
 /// What was found.
@@ -33,7 +52,10 @@ pub(crate) struct Found {
     pub(crate) asker: u64,
     /// The name that was asked for.
     pub(crate) name: String,
+    /// None: it has none, or nobody knows.
     pub(crate) addresses: Vec<IpAddr>,
+    /// Nobody knows.
+    pub(crate) failed: bool,
 }
 
 /// The threads.
@@ -79,7 +101,7 @@ impl Resolver {
         self.questions.try_send((asker, name.to_string())).is_ok()
     }
 
-    /// Takes what was found. No addresses: the name has none, or nobody knows.
+    /// Takes what was found.
     pub(crate) fn take(&self) -> Vec<Found> {
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner))
@@ -95,14 +117,42 @@ fn answer(
     loop {
         let question = questions.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((asker, name)) = question else { return };
-        let mut addresses = resolve(&name).unwrap_or_default();
+        let (mut addresses, failed) = match resolve(&name) {
+            Ok(addresses) => (addresses, false),
+            Err(error) => (Vec::new(), error.kind() != io::ErrorKind::NotFound),
+        };
         addresses.dedup();
         addresses.truncate(ADDRESSES);
         found.lock().unwrap_or_else(PoisonError::into_inner).push(Found {
             asker,
             name,
             addresses,
+            failed,
         });
         let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A resolver that says so in words of its own would have every name that does not exist taken for one that nobody
+    /// knows.
+    #[test]
+    fn the_hosts_resolver_denies_what_can_be_no_name_in_known_words() {
+        let denied = system()(&"x".repeat(300)).expect_err("no name is so long");
+        assert_eq!(denied.kind(), io::ErrorKind::NotFound, "{denied}");
+        assert!(denies(
+            "failed to lookup address information: Name does not resolve"
+        ));
+        for unknown in [
+            "failed to lookup address information: Temporary failure in name resolution",
+            "failed to lookup address information: Try again",
+            "failed to lookup address information: Non-recoverable failure in name resolution",
+            "Too many open files (os error 24)",
+        ] {
+            assert!(!denies(unknown), "{unknown}");
+        }
     }
 }

@@ -350,6 +350,7 @@ mod tests {
                 name: name.to_string(),
                 // Nobody's, and nothing is sent there that is not lost.
                 addresses: vec!["127.0.0.1".parse().unwrap()],
+                failed: false,
             };
             udp.resolved(&mut out, (index, generation), &found);
             udp.get(index).is_some()

@@ -2,6 +2,7 @@
 
 mod guest;
 
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -111,6 +112,9 @@ fn names_that_were_not_granted_are_looked_up_only_if_that_was() {
             }
             setup.resolve = Arc::new(move |name| match name {
                 "other.example" => Ok(found.to_vec()),
+                "denied.example" => Err(ErrorKind::NotFound.into()),
+                // What the system's resolver says when no server answers, or one that it has failed.
+                "unknown.example" => Err(io::Error::other("Temporary failure in name resolution")),
                 _ => Ok(Vec::new()),
             });
         });
@@ -122,7 +126,15 @@ fn names_that_were_not_granted_are_looked_up_only_if_that_was() {
                 assert!(other.is_err(), "{other:?}");
             }
         }
-        assert!(guest.look_up("nobody.example", Family::Ipv4).is_err());
+        if allowed {
+            for (name, error) in [
+                ("nobody.example", Error::NameNotFound),
+                ("denied.example", Error::NameNotFound),
+                ("unknown.example", Error::TimedOut),
+            ] {
+                assert_eq!(guest.look_up(name, Family::Ipv4), Err(error), "{name}");
+            }
+        }
         let granted = guest.look_up("granted", Family::Ipv4);
         assert_eq!(granted, Ok(vec![[10, 0, 2, 100].into()]));
         // A name's address is no permission.
