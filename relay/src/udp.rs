@@ -1,7 +1,8 @@
 //! The guest's datagrams: whom it sends to, and who sends to its published ports.
 //!
 //! As with connections, nothing is sent that was not granted; besides, the guest may answer whoever sent to a published
-//! port of its. A flow is forgotten when it was silent for long, or when a new one needs its place.
+//! port of its. A flow is forgotten when it was silent for long, or when a new one needs its place; what the guest has
+//! begun itself never for somebody who sends to a published port, of whom there may be any number.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -38,6 +39,13 @@ struct Flow {
     active: u64,
 }
 
+impl Flow {
+    /// Whether somebody else has begun it.
+    const fn is_client(&self) -> bool {
+        matches!(self.peer, Peer::Client(..))
+    }
+}
+
 /// All flows.
 #[derive(Debug)]
 pub(crate) struct Udp {
@@ -65,20 +73,20 @@ impl Udp {
         self.flows.get_mut(index)?.1.as_mut()
     }
 
-    fn insert(&mut self, flow: Flow) -> usize {
-        let free = self.flows.iter().position(|(_, flow)| flow.is_none());
-        let index = match free {
+    /// Adds a flow, if need be in the place of the client's that was silent longest, and one of the guest's in that of
+    /// another of its own if there are no clients. `None`: there is no place for it, which never is so of the guest's.
+    fn insert(&mut self, flow: Flow) -> Option<usize> {
+        let is_client = flow.is_client();
+        let index = match self.free().filter(|_| !is_client || self.has_room_for_clients()) {
             Some(index) => index,
-            None if self.flows.len() < self.limit => {
-                self.flows.push((0, None));
-                self.flows.len() - 1
-            }
             None => {
-                let active = |(index, (_, flow)): (usize, &(u16, Option<Flow>))| {
-                    (flow.as_ref().map_or(0, |flow| flow.active), index)
-                };
-                let oldest = self.flows.iter().enumerate().map(active).min();
-                let index = oldest.map_or(0, |(_, index)| index);
+                let flows = self.flows.iter().enumerate();
+                let candidates = flows.filter_map(|(index, (_, flow))| Some((flow.as_ref()?, index)));
+                let oldest = candidates
+                    .filter(|(flow, _)| !is_client || flow.is_client())
+                    .map(|(flow, index)| (!flow.is_client(), flow.active, index))
+                    .min();
+                let (_, _, index) = oldest?;
                 self.remove(index);
                 index
             }
@@ -90,7 +98,23 @@ impl Udp {
         if let Some(place) = self.flows.get_mut(index) {
             *place = (place.0.wrapping_add(1), Some(flow));
         }
-        index
+        Some(index)
+    }
+
+    /// A place that no flow has.
+    fn free(&mut self) -> Option<usize> {
+        let free = self.flows.iter().position(|(_, flow)| flow.is_none());
+        free.or_else(|| {
+            let index = self.flows.len();
+            let has_room = index < self.limit;
+            has_room.then(|| self.flows.push((0, None)))?;
+            Some(index)
+        })
+    }
+
+    /// Whether clients of published ports may have one more place. A quarter is not for them.
+    fn has_room_for_clients(&self) -> bool {
+        self.by_client.len() < (self.limit - self.limit.div_ceil(4)).max(1)
     }
 
     fn remove(&mut self, index: usize) {
@@ -150,8 +174,9 @@ impl Udp {
                 match connect(SocketAddr::new(address, destination.port)) {
                     Ok(socket) => {
                         let _ = socket.send(datagram.data);
-                        let index = self.insert(flow(Peer::Granted(socket)));
-                        self.watch(out, index);
+                        if let Some(index) = self.insert(flow(Peer::Granted(socket))) {
+                            self.watch(out, index);
+                        }
                     }
                     Err(_) => refuse(Why::Unreachable),
                 }
@@ -159,8 +184,9 @@ impl Udp {
             Host::Address(_) => refuse(Why::Prohibited),
             Host::Name(name) => {
                 let first = Peer::Resolving(datagram.data.to_vec());
-                let index = self.insert(flow(first));
-                if !out.ask(self.token(index), &name) {
+                if let Some(index) = self.insert(flow(first))
+                    && !out.ask(self.token(index), &name)
+                {
                     self.remove(index);
                 }
             }
@@ -280,7 +306,7 @@ impl Udp {
             ends,
             peer: Peer::Client(client.0, client.1),
             active: out.now,
-        });
+        })?;
         Some(ends)
     }
 
@@ -333,14 +359,16 @@ mod tests {
             now: 0,
         };
         let mut udp = Udp::new(8);
-        let index = udp.insert(Flow {
-            ends: Ends {
-                from: "10.0.2.15:1000".parse().unwrap(),
-                to: "10.0.2.101:22".parse().unwrap(),
-            },
-            peer: Peer::Resolving(vec![1]),
-            active: 0,
-        });
+        let index = udp
+            .insert(Flow {
+                ends: Ends {
+                    from: "10.0.2.15:1000".parse().unwrap(),
+                    to: "10.0.2.101:22".parse().unwrap(),
+                },
+                peer: Peer::Resolving(vec![1]),
+                active: 0,
+            })
+            .unwrap();
         let Token::Udp(_, generation) = udp.token(index) else {
             panic!("a flow's token is one");
         };

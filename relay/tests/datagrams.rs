@@ -103,6 +103,52 @@ fn a_published_port_has_its_clients_and_no_others() {
 }
 
 #[test]
+fn a_flood_at_a_published_port_does_not_reach_what_the_guest_has_begun() {
+    const FLOWS: usize = 8;
+    let published = Published::bind(&"0:53/udp".parse().unwrap()).unwrap();
+    let to = published.host().unwrap();
+    let clock = server();
+    let grant = format!("time:123/udp={}", clock.local_addr().unwrap());
+    let mut guest = Guest::with(&[&grant], vec![published], |setup| {
+        setup.datagram_flows = FLOWS;
+    });
+    let served = guest.stack.udp_bind("0.0.0.0:53".parse().unwrap()).unwrap();
+    let time: SocketAddr = "10.0.2.100:123".parse().unwrap();
+    let mut buffer = [0; 8];
+    let mut ask = |guest: &mut Guest| {
+        let own = guest.stack.udp_bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        guest.stack.send_to(own, b"when", Some(time)).unwrap();
+        let (_, asker) = guest.until(|_| clock.recv_from(&mut buffer).ok());
+        (own, asker)
+    };
+    let flood = |guest: &mut Guest| {
+        for number in 0..4 * FLOWS {
+            let client = server();
+            client.send_to(&[1], to).unwrap();
+            // As many as are let in arrive; if none were, the guest would wait here for ever.
+            if number < FLOWS / 2 {
+                receive(guest, served).unwrap();
+            }
+            guest.run_for(2);
+        }
+    };
+    // Some before the flood, some after it.
+    let mut asked = vec![ask(&mut guest), ask(&mut guest)];
+    flood(&mut guest);
+    asked.extend((0..FLOWS - 2).map(|_| ask(&mut guest)));
+    // By now all places are the guest's.
+    for _ in 0..2 {
+        let client = server();
+        client.send_to(&[2], to).unwrap();
+        guest.run_for(20);
+    }
+    for (own, asker) in asked {
+        clock.send_to(b"now", asker).unwrap();
+        assert_eq!(receive(&mut guest, own), Ok((b"now".to_vec(), time)));
+    }
+}
+
+#[test]
 fn names_that_were_not_granted_are_looked_up_only_if_that_was() {
     let found: [IpAddr; 2] = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
     for allowed in [false, true] {
