@@ -355,7 +355,7 @@ impl Relay {
             let Socket::Tcp(listener) = &door.socket else {
                 continue;
             };
-            if door.ask_at.is_none_or(|at| at > self.out.now) || !self.tcp.has_room() {
+            if door.ask_at.is_none_or(|at| at > self.out.now) || !self.tcp.has_room_for_clients() {
                 continue;
             }
             if !self.is_up {
@@ -377,7 +377,7 @@ impl Relay {
     /// When clients can be accepted that may wait.
     fn next_accept(&self) -> Option<u64> {
         let doors = self.doors.iter().filter_map(|door| door.ask_at);
-        doors.min().filter(|_| self.tcp.has_room())
+        doors.min().filter(|_| self.tcp.has_room_for_clients())
     }
 
     fn sweep(&mut self) {

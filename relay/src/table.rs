@@ -111,6 +111,12 @@ impl Table {
         self.open < self.limit
     }
 
+    /// Whether a client of a published port may have one more place. An eighth is not for them, of whom there may be any
+    /// number: what the guest opens itself is never kept out by them.
+    pub(crate) fn has_room_for_clients(&self) -> bool {
+        self.open < (self.limit - self.limit.div_ceil(8)).max(1)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.by_ends.is_empty()
     }

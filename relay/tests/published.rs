@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use boot_protocol::network::inside::{GATEWAY, GATEWAY_V6};
-use guest::{Guest, LINK, Wire, broken, join, publish, start};
+use guest::{Guest, LINK, Wire, broken, join, publish, server, start};
 use net_stack::{Error, ListenerId, StreamId};
 
 /// A client that asks, ends its side, and reads the answer.
@@ -222,6 +222,23 @@ fn clients_for_which_there_is_no_room_wait_for_it() {
     for client in clients {
         assert!(join(&mut guest, client));
     }
+}
+
+#[test]
+fn clients_do_not_keep_the_guest_from_connecting() {
+    let (published, address) = publish("0:8080");
+    let (redis, grant) = server("redis");
+    let mut guest = Guest::with(&[&grant], vec![published], |setup| setup.connections = 8);
+    let listener = listen(&mut guest);
+    let _clients: Vec<_> = (0..32).map(|_| TcpStream::connect(address).unwrap()).collect();
+    // All that are let in stay. The rest waits.
+    let _streams: Vec<_> = (0..7).map(|_| accept(&mut guest, listener).0).collect();
+    guest.run_for(50);
+    let own = guest.connect("10.0.2.100:80").unwrap();
+    let (mut answering, _) = redis.accept().unwrap();
+    answering.write_all(b"+PONG").unwrap();
+    drop(answering);
+    assert_eq!(guest.receive_all(own), Ok(b"+PONG".to_vec()));
 }
 
 #[test]

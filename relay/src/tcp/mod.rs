@@ -73,8 +73,9 @@ impl Tcp {
         })
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.table.has_room()
+    /// Whether [`accept_host`](Self::accept_host) would accept somebody.
+    pub(crate) fn has_room_for_clients(&self) -> bool {
+        self.table.has_room_for_clients()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -225,7 +226,7 @@ impl Tcp {
 
     /// Accepts clients of the host's, for the guest's port `to`, as far as there is room. Says who waits after that.
     pub(crate) fn accept_host(&mut self, out: &mut Outside, listener: &TcpListener, to: u16) -> Waiting {
-        while self.table.has_room() {
+        while self.table.has_room_for_clients() {
             match listener.accept() {
                 // Whoever cannot be served is reset.
                 Ok((socket, client)) => {
