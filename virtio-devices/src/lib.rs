@@ -23,4 +23,5 @@ mod transport;
 pub use error::Error;
 pub use machine::{Memory, PAGE, Registers};
 pub use net::Net;
+pub use queue::Broken;
 pub use transport::Transport;

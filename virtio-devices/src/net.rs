@@ -199,13 +199,16 @@ impl<R: Registers, M: Memory> Net<R, M> {
 
     /// Prepares to wait for the interrupt: for a frame, and with `room` for a buffer to transmit too. `false`: there is
     /// something to do already.
-    pub fn prepare_to_wait(&mut self, room: bool) -> bool {
+    ///
+    /// # Errors
+    /// The device [is broken](Self::is_broken): nobody would ever be woken.
+    pub fn prepare_to_wait(&mut self, room: bool) -> Result<bool, Broken> {
         if self.broken {
-            return true;
+            return Err(Broken);
         }
         // Somebody has made room already.
         if room && self.free != 0 {
-            return false;
+            return Ok(false);
         }
         self.receive.interrupt(&mut self.memory, true);
         if room {
@@ -216,7 +219,7 @@ impl<R: Registers, M: Memory> Net<R, M> {
         if something {
             self.waited();
         }
-        !something
+        Ok(!something)
     }
 
     /// Tells the device that its interrupt has been seen, and that no further one is wanted.

@@ -2,6 +2,7 @@
 //!
 //! The device's part of it, the used ring, is believed nothing: what is with the device is remembered here.
 
+use core::fmt;
 use core::sync::atomic::{Ordering, fence};
 
 use crate::{Memory, PAGE};
@@ -26,9 +27,17 @@ const NO_INTERRUPT: u16 = 1;
 /// The used ring's flag: no notification is wanted.
 const NO_NOTIFICATION: u16 = 1;
 
-/// The device has broken the rules.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Broken;
+/// The device has broken the rules: it gave back what it had not, or more than it was lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it has broken the rules of virtio, and was given up")
+    }
+}
+
+impl core::error::Error for Broken {}
 
 /// The queue. Its memory is given to each call.
 #[derive(Debug)]

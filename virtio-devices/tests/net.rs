@@ -10,7 +10,7 @@ mod model;
 
 use model::{Bus, Kind, PLACE, Pages, Shared, Window, device};
 use virtio_devices::pci::{self, Interrupt, Pci};
-use virtio_devices::{Error, Net, Transport, mmio, net};
+use virtio_devices::{Broken, Error, Net, Transport, mmio, net};
 
 type Driver = Net<Window, Pages>;
 
@@ -188,13 +188,13 @@ fn without_a_buffer_nothing_is_transmitted() {
         assert!(!driver.can_transmit());
         // Lost, and not written anywhere.
         driver.transmit(60, |bytes| bytes.fill(9));
-        assert!(driver.prepare_to_wait(true));
+        assert_eq!(driver.prepare_to_wait(true), Ok(true));
         device.borrow_mut().transmit();
         assert!(device.borrow().interrupts > 0);
         driver.waited();
         assert!(driver.can_transmit());
-        assert!(!driver.prepare_to_wait(true), "there is room");
-        assert!(driver.prepare_to_wait(false));
+        assert_eq!(driver.prepare_to_wait(true), Ok(false), "there is room");
+        assert_eq!(driver.prepare_to_wait(false), Ok(true));
         let device = device.borrow();
         assert_eq!(device.transmitted.len(), 128);
         assert!(device.transmitted.iter().all(|frame| *frame == [7; 60]));
@@ -205,9 +205,9 @@ fn without_a_buffer_nothing_is_transmitted() {
 fn a_wait_is_refused_when_there_is_a_frame_and_ended_by_the_next_one() {
     each(|device, mut driver| {
         device.borrow_mut().arrive(&[1; 60]);
-        assert!(!driver.prepare_to_wait(false));
+        assert_eq!(driver.prepare_to_wait(false), Ok(false));
         driver.receive(|_| ());
-        assert!(driver.prepare_to_wait(false));
+        assert_eq!(driver.prepare_to_wait(false), Ok(true));
         assert_eq!(device.borrow().interrupts, 0);
         device.borrow_mut().arrive(&[2; 60]);
         assert_eq!(device.borrow().interrupts, 1);
@@ -253,6 +253,10 @@ fn a_device_that_breaks_the_rules_is_given_up() {
             assert_eq!(driver.receive(<[u8]>::len), None);
             assert!(driver.is_broken(), "{id}, {len}");
             assert_eq!(device.borrow().status, 0, "it was reset");
+            // Who went to sleep would do so for ever.
+            for room in [false, true] {
+                assert_eq!(driver.prepare_to_wait(room), Err(Broken));
+            }
             assert_eq!(driver.receive(<[u8]>::len), None);
             assert!(driver.can_transmit());
             assert_eq!(driver.transmit(1514, |bytes| bytes.len()), 1514);

@@ -8,11 +8,12 @@ use alloc::string::String;
 
 use boot_protocol::run_spec;
 use guest_network::{Link, Sockets};
+use virtio_devices::Broken;
 
 use super::counter::Counter;
 use super::devices::{self, NetDevice, NoDevice};
 use super::entropy::{self, Entropy};
-use super::{allocator, device_tree};
+use super::{allocator, device_tree, panic};
 
 /// The machine's end of the wire.
 struct Card {
@@ -52,6 +53,16 @@ pub(super) fn open(network: &run_spec::Network, entropy: &mut Entropy) -> Result
     Sockets::new(Box::new(card), key, network)
 }
 
+/// Ends the run: no frame will ever arrive again, and who waits for one would wait for ever.
+#[cold]
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn broken(reason: Broken) -> ! {
+    panic::fail(
+        panic::FAILED,
+        format_args!("hermit-wasm: the machine's network device has failed: {reason}\n"),
+    )
+}
+
 impl Link for Card {
     fn address(&self) -> [u8; 6] {
         self.device.address()
@@ -62,7 +73,12 @@ impl Link for Card {
     }
 
     fn receive(&mut self, read: &mut dyn FnMut(&[u8])) -> bool {
-        self.device.receive(read).is_some()
+        let received = self.device.receive(read).is_some();
+        // A guest that never sleeps hears of it too.
+        if !received && self.device.is_broken() {
+            broken(Broken);
+        }
+        received
     }
 
     fn can_transmit(&mut self) -> bool {
@@ -78,8 +94,10 @@ impl Link for Card {
     }
 
     fn sleep(&mut self, input: bool, room: bool, nanoseconds: Option<u64>) {
-        if !self.device.prepare_to_wait(room) {
-            return;
+        match self.device.prepare_to_wait(room) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(reason) => broken(reason),
         }
         let start = self.counter.now();
         // `u64::MAX` microseconds mean for ever.

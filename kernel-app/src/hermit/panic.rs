@@ -65,7 +65,7 @@ pub(super) fn say(ending: Ending, message: fmt::Arguments<'_>) {
 }
 
 /// How the application ends when it cannot go on.
-const FAILED: Ending = Ending::new(Cause::Failed, exit_code::VM_FAILED);
+pub(super) const FAILED: Ending = Ending::new(Cause::Failed, exit_code::VM_FAILED);
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
