@@ -44,6 +44,10 @@ pub mod fuzzing;
 #[doc(hidden)]
 pub mod host;
 pub mod jail;
+// Containers. Public for the program `hermit-wasm` alone: no promise is made about it.
+#[cfg(feature = "oci")]
+#[doc(hidden)]
+pub mod oci;
 pub mod pack;
 // Recordings of runs.
 mod recording;

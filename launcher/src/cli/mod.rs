@@ -12,6 +12,7 @@
 //! - [`status`]: where the report of a run goes.
 //! - [`values`]: the words that flags take.
 //! - [`hypervisors`]: the command that shows what each hypervisor can do.
+//! - [`oci`]: the command by which container engines call.
 
 mod check;
 mod compile;
@@ -20,6 +21,7 @@ mod habits;
 mod hypervisors;
 mod mounts;
 mod network;
+mod oci;
 mod outputs;
 mod pack;
 mod packed;
@@ -97,6 +99,13 @@ enum Command {
     /// Show what this host has for running modules, and how to get what is missing
     #[command(after_help = CHECK, override_usage = "hermit-wasm check [--json]")]
     Check(Check),
+    /// Be an OCI runtime, for podman, containerd, Docker and Kubernetes
+    #[command(after_help = OCI, override_usage = "hermit-wasm oci [--delegate PATH] [OPTIONS] COMMAND ...", disable_help_flag = true)]
+    Oci {
+        /// What an engine says to runc, crun or youki
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
+        words: Vec<OsString>,
+    },
     /// Print a shell script that completes commands, flags and values
     #[command(after_help = COMPLETIONS, override_usage = "hermit-wasm completions SHELL")]
     Completions {
@@ -136,6 +145,9 @@ pub(crate) fn perform(words: impl IntoIterator<Item = OsString>, start: Instant)
     if let Some(run) = Run::of_itself(&words)? {
         return run.perform(start);
     }
+    if let Some(words) = oci::words_of(&words) {
+        return oci::perform(words, start);
+    }
     match habits::parse(&words) {
         Ok(Command::Run(run)) => run.perform(start),
         Ok(Command::Replay(replay)) => replay.perform(start),
@@ -145,6 +157,7 @@ pub(crate) fn perform(words: impl IntoIterator<Item = OsString>, start: Instant)
         Ok(Command::Unpack(unpack)) => unpack.perform(start),
         Ok(Command::Hypervisors) => print(&hypervisors::table()),
         Ok(Command::Check(check)) => check.perform(),
+        Ok(Command::Oci { words }) => oci::perform(words, start),
         Ok(Command::Completions { shell }) => print_exactly(&completions(shell)),
         Err(Refusal::Ours(error)) => Err(error),
         Err(Refusal::Claps(error)) => claps(&error),
@@ -227,6 +240,15 @@ Exit codes besides those of 'run':
 const CHECK: &str = "\
 Nothing is booted, and nothing changed, but that the cache for native code is made. The exit code is 0 if a module \
 can be run here, and 125 if not.";
+
+const OCI: &str = "\
+Containers whose ENTRYPOINT is a WebAssembly module or a packed file become virtual machines: 'create' and 'run' rewrite \
+the container, and runc, crun or youki makes it. 'exec' is refused, and all else is theirs. Called as 'hermit-oci', the \
+program needs no 'oci'. --delegate names the runtime; the first that is installed otherwise. See docs/containers.md.
+
+Example:
+  ln -s $(command -v hermit-wasm) /usr/local/bin/hermit-oci
+  podman --runtime /usr/local/bin/hermit-oci run IMAGE";
 
 const COMPLETIONS: &str = "\
 For the current shell:

@@ -70,17 +70,37 @@ impl Packed {
     /// # Errors
     /// It cannot be read, or is damaged.
     pub fn open(path: &Path) -> Result<Option<Self>, Error> {
+        match find(path)? {
+            Some(found) => Self::of(path, found).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same of a file that is open already, and which messages call `path`.
+    #[cfg(feature = "oci")]
+    pub(crate) fn of_file(path: &Path, file: File) -> Result<Option<Self>, Error> {
+        match find_in(path, file)? {
+            Some(found) => Self::of(path, found).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether such a file has a payload, by its beginning and its end.
+    #[cfg(feature = "oci")]
+    pub(crate) fn has_payload(path: &Path, file: &File) -> Result<bool, Error> {
+        let file = file.try_clone().map_err(|error| unreadable(path, &error))?;
+        Ok(find_in(path, file)?.is_some())
+    }
+
+    fn of(path: &Path, found: Found) -> Result<Self, Error> {
         let unreadable = |source: io::Error| unreadable(path, &source);
-        let Some(Found {
+        let Found {
             file,
             payload: (start, length),
             format,
             arch,
             memory,
-        }) = find(path)?
-        else {
-            return Ok(None);
-        };
+        } = found;
         let mut this = Self {
             path: path.into(),
             file: Arc::new(file),
@@ -107,7 +127,7 @@ impl Packed {
             None => return Err(this.damaged("it has no run description")),
         };
         this.manifest = this.read_manifest()?;
-        Ok(Some(this))
+        Ok(this)
     }
 
     /// The Hermitfile in it, which must be what holds.
@@ -376,10 +396,19 @@ fn find(path: &Path) -> Result<Option<Found>, Error> {
     let cannot = |error| unreadable(path, &error);
     let metadata = path.metadata().map_err(cannot)?;
     // Neither a pipe nor a device is waited for.
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    find_in(path, File::open(path).map_err(cannot)?)
+}
+
+/// Looks for a payload in a file that is open.
+fn find_in(path: &Path, file: File) -> Result<Option<Found>, Error> {
+    let cannot = |error| unreadable(path, &error);
+    let metadata = file.metadata().map_err(cannot)?;
     if !metadata.is_file() || metadata.len() < START as u64 {
         return Ok(None);
     }
-    let file = File::open(path).map_err(cannot)?;
     let mut start = [0; START];
     file.read_exact_at(&mut start, 0).map_err(cannot)?;
     if names::is_sealed(&start) {

@@ -119,6 +119,16 @@ impl Module {
         Self::read_until(path, &file, length, memory, deadline)
     }
 
+    /// The same for a regular file that is open already, and which messages call `path`.
+    ///
+    /// # Errors
+    /// As [`Self::open_until`].
+    #[cfg(feature = "oci")]
+    pub(crate) fn of_file(path: &Path, file: File, memory: u64, deadline: &Deadline) -> Result<Self, Error> {
+        let length = file.metadata().map_err(|error| unreadable(path, &error))?.len();
+        Self::read_until(path, &Arc::new(file), Some(length), memory, deadline)
+    }
+
     /// The module that comes through this process's standard input, read to its end. The guest's own standard input
     /// must be another one. Messages and `argv[0]` call it `-`.
     ///
@@ -360,7 +370,7 @@ const ELF_MODULE: u8 = 1;
 const ELF_COMPONENT: u8 = 2;
 
 /// What `start` begins, if that can be run: a module, or text.
-fn check(path: &Path, start: &[u8]) -> Result<FileKind, ModuleError> {
+pub(crate) fn check(path: &Path, start: &[u8]) -> Result<FileKind, ModuleError> {
     let kind = match FileKind::of(start) {
         // The name says it, whatever a comment at its start looks like.
         FileKind::Text if path.extension().is_some_and(|extension| extension == "wat") => FileKind::WasmText,

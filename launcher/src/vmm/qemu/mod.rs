@@ -12,7 +12,7 @@ mod config;
 mod fit;
 mod limits;
 mod missing;
-mod probe;
+pub(crate) mod probe;
 mod shares;
 mod standalone;
 

@@ -1,0 +1,80 @@
+//! The calls besides `create` and `run` that are not the delegate's alone.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use oci_spec::runtime::Features;
+use serde::Deserialize;
+
+use super::annotations::PREFIX;
+use super::monitor;
+use super::mounts::cannot;
+use super::refusal::{Refusal, refuse};
+use super::words::Call;
+
+/// The versions of the specification that configurations may have.
+const VERSIONS: (&str, &str) = ("1.0.0", "1.3.0");
+
+/// What is looked at of a container's state.
+#[derive(Deserialize)]
+struct State {
+    bundle: std::path::PathBuf,
+}
+
+/// What the delegate prints, where it succeeds.
+fn ask(delegate: &Path, words: &[OsString]) -> Result<Option<Vec<u8>>, Refusal> {
+    let output = Command::new(delegate)
+        .args(words)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .map_err(cannot("execute the delegate", delegate))?;
+    Ok(output.status.success().then_some(output.stdout))
+}
+
+/// Refuses `exec` for a machine. A container that the delegate made as it was has programs.
+pub(super) fn refuse_exec(call: &Call, delegate: &Path) -> Result<(), Refusal> {
+    let Some(id) = &call.id else { return Ok(()) };
+    let mut words = call.other("state");
+    words.push(id.clone());
+    // What is wrong with the container, the delegate says itself.
+    let Some(state) = ask(delegate, &words)? else {
+        return Ok(());
+    };
+    let is_machine =
+        serde_json::from_slice::<State>(&state).is_ok_and(|state| monitor::is_of_machine(&state.bundle));
+    match is_machine {
+        true => refuse!(
+            "exec is not possible: the container is a virtual machine that runs one WebAssembly module, and has no other \
+             program"
+        ),
+        false => Ok(()),
+    }
+}
+
+/// What delegate and this program can do, as JSON.
+pub(super) fn features(call: &Call, delegate: &Path) -> Result<String, Refusal> {
+    let said = ask(delegate, &call.words)?;
+    let mut features: Features = match said.map(|said| serde_json::from_slice(&said)) {
+        Some(Ok(features)) => features,
+        // An older one does not know the command.
+        _ => {
+            let mut features = Features::default();
+            features.set_oci_version_min(VERSIONS.0.to_string());
+            features.set_oci_version_max(VERSIONS.1.to_string());
+            features
+        }
+    };
+    let mut annotations = features.annotations().clone().unwrap_or_default();
+    for (name, value) in [
+        ("version", env!("CARGO_PKG_VERSION").to_string()),
+        ("delegate", delegate.display().to_string()),
+    ] {
+        annotations.insert(format!("{PREFIX}{name}"), value);
+    }
+    features.set_annotations(Some(annotations));
+    serde_json::to_string_pretty(&features)
+        .map(|text| format!("{text}\n"))
+        .map_err(|error| Refusal::new(format!("cannot write the features: {error}")))
+}

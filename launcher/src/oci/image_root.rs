@@ -1,0 +1,237 @@
+//! Paths in an image, which is hostile: they are resolved as if its root were this process's, and nothing that lies
+//! outside of it can be named, whatever its links say.
+//!
+//! Layer: system calls (`openat2`, Linux 5.6).
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+/// So many links does the kernel follow in a path.
+const MOST_LINKS: usize = 40;
+
+/// A directory that is somebody's root.
+#[derive(Debug)]
+pub(super) struct ImageRoot {
+    root: OwnedFd,
+}
+
+/// What a path names.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Where it is beneath the root: no component is a link, or was one when it was looked at.
+    pub(super) path: PathBuf,
+    /// What it is; `None`: it is not there.
+    pub(super) kind: Option<FileType>,
+}
+
+impl ImageRoot {
+    /// The directory of this name. Links in it are the engine's.
+    pub(super) fn new(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self {
+            root: rustix::fs::open(path, flags, Mode::empty())?,
+        })
+    }
+
+    fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = match path.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => path,
+        };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        // The kernel gives up where something was renamed meanwhile.
+        for _ in 0..8 {
+            match rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) => {}
+                result => return result,
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
+    /// Resolves a path. What is not there is taken as it is written, as somebody makes it who mounts something there.
+    pub(super) fn find(&self, path: &Path) -> io::Result<Found> {
+        let mut rest: VecDeque<OsString> = components(path);
+        let mut at = PathBuf::new();
+        let mut kind = Some(FileType::Directory);
+        let mut links = 0;
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                at.pop();
+                kind = self.kind(&at)?;
+                continue;
+            }
+            let next = at.join(&name);
+            match self.kind(&next)? {
+                Some(FileType::Symlink) => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let link = self.open(&next, OFlags::PATH | OFlags::NOFOLLOW)?;
+                    let target = rustix::fs::readlinkat(&link, c"", Vec::new())?;
+                    let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+                    if target.is_absolute() {
+                        at = PathBuf::new();
+                    }
+                    for name in components(target).into_iter().rev() {
+                        rest.push_front(name);
+                    }
+                    kind = self.kind(&at)?;
+                }
+                found => (at, kind) = (next, found),
+            }
+        }
+        Ok(Found { path: at, kind })
+    }
+
+    /// What is there, if it is; a link itself.
+    fn kind(&self, path: &Path) -> io::Result<Option<FileType>> {
+        match self.open(path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(file) => {
+                let status = rustix::fs::statat(&file, c"", AtFlags::EMPTY_PATH)?;
+                Ok(Some(FileType::from_raw_mode(status.st_mode)))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a file that was [found](Self::find) for reading. It is an error if a link stands in the way by now, and a
+    /// FIFO is not waited for.
+    pub(super) fn read(&self, found: &Path) -> io::Result<std::fs::File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let file = rustix::fs::openat2(&self.root, found, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+        Ok(file.into())
+    }
+
+    /// Makes what something is to be mounted at, where it is not there: a directory, or an empty file. `path` was
+    /// [found](Self::find). It is an error if a link stands in the way by now.
+    pub(super) fn make(&self, path: &Path, is_directory: bool) -> io::Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut at = rustix::fs::openat(&self.root, ".", flags, Mode::empty())?;
+        let mut names = components(path);
+        let last = match is_directory {
+            true => None,
+            false => names.pop_back(),
+        };
+        for name in names {
+            match rustix::fs::mkdirat(&at, &name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                // Whether it is there is what counts.
+                Err(Errno::ROFS | Errno::ACCESS)
+                    if rustix::fs::accessat(&at, &name, rustix::fs::Access::EXISTS, AtFlags::empty())
+                        .is_ok() => {}
+                Err(error) => return Err(error.into()),
+            }
+            at = rustix::fs::openat(&at, &name, flags, Mode::empty())?;
+        }
+        let Some(name) = last else { return Ok(()) };
+        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&at, &name, create, Mode::from_raw_mode(0o644)) {
+            Ok(_) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The names in a path, without those that do nothing.
+fn components(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_os_string()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn image() -> (tempfile::TempDir, ImageRoot) {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("root");
+        fs::create_dir_all(root.join("bin/deep")).unwrap();
+        fs::write(scratch.path().join("outside"), "outside").unwrap();
+        fs::write(root.join("bin/app"), "inside").unwrap();
+        let image = ImageRoot::new(&root).unwrap();
+        (scratch, image)
+    }
+
+    #[test]
+    fn links_stay_in_the_image() {
+        let (scratch, image) = image();
+        let root = scratch.path().join("root");
+        symlink("/bin/app", root.join("absolute")).unwrap();
+        symlink("../../../../bin", root.join("bin/up")).unwrap();
+        symlink(scratch.path().join("outside"), root.join("out")).unwrap();
+        symlink("/proc/self/root/etc/passwd", root.join("magic")).unwrap();
+        for (path, expected, is_there) in [
+            ("/bin/app", "bin/app", true),
+            ("absolute", "bin/app", true),
+            ("/bin/up/app", "bin/app", true),
+            ("/../../bin/./app", "bin/app", true),
+            ("/bin/deep/../app", "bin/app", true),
+            ("/magic", "proc/self/root/etc/passwd", false),
+            ("/new/place", "new/place", false),
+            ("/", "", true),
+        ] {
+            let found = image.find(Path::new(path)).unwrap();
+            assert_eq!(found.path, Path::new(expected), "{path}");
+            assert_eq!(found.kind.is_some(), is_there, "{path}");
+        }
+        let out = image.find(Path::new("/out")).unwrap();
+        assert_eq!(
+            out.kind,
+            None,
+            "the host's file was found: {}",
+            out.path.display()
+        );
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let (scratch, image) = image();
+        symlink("b", scratch.path().join("root/a")).unwrap();
+        symlink("a", scratch.path().join("root/b")).unwrap();
+        let error = image.find(Path::new("/a")).unwrap_err();
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::LOOP));
+    }
+
+    #[test]
+    fn what_became_a_link_is_not_followed() {
+        let (scratch, image) = image();
+        let root = scratch.path().join("root");
+        symlink(scratch.path(), root.join("link")).unwrap();
+        assert!(image.read(Path::new("link/outside")).is_err());
+        assert!(image.make(Path::new("link/made"), true).is_err());
+        assert!(!scratch.path().join("made").exists());
+        assert!(image.read(Path::new("bin/app")).is_ok());
+    }
+
+    #[test]
+    fn places_for_mounts_are_made() {
+        let (scratch, image) = image();
+        image.make(Path::new("etc/app/config"), false).unwrap();
+        image.make(Path::new("data/deep"), true).unwrap();
+        // Again, and over what is there.
+        image.make(Path::new("etc/app/config"), false).unwrap();
+        image.make(Path::new("bin/app"), false).unwrap();
+        let root = scratch.path().join("root");
+        assert!(root.join("etc/app/config").is_file() && root.join("data/deep").is_dir());
+        assert_eq!(fs::read(root.join("bin/app")).unwrap(), b"inside");
+    }
+}

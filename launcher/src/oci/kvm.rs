@@ -1,0 +1,53 @@
+//! The accelerator of a container's machine. It is chosen on the node, where the verdict about KVM is kept: a container
+//! would have to try it each time.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::refusal::{Level, Log, Refusal, refuse};
+use crate::vmm::capabilities::Accelerator;
+use crate::vmm::qemu::{self, probe::Known};
+
+/// How long the trial of KVM may take.
+const TRIAL: &str = "30s";
+
+/// Chooses. Where KVM is demanded and cannot be had, there is no container; where it is not, the log says so.
+pub(super) fn choose(
+    demanded: Option<Accelerator>,
+    launcher: &Path,
+    log: Log<'_>,
+) -> Result<Option<Accelerator>, Refusal> {
+    if demanded == Some(Accelerator::Tcg) {
+        return Ok(demanded);
+    }
+    let mut known = qemu::kvm();
+    if known == Known::Untried {
+        try_it(launcher);
+        known = qemu::kvm();
+    }
+    match (known, demanded) {
+        (Known::Works, _) => Ok(Some(Accelerator::Kvm)),
+        // There is no place to keep the verdict: the machine itself finds out.
+        (Known::Untried, demanded) => Ok(demanded),
+        (Known::Not { reason, .. }, Some(_)) => {
+            refuse!("KVM is demanded by annotation and cannot be had on this node: {reason}")
+        }
+        (Known::Not { reason, .. }, None) => {
+            log.say(
+                Level::Warning,
+                &format!("the machine is emulated (TCG), and slower than under KVM: {reason}"),
+            );
+            Ok(Some(Accelerator::Tcg))
+        }
+    }
+}
+
+/// Boots a machine, which notes whether KVM has worked.
+fn try_it(launcher: &Path) {
+    let _ = Command::new(launcher)
+        .args(["run", "--timeout", TRIAL, "--greet"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+}

@@ -1,0 +1,139 @@
+//! Containers: this program as an OCI runtime, in front of one that the node has.
+//!
+//! `create` and `run` [rewrite](rewrite) a bundle's configuration, so that the container *is* launcher, hypervisor and
+//! file server in a read-only root of their own (the [monitor](monitor)), with all that the container was to see behind
+//! one directory, which the guest has as `/`. Then runc, crun or youki (the *delegate*) does what it always does:
+//! namespaces, cgroups, seccomp, hooks, console, state. All other calls go to it as they are; `exec` is refused, since a
+//! machine has one program. In the container, the launcher [reads](inside) what it was left, and it becomes a
+//! [`Run`](crate::Run) like any other.
+//!
+//! - `annotations`: what an OCI configuration has no field for.
+//! - `calls`: `exec` and `features`.
+//! - `config`: what the node's administrator says.
+//! - `entry`: a container's program, found in the image.
+//! - `image_root`: paths in an image.
+//! - `inside`: the launcher in the container.
+//! - `monitor`: its root.
+//! - `mounts`: the guest's mounts.
+//! - `refusal`: errors, and where they are said.
+//! - `request`: what `create` leaves for the launcher.
+//! - `resources`: limits.
+//! - `rewrite`: the configuration.
+//! - `words`: the command line.
+
+mod annotations;
+mod calls;
+mod config;
+mod entry;
+mod image_root;
+mod inside;
+mod kvm;
+mod monitor;
+mod mounts;
+mod refusal;
+mod request;
+mod resources;
+mod rewrite;
+mod words;
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use boot_protocol::arch::Arch;
+use oci_spec::runtime::Spec;
+
+use self::config::Config;
+use self::monitor::Programs;
+use self::mounts::cannot;
+use self::refusal::{Level, Log, Refusal};
+use self::rewrite::{Container, Fate};
+use self::words::Call;
+pub use inside::Inside;
+
+/// What the program is called where it is installed as a runtime.
+pub const NAME: &str = "hermit-oci";
+
+/// Whether these words, behind `oci`, are those of the launcher in a container.
+#[must_use]
+pub fn is_inside(words: &[OsString]) -> bool {
+    matches!(words, [word] if word == request::INSIDE)
+}
+
+/// Does what an engine asks for: becomes the delegate, or prints and returns.
+///
+/// # Errors
+/// One sentence, which stands in the log of `--log` already.
+pub fn perform(words: Vec<OsString>) -> Result<Option<String>, String> {
+    let call = Call::parse(words);
+    let log = Log {
+        file: call.log.as_deref(),
+        json: call.json,
+    };
+    answer(&call, log).map_err(|refusal| {
+        let sentence = refusal.to_string();
+        log.say(Level::Error, &sentence);
+        sentence
+    })
+}
+
+fn answer(call: &Call, log: Log<'_>) -> Result<Option<String>, Refusal> {
+    let config = Config::read()?;
+    let delegate = config.delegate(call.delegate.as_deref())?;
+    let words = match call.command.as_deref() {
+        Some("create" | "run") => prepare(call, &config, log)?,
+        Some("exec") => {
+            calls::refuse_exec(call, &delegate)?;
+            call.words.clone()
+        }
+        Some("features") => return calls::features(call, &delegate).map(Some),
+        _ => call.words.clone(),
+    };
+    let error = Command::new(&delegate).args(words).exec();
+    Err(cannot("execute the delegate", &delegate)(error))
+}
+
+/// Makes ready what the delegate is to make a container of; its words.
+fn prepare(call: &Call, config: &Config, log: Log<'_>) -> Result<Vec<OsString>, Refusal> {
+    let bundle = call.bundle.as_deref().unwrap_or(Path::new("."));
+    let bundle = bundle.canonicalize().map_err(cannot("find the bundle", bundle))?;
+    let file = call.config.clone().unwrap_or_else(|| bundle.join("config.json"));
+    let text = std::fs::read(&file).map_err(cannot("read", &file))?;
+    let spec: Spec = serde_json::from_slice(&text)
+        .map_err(|error| Refusal::new(format!("cannot understand {}: {error}", file.display())))?;
+    let mut container = Container {
+        bundle: &bundle,
+        spec,
+    };
+    let fate = container.fate(config)?;
+    let dropped = container.fit();
+    for what in &dropped {
+        log.say(Level::Warning, what);
+    }
+    let (own, _) = match fate {
+        Fate::AsItIs if dropped.is_empty() => return Ok(call.words.clone()),
+        Fate::AsItIs => {
+            container.make_absolute();
+            monitor::directory(&bundle)?
+        }
+        Fate::Machine(machine) => {
+            let programs = Programs::find(config, Arch::host().name())?;
+            let accelerator = kvm::choose(machine.annotations.accelerator, &programs.launcher, log)?;
+            let request = container.rewrite(&machine, config, &programs, accelerator)?;
+            let (own, root) = monitor::make(&bundle, config, &request, container.owner()?)?;
+            container.set_root(root.clone());
+            (own, root)
+        }
+    };
+    write(&container.spec, &own)?;
+    Ok(call.with_bundle(&own))
+}
+
+/// Writes the delegate's configuration.
+fn write(spec: &Spec, bundle: &Path) -> Result<(), Refusal> {
+    let file: PathBuf = bundle.join("config.json");
+    let json = serde_json::to_vec(spec)
+        .map_err(|error| Refusal::new(format!("cannot write the container's configuration: {error}")))?;
+    std::fs::write(&file, json).map_err(cannot("write", &file))
+}

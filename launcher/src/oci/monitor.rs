@@ -1,0 +1,270 @@
+//! The monitor's root: launcher, hypervisor and file server with their libraries, read-only. The container is nothing
+//! else.
+//!
+//! Programs and libraries are the node's own, through bind mounts of `/usr` and what else its root has of the kind, or
+//! those of a directory that was prepared. The directory that all is mounted in lies in the bundle, and goes with it.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Mount;
+
+use super::config::{Config, find};
+use super::mounts::{bind, cannot, mount};
+use super::refusal::{Refusal, refuse};
+use super::request::{FILE, Request};
+use crate::host::shown;
+
+/// The delegate's bundle, in the engine's.
+pub(super) const BUNDLE: &str = "hermit-wasm";
+
+/// The monitor's root in that.
+const ROOT: &str = "rootfs";
+
+/// The launcher in the monitor's root.
+pub(super) const LAUNCHER: &str = "/hermit-wasm/hermit-wasm";
+
+/// What a root of Linux has of programs and libraries.
+const ROOTS: [&str; 7] = ["bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr"];
+
+const READ_ONLY: [&str; 4] = ["rbind", "ro", "nosuid", "nodev"];
+
+/// What a resolver of names reads, where the engine has made it for the container.
+const RESOLVER: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+/// The programs of a monitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Programs {
+    /// This one.
+    pub(super) launcher: PathBuf,
+    pub(super) qemu: PathBuf,
+    pub(super) virtiofsd: PathBuf,
+}
+
+/// A file in the monitor, and where it is on the node.
+struct Seen {
+    inside: PathBuf,
+    mounts: Vec<Mount>,
+}
+
+/// A monitor that is described.
+pub(super) struct Monitor {
+    pub(super) mounts: Vec<Mount>,
+    pub(super) qemu: PathBuf,
+    pub(super) virtiofsd: PathBuf,
+}
+
+impl Programs {
+    /// Finds them on this node.
+    pub(super) fn find(config: &Config, arch: &str) -> Result<Self, Refusal> {
+        let launcher = std::env::current_exe()
+            .map_err(|error| Refusal::new(format!("cannot find this program's own file: {error}")))?;
+        let named = |path: &Option<PathBuf>, name: &str, package: &str| {
+            let path = path.clone().unwrap_or_else(|| name.into());
+            match find(&in_monitor(config, &path)) {
+                Some(program) => Ok(program),
+                None => refuse!("{} is not installed on this node; {package}", shown::path(&path)),
+            }
+        };
+        Ok(Self {
+            launcher,
+            qemu: named(
+                &config.qemu,
+                &format!("qemu-system-{arch}"),
+                "install it, or name it as 'qemu' in /etc/hermit-wasm/oci.toml",
+            )?,
+            virtiofsd: named(
+                &config.virtiofsd,
+                "virtiofsd",
+                "install the one that is written in Rust, or name it as 'virtiofsd' in /etc/hermit-wasm/oci.toml",
+            )?,
+        })
+    }
+}
+
+/// Where a program is that is named as in the monitor.
+fn in_monitor(config: &Config, path: &Path) -> PathBuf {
+    match path.strip_prefix("/") {
+        Ok(rest) => {
+            let there = config.monitor.join(rest);
+            if there.exists() { there } else { path.to_path_buf() }
+        }
+        Err(_) => path.to_path_buf(),
+    }
+}
+
+impl Monitor {
+    /// Describes a monitor.
+    pub(super) fn new(
+        config: &Config,
+        programs: &Programs,
+        given: &[Mount],
+        bundle: &Path,
+    ) -> Result<Self, Refusal> {
+        let path = Path::new;
+        let mut mounts = vec![
+            mount(
+                "proc",
+                path("proc"),
+                path("/proc"),
+                &["nosuid", "noexec", "nodev"],
+            )?,
+            mount(
+                "tmpfs",
+                path("tmpfs"),
+                path("/dev"),
+                &["nosuid", "strictatime", "mode=755", "size=65536k"],
+            )?,
+            mount(
+                "devpts",
+                path("devpts"),
+                path("/dev/pts"),
+                &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+            )?,
+            mount(
+                "tmpfs",
+                path("tmpfs"),
+                path("/tmp"),
+                &["nosuid", "nodev", "noexec", "mode=1777", "size=16m"],
+            )?,
+        ];
+        for name in ROOTS {
+            let from = config.monitor.join(name);
+            if fs::symlink_metadata(&from).is_ok_and(|metadata| metadata.is_dir()) {
+                mounts.push(bind(&from, &path("/").join(name), &READ_ONLY)?);
+            }
+        }
+        let cache = config.monitor.join("etc/ld.so.cache");
+        if cache.is_file() {
+            mounts.push(bind(&cache, path("/etc/ld.so.cache"), &READ_ONLY)?);
+        }
+        for directory in &config.also {
+            mounts.push(bind(directory, directory, &READ_ONLY)?);
+        }
+        for mount in given {
+            let is_resolvers = RESOLVER.iter().any(|file| mount.destination() == path(file));
+            if let (true, Some(source)) = (is_resolvers, mount.source()) {
+                mounts.push(bind(&bundle.join(source), mount.destination(), &READ_ONLY)?);
+            }
+        }
+        mounts.push(bind(&programs.launcher, path(LAUNCHER), &READ_ONLY)?);
+        let qemu = seen(config, &programs.qemu)?;
+        let virtiofsd = seen(config, &programs.virtiofsd)?;
+        mounts.extend(qemu.mounts);
+        mounts.extend(virtiofsd.mounts);
+        Ok(Self {
+            mounts,
+            qemu: qemu.inside,
+            virtiofsd: virtiofsd.inside,
+        })
+    }
+}
+
+/// A program in the monitor: as it is where its directory is seen anyway; elsewhere with the prefix that it was installed
+/// under, or by itself.
+fn seen(config: &Config, program: &Path) -> Result<Seen, Refusal> {
+    let program = program.canonicalize().map_err(cannot("find", program))?;
+    let inside = match program.strip_prefix(&config.monitor) {
+        Ok(rest) => Path::new("/").join(rest),
+        Err(_) => program.clone(),
+    };
+    let covered = |root: &&str| inside.starts_with(Path::new("/").join(root));
+    let also = |directory: &&PathBuf| program.starts_with(directory);
+    if ROOTS.iter().any(|root| covered(&root)) || config.also.iter().any(|directory| also(&directory)) {
+        return Ok(Seen {
+            inside,
+            mounts: Vec::new(),
+        });
+    }
+    let directory = program.parent().unwrap_or(Path::new("/"));
+    let prefix = directory.parent().unwrap_or(Path::new("/"));
+    let has_bin = ["bin", "sbin", "libexec"]
+        .iter()
+        .any(|name| directory.ends_with(name));
+    // A home or the like is not shown for a program's sake.
+    let data = ["share", "lib"].map(|name| prefix.join(name));
+    if has_bin && prefix != Path::new("/") && data.iter().any(|directory| directory.is_dir()) {
+        let mut mounts = vec![bind(&program, &program, &READ_ONLY)?];
+        for directory in data.iter().filter(|directory| directory.is_dir()) {
+            mounts.push(bind(directory, directory, &READ_ONLY)?);
+        }
+        return Ok(Seen {
+            inside: program,
+            mounts,
+        });
+    }
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let inside = Path::new(LAUNCHER).with_file_name(name);
+    Ok(Seen {
+        mounts: vec![bind(&program, &inside, &READ_ONLY)?],
+        inside,
+    })
+}
+
+/// Makes the delegate's bundle, empty. Returns it, and where the monitor's root is to be.
+pub(super) fn directory(bundle: &Path) -> Result<(PathBuf, PathBuf), Refusal> {
+    let own = bundle.join(BUNDLE);
+    match fs::remove_dir_all(&own) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(cannot("remove", &own)(error));
+        }
+        _ => {}
+    }
+    DirBuilder::new()
+        .mode(0o755)
+        .create(&own)
+        .map_err(cannot("make", &own))?;
+    let root = own.join(ROOT);
+    Ok((own, root))
+}
+
+/// Whether a delegate's bundle is a machine's.
+pub(super) fn is_of_machine(bundle: &Path) -> bool {
+    bundle.ends_with(BUNDLE) && bundle.join(ROOT).is_dir()
+}
+
+/// Makes the delegate's bundle, without its configuration, and the monitor's root in it. Returns both.
+pub(super) fn make(
+    bundle: &Path,
+    config: &Config,
+    request: &Request,
+    owner: (u32, u32),
+) -> Result<(PathBuf, PathBuf), Refusal> {
+    let (own, root) = directory(bundle)?;
+    // It is entered by the container's user.
+    DirBuilder::new()
+        .mode(0o755)
+        .create(&root)
+        .map_err(cannot("make", &root))?;
+    for name in ROOTS {
+        let from = config.monitor.join(name);
+        match fs::read_link(&from) {
+            Ok(target) => {
+                let link = root.join(name);
+                symlink(&target, &link).map_err(cannot("make", &link))?;
+            }
+            // A directory, which is mounted, or nothing.
+            Err(_) => {}
+        }
+    }
+    let file = root.join(FILE.trim_start_matches('/'));
+    let json = serde_json::to_vec(request)
+        .map_err(|error| Refusal::new(format!("cannot write down what is to run: {error}")))?;
+    let written = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o400)
+        .open(&file);
+    let mut written = written.map_err(cannot("make", &file))?;
+    written.write_all(&json).map_err(cannot("write", &file))?;
+    let (uid, gid) = (
+        rustix::fs::Uid::from_raw(owner.0),
+        rustix::fs::Gid::from_raw(owner.1),
+    );
+    rustix::fs::fchown(&written, Some(uid), Some(gid))
+        .map_err(io::Error::from)
+        .map_err(cannot("give the container's user", &file))?;
+    Ok((own, root))
+}

@@ -1,0 +1,176 @@
+//! The guest's mounts: the image's root at [`GUEST`](super::request::GUEST) of the monitor, and all others where they
+//! belong beneath it.
+//!
+//! An image, and a volume that another container has written to, may have links where something is to be mounted. Those
+//! of the image are resolved here, within the image; behind a mount none is allowed. So what the delegate is told has no
+//! links, and nothing of the monitor is covered.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Mount, MountBuilder};
+use rustix::fs::FileType;
+
+use super::image_root::ImageRoot;
+use super::refusal::{Refusal, refuse};
+use super::request::GUEST;
+use crate::host::shown;
+
+/// File systems of a kernel that the guest does not have.
+const KERNELS: [&str; 6] = ["proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2"];
+
+/// Where a container has what only programs of Linux use.
+const LINUX: [&str; 2] = ["/proc", "/sys"];
+
+/// The same in /dev, where Kubernetes has the file of its termination message, too.
+const DEVICES: [&str; 5] = ["/dev", "/dev/shm", "/dev/pts", "/dev/mqueue", "/dev/console"];
+
+/// A container's files, as its configuration has them.
+pub(super) struct Guest<'a> {
+    /// The image's root.
+    pub(super) root: &'a Path,
+    /// Where relative paths of the configuration begin.
+    pub(super) bundle: &'a Path,
+    pub(super) image: &'a ImageRoot,
+    pub(super) read_only: bool,
+}
+
+/// A mount that the guest gets.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// Where it is, beneath the image's root.
+    pub(super) at: PathBuf,
+    /// The directory or file that is there; `None`: an empty one.
+    pub(super) source: Option<PathBuf>,
+}
+
+impl Guest<'_> {
+    /// The mounts for the delegate, and where they are. Nothing is changed.
+    pub(super) fn plan(&self, given: &[Mount]) -> Result<(Vec<Mount>, Vec<Placed>), Refusal> {
+        let mut options = vec!["rbind", "nosuid", "nodev"];
+        if self.read_only {
+            options.push("ro");
+        }
+        let mut mounts = vec![bind(self.root, Path::new(GUEST), &options)?];
+        let mut placed: Vec<Placed> = Vec::new();
+        for mount in given.iter().filter(|mount| is_the_guests(mount)) {
+            let destination = mount.destination();
+            let source = match (is_bind(mount), mount.source()) {
+                (true, Some(source)) => Some(self.bundle.join(source)),
+                _ => None,
+            };
+            let at = self.place(destination, &placed).map_err(|why| {
+                Refusal::new(format!("cannot mount at {}: {why}", shown::path(destination)))
+            })?;
+            if at.as_os_str().is_empty() {
+                return refuse!(
+                    "cannot mount at {}: that is the root of the image",
+                    shown::path(destination)
+                );
+            }
+            let mut other = mount.clone();
+            other.set_destination(Path::new(GUEST).join(&at));
+            if let Some(source) = &source {
+                other.set_source(Some(source.clone()));
+            }
+            mounts.push(other);
+            placed.push(Placed { at, source });
+        }
+        Ok((mounts, placed))
+    }
+
+    /// Makes what is mounted over, where the image does not have it. Behind another mount, the delegate does.
+    pub(super) fn make(&self, placed: &[Placed]) -> Result<(), Refusal> {
+        for (number, mount) in placed.iter().enumerate() {
+            let before = placed.get(..number).unwrap_or_default();
+            if behind(&mount.at, before).is_some() {
+                continue;
+            }
+            let is_directory = mount.source.as_ref().is_none_or(|source| source.is_dir());
+            self.image.make(&mount.at, is_directory).map_err(|error| {
+                Refusal::new(format!(
+                    "cannot make {} in the image, where something is to be mounted: {error}",
+                    shown::path(Path::new("/").join(&mount.at))
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Where `destination` is, beneath the image's root.
+    fn place(&self, destination: &Path, placed: &[Placed]) -> Result<PathBuf, String> {
+        let found = self.image.find(destination).map_err(|error| error.to_string())?;
+        let Some((mount, rest)) = behind(&found.path, placed) else {
+            return Ok(found.path);
+        };
+        if let Some(source) = &mount.source {
+            no_links(source, &rest)?;
+        }
+        Ok(found.path)
+    }
+}
+
+/// The last mount behind which a path is, and the rest of the path.
+pub(super) fn behind<'a>(path: &Path, placed: &'a [Placed]) -> Option<(&'a Placed, PathBuf)> {
+    let placed = placed.iter().rev();
+    placed
+        .filter_map(|mount| Some((mount, path.strip_prefix(&mount.at).ok()?.to_path_buf())))
+        .max_by_key(|(mount, _)| mount.at.components().count())
+}
+
+/// Refuses links on a way in a volume: the delegate would follow them in the monitor's root.
+fn no_links(source: &Path, rest: &Path) -> Result<(), String> {
+    if rest.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let root = ImageRoot::new(source).map_err(|error| error.to_string())?;
+    let found = root.find(rest).map_err(|error| error.to_string())?;
+    match found.path == rest && found.kind != Some(FileType::Symlink) {
+        true => Ok(()),
+        false => Err(format!(
+            "there is a link on the way, in the volume {}",
+            shown::path(source)
+        )),
+    }
+}
+
+/// Whether a mount is for the guest: it has no kernel of Linux's.
+fn is_the_guests(mount: &Mount) -> bool {
+    let kind = mount.typ().as_deref().unwrap_or_default();
+    let destination: PathBuf = mount.destination().components().collect();
+    let is_a_kernels = KERNELS.contains(&kind)
+        || LINUX.iter().any(|path| destination.starts_with(path))
+        || DEVICES.iter().any(|path| destination == Path::new(path));
+    !is_a_kernels
+}
+
+pub(super) fn is_bind(mount: &Mount) -> bool {
+    let says = |option: &String| matches!(option.as_str(), "bind" | "rbind");
+    mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(says)
+}
+
+/// A bind mount.
+pub(super) fn bind(source: &Path, destination: &Path, options: &[&str]) -> Result<Mount, Refusal> {
+    mount("bind", source, destination, options)
+}
+
+/// A mount.
+pub(super) fn mount(
+    kind: &str,
+    source: &Path,
+    destination: &Path,
+    options: &[&str],
+) -> Result<Mount, Refusal> {
+    MountBuilder::default()
+        .typ(kind)
+        .source(source)
+        .destination(destination)
+        .options(options.iter().map(ToString::to_string).collect::<Vec<_>>())
+        .build()
+        .map_err(|error| Refusal::new(format!("cannot describe a mount: {error}")))
+}
+
+/// For `map_err`: what was attempted on a path.
+pub(super) fn cannot<'a>(attempt: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Refusal + 'a {
+    move |error| Refusal::new(format!("cannot {attempt} {}: {error}", shown::path(path)))
+}
