@@ -5,13 +5,13 @@
 //! program once more, whoever that is: see [`serve_if_asked`].
 //!
 //! - `serve`: what the process does.
-//! - `words`: its command line, which both sides read.
+//! - `words`: what it is told, which both sides read.
 
 mod serve;
 mod words;
 
 use std::fs::File;
-use std::io::{self, PipeReader, Read as _};
+use std::io::{self, PipeReader, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use boot_protocol::run_spec::Network;
 use boot_protocol::shown::piece;
 use relay::Published;
 use rustix::event::PollFlags;
+use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::error::{Error, StartError};
 use crate::host::program;
@@ -116,7 +117,7 @@ pub(crate) fn start(
     let (words, errors) = jail::pipe().map_err(cannot("make a pipe"))?;
     let null = File::options().read(true).write(true).open("/dev/null");
     let null = null.map_err(cannot("open /dev/null"))?;
-    let arguments = Words {
+    let told = Words {
         wire: ours.as_raw_fd(),
         confined: level != Jail::Off,
         inherit: network.inherit,
@@ -126,15 +127,15 @@ pub(crate) fn start(
             .iter()
             .map(|(port, publish)| (port.as_fd().as_raw_fd(), publish.guest, publish.protocol))
             .collect(),
-    }
-    .arguments();
+    };
+    let told = input(&told.text()).map_err(cannot("make a file in memory for the network's relay"))?;
     let mut descriptors = vec![ours.as_fd()];
     descriptors.extend(published.iter().map(|(port, _)| port.as_fd()));
     let command = Program {
         path: &program,
         name: Some(words::NAME.as_ref()),
-        arguments: &arguments,
-        streams: [null.as_fd(), null.as_fd(), errors.as_fd()],
+        arguments: &[],
+        streams: [told.as_fd(), null.as_fd(), errors.as_fd()],
         descriptors: &descriptors,
         asks: None,
     };
@@ -151,6 +152,17 @@ pub(crate) fn start(
         words,
         over: false,
     })
+}
+
+/// A file in memory to be read from its beginning, and never written to again.
+fn input(text: &str) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create("hermit-wasm-relay", flags)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    let all = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, all)?;
+    Ok(file)
 }
 
 /// The program, where nobody has named it.

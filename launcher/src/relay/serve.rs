@@ -1,6 +1,7 @@
-//! The relay's process: from its command line to the guest's end.
+//! The relay's process: from what it is told to the guest's end.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
+use std::io::Read as _;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 
@@ -19,11 +20,10 @@ use crate::jail;
 /// A program that gives its runs a network calls this at the beginning of `main`, before it starts threads, and names
 /// itself by [`Run::relay`](crate::Run::relay). The program `hermit-wasm` does so.
 pub fn serve_if_asked() {
-    let mut words = std::env::args_os();
-    if words.next().as_deref() != Some(OsStr::new(NAME)) {
+    if std::env::args_os().next().as_deref() != Some(OsStr::new(NAME)) {
         return;
     }
-    let code = match serve(words) {
+    let code = match serve() {
         Ok(()) => 0,
         Err(message) => {
             eprintln!("{message}");
@@ -33,9 +33,13 @@ pub fn serve_if_asked() {
     std::process::exit(code)
 }
 
-fn serve(words: impl Iterator<Item = OsString>) -> Result<(), String> {
-    let words = Words::parse(words)?;
+fn serve() -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
+    let mut words = String::new();
+    std::io::stdin()
+        .read_to_string(&mut words)
+        .map_err(|error| format!("cannot read on standard input what it is to do: {error}"))?;
+    let words = Words::parse(&words)?;
     if words.confined {
         jail::start_no_program().map_err(text)?;
     }

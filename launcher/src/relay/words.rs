@@ -1,8 +1,8 @@
-//! The relay's command line. The launcher writes it, and the relay reads it: nobody else does.
+//! What the relay is told, on its standard input: on a command line every user of this host could read what is granted.
+//! The launcher writes it, one word a line, and the relay reads it: nobody else does.
 //!
 //! Layer: pure.
 
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::os::fd::RawFd;
 use std::str::FromStr;
@@ -31,8 +31,8 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The words, without the program's name.
-    pub(super) fn arguments(&self) -> Vec<OsString> {
+    /// The words.
+    pub(super) fn text(&self) -> String {
         let mut words = vec![format!("wire={}", self.wire)];
         for (is_there, word) in [
             (self.confined, "confined"),
@@ -45,20 +45,18 @@ impl Words {
         for (socket, guest, protocol) in &self.published {
             words.push(format!("published={socket}:{guest}/{}", protocol.name()));
         }
-        words.into_iter().map(OsString::from).collect()
+        words.push(String::new());
+        words.join("\n")
     }
 
     /// Reads the words.
-    pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut this = Self {
             wire: -1,
             ..Self::default()
         };
-        for word in words {
-            let word = word
-                .into_string()
-                .map_err(|word| format!("{word:?} is no text"))?;
-            match word.split_once('=').unwrap_or((&word, "")) {
+        for word in text.lines() {
+            match word.split_once('=').unwrap_or((word, "")) {
                 ("wire", number) => this.wire = value(number)?,
                 ("confined", "") => this.confined = true,
                 ("inherit", "") => this.inherit = true,
@@ -117,7 +115,7 @@ mod tests {
                 ..Words::default()
             },
         ] {
-            assert_eq!(Words::parse(words.arguments()), Ok(words));
+            assert_eq!(Words::parse(&words.text()), Ok(words));
         }
     }
 
@@ -132,7 +130,7 @@ mod tests {
             (&["wire=3", "published=4:80/sctp"], "'sctp'"),
             (&["wire=3", "published=4:99999/tcp"], "'99999'"),
         ] {
-            let error = Words::parse(words.iter().map(OsString::from)).unwrap_err();
+            let error = Words::parse(&words.join("\n")).unwrap_err();
             assert!(error.contains(reason), "{words:?}: {error}");
         }
     }

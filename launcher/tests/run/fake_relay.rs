@@ -6,6 +6,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, exit};
+use std::sync::LazyLock;
 
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Pid;
@@ -65,7 +66,8 @@ const ATTEMPTS: &[Attempt] = &[
 
 /// Does something with the first target that is granted.
 fn granted<T>(act: impl FnOnce(String) -> io::Result<T>) -> io::Result<()> {
-    let grant =
-        std::env::args().find_map(|word| Some(word.strip_prefix("grant=")?.split_once('=')?.1.to_string()));
+    static TOLD: LazyLock<String> = LazyLock::new(|| io::read_to_string(io::stdin()).unwrap_or_default());
+    let mut words = TOLD.lines();
+    let grant = words.find_map(|word| Some(word.strip_prefix("grant=")?.split_once('=')?.1.to_string()));
     act(grant.ok_or(io::ErrorKind::NotFound)?).map(drop)
 }

@@ -203,13 +203,20 @@ fn running(scratch: &Scratch, scenario: &str, mark: &str) -> (Running, Pid) {
     (run, found.unwrap())
 }
 
+/// The relay's whole command line, which any user may read.
+const RELAY: &[u8] = b"relay-of-a-network\0";
+
+/// What the process was told on its standard input, which no other user may read.
+fn told(process: i32) -> String {
+    fs::read_to_string(format!("/proc/{process}/fd/0")).unwrap_or_default()
+}
+
 fn find(mark: &str) -> Option<Pid> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let number = numbers.find(|number| {
-        let words = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words).into_owned();
-        words.contains("relay-of-a-network") && words.contains(&format!("grant={mark}:"))
+    let number = numbers.find(|number: &i32| {
+        let name = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        name == RELAY && told(*number).contains(&format!("grant={mark}:"))
     })?;
     Pid::from_raw(number)
 }
@@ -228,6 +235,8 @@ fn the_relay_is_in_a_jail() {
         }
     }
     assert_eq!(fs::read(format!("{proc}/environ")).unwrap(), b"");
+    let written = fs::File::options().write(true).open(format!("{proc}/fd/0"));
+    assert!(written.and_then(|mut file| file.write(b"grant=more:80")).is_err());
     let namespace = |process: &str, kind: &str| fs::read_link(format!("/proc/{process}/ns/{kind}")).unwrap();
     let relay_s = relay.as_raw_nonzero().to_string();
     assert_eq!(namespace(&relay_s, "net"), namespace("self", "net"));
