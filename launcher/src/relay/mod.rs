@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use boot_protocol::network::{Host, Protocol, Publish};
+use boot_protocol::network::{Host, Protocol};
 use boot_protocol::run_spec::Network;
 use boot_protocol::shown::piece;
 use relay::Published;
@@ -27,8 +27,9 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use crate::error::{Error, StartError};
 use crate::host::program;
 use crate::host::units::MIB;
-use crate::jail::{self, Calls, Child, Confinement, Jail, Limits, Network as Reach, Program};
+use crate::jail::{self, Calls, Child, Confinement, Jail, Limits, Network as Allowed, Program};
 use crate::spec::deadline::Deadline;
+use crate::spec::network::Reach;
 
 pub use serve::serve_if_asked;
 use words::Words;
@@ -82,21 +83,17 @@ pub(crate) struct Relay {
 ///
 /// # Errors
 /// A port cannot be listened at, or the process cannot be started.
-pub(crate) fn start(
-    network: &Network,
-    publish: &[Publish],
-    named: Option<&Path>,
-    level: Jail,
-) -> Result<Relay, Error> {
+pub(crate) fn start(reach: &Reach, named: Option<&Path>, level: Jail) -> Result<Relay, Error> {
     let cannot = StartError::file;
+    let network = &reach.network;
     let mut published = Vec::new();
-    for publish in publish {
+    for (index, publish) in reach.published.iter().enumerate() {
         let port = Published::bind(publish).map_err(|error| StartError::Network(error.to_string()))?;
         let host = port
             .host()
             .map_err(cannot("ask at which port this host listens"))?;
-        // Nobody else says which port it is.
-        let log = if publish.host.port() == 0 {
+        // Nobody else says which port it is, or that it is opened at all.
+        let log = if publish.host.port() == 0 || index >= reach.said {
             log::Level::Warn
         } else {
             log::Level::Info
@@ -189,8 +186,8 @@ fn confinement(network: &Network, level: Jail) -> Confinement {
         .calls(Calls::Relay)
         .alone()
         .network(match network.inherit {
-            true => Reach::All,
-            false => Reach::Ports(ports.collect()),
+            true => Allowed::All,
+            false => Allowed::Ports(ports.collect()),
         })
         .limits(Limits {
             files: Some(bytes(CONNECTIONS + FLOWS + DESCRIPTORS)),

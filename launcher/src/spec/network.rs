@@ -135,9 +135,16 @@ impl Run {
 pub(crate) struct Reach {
     /// What the guest has of it.
     pub(crate) network: Network,
-    /// Ports of this host's that lead to the guest's.
+    /// Ports of this host's that lead to the guest's: those that were said come first.
     pub(crate) published: Vec<Publish>,
+    /// How many of them were said. The others are opened because a file says so.
+    pub(crate) said: usize,
+    /// What a file has chosen of this host's network, and nobody who runs it has said.
+    pub(crate) chosen: Option<String>,
 }
+
+/// So many grants are named.
+const NAMED: usize = 8;
 
 impl Reach {
     /// The network of `run`, if it has one: of what was packed, as the run narrows it.
@@ -160,8 +167,10 @@ impl Reach {
             return Ok(None);
         };
         network.wire = Wire::Relay;
+        let mut file_s = None;
         if run.packed.as_ref().is_some_and(|packed| !packed.is_program()) {
             check_chosen(run, &network)?;
+            file_s = chosen(run, &network);
         }
         let packed = run.packed.as_ref().map(Packed::spec);
         let is_deterministic =
@@ -169,9 +178,39 @@ impl Reach {
         if is_deterministic || run.record.is_some() || run.replay.is_some() {
             return Err(Error::Invalid(SpecError::NetworkOfATrace.to_string()));
         }
-        let published = published(&network, &run.outside.published)?;
-        Ok(Some(Self { network, published }))
+        let (published, said) = published(&network, &run.outside.published)?;
+        Ok(Some(Self {
+            network,
+            published,
+            said,
+            chosen: file_s,
+        }))
     }
+}
+
+/// What a file has of this host's network that whoever runs it has not said, in words for a message.
+fn chosen(run: &Run, network: &Network) -> Option<String> {
+    let said = run.spec.network.as_ref();
+    let unsaid = |grant: &&Grant| !said.is_some_and(|said| said.grants.contains(grant));
+    let grants: Vec<_> = network.grants.iter().filter(unsaid).collect();
+    let is_new = |has: fn(&Network) -> bool| has(network) && !said.is_some_and(has);
+    let mut parts: Vec<_> = grants.iter().take(NAMED).map(ToString::to_string).collect();
+    if let Some(more @ 1..) = grants.len().checked_sub(NAMED) {
+        parts.push(format!("{more} more"));
+    }
+    if is_new(|network| network.inherit) {
+        parts.push("whatever this host reaches (-S inherit-network)".to_string());
+    }
+    if is_new(|network| network.look_up) {
+        parts.push("servers of names, for any name (-S allow-ip-name-lookup)".to_string());
+    }
+    (!parts.is_empty()).then(|| {
+        format!(
+            "{}: what was packed lets it connect to {}",
+            run.module,
+            parts.join(", ")
+        )
+    })
 }
 
 /// A file that the launcher runs must not choose what of this host it reaches: a special address, or one of the host's
@@ -211,8 +250,9 @@ fn packed_network(packed: &Packed) -> RunSpec {
     }
 }
 
-/// Where the host listens: where it is `said`, and for all other ports of the guest's at [`HERE`].
-fn published(network: &Network, said: &[Publish]) -> Result<Vec<Publish>, Error> {
+/// Where the host listens: where it is `said`, and for all other ports of the guest's at [`HERE`]. And how many of them
+/// were said.
+fn published(network: &Network, said: &[Publish]) -> Result<(Vec<Publish>, usize), Error> {
     let mut published: Vec<Publish> = Vec::new();
     for publish in said {
         if published.contains(publish) {
@@ -229,6 +269,7 @@ fn published(network: &Network, said: &[Publish]) -> Result<Vec<Publish>, Error>
         }
         published.push(*publish);
     }
+    let count = published.len();
     let listeners = network.listeners.iter();
     let listeners = listeners.map(|listener| (listener.port(), Protocol::Tcp));
     for (guest, protocol) in listeners.chain(network.published.iter().copied()) {
@@ -243,7 +284,7 @@ fn published(network: &Network, said: &[Publish]) -> Result<Vec<Publish>, Error>
             });
         }
     }
-    Ok(published)
+    Ok((published, count))
 }
 
 #[cfg(test)]
@@ -375,7 +416,13 @@ mod tests {
         let narrowed = run()
             .grant("redis:6379=127.0.0.1:7000".parse().unwrap())
             .publish("0.0.0.0:80:8080".parse().unwrap());
-        let Reach { network, published } = reach(&narrowed);
+        let Reach {
+            network,
+            published,
+            said,
+            ..
+        } = reach(&narrowed);
+        assert_eq!(said, 1);
         assert_eq!(network.wire, Wire::Relay);
         assert_eq!(network.grants, ["redis:6379=127.0.0.1:7000".parse().unwrap()]);
         assert_eq!(published, ["0.0.0.0:80:8080".parse().unwrap()]);
@@ -391,6 +438,45 @@ mod tests {
             let error = Reach::of(&wider).unwrap_err().to_string();
             assert!(error.contains("exceeds what was packed"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_a_file_has_of_the_network_is_said_unless_it_was_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("packed");
+        let module = Module::from_bytes("m.wasm", b"\0asm\x01\0\0\0").unwrap();
+        let made = ["redis:6379", "192.168.1.5:445"].into_iter().fold(
+            Run::new(module)
+                .inherit_network(true)
+                .allow_ip_name_lookup(true)
+                .expose(8080, Protocol::Tcp),
+            |made, grant| made.grant(grant.parse().unwrap()),
+        );
+        made.pack(crate::pack::Format::Initrd, &file).unwrap();
+        let packed = || Packed::open(&file).unwrap().unwrap();
+        let run = || Run::packed(packed()).unwrap();
+        let chosen = |run: &Run| reach(run).chosen.unwrap_or_default();
+        let all = chosen(&run());
+        assert!(
+            all.ends_with(
+                "lets it connect to redis:6379, 192.168.1.5:445, whatever this host reaches (-S inherit-network), \
+                 servers of names, for any name (-S allow-ip-name-lookup)"
+            ),
+            "{all}"
+        );
+        assert_eq!(reach(&run()).said, 0);
+        let said = run()
+            .grant("192.168.1.5:445".parse().unwrap())
+            .inherit_network(true);
+        let left = chosen(&said);
+        assert!(left.contains("connect to redis:6379, servers of names"), "{left}");
+        let said = said
+            .grant("redis:6379".parse().unwrap())
+            .allow_ip_name_lookup(true);
+        assert_eq!(reach(&said).chosen, None);
+        // Whoever starts a program trusts it.
+        let program = Run::packed(packed().as_program()).unwrap();
+        assert_eq!(reach(&program).chosen, None);
     }
 
     #[test]

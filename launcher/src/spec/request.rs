@@ -284,10 +284,13 @@ impl<'a> Request<'a> {
 
     /// Starts the host's end of the guest's network, if it has one. Call it on the thread that stays until the end.
     pub(crate) fn relay(&self) -> Result<Option<Relay>, Error> {
-        let Some(Reach { network, published }) = &self.reach else {
+        let Some(reach) = &self.reach else {
             return Ok(None);
         };
-        relay::start(network, published, self.run.outside.relay.as_deref(), self.jail()).map(Some)
+        if let Some(chosen) = &reach.chosen {
+            log::warn!("{chosen}");
+        }
+        relay::start(reach, self.run.outside.relay.as_deref(), self.jail()).map(Some)
     }
 
     /// How much of the jail is demanded for what this run starts.

@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             "network_flags::a_flag_says_what_was_packed_means",
             a_flag_says_what_was_packed_means,
         ),
+        test("network_flags::what_a_file_has_is_said", what_a_file_has_is_said),
         test(
             "network_flags::what_cannot_be_is_refused",
             what_cannot_be_is_refused,
@@ -101,6 +102,32 @@ fn a_flag_says_what_was_packed_means() {
             .expect_message(&["exceeds what was packed", "NET and EXPOSE"]);
     }
     assert_eq!(scratch.started().len(), 1);
+}
+
+/// A file may be somebody else's: what it lets its program reach, and which ports of this host it opens, is said unless
+/// flags say the same.
+fn what_a_file_has_is_said() {
+    let scratch = with_module();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free.port();
+    let hermitfile = format!("FROM m.wasm\nNET [\"192.0.2.7:443\"]\nEXPOSE {port}\n");
+    scratch.file("Hermitfile", hermitfile.as_bytes());
+    let packed = Command::new(env!("CARGO_BIN_EXE_hermit-wasm"))
+        .args(["pack", "-o", "packed"])
+        .current_dir(scratch.path())
+        .status();
+    assert!(packed.unwrap().success());
+    let nothing = "10.0.2.100:80: Prohibited\n10.0.2.101:80: Prohibited\n";
+    let opened = format!("this host listens on {free} for the guest's tcp port {port}");
+    let done = |words: &[&str]| {
+        finish(&mut run(&scratch, words))
+            .expect_code(0)
+            .expect_output(nothing)
+    };
+    done(&["packed"]).expect_message(&["what was packed lets it connect to 192.0.2.7:443", &opened]);
+    done(&["-f", "Hermitfile"]).expect_message(&[&opened]);
+    let publish = format!("{port}:{port}");
+    done(&["--net", "192.0.2.7:443", "-p", &publish, "packed"]).expect_silence();
 }
 
 fn what_cannot_be_is_refused() {
