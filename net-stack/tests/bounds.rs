@@ -300,6 +300,21 @@ fn sockets_take_no_more_memory_than_is_free() {
 }
 
 #[test]
+fn without_memory_for_any_connection_the_first_is_refused() {
+    let mut world = World::new();
+    let listener = world.server().listen(at(SERVER, 80), 8).unwrap();
+    world.server().set_free_memory(0);
+    let refused = world.client().connect(at(SERVER, 80), None).unwrap();
+    let ended = world.until(|[client, _]| match client.connected(refused) {
+        Err(Error::InProgress) => None,
+        ended => Some(ended),
+    });
+    assert_eq!(ended, Err(Error::ConnectionRefused));
+    world.server().set_free_memory(usize::MAX);
+    world.connect(listener);
+}
+
+#[test]
 fn a_connection_that_only_ends_makes_room() {
     let mut world = World::with([
         config(CLIENT),

@@ -129,7 +129,7 @@ impl Tcp {
     }
 
     /// Answers a segment that begins a handshake. If the application accepts too slowly, it is not answered: the peer
-    /// tries again.
+    /// tries again. Without memory for any connection at all it is refused.
     fn begin(&mut self, net: &mut Net, entropy: &mut impl Entropy, segment: &Segment<'_>, listener: Id) {
         let key = &segment.key;
         // Who has finished a handshake comes first: what such a peer sends meanwhile is lost, and sent again ever
@@ -146,7 +146,11 @@ impl Tcp {
             return;
         };
         if !self.pool.has_one() {
-            // No memory: the peer tries again.
+            // No memory. The peer tries again, if what another connection gives back may be for it; an application that
+            // has taken all gives nothing back.
+            if self.connections.len() == 0 {
+                refuse(net, segment);
+            }
             return;
         }
         let seed = match self.half_open.get(&self.secret, key, net.now()) {
