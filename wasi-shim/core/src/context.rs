@@ -254,12 +254,19 @@ impl WasiCtxBuilder {
     }
 
     /// The context on `system`, with the three standard streams and the preopens open.
-    pub fn build<S: System>(self, system: S) -> WasiCtx<S> {
+    pub fn build<S: System>(self, mut system: S) -> WasiCtx<S> {
         let mut descriptors = Vec::from(standard_streams(self.terminals));
         descriptors.extend(self.preopens);
         let listeners = self.listeners.iter();
         descriptors.extend(listeners.map(|(id, local)| Descriptor::Socket(Socket::listener(*id, *local))));
-        let shared = self.listeners.into_iter();
+        let mut shared = |(id, local)| {
+            // With the port that the network has chosen, if it was to.
+            let at = system
+                .network()
+                .and_then(|network| network.local_address(id).ok());
+            Shared::new(id, at.unwrap_or(local))
+        };
+        let listeners = self.listeners.into_iter().map(&mut shared).collect();
         WasiCtx {
             system,
             mounts: self.mounts,
@@ -269,7 +276,7 @@ impl WasiCtxBuilder {
             max_descriptors: self.max_descriptors,
             left: Left::of(self.limits),
             deterministic: self.deterministic,
-            listeners: shared.map(|(id, local)| Shared::new(id, local)).collect(),
+            listeners,
         }
     }
 }

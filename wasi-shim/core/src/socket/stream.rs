@@ -47,7 +47,9 @@ impl<S: System> WasiCtx<S> {
 
     /// The listener on a port that the guest was given.
     fn shared(&mut self, port: u16) -> Option<&mut Shared> {
-        self.listeners.iter_mut().find(|shared| shared.port == port)
+        // Port 0 is none: whoever listens there gets one of its own.
+        let mut shared = self.listeners.iter_mut();
+        shared.find(|shared| port != 0 && shared.port == port)
     }
 
     /// Takes the oldest connection that has come to a listener, and tells who made it.

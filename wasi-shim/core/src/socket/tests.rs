@@ -345,6 +345,35 @@ fn options_reach_the_connection_when_there_is_one() {
 }
 
 #[test]
+fn a_listener_at_a_free_port_is_nobody_elses() {
+    let mut network = TestNetwork::default();
+    let any = local(0);
+    let given = network.listen(any, 8).unwrap();
+    let chosen = network.local_address(given).unwrap();
+    let system = TestSystem {
+        network: Some(network),
+        ..TestSystem::default()
+    };
+    let mut ctx = WasiCtxBuilder::new().listener(given, any).build(system);
+    let mut ports = vec![chosen.port()];
+    for bound in [None, Some(any), None] {
+        let mut own = open(&mut ctx, Kind::Stream);
+        if let Some(bound) = bound {
+            ctx.bind(&mut own, bound).unwrap();
+        }
+        ctx.listen(&mut own, 1).unwrap();
+        ports.push(ctx.local_address(&own).unwrap().port());
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 4, "{ports:?}");
+    // At the port that was chosen, the queue is one.
+    let mut again = open(&mut ctx, Kind::Stream);
+    ctx.bind(&mut again, chosen).unwrap();
+    assert_eq!(ctx.listen(&mut again, 1), Ok(()));
+}
+
+#[test]
 fn the_port_of_a_given_listener_has_one_queue() {
     let (mut ctx, given) = served([
         (10, H::Connects(peer(1), 80)),
