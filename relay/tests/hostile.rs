@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use boot_protocol::network::inside::{GATEWAY, GATEWAY_LINK, GATEWAY_V6, GUEST, GUEST_V6};
 use guest::raw::{checksum, datagram, frame, ipv4, ipv6, segment, tcp4, tcp6, transport, udp4};
-use guest::{LINK, Wire, memory, start};
+use guest::{LINK, Wire, memory, skip, start};
 
 /// Sends `frame`, and takes what was answered until the wire has taken it.
 fn say(wire: &mut Wire, frame: &[u8]) {
@@ -61,7 +61,7 @@ impl Planted {
         for any in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
             // A host without IPv6 has less to lose.
             let Ok(listener) = TcpListener::bind(any) else {
-                println!("SKIP {any}: this host has no such address");
+                skip(&format!("{any}: this host has no such address"));
                 continue;
             };
             listener.set_nonblocking(true).unwrap();
@@ -319,7 +319,7 @@ fn own_address() -> Ipv4Addr {
     match found.map(|address| address.ip()) {
         Ok(std::net::IpAddr::V4(address)) => address,
         _ => {
-            println!("SKIP the host's own address: it has none");
+            skip("the host's own address: it has none");
             Ipv4Addr::LOCALHOST
         }
     }

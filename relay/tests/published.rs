@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use boot_protocol::network::inside::{GATEWAY, GATEWAY_V6};
-use guest::{Guest, LINK, Wire, broken, join, publish, server, start};
+use guest::{Guest, LINK, Wire, broken, join, publish, server, skip, start};
 use net_stack::{Error, ListenerId, StreamId};
 
 /// A client that asks, ends its side, and reads the answer.
@@ -42,7 +42,7 @@ fn echo(guest: &mut Guest, listener: ListenerId) -> SocketAddr {
 fn has_ipv6() -> bool {
     let found = UdpSocket::bind("[::1]:0").is_ok();
     if !found {
-        println!("SKIP ::1: this host has no IPv6");
+        skip("::1: this host has no IPv6");
     }
     found
 }
@@ -55,7 +55,7 @@ fn own_address() -> Option<Ipv4Addr> {
     match found.map(|address| address.ip()) {
         Ok(IpAddr::V4(address)) => Some(address),
         _ => {
-            println!("SKIP the host's own address: it has none");
+            skip("the host's own address: it has none");
             None
         }
     }

@@ -100,7 +100,11 @@ pub(crate) fn check(command: &mut Command) -> Result<Counts> {
     Ok(Counts::ONE)
 }
 
-/// Runs Rust test harnesses and adds up what their closing lines say.
+/// What a line begins with by which a test says that it did not do all that it should. Rust's own test harness knows no
+/// test that finds out while it runs that this machine lacks something.
+const SKIPPED: &str = "SKIPPED: ";
+
+/// Runs Rust test harnesses and adds up what their closing lines say, and what tests say that they skipped.
 pub(crate) fn harness(command: &mut Command) -> Result<Counts> {
     let mut child = command
         .stdout(Stdio::piped())
@@ -112,9 +116,7 @@ pub(crate) fn harness(command: &mut Command) -> Result<Counts> {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
-        if let Some(result) = line.strip_prefix("test result: ") {
-            counts.add(&parse_result(result));
-        }
+        counts.add(&counted(&line));
     }
     let status = child.wait()?;
     if !status.success() && counts.failed == 0 {
@@ -125,6 +127,17 @@ pub(crate) fn harness(command: &mut Command) -> Result<Counts> {
         bail!("no test was executed");
     }
     Ok(counts)
+}
+
+/// What a line adds.
+fn counted(line: &str) -> Counts {
+    match line.strip_prefix("test result: ") {
+        Some(result) => parse_result(result),
+        None => Counts {
+            skipped: line.starts_with(SKIPPED).into(),
+            ..Counts::default()
+        },
+    }
 }
 
 /// Reads `ok. 3 passed; 0 failed; 1 ignored; ...`.
@@ -138,5 +151,19 @@ fn parse_result(line: &str) -> Counts {
         failed: number(" failed").unwrap_or(0),
         skipped: number(" ignored").unwrap_or(0),
         ..Counts::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_skipped_is_counted_as_well() {
+        let said = "running 3 tests\nSKIPPED: ::1: this host has no IPv6\ntest a ... ok\n\
+                    test result: FAILED. 1 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out\n";
+        let mut counts = Counts::default();
+        said.lines().for_each(|line| counts.add(&counted(line)));
+        assert_eq!((counts.passed, counts.failed, counts.skipped), (1, 1, 3));
     }
 }
