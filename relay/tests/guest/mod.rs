@@ -1,8 +1,6 @@
 //! A guest without a machine: a stack on the other end of the relay's wire, and the relay in a thread.
 #![allow(dead_code, reason = "each test uses a part")]
 
-pub(crate) mod raw;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -15,8 +13,7 @@ use net_stack::{Config, Entropy, Error, Family, FrameDevice, Half, Ipv4, Stack, 
 use relay::{Policy, Published, Relay, Setup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The guest's address on the link.
-pub(crate) const LINK: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+pub(crate) use test_frames::raw::LINK;
 
 /// The system's random bytes.
 pub(crate) struct Random;
