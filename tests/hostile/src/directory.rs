@@ -8,7 +8,7 @@ use core::fmt::{self, Write};
 
 use crate::console::standard_output;
 use crate::machine::{self, Machine, PAGE, bytes, peek, poke};
-use crate::virtio::{self, Descriptor, Queue};
+use crate::virtio::{self, Descriptor, Kind, Queue};
 
 /// FUSE's numbers of requests.
 mod request {
@@ -88,7 +88,7 @@ impl Fuse {
         let memory = from.next_multiple_of(PAGE);
         (to - memory > 4 * ROOM).then_some(())?;
         let mut fuse = Self {
-            queue: Queue::new(memory)?,
+            queue: Queue::new(Kind::FileSystem, memory)?,
             memory: memory + 3 * PAGE,
             user: 0,
             gone: false,
@@ -471,7 +471,7 @@ pub(crate) fn rings(machine: &Machine) {
         for broken in 0..3 {
             let mut rings = [memory, memory + PAGE, memory + 2 * PAGE];
             rings[broken] = ring;
-            if let Some(mut queue) = Queue::with_rings(memory, rings) {
+            if let Some(mut queue) = Queue::with_rings(Kind::FileSystem, memory, rings) {
                 queue.submit(&[request, outside]);
             }
             machine::wait(1_000_000);

@@ -84,11 +84,21 @@ impl Machine {
 
     /// What the payload orders.
     pub(crate) fn order(&self) -> Option<&'static str> {
+        str::from_utf8(self.line()?.0).ok()
+    }
+
+    /// What follows the order in the payload.
+    pub(crate) fn rest(&self) -> &'static [u8] {
+        self.line().map_or(&[], |(_, rest)| rest)
+    }
+
+    /// The order, and what follows its line.
+    fn line(&self) -> Option<(&'static [u8], &'static [u8])> {
         const MARK: &[u8] = b"attack=";
         let at = self.payload.windows(MARK.len()).position(|part| part == MARK)?;
         let order = self.payload.get(at + MARK.len()..)?;
         let end = order.iter().position(|byte| *byte == b'\n')?;
-        str::from_utf8(order.get(..end)?).ok()
+        Some((order.get(..end)?, order.get(end + 1..)?))
     }
 }
 

@@ -7,7 +7,9 @@
 //!
 //! - [`memory`]: everything that could make the hypervisor take the host's memory.
 //! - [`console`]: everything that can be said on the line to the launcher.
-//! - [`directory`]: everything that virtiofsd could be asked for, and [`virtio`], the way to it.
+//! - [`directory`]: everything that virtiofsd could be asked for.
+//! - [`network`]: every frame that the test has made.
+//! - [`virtio`]: the way to both.
 //! - [`machine`]: entry, registers, ports and page tables: the only unsafe code.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -20,6 +22,8 @@ mod directory;
 mod machine;
 #[cfg(target_os = "none")]
 mod memory;
+#[cfg(target_os = "none")]
+mod network;
 #[cfg(target_os = "none")]
 mod virtio;
 
@@ -62,6 +66,7 @@ static ATTACKS: &[Attack] = &[
     ("directory-nonsense", directory::nonsense),
     ("directory-rings", directory::rings),
     ("directory-crowd", directory::crowd),
+    ("network-frames", network::frames),
 ];
 
 /// The exit code of an attack that has come to its end.

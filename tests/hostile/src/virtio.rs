@@ -36,7 +36,37 @@ mod register {
     pub(super) const USED: u64 = 0xa0;
 }
 
-/// A file system's device, and its queue of requests.
+/// What a device is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    FileSystem,
+    Network,
+}
+
+impl Kind {
+    /// Its number.
+    fn number(self) -> u32 {
+        match self {
+            Self::Network => 1,
+            Self::FileSystem => 26,
+        }
+    }
+
+    /// The queues that are set up, all in the same memory. Only the one of the number [`USED`] is ever notified.
+    fn queues(self) -> &'static [u32] {
+        match self {
+            // Queue 0 is for frames that are received: nobody wants any.
+            Self::Network => &[USED],
+            // Queue 0 is for urgent requests.
+            Self::FileSystem => &[0, USED],
+        }
+    }
+}
+
+/// The queue of a network's frames to send, and that of a file system's requests.
+const USED: u32 = 1;
+
+/// A device, and its queue.
 pub(crate) struct Queue {
     device: u64,
     /// A page each: descriptors, what is handed over, what comes back.
@@ -45,19 +75,18 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// The queue of the first file system of the machine, in three pages at `memory`.
-    pub(crate) fn new(memory: u64) -> Option<Self> {
-        Self::with_rings(memory, [memory, memory + PAGE, memory + 2 * PAGE])
+    /// The queue of the machine's first device of that kind, in three pages at `memory`.
+    pub(crate) fn new(kind: Kind, memory: u64) -> Option<Self> {
+        Self::with_rings(kind, memory, [memory, memory + PAGE, memory + 2 * PAGE])
     }
 
     /// The same with rings at these addresses.
-    pub(crate) fn with_rings(memory: u64, rings: [u64; 3]) -> Option<Self> {
-        const FILE_SYSTEM: u32 = 26;
+    pub(crate) fn with_rings(kind: Kind, memory: u64, rings: [u64; 3]) -> Option<Self> {
         const MAGIC: u32 = 0x7472_6976;
         let places = (0..24).map(|index| 0xfeb0_0000 + index * 0x200);
         let device = places.into_iter().find(|place| {
             peek::<u32>(place + register::MAGIC) == MAGIC
-                && peek::<u32>(place + register::DEVICE) == FILE_SYSTEM
+                && peek::<u32>(place + register::DEVICE) == kind.number()
         })?;
         for page in 0..3 {
             for word in 0..PAGE / 8 {
@@ -72,9 +101,8 @@ impl Queue {
         write(register::DRIVER_FEATURES_SELECT, 1);
         write(register::DRIVER_FEATURES, 1);
         write(register::STATUS, 0xb);
-        // Queue 0 is for urgent requests.
-        for queue in [0, 1] {
-            write(register::QUEUE_SELECT, queue);
+        for queue in kind.queues() {
+            write(register::QUEUE_SELECT, *queue);
             write(register::QUEUE_LENGTH, LENGTH.into());
             let registers = [register::DESCRIPTORS, register::AVAILABLE, register::USED];
             for (register, address) in registers.into_iter().zip(rings) {
@@ -112,18 +140,27 @@ impl Queue {
     }
 
     fn notify(&self) {
-        poke(self.device + register::NOTIFY, 1_u32);
+        poke(self.device + register::NOTIFY, USED);
     }
 
     /// Waits until everything was answered; whether it was, in time.
     pub(crate) fn answered(&self) -> bool {
         // Nanoseconds, under translation.
         const PIECE: u64 = 100_000;
-        for _ in 0..20_000 {
+        self.answered_in(20_000, PIECE)
+    }
+
+    /// The same for answers that come at once, looked for without a pause.
+    pub(crate) fn answered_soon(&self) -> bool {
+        self.answered_in(1_000_000, 0) || self.answered()
+    }
+
+    fn answered_in(&self, looks: u64, pause: u64) -> bool {
+        for _ in 0..looks {
             if peek::<u16>(self.memory + 2 * PAGE + 2) == self.handed_over {
                 return true;
             }
-            machine::wait(PIECE);
+            machine::wait(pause);
         }
         false
     }

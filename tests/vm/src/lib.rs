@@ -11,6 +11,7 @@ pub mod fixture;
 pub mod gdb;
 pub mod machine;
 pub mod manifest;
+pub mod memory;
 pub mod pages;
 mod process;
 pub mod program;

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use boot_protocol::arch::Arch;
 use test_qemu::{Engine, Qemu};
 
+use crate::memory::Memory;
 use crate::process::{self, Collected};
 use crate::{environment, program};
 
@@ -364,6 +365,12 @@ impl Server {
         stream.set_read_timeout(Some(SILENCE))?;
         stream.set_write_timeout(Some(SILENCE))?;
         Ok(stream)
+    }
+
+    /// What the machine takes of this host's memory now, with all that belongs to it.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory::of(self.child.id())
     }
 
     /// Waits for the end.

@@ -7,9 +7,11 @@
 //! - [`attacks`]: what is tried, and how it must end.
 //! - [`run`]: a run that is watched from outside: its memory, its output, its end.
 //! - [`directory`]: what may be found in a shared directory afterwards.
+//! - [`network`]: frames that are sent by the relay, and what this host hears of them.
 
 mod attacks;
 mod directory;
+mod network;
 mod run;
 
 use std::fs;
@@ -24,6 +26,9 @@ use vm_tests::{environment, virtiofsd};
 use attacks::{ATTACKS, Attack};
 
 fn main() -> ExitCode {
+    if let Some(code) = network::play() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     // A machine that is alone has all of QEMU's code in its account.
     arguments.test_threads.get_or_insert(1);
@@ -44,7 +49,20 @@ fn main() -> ExitCode {
         let skipped = attack.shares && reason.is_some();
         Trial::test(format!("owned/{}", attack.title()), run).with_ignored_flag(skipped)
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let way = network::way();
+    if let Err(reason) = &way {
+        eprintln!("SKIP what a hostile machine sends: no host can be made of a network namespace: {reason}");
+    }
+    let impossible = way.is_err();
+    let run = {
+        let launcher = launcher.clone();
+        move || {
+            let sent = network::on_a_host_of_its_own(way.unwrap_or_default(), &launcher);
+            sent.map_err(|error| Failed::from(format!("{error:#}")))
+        }
+    };
+    let frames = Trial::test("owned/network-frames", run).with_ignored_flag(impossible);
+    libtest_mimic::run(&arguments, trials.chain([frames]).collect()).exit_code()
 }
 
 /// A copy of the launcher that boots the hostile image where it would boot its own.

@@ -1,7 +1,6 @@
 //! A run of the launcher that is watched from outside: the memory that it takes, with all its children, what it prints,
 //! and how it ends.
 
-use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use vm_tests::memory::Memory;
 
 /// What a run may take of the host's memory besides `--memory`, in bytes.
 const BESIDES: u64 = 100_000_000;
@@ -35,76 +35,6 @@ pub(crate) struct Ended {
     /// whose alone then is what they have shared.
     seen: Memory,
     time: Duration,
-}
-
-/// The memory of a run, as proportional set size in bytes, by program.
-#[derive(Clone, Debug, Default)]
-struct Memory {
-    programs: Vec<(String, u64)>,
-}
-
-impl Memory {
-    fn total(&self) -> u64 {
-        self.programs.iter().map(|(_, bytes)| bytes).sum()
-    }
-
-    /// Of each program the most of both.
-    fn join(&mut self, other: &Self) {
-        for (name, bytes) in &other.programs {
-            match self.programs.iter_mut().find(|(known, _)| known == name) {
-                Some((_, most)) => *most = (*most).max(*bytes),
-                None => self.programs.push((name.clone(), *bytes)),
-            }
-        }
-    }
-
-    /// That of a process and its descendants.
-    fn of(process: u32) -> Self {
-        let mut programs = Vec::new();
-        for process in family(process) {
-            let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).ok();
-            // One that has ended meanwhile takes nothing.
-            let Some((name, rollup)) = read("comm").zip(read("smaps_rollup")) else {
-                continue;
-            };
-            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-            let kib: Option<u64> = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-            programs.push((name.trim().to_owned(), kib.unwrap_or_default() * 1024));
-        }
-        Self { programs }
-    }
-}
-
-/// A process and its descendants.
-fn family(first: u32) -> Vec<u32> {
-    let mut parents = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(process) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        // "number (name) state parent …"; a name may hold anything.
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        parents.extend(parent.map(|parent: u32| (process, parent)));
-    }
-    let mut family = vec![first];
-    let mut seen = 0;
-    while let Some(&parent) = family.get(seen) {
-        family.extend(
-            parents
-                .iter()
-                .filter(|(_, other)| *other == parent)
-                .map(|(process, _)| process),
-        );
-        seen += 1;
-    }
-    family
 }
 
 /// Runs the launcher to its end, or kills it when it does not come.
