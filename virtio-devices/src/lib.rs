@@ -11,17 +11,21 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod chain;
 mod error;
+pub mod fs;
 mod machine;
 pub mod mmio;
 pub mod net;
 pub mod pci;
 pub mod places;
 mod queue;
+mod rings;
 mod transport;
 
 pub use error::Error;
+pub use fs::Fs;
 pub use machine::{Memory, PAGE, Registers};
 pub use net::Net;
-pub use queue::Broken;
+pub use rings::Broken;
 pub use transport::Transport;

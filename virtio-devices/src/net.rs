@@ -3,7 +3,8 @@
 //! The methods are those that a network stack wants of a device for frames. No offload is negotiated: a frame is what
 //! is on the wire.
 
-use crate::queue::{BUFFER, Broken, MOST, Queue};
+use crate::queue::{BUFFER, Queue};
+use crate::rings::{Broken, MOST};
 use crate::{Error, Memory, PAGE, Registers, Transport};
 
 /// The kind of device, as memory-mapped registers name it; on PCI it is 0x1040 more.

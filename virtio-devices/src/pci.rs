@@ -126,6 +126,8 @@ pub enum Interrupt {
     },
     /// By its pin.
     Pin,
+    /// Not at all: whoever waits for the device looks.
+    Never,
 }
 
 /// Addresses of memory that functions may have which firmware has given none.
@@ -327,6 +329,7 @@ impl<R: Registers> Pci<R> {
         let command = command | MEMORY_ENABLE | BUS_MASTER;
         match interrupt {
             Interrupt::Pin => config.write(at, COMMAND_STATUS, command),
+            Interrupt::Never => config.write(at, COMMAND_STATUS, command | INTERRUPT_DISABLE),
             Interrupt::Message { address, data } => {
                 config.write(at, COMMAND_STATUS, command | INTERRUPT_DISABLE);
                 let (offset, table) = found.messages.ok_or(Error::NoInterrupt)?;

@@ -8,67 +8,22 @@
 #[path = "support/model.rs"]
 mod model;
 
-use model::{Bus, Kind, PLACE, Pages, Shared, Window, device};
-use virtio_devices::pci::{self, Interrupt, Pci};
+use model::{Bus, Kind, Pages, Shared, Window, device, open_pci, space};
+use virtio_devices::pci::{self, Interrupt};
 use virtio_devices::{Broken, Error, Net, Transport, mmio, net};
 
 type Driver = Net<Window, Pages>;
 
 const MEMORY: usize = Driver::MEMORY + 4096;
 
-fn window(device: &Shared, kind: Kind, size: usize) -> Window {
-    Window {
-        device: device.clone(),
-        kind,
-        size,
-    }
-}
-
 fn by_mmio(device: &Shared) -> Result<Driver, Error> {
-    let registers = window(device, Kind::Mmio, mmio::SIZE);
+    let registers = Window::new(device, Kind::Mmio, mmio::SIZE);
     let transport = mmio::Mmio::open(registers, net::DEVICE).expect("a network device")?;
     Net::start(Transport::Mmio(transport), Pages::new(device))
 }
 
-/// Configuration space of a device as QEMU has it: registers without an address, and five capabilities.
-fn space(device: &Shared) {
-    let mut device = device.borrow_mut();
-    let space = &mut device.space;
-    space[0] = 0x1041_1af4;
-    space[1] = 0x0010_0000;
-    space[8] = 0b1100;
-    space[0x34 / 4] = 0x40;
-    let mut at = 0x40;
-    for (kind, offset, len) in [(1, 0, 0x38), (3, 0x1000, 4), (4, 0x2000, 12), (2, 0x3000, 0x1000)] {
-        let next = at + 0x14;
-        space[at / 4] = (kind << 24) | 0x14 << 16 | (next as u32) << 8 | 9;
-        space[at / 4 + 1] = 4;
-        space[at / 4 + 2] = offset;
-        space[at / 4 + 3] = len;
-        // Notifications are 4 bytes apart.
-        space[at / 4 + 4] = 4;
-        at = next;
-    }
-    // Messages: three of them, the table behind the third page.
-    space[at / 4] = 2 << 16 | 0x11;
-    space[at / 4 + 1] = 0x3800 | 4;
-}
-
 fn by_pci(device: &Shared, interrupt: Interrupt) -> Result<Driver, Error> {
-    let bus = Bus(device.clone());
-    assert_eq!(pci::devices(&bus, 1).collect::<Vec<_>>(), [PLACE]);
-    pci::assign(&bus, PLACE, &mut pci::Window::new(0xe000_1000, 0xf000_0000))?;
-    let transport = Pci::open(&bus, PLACE, interrupt, |address, len| {
-        let kind = match address - 0xe000_4000 {
-            0 => Kind::Common,
-            0x1000 => Kind::Status,
-            0x2000 => Kind::Config,
-            0x3000 => Kind::Notify,
-            0x3800 => Kind::Table,
-            other => panic!("{other:#x}"),
-        };
-        Some(window(device, kind, len))
-    })?;
+    let transport = open_pci(device, interrupt)?;
     Net::start(Transport::Pci(transport), Pages::new(device))
 }
 

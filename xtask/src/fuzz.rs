@@ -28,12 +28,12 @@ const TARGETS: [Target; 16] = [
     target("machine", 4_000, 1024),
     target("mem_fs", 6_000, 800),
     target("modules", 4_000, 4096),
-    target("network_device", 40_000, 600),
     target("packed", 4_000, 8192),
     target("paths", 4_000, 500),
     target("recording", 8_000, 1024),
     target("relay", 4_000, 1024),
     target("run_spec", 40_000, 400),
+    target("virtio_device", 40_000, 600),
 ];
 
 const fn target(name: &'static str, runs: u32, max_len: u32) -> Target {

@@ -34,8 +34,8 @@ fn run_spec() {
 }
 
 #[test]
-fn network_device() {
-    replay("network_device", properties::network_device::run);
+fn virtio_device() {
+    replay("virtio_device", properties::virtio_device::run);
 }
 
 #[test]

@@ -6,8 +6,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use virtio_devices::fs::{self, Failure, Lender};
 use virtio_devices::pci::{self, Address, ConfigSpace, Interrupt, Pci, Window};
-use virtio_devices::{Memory, Net, PAGE, Registers, Transport, mmio, net};
+use virtio_devices::{Fs, Memory, Net, PAGE, Registers, Transport, mmio, net};
 
 /// The input, which runs out.
 #[derive(Clone)]
@@ -207,6 +208,15 @@ fn working(offset: usize) -> Option<u32> {
     })
 }
 
+/// The same, of a file system device.
+fn working_fs(offset: usize) -> Option<u32> {
+    match offset {
+        0x008 => Some(fs::DEVICE),
+        0x100.. => None,
+        _ => working(offset),
+    }
+}
+
 /// What a device on PCI says that works, in its common configuration and, at the same offsets, nowhere else.
 fn working_on_pci(offset: usize) -> Option<u32> {
     Some(match offset {
@@ -233,10 +243,33 @@ pub(crate) fn check(input: &[u8]) {
         at: Rc::default(),
         reads: Rc::default(),
     };
-    let memory = Ring {
+    let way = feed.byte();
+    if way < 128 {
+        let memory = ring(&feed, Net::<Wild, Ring>::MEMORY);
+        if let Some(transport) = open(&feed, way, net::DEVICE, working)
+            && let Ok(mut net) = Net::start(transport, memory)
+        {
+            drive(&mut net, &feed);
+        }
+    } else {
+        let memory = ring(&feed, Fs::<Wild, Ring>::MEMORY);
+        if let Some(transport) = open(&feed, way, fs::DEVICE, working_fs)
+            && let Ok(mut fs) = Fs::start(transport, memory)
+        {
+            ask(&mut fs, &feed);
+        }
+    }
+}
+
+fn ring(feed: &Feed, len: usize) -> Ring {
+    Ring {
         feed: feed.clone(),
-        bytes: vec![0; Net::<Wild, Ring>::MEMORY],
-    };
+        bytes: vec![0; len],
+    }
+}
+
+/// A device of a kind, which on memory-mapped registers says what is `known` to work.
+fn open(feed: &Feed, way: u8, device: u32, known: fn(usize) -> Option<u32>) -> Option<Transport<Wild>> {
     let wild = |size, known, status_at| Wild {
         feed: feed.clone(),
         size,
@@ -244,23 +277,19 @@ pub(crate) fn check(input: &[u8]) {
         status: Cell::new(0),
         status_at,
     };
-    let transport = match feed.byte() % 4 {
-        0 => on_pci(&feed, |size| match size {
+    let by_mmio = |registers| {
+        mmio::Mmio::open(registers, device)
+            .and_then(Result::ok)
+            .map(Transport::Mmio)
+    };
+    match way % 4 {
+        0 => on_pci(feed, |size| match size {
             56 => wild(size, working_on_pci, 20),
             12 => wild(size, address_and_mtu, usize::MAX),
             _ => wild(size, |_| None, usize::MAX),
         }),
-        1 => mmio::Mmio::open(wild(mmio::SIZE, |_| None, usize::MAX), net::DEVICE)
-            .and_then(Result::ok)
-            .map(Transport::Mmio),
-        _ => mmio::Mmio::open(wild(mmio::SIZE, working, 0x070), net::DEVICE)
-            .and_then(Result::ok)
-            .map(Transport::Mmio),
-    };
-    if let Some(transport) = transport
-        && let Ok(mut net) = Net::start(transport, memory)
-    {
-        drive(&mut net, &feed);
+        1 => by_mmio(wild(mmio::SIZE, |_| None, usize::MAX)),
+        _ => by_mmio(wild(mmio::SIZE, known, 0x070)),
     }
 }
 
@@ -278,8 +307,9 @@ fn on_pci(feed: &Feed, registers: impl Fn(usize) -> Wild) -> Option<Transport<Wi
     if feed.byte() == 0 {
         _ = pci::assign(space, at, &mut Window::new(0x4000_0000, 0x8000_0000));
     }
-    let interrupt = match feed.byte() % 2 {
-        0 => Interrupt::Pin,
+    let interrupt = match feed.byte() {
+        255 => Interrupt::Never,
+        number if number % 2 == 0 => Interrupt::Pin,
         _ => Interrupt::Message {
             address: 0xfee0_0000,
             data: 64,
@@ -316,4 +346,51 @@ fn drive(net: &mut Net<Wild, Ring>, feed: &Feed) {
     // Each step takes a byte or more, and asks for few numbers.
     let asked = feed.reads.get() - before;
     assert!(asked < 2000 * (feed.bytes.len() + 1), "it asks for ever");
+}
+
+/// Lends memory in pieces as the input has it, or not, and gives up when it wants.
+struct Whim(Feed);
+
+impl Lender for Whim {
+    fn place(&mut self, start: *const u8, len: usize) -> Option<(u64, usize)> {
+        assert!(len > 0);
+        let address = start.addr() as u64;
+        match self.0.byte() {
+            0..160 => Some((address, len)),
+            160..224 => Some((address, usize::from(self.0.byte()) % len + 1)),
+            224..248 => Some((u64::from_le_bytes(self.0.number()), len)),
+            248..252 => Some((address, 0)),
+            252.. => None,
+        }
+    }
+
+    fn wait(&mut self) -> bool {
+        !self.0.is_empty() && !self.0.byte().is_multiple_of(16)
+    }
+}
+
+/// Asks a device what the input says, to its end.
+fn ask(fs: &mut Fs<Wild, Ring>, feed: &Feed) {
+    assert!(fs.name().len() <= fs::NAME);
+    let before = feed.reads.get();
+    let mut lender = Whim(feed.clone());
+    let mut stopped = false;
+    while !feed.is_empty() {
+        let [what, sent, received] = feed.number();
+        let request = vec![1; usize::from(sent)];
+        let (head, body) = request.split_at(request.len() / 2);
+        let mut reply = vec![0; usize::from(received) * 16];
+        let room = reply.len();
+        let result = if what % 4 == 0 {
+            fs.notify(&[head, body], &mut lender).map(|()| 0)
+        } else {
+            fs.request(&[head, body], &mut [&mut reply], &mut lender)
+        };
+        assert!(result.is_err() || !stopped, "it answers after its end");
+        assert!(result.is_err() || result.is_ok_and(|len| len <= room));
+        stopped |= result == Err(Failure::Stopped);
+    }
+    // Pieces may be of a byte each.
+    let asked = feed.reads.get() - before;
+    assert!(asked < 20_000 * (feed.bytes.len() + 1), "it asks for ever");
 }

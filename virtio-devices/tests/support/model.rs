@@ -1,4 +1,5 @@
-//! A network device that keeps the rules, played on the host: memory-mapped registers or PCI, queues, frames.
+//! A device that keeps the rules, played on the host: memory-mapped registers or PCI, queues. What a network device does
+//! with frames is here too; another kind of device has its own idea of what it is told of.
 //!
 //! Physical memory is not in the order of the driver's: its pages are exchanged.
 
@@ -7,8 +8,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
-use virtio_devices::pci::{Address, ConfigSpace};
-use virtio_devices::{Memory, PAGE, Registers};
+use virtio_devices::pci::{self, Address, ConfigSpace, Interrupt, Pci};
+use virtio_devices::{Error, Memory, PAGE, Registers};
 
 /// Where its memory begins.
 const BASE: u64 = 0x8_0000_0000;
@@ -40,7 +41,10 @@ pub(crate) struct Device {
     /// How often it has interrupted.
     pub(crate) interrupts: u32,
     pub(crate) notified: Vec<u16>,
-    pub(crate) config: [u8; 12],
+    pub(crate) config: Vec<u8>,
+    /// Its kind, and what it does when it is told of a queue, if it is no network device.
+    pub(crate) kind: u32,
+    pub(crate) told: Option<fn(&mut Device, u16)>,
     pub(crate) transmitted: Vec<Vec<u8>>,
     pending: VecDeque<Vec<u8>>,
     pub(crate) version: u32,
@@ -69,7 +73,9 @@ pub(crate) fn device(memory: usize) -> Shared {
         interrupt_status: 0,
         interrupts: 0,
         notified: Vec::new(),
-        config: [2, 0, 0, 1, 2, 3, 0, 0, 0, 0, a, b],
+        config: vec![2, 0, 0, 1, 2, 3, 0, 0, 0, 0, a, b],
+        kind: 1,
+        told: None,
         transmitted: Vec::new(),
         pending: VecDeque::new(),
         version: 2,
@@ -101,20 +107,36 @@ impl Device {
         self.memory[range].copy_from_slice(bytes);
     }
 
-    /// The next buffer of a queue: its descriptor's number, address, length, and whether it may be written to.
-    fn next(&mut self, queue: usize) -> Option<(u16, u64, u32, bool)> {
+    /// The descriptor with which the next thing in a queue begins.
+    pub(crate) fn next(&mut self, queue: usize) -> Option<u16> {
         let ring = self.queues[queue].clone();
         if self.read16(ring.addresses[1] + 2) == ring.seen {
             return None;
         }
         let id = self.read16(ring.addresses[1] + 4 + 2 * u64::from(ring.seen % ring.size));
-        assert!(id < ring.size, "descriptor {id}");
         self.queues[queue].seen = ring.seen.wrapping_add(1);
+        Some(id)
+    }
+
+    /// What a descriptor says: address, length, flags, and the next one.
+    pub(crate) fn descriptor(&self, queue: usize, id: u16) -> (u64, u32, u16, u16) {
+        let ring = &self.queues[queue];
+        assert!(id < ring.size, "descriptor {id}");
         let at = ring.addresses[0] + 16 * u64::from(id);
-        let flags = self.read16(at + 12);
+        (
+            u64::from_le_bytes(self.number(at)),
+            u32::from_le_bytes(self.number(at + 8)),
+            self.read16(at + 12),
+            self.read16(at + 14),
+        )
+    }
+
+    /// The next buffer of a queue: its descriptor's number, address, length, and whether it may be written to.
+    fn buffer(&mut self, queue: usize) -> Option<(u16, u64, u32, bool)> {
+        let id = self.next(queue)?;
+        let (address, len, flags, _) = self.descriptor(queue, id);
         assert_eq!(flags & !2, 0, "a chain");
-        let len = u32::from_le_bytes(self.number(at + 8));
-        Some((id, u64::from_le_bytes(self.number(at)), len, flags & 2 != 0))
+        Some((id, address, len, flags & 2 != 0))
     }
 
     /// Gives a buffer back.
@@ -140,7 +162,7 @@ impl Device {
 
     fn deliver(&mut self) {
         while let Some(frame) = self.pending.front().cloned() {
-            let Some((id, address, len, writable)) = self.next(0) else {
+            let Some((id, address, len, writable)) = self.buffer(0) else {
                 return;
             };
             assert!(writable && len as usize >= 12 + frame.len());
@@ -153,7 +175,7 @@ impl Device {
 
     /// Transmits what there is to transmit.
     pub(crate) fn transmit(&mut self) {
-        while let Some((id, address, len, writable)) = self.next(1) {
+        while let Some((id, address, len, writable)) = self.buffer(1) {
             assert!(!writable && len >= 12);
             let bytes = self.memory[self.range(address, len as usize)].to_vec();
             assert_eq!(bytes[..12], [0; 12], "the header");
@@ -165,6 +187,9 @@ impl Device {
     fn notify(&mut self, queue: u16) {
         assert!(self.status & 4 != 0, "notified before it works");
         self.notified.push(queue);
+        if let Some(told) = self.told {
+            return told(self, queue);
+        }
         match queue {
             0 => self.deliver(),
             _ if self.lazy => {}
@@ -282,9 +307,9 @@ pub(crate) enum Kind {
 
 /// A window of its registers.
 pub(crate) struct Window {
-    pub(crate) device: Shared,
-    pub(crate) kind: Kind,
-    pub(crate) size: usize,
+    device: Shared,
+    kind: Kind,
+    size: usize,
 }
 
 impl Window {
@@ -294,13 +319,13 @@ impl Window {
         match (self.kind, offset) {
             (Kind::Mmio, 0x000) => 0x7472_6976,
             (Kind::Mmio, 0x004) => device.version,
-            (Kind::Mmio, 0x008) => 1,
+            (Kind::Mmio, 0x008) => device.kind,
             (Kind::Mmio, 0x010) | (Kind::Common, 4) => device.features(),
             (Kind::Mmio, 0x034) | (Kind::Common, 24) if queue.is_some() => device.queue_most.into(),
             (Kind::Mmio, 0x060) => device.interrupt_status,
             (Kind::Mmio, 0x070) | (Kind::Common, 20) => device.status.into(),
-            (Kind::Mmio, 0x100..0x10c) => device.config[offset - 0x100].into(),
-            (Kind::Config, ..12) => device.config[offset].into(),
+            (Kind::Mmio, 0x100..) => device.config.get(offset - 0x100).copied().unwrap_or(0).into(),
+            (Kind::Config, _) => device.config[offset].into(),
             (Kind::Common, 26) => queue.map_or(0xffff, |queue| queue.vector).into(),
             // Each queue has a place of its own.
             (Kind::Common, 30) => device.queue_select.into(),
@@ -361,6 +386,65 @@ impl Registers for Window {
     fn write32(&self, offset: usize, value: u32) {
         self.write(offset, value);
     }
+}
+
+impl Window {
+    pub(crate) fn new(device: &Shared, kind: Kind, size: usize) -> Self {
+        Self {
+            device: Rc::clone(device),
+            kind,
+            size,
+        }
+    }
+}
+
+/// Configuration space of a device as QEMU has it: registers without an address, and five capabilities.
+pub(crate) fn space(device: &Shared) {
+    let mut device = device.borrow_mut();
+    let (kind, config) = (device.kind, u32::try_from(device.config.len()).expect("a length"));
+    let space = &mut device.space;
+    space[0] = (0x1040 + kind) << 16 | 0x1af4;
+    space[1] = 0x0010_0000;
+    space[8] = 0b1100;
+    space[0x34 / 4] = 0x40;
+    let mut at = 0x40;
+    for (kind, offset, len) in [
+        (1, 0, 0x38),
+        (3, 0x1000, 4),
+        (4, 0x2000, config),
+        (2, 0x3000, 0x1000),
+    ] {
+        let next = at + 0x14;
+        space[at / 4] = (kind << 24) | 0x14 << 16 | (next as u32) << 8 | 9;
+        space[at / 4 + 1] = 4;
+        space[at / 4 + 2] = offset;
+        space[at / 4 + 3] = len;
+        // Notifications are 4 bytes apart.
+        space[at / 4 + 4] = 4;
+        at = next;
+    }
+    // Messages: three of them, the table behind the third page.
+    space[at / 4] = 2 << 16 | 0x11;
+    space[at / 4 + 1] = 0x3800 | 4;
+}
+
+/// The device by PCI, found and given addresses.
+pub(crate) fn open_pci(device: &Shared, interrupt: Interrupt) -> Result<Pci<Window>, Error> {
+    let bus = Bus(Rc::clone(device));
+    let kind = u16::try_from(device.borrow().kind).expect("a kind");
+    assert_eq!(pci::devices(&bus, kind).collect::<Vec<_>>(), [PLACE]);
+    pci::assign(&bus, PLACE, &mut pci::Window::new(0xe000_1000, 0xf000_0000))?;
+    Pci::open(&bus, PLACE, interrupt, |address, len| {
+        let kind = match address - 0xe000_4000 {
+            0 => Kind::Common,
+            0x1000 => Kind::Status,
+            0x2000 => Kind::Config,
+            0x3000 => Kind::Notify,
+            0x3800 => Kind::Table,
+            other => panic!("{other:#x}"),
+        };
+        Some(Window::new(device, kind, len))
+    })
 }
 
 /// PCI with a host bridge, a bridge to bus 1, and there, as device 3, the device.

@@ -1,4 +1,4 @@
-//! Network devices that lie, by registers, configuration space and rings.
+//! Devices for networks and files that lie, by registers, configuration space and rings.
 
 #[path = "../../../virtio-devices/tests/support/hostile.rs"]
 mod hostile;
