@@ -8,6 +8,8 @@ use rustix::thread::CapabilitiesSecureBits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Capability {
+    DacOverride = 1,
+    Fowner = 3,
     Setgid = 6,
     Setpcap = 8,
     SysChroot = 18,

@@ -114,6 +114,7 @@ impl Inside {
         if let Some(level) = annotations.log {
             run = run.log(level);
         }
+        run.contained = true;
         Ok(self.with_network(run, packed.as_ref()))
     }
 

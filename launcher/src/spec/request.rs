@@ -293,6 +293,12 @@ impl<'a> Request<'a> {
         relay::start(reach, self.run.outside.relay.as_deref(), self.jail()).map(Some)
     }
 
+    /// Whether this process is in a container that has nothing but this run.
+    #[must_use]
+    pub(crate) fn is_contained(&self) -> bool {
+        self.run.contained
+    }
+
     /// How much of the jail is demanded for what this run starts.
     #[must_use]
     pub fn jail(&self) -> Jail {

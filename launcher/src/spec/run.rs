@@ -75,6 +75,8 @@ pub struct Run {
     pub(super) vmms: Vec<Arc<dyn Vmm>>,
     pub(super) engines: Engines,
     pub(super) jail: Jail,
+    /// Whether this process is in a container that has nothing but this run: the container is the outer wall.
+    pub(crate) contained: bool,
     /// The host's end of the guest's network.
     pub(super) outside: Outside,
     timeout: Option<Duration>,
@@ -127,6 +129,7 @@ impl Run {
             vmms: vmm::all().into(),
             engines: Engines::default(),
             jail: Jail::default(),
+            contained: false,
             outside: Outside::default(),
             timeout: None,
             deadline: Deadline::never(),

@@ -64,6 +64,8 @@ pub(crate) struct Share<'a> {
     pub(crate) access: Access,
     /// By how many bytes it may grow.
     pub(crate) quota: Option<u64>,
+    /// Whether this process is in a container that has nothing but the directory and the programs that serve it.
+    pub(crate) contained: bool,
 }
 
 /// A running virtiofsd. Dropping it kills it, as its child is then dropped.
@@ -116,11 +118,20 @@ pub(crate) fn start(
     ];
     let walls = match level {
         Jail::Off => off.as_slice(),
+        Jail::Auto if share.contained => &Wall::CONTAINED,
         Jail::Auto => &Wall::ALL,
         Jail::Strict => &Wall::ALL[..1],
     };
+    // It has root's rights over files as far as the container has them: its files are the container's.
+    let rights = match share.contained {
+        true => wall::rights(held),
+        false => 0,
+    };
     for own_filter in if killed { [true, false].as_slice() } else { &[true] } {
-        for wall in walls {
+        for wall in walls
+            .iter()
+            .filter(|wall| !share.contained || wall.is_possible(held))
+        {
             let start = Start {
                 program,
                 share,
@@ -128,13 +139,21 @@ pub(crate) fn start(
                 wall: *wall,
                 own_filter: *own_filter,
                 level,
+                rights,
             };
             let daemon = start.daemon(go_on);
             go_on()?;
             match daemon {
                 Ok(daemon) => {
                     if !*own_filter {
-                        log::warn!(
+                        // In a container that is how things are.
+                        let loud = if share.contained {
+                            log::Level::Info
+                        } else {
+                            log::Level::Warn
+                        };
+                        log::log!(
+                            loud,
                             "--dir: without CAP_SETPCAP, virtiofsd serves '{}' without its own system call filter",
                             shown::path(host)
                         );
@@ -200,6 +219,8 @@ struct Start<'a> {
     /// Whether virtiofsd sets its own filter of system calls too.
     own_filter: bool,
     level: Jail,
+    /// The capabilities over files that it keeps.
+    rights: u64,
 }
 
 impl Start<'_> {
@@ -208,7 +229,13 @@ impl Start<'_> {
         let text = |error: io::Error| error.to_string();
         let (listener, connection) = greet::socket().map_err(text)?;
         let (log, errors) = log().map_err(text)?;
-        let mut arguments = wall::arguments(listener.as_raw_fd(), self.real, self.share.access, self.wall);
+        let mut arguments = wall::arguments(
+            listener.as_raw_fd(),
+            self.real,
+            self.share.access,
+            self.wall,
+            self.rights,
+        );
         if !self.own_filter {
             arguments.extend(["--seccomp", "none"].map(OsString::from));
         }
@@ -288,6 +315,7 @@ impl Start<'_> {
         };
         let confinement = Confinement::new(self.level).calls(Calls::Daemon).limits(limits);
         let mut confinement = self.wall.confine(confinement, self.real, self.share.access)?;
+        confinement.capabilities |= self.rights;
         confinement.filters = filter::programs(self.wall).map_err(|error| error.to_string())?;
         Ok(confinement)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use boot_protocol::run_spec::Access;
 
-use crate::host::privileges::Capability;
+use crate::host::privileges::{Capabilities, Capability};
 use crate::jail::{self, Confinement};
 
 /// How virtiofsd confines itself.
@@ -39,6 +39,27 @@ impl Wall {
         Self::Unmapped(Own::Chroot),
         Self::Landlock,
     ];
+
+    /// The same in a container. Where root's rights over files are the container's, a user namespace would take them
+    /// away; and the container is a wall by itself.
+    pub(super) const CONTAINED: [Self; 6] = [
+        Self::Unmapped(Own::Namespace),
+        Self::Unmapped(Own::Chroot),
+        Self::Mapped(Own::Namespace),
+        Self::Mapped(Own::Chroot),
+        Self::Landlock,
+        Self::None,
+    ];
+
+    /// Whether it is worth trying for root with these capabilities, or for another user.
+    pub(super) fn is_possible(self, held: Option<Capabilities>) -> bool {
+        let has = |capability| held.is_some_and(|held| held.has(capability));
+        match self {
+            Self::Unmapped(Own::Namespace) => has(Capability::SysAdmin),
+            Self::Unmapped(Own::Chroot) => has(Capability::SysChroot),
+            Self::Mapped(_) | Self::Landlock | Self::None => true,
+        }
+    }
 
     /// Its name, for messages.
     pub(crate) const fn name(self) -> &'static str {
@@ -114,11 +135,42 @@ impl Wall {
 
 /// What it may keep of root's: none of these. The guest's files are then this user's, since virtiofsd cannot make them
 /// anybody else's, and it can do no more with what lies in the directory than this user without privileges.
-const NO_CAPABILITIES: &str =
-    "--modcaps=-chown:-dac_override:-fowner:-fsetid:-setgid:-setuid:-mknod:-setfcap";
+const CAPABILITIES: [(&str, Option<Capability>); 8] = [
+    ("chown", None),
+    ("dac_override", Some(Capability::DacOverride)),
+    ("fowner", Some(Capability::Fowner)),
+    ("fsetid", None),
+    ("setgid", None),
+    ("setuid", None),
+    ("mknod", None),
+    ("setfcap", None),
+];
+
+/// Those of root's rights over files that a container has, as far as a guest has calls for them.
+pub(super) fn rights(held: Option<Capabilities>) -> u64 {
+    let all = CAPABILITIES.iter().filter_map(|(_, capability)| *capability);
+    let held = all.filter(|capability| held.is_some_and(|held| held.has(*capability)));
+    held.fold(0, |bits, capability| bits | capability.bit())
+}
+
+/// virtiofsd's word for what it gives up: all but these rights.
+fn given_up(rights: u64) -> String {
+    let kept =
+        |capability: &Option<Capability>| capability.is_some_and(|capability| rights & capability.bit() != 0);
+    let names = CAPABILITIES.iter().filter(|(_, capability)| !kept(capability));
+    let names: Vec<_> = names.map(|(name, _)| format!("-{name}")).collect();
+    format!("--modcaps={}", names.join(":"))
+}
 
 /// The words that start it.
-pub(super) fn arguments(socket: i32, directory: &Path, access: Access, wall: Wall) -> Vec<OsString> {
+pub(super) fn arguments(
+    socket: i32,
+    directory: &Path,
+    access: Access,
+    wall: Wall,
+    rights: u64,
+) -> Vec<OsString> {
+    let capabilities = given_up(rights);
     let mut arguments: Vec<OsString> = vec!["--fd".into(), socket.to_string().into()];
     arguments.extend(["--shared-dir".into(), directory.into()]);
     let fixed = [
@@ -126,7 +178,7 @@ pub(super) fn arguments(socket: i32, directory: &Path, access: Access, wall: Wal
         wall.sandbox(),
         "--log-level",
         "error",
-        NO_CAPABILITIES,
+        &capabilities,
         // Opening files by their numbers goes past every wall, and takes CAP_DAC_READ_SEARCH.
         "--inode-file-handles=never",
         // One thread serves: no more than that many requests are under way.

@@ -35,6 +35,7 @@ impl Qemu {
                 host,
                 access: mount.access,
                 quota: mount.quota,
+                contained: request.is_contained(),
             };
             let daemon = virtiofsd::start(&program, share, request.jail(), &|| request.deadline().check())?;
             log::info!(
@@ -43,7 +44,13 @@ impl Qemu {
                 shown::path(host),
                 daemon.wall.name()
             );
-            if daemon.wall == Wall::None {
+            if daemon.wall == Wall::None && request.is_contained() {
+                log::info!(
+                    "nothing but the container keeps virtiofsd in '{}': this kernel's Landlock is not enabled, and the \
+                     container has no other wall",
+                    shown::path(host)
+                );
+            } else if daemon.wall == Wall::None {
                 log::warn!(
                     "--dir: nothing keeps virtiofsd, which serves '{}', from the rest of this host: it has all rights of \
                      this user",
