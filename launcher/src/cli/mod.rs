@@ -220,11 +220,14 @@ hermit-wasm pack [OPTIONS] -o FILE MODULE [ARGS]...
 const PACK: &str = "\
 What is packed is the most that the file's runs can do: flags and boot words add arguments, and narrow the rest. Of --dir
 only the guest's name is packed; whoever runs the file gives the directory. With --engine native, native code is packed,
-with the module. A DIRECTORY is one that 'unpack' made: it is packed again as it is. See docs/pack.md.
+with the module. A DIRECTORY is one that 'unpack' made: it is packed again as it is. See docs/pack.md. Of container
+images that holds for --oci sealed; the others are a module with files, for any runtime.
 
 Examples:
   hermit-wasm pack -o app.hermit app.wasm            then: hermit-wasm run app.hermit ARGS
   hermit-wasm pack --format exe -o app app.wasm      then: ./app ARGS
+  hermit-wasm pack --format oci --tag localhost/app:1 -o app.tar app.wasm
+                                                     then: podman load -i app.tar
   hermit-wasm inspect app.hermit
   hermit-wasm unpack app.hermit parts && hermit-wasm pack -o same.hermit parts";
 

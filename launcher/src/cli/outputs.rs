@@ -52,6 +52,17 @@ pub(super) fn refuse_other_than_a_file(name: &str, output: &Path) -> Result<(), 
     }
 }
 
+/// Refuses a name at which something is: a directory is made, and none is added to.
+pub(super) fn refuse_what_is_there(name: &str, output: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(output) {
+        Ok(_) => Err(usage(format!(
+            "{name}: '{}' is there already; name a directory to make, or remove it",
+            shown::path(output)
+        ))),
+        Err(_) => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

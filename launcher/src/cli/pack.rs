@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use boot_protocol::exit_code;
 use clap::{Args, ValueHint};
 use hermit_wasm_vm::host::shown;
-use hermit_wasm_vm::pack::{self, Format, Packed};
+use hermit_wasm_vm::pack::{self, Format, OciImage, OciKind, Packed};
 use hermit_wasm_vm::{Arch, Deadline, Error, Hermitfile, Interrupt, ModuleError, StartError};
 
 use super::outputs;
 use super::run::{Hypervisor, Run, usage};
-use super::values::{ARCHITECTURES, FORMATS, one_of};
+use super::values::{ARCHITECTURES, FORMATS, OCI_KINDS, one_of};
 use crate::{stderr, watchdog};
 
 /// What is packed where neither a module nor a Hermitfile is named.
@@ -20,13 +20,25 @@ const HERMITFILE: &str = "Hermitfile";
 /// What to pack, and as what.
 #[derive(Debug, Args)]
 pub(super) struct Pack {
-    /// The file to make
+    /// The file to make; of a container image, the directory or the archive (.tar)
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: PathBuf,
 
     /// What to make of it
     #[arg(long, value_parser = one_of(FORMATS), default_value = Format::Initrd.name())]
     format: Format,
+
+    /// What a container image holds; 'plain' by default (docs/pack.md)
+    #[arg(long, value_name = "KIND", value_parser = one_of(OCI_KINDS))]
+    oci: Option<OciKind>,
+
+    /// Make images for all architectures, with one index: they share their files
+    #[arg(long)]
+    every_arch: bool,
+
+    /// What a container image is called, as localhost/app:1; 'latest' by default
+    #[arg(long, value_name = "NAME")]
+    tag: Option<String>,
 
     /// What it runs, by the flags of 'run'.
     #[command(flatten)]
@@ -40,7 +52,13 @@ impl Pack {
             self.run.file = Some(HERMITFILE.into());
         }
         self.check()?;
-        outputs::refuse_other_than_a_file("-o", &self.output)?;
+        self.format = self.check_image()?;
+        match self.format {
+            Format::Oci(_) if !OciImage::is_archive(&self.output) => {
+                outputs::refuse_what_is_there("-o", &self.output)?;
+            }
+            _ => outputs::refuse_other_than_a_file("-o", &self.output)?,
+        }
         let deadline = deadline(start, &self.output)?;
         let result = self.pack(&deadline);
         watchdog::call_off();
@@ -57,7 +75,7 @@ impl Pack {
                  Hermitfile in the current directory either",
             )),
             (Some(directory), _) if directory.is_dir() => {
-                let (format, arch) = (self.format, self.run.arch);
+                let (format, arch) = (self.format.clone(), self.run.arch);
                 pack::pack_directory(directory, format, arch, self.run.memory, &self.output)
                     .map(|()| Vec::new())
             }
@@ -70,9 +88,54 @@ impl Pack {
                 outputs::refuse_what_is_read("-o", &self.output, &self.run.reads(file.as_ref()))?;
                 self.run
                     .describe(file.as_ref(), deadline.clone())?
-                    .pack(self.format, &self.output)
+                    .pack(self.format.clone(), &self.output)
             }
         }
+    }
+
+    /// What to make, with what flags say of a container image. Refuses what makes no sense together.
+    fn check_image(&self) -> Result<Format, Error> {
+        let said = [
+            ("oci", self.oci.is_some()),
+            ("every-arch", self.every_arch),
+            ("tag", self.tag.is_some()),
+        ];
+        if !matches!(self.format, Format::Oci(_)) {
+            return match said.iter().find(|(_, is_said)| *is_said) {
+                Some((flag, _)) => Err(usage(format!(
+                    "--{flag} is about container images: add --format oci"
+                ))),
+                None => Ok(self.format.clone()),
+            };
+        }
+        let kind = self.oci.unwrap_or_default();
+        let name = kind.name();
+        if self.run.memory.is_some() {
+            return Err(usage(
+                "--memory: a container's memory is what the engine limits it to; say it where it runs (--memory of \
+                 podman and docker, resources.limits.memory of Kubernetes)",
+            ));
+        }
+        if self.run.arch_said.0 && !kind.has_arch() {
+            return Err(usage(format!(
+                "--arch: --oci {name} is for the platform of WebAssembly, and no processor's; leave it out"
+            )));
+        }
+        if self.run.arch_said.0 && self.every_arch {
+            return Err(usage(
+                "--arch and --every-arch: name one architecture or all of them",
+            ));
+        }
+        if self.run.argv0.is_some() && kind != OciKind::Sealed {
+            return Err(usage(format!(
+                "--argv0: of --oci {name}, a program's name is its path in the image; use --oci sealed"
+            )));
+        }
+        Ok(Format::Oci(OciImage {
+            kind,
+            every_arch: self.every_arch,
+            tag: self.tag.clone(),
+        }))
     }
 
     /// Refuses what is said when it runs.

@@ -12,7 +12,7 @@ use super::run::{Run, usage};
 
 /// Whether `--arch` was said, or is this host's by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ArchSaid(bool);
+pub(super) struct ArchSaid(pub(super) bool);
 
 impl FromArgMatches for ArchSaid {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {

@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use hermit_wasm_vm::compile::CpuLevel;
-use hermit_wasm_vm::pack::Format;
+use hermit_wasm_vm::pack::{Format, OciImage, OciKind};
 use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::MachineKind;
 use hermit_wasm_vm::{Arch, Engine, Jail, LogLevel};
@@ -69,6 +69,35 @@ pub(super) const FORMATS: &[Word<Format>] = &[
         Format::Exe.name(),
         Format::Exe,
         "An executable for this host: this program with the payload behind it",
+    ),
+    (
+        "oci",
+        Format::Oci(OciImage::DEFAULT),
+        "A container image: an OCI image layout, as a directory, or as an archive if FILE ends with .tar",
+    ),
+];
+
+/// What a container image holds.
+pub(super) const OCI_KINDS: &[Word<OciKind>] = &[
+    (
+        OciKind::Plain.name(),
+        OciKind::Plain,
+        "The module and copied files, for linux: its user may give it more",
+    ),
+    (
+        OciKind::Sealed.name(),
+        OciKind::Sealed,
+        "The payload, for linux: what is packed is the most that its containers can do",
+    ),
+    (
+        OciKind::Wasi.name(),
+        OciKind::Wasi,
+        "As plain, for the platform wasi/wasm",
+    ),
+    (
+        OciKind::Artifact.name(),
+        OciKind::Artifact,
+        "The module alone, as a CNCF Wasm artifact",
     ),
 ];
 
@@ -156,7 +185,7 @@ pub(super) const LOG_LEVELS: &[Word<LogLevel>] = &[
 ];
 
 /// A parser that takes one of `words`.
-pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
+pub(super) fn one_of<T: Clone + Send + Sync + 'static>(
     words: &'static [Word<T>],
 ) -> impl TypedValueParser<Value = T> {
     let values = words
@@ -164,6 +193,6 @@ pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
         .map(|(word, _, help)| PossibleValue::new(*word).help(*help));
     PossibleValuesParser::new(values).try_map(|given| {
         let found = words.iter().find(|(word, ..)| *word == given);
-        found.map(|(_, value, _)| *value).ok_or("an unknown word")
+        found.map(|(_, value, _)| value.clone()).ok_or("an unknown word")
     })
 }

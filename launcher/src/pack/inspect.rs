@@ -79,7 +79,7 @@ impl Packed {
         let engine = self.engine();
         let carried = match self.format() {
             Format::App => image::application(arch, engine),
-            Format::Initrd | Format::Image | Format::Exe => image::of(arch, engine),
+            _ => image::of(arch, engine),
         };
         let Ok(carried) = carried else {
             return Ok(None);
@@ -94,7 +94,7 @@ impl Packed {
                 .read_to_end(&mut payload)
                 .map_err(cannot)?;
             self.file().read_to_end(&mut file).map_err(cannot)?;
-            if write::booting(self.format(), arch, engine, &payload)? != file {
+            if write::booting(&self.format(), arch, engine, &payload)? != file {
                 return Ok(None);
             }
         }

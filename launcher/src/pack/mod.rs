@@ -5,6 +5,7 @@
 //!
 //! - `seal`: makes the payload.
 //! - `write`: makes a file of it.
+//! - `oci`: makes a container image of it.
 //! - `trailer`: what ends an executable.
 //! - `mark`: what says in an executable that it carries a payload.
 //! - `packed`: finds the payload in a file, and what is in it.
@@ -18,6 +19,8 @@ pub(crate) mod fuzzing;
 mod inspect;
 mod manifest;
 mod mark;
+#[cfg(feature = "oci")]
+mod oci;
 mod packed;
 mod seal;
 #[cfg(test)]
@@ -37,11 +40,13 @@ use crate::vmm::qemu;
 
 pub use crate::host::identity::Identity;
 pub use inspect::{Inspection, Part};
+#[cfg(feature = "oci")]
+pub use oci::{OciImage, OciKind};
 pub use packed::Packed;
 pub use unpacked::pack_directory;
 
 /// What is made of a payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The payload alone, a tar archive: for QEMU's `-initrd`, and for `hermit-wasm run`.
     Initrd,
@@ -51,20 +56,32 @@ pub enum Format {
     Image,
     /// An executable for this host, which carries this program and the payload.
     Exe,
+    /// A container image: an OCI image layout, as a directory or as an archive.
+    #[cfg(feature = "oci")]
+    Oci(OciImage),
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Initrd, Self::App, Self::Image, Self::Exe];
+    pub const ALL: &[Self] = &[
+        Self::Initrd,
+        Self::App,
+        Self::Image,
+        Self::Exe,
+        #[cfg(feature = "oci")]
+        Self::Oci(OciImage::DEFAULT),
+    ];
 
     /// Its name, as `--format` takes it.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Initrd => "initrd",
             Self::App => "app",
             Self::Image => "image",
             Self::Exe => "exe",
+            #[cfg(feature = "oci")]
+            Self::Oci(_) => "oci",
         }
     }
 }
@@ -87,7 +104,7 @@ pub fn own() -> Result<Option<PathBuf>, Error> {
 }
 
 /// Refuses what a file of this format can never be given.
-fn check(format: Format, spec: &RunSpec, has_manifest: bool) -> Result<(), Error> {
+fn check(format: &Format, spec: &RunSpec, has_manifest: bool) -> Result<(), Error> {
     let is_shared = |mount: &&Mount| matches!(mount.source, MountSource::VirtioFs { .. });
     match (format, spec.mounts.iter().find(is_shared)) {
         (Format::Exe, Some(mount)) if !has_manifest => Err(Error::Invalid(format!(
@@ -112,7 +129,7 @@ pub(crate) fn of_request(request: &Request<'_>, format: Format, output: &Path) -
         network.wire = Wire::Direct;
     }
     let manifest = request.manifest();
-    check(format, &spec, manifest.is_some())?;
+    check(&format, &spec, manifest.is_some())?;
     let text = manifest.map(ToString::to_string);
     let purpose = write::Purpose {
         format,

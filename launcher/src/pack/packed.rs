@@ -13,6 +13,8 @@ use boot_protocol::payload::{self as names, SEAL};
 use boot_protocol::run_spec::RunSpec;
 use hermitfile::Manifest;
 
+#[cfg(feature = "oci")]
+use super::oci;
 use super::seal;
 use super::trailer::{self, Found as End, Trailer};
 use super::{Format, manifest};
@@ -163,7 +165,7 @@ impl Packed {
     /// What was made of the payload.
     #[must_use]
     pub fn format(&self) -> Format {
-        self.format
+        self.format.clone()
     }
 
     /// The architecture that it is for; `None`: it runs on all of them.
@@ -379,13 +381,13 @@ pub(super) fn own() -> Result<PathBuf, Error> {
 }
 
 /// A file with a payload.
-struct Found {
-    file: File,
+pub(crate) struct Found {
+    pub(super) file: File,
     /// Where the payload starts, and its length.
-    payload: (u64, u64),
-    format: Format,
-    arch: Option<Arch>,
-    memory: Option<u64>,
+    pub(super) payload: (u64, u64),
+    pub(super) format: Format,
+    pub(super) arch: Option<Arch>,
+    pub(super) memory: Option<u64>,
 }
 
 /// How much of a file says whether it may boot by itself.
@@ -395,6 +397,10 @@ const START: usize = 64;
 fn find(path: &Path) -> Result<Option<Found>, Error> {
     let cannot = |error| unreadable(path, &error);
     let metadata = path.metadata().map_err(cannot)?;
+    #[cfg(feature = "oci")]
+    if metadata.is_dir() {
+        return image(path, oci::in_directory(path));
+    }
     // Neither a pipe nor a device is waited for.
     if !metadata.is_file() {
         return Ok(None);
@@ -432,9 +438,34 @@ fn find_in(path: &Path, file: File) -> Result<Option<Found>, Error> {
     }
     // Native code begins as a program does, and is none.
     if !::packed::may_boot(&start) || FileKind::of(&start) == FileKind::NativeCode {
-        return Ok(None);
+        return in_image(path, file);
     }
     bootable(file).map_err(cannot)
+}
+
+/// The payload in a file that may be a container image's archive.
+#[cfg(feature = "oci")]
+fn in_image(path: &Path, file: File) -> Result<Option<Found>, Error> {
+    image(path, oci::in_file(file))
+}
+
+#[cfg(not(feature = "oci"))]
+fn in_image(_: &Path, _: File) -> Result<Option<Found>, Error> {
+    Ok(None)
+}
+
+/// The payload in a container image.
+#[cfg(feature = "oci")]
+fn image(path: &Path, found: io::Result<oci::Image>) -> Result<Option<Found>, Error> {
+    match found.map_err(|error| unreadable(path, &error))? {
+        oci::Image::None => Ok(None),
+        oci::Image::With(found) => Ok(Some(found)),
+        oci::Image::Without(why) => Err(ModuleError::NotAModule {
+            path: path.into(),
+            reason: why.to_string(),
+        }
+        .into()),
+    }
 }
 
 /// The payload in a file that may boot by itself.
@@ -493,6 +524,18 @@ pub(super) struct Section<'a> {
     file: &'a File,
     at: u64,
     end: u64,
+}
+
+#[cfg(feature = "oci")]
+impl<'a> Section<'a> {
+    /// So many bytes from `start` on.
+    pub(super) fn of(file: &'a File, start: u64, length: u64) -> Self {
+        Self {
+            file,
+            at: start,
+            end: start.saturating_add(length),
+        }
+    }
 }
 
 impl Read for Section<'_> {

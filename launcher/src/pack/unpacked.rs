@@ -71,7 +71,7 @@ pub fn pack_directory(
         )));
     }
     let has_manifest = parts.open(names::MANIFEST)?.is_some();
-    super::check(format, &spec, has_manifest)?;
+    super::check(&format, &spec, has_manifest)?;
     let engine = match parts.open(names::CODE)?.is_some() {
         true => Engine::Native,
         false => Engine::Interp,

@@ -33,22 +33,22 @@ pub(super) fn write<T>(
     purpose: &Purpose,
     write: impl FnOnce(&File) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    #[cfg(feature = "oci")]
+    if let Format::Oci(image) = &purpose.format {
+        return super::oci::write(output, image, purpose, write);
+    }
     let cannot = |error| StartError::file(WRITE)(error);
-    let directory = output
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let directory = parent(output);
     // As open(2) takes it: less what the umask says.
     let mode = match purpose.format {
         Format::Exe => 0o777,
-        Format::Initrd | Format::App | Format::Image => 0o666,
+        _ => 0o666,
     };
     let new = tempfile::Builder::new()
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(directory)
         .map_err(cannot)?;
     let made = match purpose.format {
-        Format::Initrd => write(new.as_file())?,
         Format::Exe => {
             // The payload is made apart: what is aligned in it is aligned from its start.
             let payload = tempfile::tempfile_in(directory).map_err(cannot)?;
@@ -62,20 +62,30 @@ pub(super) fn write<T>(
             let mut bytes = Vec::new();
             payload.seek(SeekFrom::Start(0)).map_err(cannot)?;
             payload.read_to_end(&mut bytes).map_err(cannot)?;
-            let booting = booting(purpose.format, purpose.arch, purpose.engine, &bytes)?;
+            let booting = booting(&purpose.format, purpose.arch, purpose.engine, &bytes)?;
             new.as_file().write_all(&booting).map_err(cannot)?;
             made
         }
+        // The payload alone.
+        _ => write(new.as_file())?,
     };
     check(new.path(), output)?;
     new.persist(output).map_err(|error| cannot(error.error))?;
     Ok(made)
 }
 
-/// Refuses to make `output` of the file `new` if nobody could read it: its parts may be anybody's.
-fn check(new: &Path, output: &Path) -> Result<(), Error> {
+/// The directory that a file is made in.
+pub(super) fn parent(output: &Path) -> &Path {
+    output
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// What is in the file `new`. Refuses to make `output` of it if nobody could read it: its parts may be anybody's.
+pub(super) fn check(new: &Path, output: &Path) -> Result<Packed, Error> {
     let why = match Packed::open(new) {
-        Ok(Some(_)) => return Ok(()),
+        Ok(Some(packed)) => return Ok(packed),
         Ok(None) => "would not be a packed file".to_string(),
         Err(Error::Module(ModuleError::NotAModule { reason, .. })) => {
             reason.strip_suffix(ADVICE).unwrap_or(&reason).to_string()
@@ -88,12 +98,10 @@ fn check(new: &Path, output: &Path) -> Result<(), Error> {
 }
 
 /// The application or the image that this program carries, with the payload inside.
-pub(super) fn booting(format: Format, arch: Arch, engine: Engine, payload: &[u8]) -> Result<Vec<u8>, Error> {
+pub(super) fn booting(format: &Format, arch: Arch, engine: Engine, payload: &[u8]) -> Result<Vec<u8>, Error> {
     let made = match format {
         Format::App => ::packed::application(image::application(arch, engine)?.bytes, payload),
-        Format::Initrd | Format::Image | Format::Exe => {
-            ::packed::image(image::of(arch, engine)?.bytes, payload)
-        }
+        _ => ::packed::image(image::of(arch, engine)?.bytes, payload),
     };
     made.map_err(|error| Error::Invalid(format!("the payload cannot be put into the {format}: {error}")))
 }

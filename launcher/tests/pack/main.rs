@@ -2,9 +2,11 @@
 //!
 //! - `directory`: what was unpacked, packed again.
 //! - `executable`: programs that carry a payload, whole and damaged.
+//! - `oci`: container images.
 
 mod directory;
 mod executable;
+mod oci;
 
 use std::fs;
 use std::path::{Path, PathBuf};
