@@ -24,6 +24,9 @@ use crate::process::{Collected, feed, wait};
 use crate::program;
 
 mod packed;
+mod words;
+
+use words::{anywhere, quote};
 
 /// How long a run may take whose row does not say otherwise; far longer than any does, even on a machine that ten others
 /// share.
@@ -111,6 +114,40 @@ impl Runner {
                 let _ = writeln!(report, "{error:#}");
             }
         }
+        report.push_str(&self.mismatches(test, &outcome, &stdin)?);
+        if report.is_empty() {
+            if let Some((path, _)) = &prepared {
+                std::fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+            return Ok(());
+        }
+        bail!(
+            "{}\n{report}to repeat it:\n    {}",
+            test.shows,
+            self.repeat(test, &words, &stdin)?
+        )
+    }
+
+    /// Runs one row by the command line of somebody else, who gives the guest what the row says.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_by(&self, test: &Test, words: &[String]) -> Result<()> {
+        let stdin = test.stdin.produce(&self.source)?;
+        let outcome = self.execute(test, words, &stdin)?;
+        let report = self.mismatches(test, &outcome, &stdin)?;
+        ensure!(
+            report.is_empty(),
+            "{}\n{report}this was run:\n    {}",
+            test.shows,
+            self.repeat(test, words, &stdin)?
+        );
+        Ok(())
+    }
+
+    /// What of a run is not as its row wants it, for people; empty if all is.
+    fn mismatches(&self, test: &Test, outcome: &Outcome, stdin: &[u8]) -> Result<String> {
+        let mut report = String::new();
         if outcome.late {
             let _ = writeln!(
                 report,
@@ -124,7 +161,7 @@ impl Runner {
                 outcome.status, test.exit
             );
         }
-        let stdout = test.stdout.mismatch(&outcome.stdout, &stdin, &self.source)?;
+        let stdout = test.stdout.mismatch(&outcome.stdout, stdin, &self.source)?;
         let said = match self.message(test, &outcome.stderr) {
             Ok(said) => said,
             Err(error) => {
@@ -132,26 +169,16 @@ impl Runner {
                 &outcome.stderr
             }
         };
-        let stderr = test.stderr.mismatch(said, &stdin, &self.source)?;
+        let stderr = test.stderr.mismatch(said, stdin, &self.source)?;
         for (name, mismatch) in [("output", &stdout), ("error", &stderr)] {
             if let Some(mismatch) = mismatch {
                 let _ = writeln!(report, "standard {name} {mismatch}");
             }
         }
-        if report.is_empty() {
-            if let Some((path, _)) = &prepared {
-                std::fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
-            }
-            return Ok(());
-        }
-        if stderr.is_none() {
+        if !report.is_empty() && stderr.is_none() {
             let _ = writeln!(report, "standard error, as expected:\n{}", show(&outcome.stderr));
         }
-        bail!(
-            "{}\n{report}to repeat it:\n    {}",
-            test.shows,
-            self.repeat(test, &words, &stdin)?
-        )
+        Ok(report)
     }
 
     /// Runs one row with these `flags` besides, and tells all that came of it, whatever the row expects.
@@ -399,27 +426,6 @@ fn spent(stderr: &[u8]) -> (String, Vec<u8>) {
         }
     }
     (fuel, rest)
-}
-
-/// A word as a POSIX shell reads it back.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-/// A command's words from anywhere: those that are paths of files below the repository's `root` become absolute.
-fn anywhere(words: Vec<String>, root: &Path) -> Vec<String> {
-    words
-        .into_iter()
-        .map(|word| match root.join(&word) {
-            path if word.contains('/') && path.exists() => path.to_string_lossy().into_owned(),
-            _ => word,
-        })
-        .collect()
 }
 
 /// The runner that the environment describes. Relative paths in it start from the repository's `root`.
