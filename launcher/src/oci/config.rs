@@ -6,10 +6,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::refusal::{Refusal, refuse};
+use crate::compile::Budget;
 use crate::host::program;
 use crate::host::shown;
 use crate::host::units::MIB;
@@ -54,6 +56,10 @@ pub(super) struct Config {
     pub(super) also: Vec<PathBuf>,
     /// What launcher, hypervisor and file server use besides the machine's memory, in MiB.
     pub(super) overhead: u64,
+    /// How long a module may be compiled to native code before its container is made, in seconds.
+    pub(super) compile_seconds: u64,
+    /// How much memory that may take, in MiB.
+    pub(super) compile_memory: u64,
     /// Whether pods may have containers that are no WebAssembly, by annotation.
     pub(super) native: bool,
 }
@@ -67,6 +73,8 @@ impl Default for Config {
             monitor: "/".into(),
             also: Vec::new(),
             overhead: 96,
+            compile_seconds: 60,
+            compile_memory: 2048,
             native: true,
         }
     }
@@ -108,6 +116,14 @@ impl Config {
     /// What a container's limit of memory has room for besides the machine's memory, in bytes.
     pub(super) fn overhead_bytes(&self) -> u64 {
         self.overhead.saturating_mul(MIB)
+    }
+
+    /// What compiling a module may take on this node.
+    pub(super) fn budget(&self) -> Budget {
+        Budget {
+            time: Duration::from_secs(self.compile_seconds),
+            memory: self.compile_memory.saturating_mul(MIB),
+        }
     }
 
     /// The runtime that makes containers: `named` on the command line, in the environment, in the file, or found.

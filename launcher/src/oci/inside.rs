@@ -72,11 +72,19 @@ impl Inside {
             return Err(unreadable(std::io::Error::other("it is no regular file any more")).into());
         }
         let memory = request.memory.unwrap_or(DEFAULT_MEMORY);
+        let mut precompiled = annotations.precompiled;
         let copy = file.try_clone().map_err(unreadable)?;
         let (mut run, packed) = match Packed::of_file(name, copy)? {
             Some(packed) => (self.of_packed(&packed)?, Some(packed)),
             None => {
-                let module = Module::of_file(name, file, memory, deadline)?;
+                let module = match &request.code {
+                    // This node has made it of the file.
+                    Some(code) => {
+                        precompiled = true;
+                        Module::open_until(code, memory, deadline)?
+                    }
+                    None => Module::of_file(name, file, memory, deadline)?,
+                };
                 let run = Run::new(module).memory(memory).argv0(&request.name);
                 (
                     self.with_env(run, |_| true).dir(GUEST, "/", Access::ReadWrite),
@@ -95,7 +103,7 @@ impl Inside {
             .args(request.args.iter().cloned())
             .limits(limits)
             .jail(annotations.jail)
-            .allow_precompiled(annotations.precompiled)
+            .allow_precompiled(precompiled)
             .relay(this)
             .hypervisor(Qemu {
                 program: Some(request.qemu.clone()),

@@ -15,6 +15,7 @@
 //! - `inside`: the launcher in the container.
 //! - `monitor`: its root.
 //! - `mounts`: the guest's mounts.
+//! - `native`: native code for its module.
 //! - `refusal`: errors, and where they are said.
 //! - `request`: what `create` leaves for the launcher.
 //! - `resources`: limits.
@@ -30,6 +31,7 @@ mod inside;
 mod kvm;
 mod monitor;
 mod mounts;
+mod native;
 mod refusal;
 mod request;
 mod resources;
@@ -50,10 +52,14 @@ use self::mounts::cannot;
 use self::refusal::{Level, Log, Refusal};
 use self::rewrite::{Container, Fate};
 use self::words::Call;
+use crate::host::files;
 pub use inside::Inside;
 
 /// What the program is called where it is installed as a runtime.
 pub const NAME: &str = "hermit-oci";
+
+/// Where a node keeps things whose engine has no home, with `hermit-wasm` behind it.
+const CACHE: &str = "/var/cache";
 
 /// Whether these words, behind `oci`, are those of the launcher in a container.
 #[must_use]
@@ -82,7 +88,10 @@ fn answer(call: &Call, log: Log<'_>) -> Result<Option<String>, Refusal> {
     let config = Config::read()?;
     let delegate = config.delegate(call.delegate.as_deref())?;
     let words = match call.command.as_deref() {
-        Some("create" | "run") => prepare(call, &config, log)?,
+        Some("create" | "run") => {
+            have_a_cache(call);
+            prepare(call, &config, log)?
+        }
         Some("exec") => {
             calls::refuse_exec(call, &delegate)?;
             call.words.clone()
@@ -92,6 +101,22 @@ fn answer(call: &Call, log: Log<'_>) -> Result<Option<String>, Refusal> {
     };
     let error = Command::new(&delegate).args(words).exec();
     Err(cannot("execute the delegate", &delegate)(error))
+}
+
+/// Services are started without a home, and then there is no place for what is kept between containers: whether KVM
+/// works, and native code. This program is executed once more, with such a place.
+fn have_a_cache(call: &Call) {
+    if files::cache_directory().is_some() {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // Returns only if it cannot be executed: then nothing is kept.
+        let _ = Command::new(program)
+            .arg0(NAME)
+            .args(&call.given)
+            .env("XDG_CACHE_HOME", CACHE)
+            .exec();
+    }
 }
 
 /// Makes ready what the delegate is to make a container of; its words.
@@ -120,8 +145,13 @@ fn prepare(call: &Call, config: &Config, log: Log<'_>) -> Result<Vec<OsString>, 
         Fate::Machine(machine) => {
             let programs = Programs::find(config, Arch::host().name())?;
             let accelerator = kvm::choose(machine.annotations.accelerator, &programs.launcher, log)?;
-            let request = container.rewrite(&machine, config, &programs, accelerator)?;
+            let mut request = container.rewrite(&machine, config, &programs, accelerator)?;
+            let code = native::code(machine.entry, &request, &machine.annotations, config)?;
+            request.code = code.as_ref().map(|_| request::CODE.into());
             let (own, root) = monitor::make(&bundle, config, &request, container.owner()?)?;
+            if let Some(code) = code {
+                native::keep(&code, &root)?;
+            }
             container.set_root(root.clone());
             (own, root)
         }
@@ -137,3 +167,6 @@ fn write(spec: &Spec, bundle: &Path) -> Result<(), Refusal> {
         .map_err(|error| Refusal::new(format!("cannot write the container's configuration: {error}")))?;
     std::fs::write(&file, json).map_err(cannot("write", &file))
 }
+
+#[cfg(test)]
+mod hostile_tests;

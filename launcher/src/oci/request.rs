@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Where it is in the monitor's root.
 pub(super) const FILE: &str = "/request.json";
 
+/// Where native code of the module is, if there is some.
+pub(super) const CODE: &str = "/module.cwasm";
+
 /// The word behind `oci` by which the program knows that it is the one in the container. No runtime has a command of
 /// that name.
 pub(super) const INSIDE: &str = "inside";

@@ -52,7 +52,7 @@ pub(super) struct Machine {
     pub(super) annotations: Annotations,
     pub(super) entry: Entry,
     /// Its mounts, for the delegate.
-    mounts: Vec<Mount>,
+    pub(super) mounts: Vec<Mount>,
 }
 
 impl Container<'_> {

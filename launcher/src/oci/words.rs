@@ -40,6 +40,8 @@ pub(super) const DELEGATE: &str = "--delegate";
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Call {
+    /// The words as they were given.
+    pub(super) given: Vec<OsString>,
     /// The words for the delegate, without the program's name.
     pub(super) words: Vec<OsString>,
     /// How many of them stand in front of the command.
@@ -71,7 +73,10 @@ impl Call {
     /// Reads the words behind the program's name.
     pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Self {
         let words: Vec<OsString> = words.into_iter().collect();
-        let mut this = Self::default();
+        let mut this = Self {
+            given: words.clone(),
+            ..Self::default()
+        };
         let mut rest = words.as_slice();
         while let Some((word, behind)) = rest.split_first() {
             if this.command.is_none() && !is_option(word) {

@@ -27,12 +27,12 @@ use crate::pack::Packed;
 pub(crate) const SMALL: u64 = 12 * 1024;
 
 /// Of a module that is larger in all, the rest takes its time too: it is read, hashed and checked.
-const SMALL_MODULE: u64 = 1 << 20;
+pub(super) const SMALL_MODULE: u64 = 1 << 20;
 
 /// How long a small module may take to be compiled before it is interpreted after all. Few bytes can be much work, as
 /// thousands of functions with 50,000 variables each; whoever waits has been promised no time. A busy host takes some
 /// tenths of a second for an honest module.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// From here on somebody wonders what goes on.
 const LONG: Duration = Duration::from_secs(2);
@@ -158,7 +158,7 @@ pub(super) fn refused(run: &Run, deadline: &Deadline) -> Result<(), Error> {
 }
 
 /// What code is made for.
-fn target(run: &Run) -> Result<Target, Error> {
+pub(super) fn target(run: &Run) -> Result<Target, Error> {
     let arch = run.machine.arch;
     let own = aot_config::Arch::from_name(arch.name());
     let level = match (run.engines.level, own) {

@@ -2,7 +2,7 @@
 //!
 //! - [`run`]: the builder.
 //! - [`packing`]: runs that are packed, and of what was; [`command`]: command lines that run the same.
-//! - [`choice`]: which engine a run gets.
+//! - [`choice`]: which engine a run gets; `ahead`: native code for a run of another process.
 //! - [`course`]: the way of a run to its result.
 //! - [`engine`]: what executes the guest's code.
 //! - [`deadline`]: when a run must be over.
@@ -18,6 +18,8 @@
 //! - [`linking`]: the order of modules that import from each other.
 //! - [`payload`]: all of it in the one file that the machine is handed; [`copying`]: copies of directories in it.
 
+#[cfg(feature = "oci")]
+pub(crate) mod ahead;
 pub(crate) mod choice;
 mod command;
 pub(crate) mod copying;

@@ -15,6 +15,7 @@ fn share(host: &Path, access: Access) -> Share<'_> {
         host,
         access,
         quota: None,
+        contained: false,
     }
 }
 

@@ -1,0 +1,72 @@
+//! Native code for a container's module. It is compiled on the node, in the compiler's jail, and kept there by the
+//! module's digest; a container gets a copy of it, which was found whole on its way, and can change nothing that is kept.
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use boot_protocol::run_spec::Limits;
+
+use super::annotations::Annotations;
+use super::config::Config;
+use super::entry::Entry;
+use super::mounts::cannot;
+use super::refusal::Refusal;
+use super::request::{CODE, Request};
+use crate::compile::Code;
+use crate::error::Error;
+use crate::pack::Packed;
+use crate::spec::ahead;
+use crate::spec::deadline::Deadline;
+use crate::spec::module::Module;
+use crate::spec::run::{DEFAULT_MEMORY, Run};
+
+/// What is needed besides compiling: reading the module, and looking for what is kept.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Native code for the module `entry`, if its machine is to have some.
+pub(super) fn code(
+    entry: Entry,
+    request: &Request,
+    annotations: &Annotations,
+    config: &Config,
+) -> Result<Option<Code>, Refusal> {
+    let budget = config.budget();
+    let deadline = Deadline::since(Instant::now(), budget.time.saturating_add(MARGIN));
+    let name = Path::new(&request.name);
+    let memory = request.memory.unwrap_or(DEFAULT_MEMORY);
+    let find = || -> Result<Option<Code>, Error> {
+        // What was packed has its engine.
+        if Packed::has_payload(name, &entry.file)? {
+            return Ok(None);
+        }
+        let mut limits = Limits::NONE;
+        for word in &annotations.limits {
+            limits
+                .apply(word)
+                .map_err(|error| Error::Invalid(error.to_string()))?;
+        }
+        // From the file's beginning, whoever has read of it.
+        std::io::Seek::rewind(&mut &entry.file).map_err(crate::error::StartError::file("read the module"))?;
+        let module = Module::of_file(name, entry.file, memory, &deadline)?;
+        let mut run = Run::new(module).memory(memory).limits(limits);
+        if let Some(engine) = annotations.engine {
+            run = run.engine(engine);
+        }
+        ahead::code(&run, budget, &deadline)
+    };
+    find().map_err(|error| Refusal::new(error.to_string()))
+}
+
+/// Copies code to where the container's launcher finds it.
+pub(super) fn keep(code: &Code, root: &Path) -> Result<(), Refusal> {
+    let path = root.join(CODE.trim_start_matches('/'));
+    let file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(&path);
+    let mut file = file.map_err(cannot("make", &path))?;
+    code.write_to(&mut file).map_err(cannot("write", &path))
+}
