@@ -87,3 +87,31 @@ install_one_by_one() {
     done
     return "$status"
 }
+
+# Runs an apt tool on lists and a cache of its own below $apt, which the caller sets, so that the machine's configuration
+# and state stay as they are and root's rights aren't needed. With $1 = machine the sources are the machine's; else a
+# file's.
+private_apt() {
+    local sources=$1 options
+    shift
+    options=(
+        -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Debug::NoLocking=1
+        # The sandbox's user could not write into a directory of ours.
+        -o "APT::Sandbox::User=$(id -un)"
+        # A mirror that doesn't answer must not hold us up for minutes.
+        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1
+    )
+    [[ $sources == machine ]] ||
+        options+=(-o "Dir::Etc::sourcelist=$sources" -o Dir::Etc::sourceparts=-)
+    local tool=$1
+    shift
+    "$tool" "${options[@]}" "$@"
+}
+
+# The base addresses of the Debian mirrors that apt is configured with.
+debian_mirrors() {
+    # shellcheck disable=SC2016 # apt's variables, not the shell's.
+    private_apt machine apt-get indextargets --format '$(REPO_URI) $(CODENAME)' \
+        'Created-By: Packages' 'Label: Debian' |
+        awk '{ sub("/*dists/" $2 "/*$", "", $1); print $1 }' | sort -u
+}

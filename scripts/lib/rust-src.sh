@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Ways to the standard library's source where rustup cannot supply it. Sourced by scripts/setup, which provides
-# `say`, `channel` and `sysroot`.
+# `say`, `channel`, `sysroot` and scripts/lib/apt.sh.
 
 # Suites in which to look for Debian's rust-src, likeliest first. Only `dpkg-deb -x` touches what is found, so a
 # suite newer than the machine's own does no harm.
@@ -46,37 +46,10 @@ place_library() {
     cp -R "$from" "$rust/library.part" && mv "$rust/library.part" "$rust/library"
 }
 
-# Runs an apt tool on lists and a cache of its own below $apt, so that the machine's configuration and state stay
-# as they are and root's rights aren't needed. With $1 = machine the sources are the machine's; else a file's.
-private_apt() {
-    local sources=$1 options
-    shift
-    options=(
-        -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Debug::NoLocking=1
-        # The sandbox's user could not write into a directory of ours.
-        -o "APT::Sandbox::User=$(id -un)"
-        # A mirror that doesn't answer must not hold us up for minutes.
-        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1
-    )
-    [[ $sources == machine ]] ||
-        options+=(-o "Dir::Etc::sourcelist=$sources" -o Dir::Etc::sourceparts=-)
-    local tool=$1
-    shift
-    "$tool" "${options[@]}" "$@"
-}
-
 # Prints the version of package rust-src for exactly our rustc in the sources given, if there is one.
 debian_version() {
     private_apt "$1" apt-cache madison rust-src 2>/dev/null |
         awk -F' *[|] *' -v want="$channel" '$2 ~ "^" want "[+~-]" { print $2; exit }'
-}
-
-# The base addresses of the Debian mirrors that apt is configured with.
-debian_mirrors() {
-    # shellcheck disable=SC2016 # apt's variables, not the shell's.
-    private_apt machine apt-get indextargets --format '$(REPO_URI) $(CODENAME)' \
-        'Created-By: Packages' 'Label: Debian' |
-        awk '{ sub("/*dists/" $2 "/*$", "", $1); print $1 }' | sort -u
 }
 
 # Debian's rust-src of exactly rustc's version, from the suites that the machine is configured with or else from
