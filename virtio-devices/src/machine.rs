@@ -40,8 +40,6 @@ pub trait Memory {
     fn write16(&mut self, offset: usize, value: u16);
     /// Writes 32 bits.
     fn write32(&mut self, offset: usize, value: u32);
-    /// Writes 64 bits.
-    fn write64(&mut self, offset: usize, value: u64);
     /// Bytes that the device has been lent and has given back, or has not been lent yet. They lie in one page.
     fn bytes(&mut self, offset: usize, len: usize) -> &mut [u8];
 }

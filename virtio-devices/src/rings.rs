@@ -83,11 +83,13 @@ impl Rings {
         flags: u16,
         next: u16,
     ) {
-        let at = self.descriptor(id);
-        memory.write64(at, address);
-        memory.write32(at + 8, len);
-        memory.write16(at + 12, flags);
-        memory.write16(at + 14, next);
+        let value =
+            u128::from(address) | u128::from(len) << 64 | u128::from(flags) << 96 | u128::from(next) << 112;
+        // At once: nobody looks before it is lent.
+        let place = memory.bytes(self.descriptor(id), DESCRIPTOR);
+        if let Some(place) = place.first_chunk_mut() {
+            *place = value.to_le_bytes();
+        }
     }
 
     /// The length that a descriptor names from now on. It is not with the device.

@@ -9,9 +9,9 @@ use firmware_tables::Span;
 use firmware_tables::fdt::{Blob, Node};
 use kernel_app::command_line::{CommandLine, Unbalanced};
 
-use super::syscalls::sys_device_tree;
 #[cfg(target_arch = "x86_64")]
-use super::syscalls::sys_physical_address;
+use super::devices::in_one_piece;
+use super::syscalls::sys_device_tree;
 
 /// The tree, if there is one.
 pub(super) fn tree() -> Option<Blob<'static>> {
@@ -74,10 +74,8 @@ pub(super) fn boot_module() -> Option<&'static [u8]> {
 #[cfg(target_arch = "x86_64")]
 pub(super) fn firmware_table(span: Span) -> Option<&'static [u8]> {
     let start = ptr::with_exposed_provenance(usize::try_from(span.start).ok()?);
-    let mut physical = 0;
-    // SAFETY: `physical` is valid for a write, and the bytes at `start` are not accessed.
-    let result = unsafe { sys_physical_address(start, usize::try_from(span.len()).ok()?, &raw mut physical) };
-    if result != 0 || physical != span.start || span.is_empty() {
+    let physical = in_one_piece(start, usize::try_from(span.len()).ok()?)?;
+    if physical != span.start || span.is_empty() {
         return None;
     }
     // SAFETY: it is mapped to its own address, as the kernel says, and it is the firmware's, so nobody writes to it.

@@ -1,138 +1,166 @@
 //! The virtio-fs devices as transports of FUSE requests.
 //!
-//! Layer: device. The kernel (patch 0009) moves the bytes; the device reads and writes the caller's memory.
+//! Layer: device. The device reads and writes the caller's memory.
 
 use alloc::rc::Rc;
-use core::cell::RefCell;
+use alloc::vec::Vec;
+use core::cell::{OnceCell, RefCell};
 
+use virtio_devices::fs::{Failure, Lender};
 use wasi_core::Errno;
 use wasi_core::fs::fuse::Transport;
 
+use super::buses::{self, FsDevice};
 use super::console::Console;
-use super::syscalls::{
-    Segment, sys_fuse_devices, sys_fuse_request, sys_fuse_stop, sys_fuse_tag, sys_fuse_wait,
-};
+use super::counter::Counter;
+use super::{device_tree, devices};
 
-/// Bytes of a device's name.
-const TAG_LEN: usize = 36;
-/// `ETIMEDOUT` of the kernel.
-const TIMED_OUT: isize = -110;
-/// The device's queue for requests without a reply.
-const HIGH_PRIORITY: usize = 0;
-/// The device's queue for all others.
-const REQUESTS: usize = 1;
-/// Pieces of memory that a request and its reply consist of at most.
-const PIECES: usize = 8;
+/// How long a reply is awaited without sleep, in nanoseconds: about as long as a quick one takes. An interrupt would
+/// cost more than that, and would have to find its way on each machine.
+const SPIN: u64 = 100_000;
+/// Pauses of the processor between two looks meanwhile: a look costs more than a pause, and the host may want the
+/// processor.
+const PAUSES: u32 = 8;
+/// The longest sleep between two looks, in nanoseconds.
+const LONGEST_SLEEP: u64 = 1_000_000;
+/// The number of no device's interrupt.
+const NO_INTERRUPT: u32 = 0;
 
-/// How long a reply may take, in microseconds, before the host is asked whether there will be one. A server that lives
+/// How long a reply may take, in nanoseconds, before the host is asked whether there will be one. A server that lives
 /// can be slow: writing back to a slow disk takes its time. One that has died does not answer at all, and no device
 /// says so.
-const PATIENCE: u64 = 1_000_000;
+const PATIENCE: u64 = 1_000_000_000;
 /// How often that is waited for where nobody can be asked.
 const MOST_WAITS: u32 = 120;
 
-/// A device.
-pub(crate) struct Share {
-    index: usize,
-    /// Whom to ask about the server, and what the host calls it.
-    host: Option<(Rc<RefCell<Console>>, u32)>,
+/// Whom to ask about a device's server, and what the host calls it.
+type Host = (Rc<RefCell<Console>>, u32);
+
+/// The machine's devices, looked for and started when one is first asked for.
+#[derive(Default)]
+pub(super) struct Shares(OnceCell<Vec<Rc<RefCell<FsDevice>>>>);
+
+impl Shares {
+    /// The device of this name. `host` is who knows about its server.
+    #[cfg_attr(target_os = "hermit", optimize(size))]
+    pub(super) fn find(&self, name: &str, host: Option<Host>) -> Option<Share> {
+        let devices = self.0.get_or_init(start_all);
+        let device = devices
+            .iter()
+            .find(|device| device.borrow().name() == name.as_bytes())?;
+        Some(Share {
+            device: Rc::clone(device),
+            waiting: Waiting {
+                host,
+                counter: Counter::new(),
+                since: None,
+                waits: 0,
+            },
+        })
+    }
 }
 
-impl Share {
-    /// The device of this name. `host` is who knows about its server, and its number there.
-    #[cfg_attr(target_os = "hermit", optimize(size))]
-    pub(crate) fn find(tag: &str, host: Option<(Rc<RefCell<Console>>, u32)>) -> Option<Self> {
-        // SAFETY: takes no pointers.
-        let count = unsafe { sys_fuse_devices() };
-        let index = (0..count).find(|index| {
-            let name = name_of(*index);
-            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-            name == tag.as_bytes()
-        })?;
-        Some(Self { index, host })
+/// Starts all devices of the machine.
+#[cold]
+#[cfg_attr(target_os = "hermit", optimize(size))]
+fn start_all() -> Vec<Rc<RefCell<FsDevice>>> {
+    let mut devices = Vec::new();
+    // uhyve has none, and takes nobody's looking for any.
+    if !device_tree::is_uhyves() {
+        buses::find_fs(
+            device_tree::tree(),
+            device_tree::arguments(),
+            &mut |started| match started {
+                Ok(device) => devices.push(Rc::new(RefCell::new(device))),
+                Err(reason) => ::log::error!("virtio-fs: a device cannot be used: {reason}"),
+            },
+        );
+    }
+    devices
+}
+
+/// A device.
+pub(crate) struct Share {
+    device: Rc<RefCell<FsDevice>>,
+    waiting: Waiting,
+}
+
+/// How a reply is waited for.
+struct Waiting {
+    host: Option<Host>,
+    counter: Counter,
+    /// Since when; not at all at first.
+    since: Option<u64>,
+    /// How often [`PATIENCE`] has ended.
+    waits: u32,
+}
+
+impl Waiting {
+    /// A new request.
+    fn begin(&mut self) -> &mut Self {
+        self.since = None;
+        self.waits = 0;
+        self
     }
 
-    /// Whether the server may still answer, after so many waits for it.
+    /// Whether the server may still answer.
+    #[cold]
     #[cfg_attr(target_os = "hermit", optimize(size))]
-    fn may_answer(&mut self, waits: u32) -> bool {
+    fn may_answer(&mut self) -> bool {
+        self.waits = self.waits.saturating_add(1);
         let served = match &self.host {
             Some((console, number)) => console.borrow_mut().is_served(*number),
             None => None,
         };
-        served.unwrap_or(waits < MOST_WAITS)
-    }
-
-    /// Sends `request` and waits until the device has done with it, and with `reply`.
-    fn send(&mut self, queue: usize, request: &[&[u8]], reply: &mut [&mut [u8]]) -> Result<usize, Errno> {
-        let mut pieces = [const { None }; PIECES];
-        let sent = request.iter().filter(|part| !part.is_empty());
-        let received = reply.iter_mut().filter(|part| !part.is_empty());
-        let (mut send, mut recv) = (0, 0);
-        let all = sent
-            .map(|part| {
-                send += 1;
-                Segment {
-                    // The device only reads it.
-                    base: part.as_ptr().cast_mut(),
-                    len: part.len(),
-                }
-            })
-            .chain(received.map(|part| {
-                recv += 1;
-                Segment {
-                    base: part.as_mut_ptr(),
-                    len: part.len(),
-                }
-            }));
-        for (count, segment) in all.enumerate() {
-            *pieces.get_mut(count).ok_or(Errno::IO)? = Some(segment);
-        }
-        let empty = Segment {
-            base: core::ptr::null_mut(),
-            len: 0,
-        };
-        let segments = pieces.map(|piece| piece.unwrap_or(empty));
-        // SAFETY: `segments` is valid for reads, and has at least `send + recv` elements that were set above. Each is
-        // the memory of a slice that the caller lends until this function returns: the first `send` for reading, the
-        // others for writing. It returns when the device has done with them, or was stopped, after which it touches
-        // them no more.
-        let mut result =
-            unsafe { sys_fuse_request(self.index, queue, segments.as_ptr(), send, recv, PATIENCE) };
-        let mut waits = 0_u32;
-        while result == TIMED_OUT {
-            waits = waits.saturating_add(1);
-            if self.may_answer(waits) {
-                // SAFETY: takes no pointers. The request's memory stays lent.
-                result = unsafe { sys_fuse_wait(self.index, PATIENCE) };
-                continue;
-            }
+        let may = served.unwrap_or(self.waits < MOST_WAITS);
+        if !may {
             ::log::error!("virtio-fs: the server has died or hangs: its directory is given up");
-            // SAFETY: takes no pointers.
-            unsafe { sys_fuse_stop(self.index) };
-            // SAFETY: takes no pointers.
-            result = unsafe { sys_fuse_wait(self.index, 0) };
-            if result == TIMED_OUT {
-                break;
-            }
         }
-        usize::try_from(result).map_err(|_| Errno::IO)
+        may
     }
 }
 
-/// A device's name, padded with zeros.
-fn name_of(index: usize) -> [u8; TAG_LEN] {
-    let mut tag = [0; TAG_LEN];
-    // SAFETY: `tag` is valid for a write of the 36 bytes that the kernel writes.
-    unsafe { sys_fuse_tag(index, tag.as_mut_ptr()) };
-    tag
+impl Lender for Waiting {
+    fn place(&mut self, start: *const u8, len: usize) -> Option<(u64, usize)> {
+        devices::piece(start, len)
+    }
+
+    /// At first all the time, then in sleeps that grow with the time waited.
+    fn wait(&mut self) -> bool {
+        let now = self.counter.now();
+        let waited = now.saturating_sub(*self.since.get_or_insert(now));
+        if waited < SPIN {
+            for _ in 0..PAUSES {
+                core::hint::spin_loop();
+            }
+            return true;
+        }
+        let left = PATIENCE.saturating_sub(waited);
+        if left == 0 {
+            self.since = None;
+            return self.may_answer();
+        }
+        let sleep = (waited / 2).clamp(SPIN, LONGEST_SLEEP).min(left);
+        devices::wait(NO_INTERRUPT, false, sleep.div_ceil(1000));
+        true
+    }
+}
+
+/// A guest has no use for the reason.
+fn errno(_: Failure) -> Errno {
+    Errno::IO
 }
 
 impl Transport for Share {
     fn request(&mut self, request: &[&[u8]], reply: &mut [&mut [u8]]) -> Result<usize, Errno> {
-        self.send(REQUESTS, request, reply)
+        let mut device = self.device.borrow_mut();
+        device
+            .request(request, reply, self.waiting.begin())
+            .map_err(errno)
     }
 
     fn notify(&mut self, request: &[&[u8]]) -> Result<(), Errno> {
-        self.send(HIGH_PRIORITY, request, &mut []).map(drop)
+        let mut device = self.device.borrow_mut();
+        device.notify(request, self.waiting.begin()).map_err(errno)
     }
 }

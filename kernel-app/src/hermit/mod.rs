@@ -8,6 +8,7 @@
 )]
 
 mod allocator;
+mod buses;
 #[cfg(feature = "native")]
 mod code;
 mod console;

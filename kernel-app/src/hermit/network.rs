@@ -10,10 +10,10 @@ use boot_protocol::run_spec;
 use guest_network::{Link, Sockets};
 use virtio_devices::Broken;
 
+use super::buses::{self, NetDevice, NoDevice};
 use super::counter::Counter;
-use super::devices::{self, NetDevice, NoDevice};
 use super::entropy::{self, Entropy};
-use super::{allocator, device_tree, panic};
+use super::{allocator, device_tree, devices, panic};
 
 /// The machine's end of the wire.
 struct Card {
@@ -37,7 +37,7 @@ pub(super) fn open(network: &run_spec::Network, entropy: &mut Entropy) -> Result
             entropy::ADVICE
         ));
     }
-    let (device, interrupt) = devices::find_net(device_tree::tree(), device_tree::arguments()).map_err(|reason| match reason {
+    let (device, interrupt) = buses::find_net(device_tree::tree(), device_tree::arguments()).map_err(|reason| match reason {
         NoDevice::Missing => String::from(
             "this machine has no network device (QEMU: -netdev user,id=n -device virtio-net-pci,netdev=n; on microvm \
              virtio-net-device)",

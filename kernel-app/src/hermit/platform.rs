@@ -46,6 +46,7 @@ static EMBEDDED: Option<&[u8]> = None;
 struct Hermit {
     /// The one console, which the guest's standard streams use, and devices that have a question for the host.
     console: Rc<RefCell<Console>>,
+    shares: fuse::Shares,
 }
 
 impl Platform for Hermit {
@@ -91,7 +92,8 @@ impl Platform for Hermit {
 
     #[cfg_attr(target_os = "hermit", optimize(size))]
     fn virtio_fs(&self, tag: &str, number: Option<u32>) -> Option<fuse::Share> {
-        fuse::Share::find(tag, number.map(|number| (Rc::clone(&self.console), number)))
+        self.shares
+            .find(tag, number.map(|number| (Rc::clone(&self.console), number)))
     }
 
     fn uhyve(&self) -> Option<Uhyve> {
@@ -112,6 +114,7 @@ impl Platform for Hermit {
 pub(super) fn main(line: &CommandLine) -> ! {
     let mut platform = Hermit {
         console: Rc::new(RefCell::new(Console::open(command_line::Console::Raw))),
+        shares: fuse::Shares::default(),
     };
     let status = app::run(&mut platform, line);
     let mut console = platform.console.borrow_mut();

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering, fence};
 use boot_protocol::console::client::SharedMemory;
 use boot_protocol::console::{Span, Window};
 
-use super::syscalls::sys_physical_address;
+use super::devices::in_one_piece;
 
 /// Bytes for output: two halves of 64 KiB, each a few writes of the sizes that programs like.
 const OUTPUT: u32 = 128 << 10;
@@ -38,10 +38,8 @@ pub(super) struct SharedBuffer {
 impl SharedBuffer {
     /// The buffer, for the first who asks; `None` for others, and where it is not in one piece of physical memory.
     pub(super) fn take() -> Option<Self> {
-        let mut address = 0;
-        // SAFETY: `address` is valid for a write.
-        let result = unsafe { sys_physical_address(MEMORY.0.get().cast(), SIZE, &raw mut address) };
-        (result == 0 && !TAKEN.swap(true, Ordering::Relaxed)).then_some(Self { address })
+        let address = in_one_piece(MEMORY.0.get().cast(), SIZE)?;
+        (!TAKEN.swap(true, Ordering::Relaxed)).then_some(Self { address })
     }
 }
 

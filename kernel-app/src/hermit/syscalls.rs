@@ -15,14 +15,6 @@ pub(crate) const CLOCK_REALTIME: i32 = 1;
 /// Time since boot.
 pub(crate) const CLOCK_MONOTONIC: i32 = 4;
 
-/// A piece of memory of a FUSE request or of its reply.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Segment {
-    pub(crate) base: *mut u8,
-    pub(crate) len: usize,
-}
-
 unsafe extern "C" {
     pub(crate) fn sys_alloc(size: usize, align: usize) -> *mut u8;
     pub(crate) fn sys_alloc_zeroed(size: usize, align: usize) -> *mut u8;
@@ -38,25 +30,13 @@ unsafe extern "C" {
 
     // Added by `hermit-kernel/patches/`.
     pub(crate) fn sys_device_tree() -> usize;
-    pub(crate) fn sys_physical_address(buf: *const u8, len: usize, physical: *mut u64) -> i32;
+    pub(crate) fn sys_physical_address(buf: *const u8, len: usize, physical: *mut u64) -> isize;
     pub(crate) fn sys_map_device(physical: u64, len: usize) -> *mut u8;
     pub(crate) fn sys_wait_interrupt(irq: u32, input: i32, timeout: u64) -> i32;
     pub(crate) fn sys_console_write(buf: *const u8, len: usize);
     pub(crate) fn sys_console_write_both(head: *const u8, head_len: usize, body: *const u8, body_len: usize);
     pub(crate) fn sys_deadline(microseconds: u64, handler: extern "C" fn() -> i32);
     pub(crate) fn sys_console_read(buf: *mut u8, len: usize, timeout: u64) -> isize;
-    pub(crate) fn sys_fuse_devices() -> usize;
-    pub(crate) fn sys_fuse_tag(index: usize, tag: *mut u8) -> i32;
-    pub(crate) fn sys_fuse_request(
-        index: usize,
-        queue: usize,
-        segments: *const Segment,
-        send: usize,
-        recv: usize,
-        timeout: u64,
-    ) -> isize;
-    pub(crate) fn sys_fuse_wait(index: usize, timeout: u64) -> isize;
-    pub(crate) fn sys_fuse_stop(index: usize);
     pub(crate) fn sys_reserve(len: usize, align: usize) -> *mut u8;
     pub(crate) fn sys_commit(ptr: *mut u8, len: usize) -> i32;
     pub(crate) fn sys_release(ptr: *mut u8, len: usize) -> i32;

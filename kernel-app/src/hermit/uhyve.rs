@@ -18,7 +18,7 @@ use uhyve_interface::v2::parameters::{
 use wasi_core::Errno;
 
 use super::device_tree;
-use super::syscalls::sys_physical_address;
+use super::devices::{in_one_piece, piece};
 
 /// What new files may be used for; the user's mask takes away from it.
 const MODE: i32 = 0o666;
@@ -71,22 +71,10 @@ pub(super) fn is_there() -> bool {
     cfg!(target_arch = "x86_64") && device_tree::is_uhyves()
 }
 
-/// The physical address of `len` bytes, if they are in one piece.
-fn physical(start: *const u8, len: usize) -> Option<u64> {
-    let mut address = 0;
-    // SAFETY: `address` is valid for a write, and the bytes at `start` are not accessed.
-    let result = unsafe { sys_physical_address(start, len, &raw mut address) };
-    (result == 0).then_some(address)
-}
-
-/// How many of `len` bytes at `start`, at least one page's, are in one piece, and where.
+/// How many of `len` bytes at `start`, one at least, are in one piece, and where.
 fn first_piece(start: *const u8, len: usize) -> Result<(u64, usize), Errno> {
-    // Memory is mapped in large pages mostly, so the whole is worth a try.
-    let to_boundary = |size: usize| len.min(size - start.addr() % size);
-    [to_boundary(STRETCH), to_boundary(PAGE)]
-        .into_iter()
-        .find_map(|length| Some((physical(start, length)?, length)))
-        .ok_or(Errno::FAULT)
+    // Memory is mapped in large pages mostly.
+    piece(start, len.min(STRETCH - start.addr() % STRETCH)).ok_or(Errno::FAULT)
 }
 
 impl Lock {
@@ -190,7 +178,7 @@ impl Uhyve {
         if !is_there() {
             return None;
         }
-        physical(AREA.0.get().cast(), SIZE).map(|physical| Self { physical })
+        in_one_piece(AREA.0.get().cast(), SIZE).map(|physical| Self { physical })
     }
 
     /// Takes the area for one hypercall. They do not overlap: there is one task, and none of them calls another.

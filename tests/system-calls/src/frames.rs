@@ -6,7 +6,7 @@ use firmware_tables::fdt::Blob;
 use virtio_devices::Net;
 
 use crate::syscalls::sys_device_tree;
-use crate::{devices, say};
+use crate::{buses, devices, say};
 
 /// The longest frame.
 const LONGEST: usize = 1514;
@@ -25,13 +25,13 @@ fn tree() -> Option<Blob<'static>> {
 }
 
 /// The machine's network device and the number of its interrupt.
-fn device() -> (devices::NetDevice, u32) {
+fn device() -> (buses::NetDevice, u32) {
     let tree = tree();
     let arguments = tree
         .and_then(|tree| tree.child("chosen")?.property("bootargs")?.text())
         .and_then(|text| str::from_utf8(text).ok())
         .unwrap_or_default();
-    match devices::find_net(tree, arguments) {
+    match buses::find_net(tree, arguments) {
         Ok(found) => found,
         Err(reason) => panic!("no network device: {reason:?}"),
     }
@@ -99,7 +99,7 @@ pub(crate) fn answer() {
 }
 
 /// Transmits a frame with its two addresses exchanged.
-fn send_back(net: &mut devices::NetDevice, frame: &[u8]) {
+fn send_back(net: &mut buses::NetDevice, frame: &[u8]) {
     Net::transmit(net, frame.len(), |bytes| {
         bytes.copy_from_slice(frame);
         if let Some((to, from)) = bytes

@@ -5,7 +5,11 @@
 
 #![no_std]
 #![no_main]
+#![feature(optimize_attribute)]
 
+#[path = "../../../kernel-app/src/hermit/buses.rs"]
+#[expect(dead_code, reason = "the application's, of which this uses a part")]
+mod buses;
 #[path = "../../../kernel-app/src/hermit/code.rs"]
 mod code;
 #[path = "../../../kernel-app/src/hermit/devices.rs"]

@@ -143,9 +143,6 @@ impl Memory for Ring {
     fn write32(&mut self, offset: usize, value: u32) {
         self.set(offset, value.to_le_bytes());
     }
-    fn write64(&mut self, offset: usize, value: u64) {
-        self.set(offset, value.to_le_bytes());
-    }
     fn bytes(&mut self, offset: usize, len: usize) -> &mut [u8] {
         assert!(offset % PAGE + len <= PAGE, "not in one page: {offset:#x}, {len}");
         &mut self.bytes[offset..][..len]

@@ -282,9 +282,6 @@ impl Memory for Pages {
     fn write32(&mut self, offset: usize, value: u32) {
         self.set(offset, &value.to_le_bytes());
     }
-    fn write64(&mut self, offset: usize, value: u64) {
-        self.set(offset, &value.to_le_bytes());
-    }
     fn bytes(&mut self, offset: usize, len: usize) -> &mut [u8] {
         self.settle();
         let start = Self::place(offset);
