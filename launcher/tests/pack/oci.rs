@@ -74,6 +74,30 @@ fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+fn each_kind_is_the_same_whenever_and_wherever_it_is_made() {
+    let scratch = scratch();
+    fs::create_dir(scratch.path().join("elsewhere")).unwrap();
+    fs::write(scratch.path().join("Hermitfile"), SAID).unwrap();
+    for (kind, flags) in [
+        ("plain", &["-f", "Hermitfile"][..]),
+        (
+            "plain",
+            &["-f", "Hermitfile", "--every-arch", "--tag", "localhost/app:1"],
+        ),
+        ("sealed", &["-f", "Hermitfile", "--every-arch"]),
+        ("wasi", &["-f", "Hermitfile"]),
+        ("artifact", &["m.wat"]),
+    ] {
+        let made = |output: &str| fs::read(pack(&scratch, output, &oci(kind, flags))).unwrap();
+        let first = made("first.tar");
+        assert!(first == made("elsewhere/second.tar"), "{kind} {flags:?}");
+        // Nothing of this host.
+        let path = scratch.path().to_str().unwrap().as_bytes();
+        assert!(!first.windows(path.len()).any(|bytes| bytes == path), "{kind}");
+    }
+}
+
+#[test]
 fn of_another_image_one_sentence_says_what_to_use() {
     let scratch = scratch();
     for kind in ["plain", "wasi", "artifact"] {

@@ -163,7 +163,8 @@ fn blob(descriptor: &Descriptor) -> io::Result<String> {
 fn in_layer(layer: Slice) -> io::Result<Option<Found>> {
     let (file, start) = (layer.file.try_clone()?, layer.start);
     let mut archive = tar::Archive::new(layer);
-    let entries = archive.entries_with_seek().map_err(damaged)?;
+    // As they are: an extension's text, such as a long name's, would be kept in memory whatever its length.
+    let entries = archive.entries_with_seek().map_err(damaged)?.raw(true);
     for entry in entries.take(ENTRIES) {
         let entry = entry.map_err(damaged)?;
         let is_it = plain(&entry.path_bytes()).is_some_and(|name| name == PAYLOAD);
@@ -202,7 +203,7 @@ fn members(file: &File) -> io::Result<Option<Members>> {
     let Ok(entries) = archive.entries_with_seek() else {
         return Ok(None);
     };
-    for entry in entries.take(ENTRIES) {
+    for entry in entries.raw(true).take(ENTRIES) {
         let Ok(entry) = entry else {
             return Ok(None);
         };

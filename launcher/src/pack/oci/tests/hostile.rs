@@ -1,8 +1,8 @@
 //! Archives to copy and layouts to read that are meant to mislead.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt as _, symlink};
 
 use serde_json::{Value, json};
 use tar::EntryType as EntryKind;
@@ -152,6 +152,31 @@ fn a_strangers_layout_leads_nowhere_else() {
     assert!(Packed::open(layout.path()).is_err());
     // A directory that is no layout is none.
     assert!(Packed::open(outside.path()).unwrap().is_none());
+}
+
+#[test]
+fn an_extensions_text_is_not_kept() {
+    let scratch = scratch(SAID);
+    let path = pack(&scratch, &image(OciKind::Sealed), "image.tar").unwrap();
+    let good = fs::read(&path).unwrap();
+    // A name of two gigabytes, of which the file has nothing but a hole.
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(EntryKind::GNULongName);
+    header.as_mut_bytes()[..13].copy_from_slice(b"././@LongLink");
+    header.set_size(1 << 31);
+    header.set_cksum();
+    let file = File::create(&path).unwrap();
+    file.write_all_at(header.as_bytes(), 0).unwrap();
+    file.write_all_at(&good, 512 + (1 << 31)).unwrap();
+    let packed = Packed::open(&path).unwrap().unwrap();
+    assert!(packed.start() > 1 << 31, "it is skipped");
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 1536 << 10, "{peak} KiB of memory were used");
 }
 
 #[test]
