@@ -23,6 +23,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         ),
         test("network_flags::what_a_file_has_is_said", what_a_file_has_is_said),
         test(
+            "network_flags::a_command_by_hand_has_qemu_s_network",
+            a_command_by_hand_has_qemu_s_network,
+        ),
+        test(
             "network_flags::what_cannot_be_is_refused",
             what_cannot_be_is_refused,
         ),
@@ -130,6 +134,23 @@ fn what_a_file_has_is_said() {
     done(&["--net", "192.0.2.7:443", "-p", &publish, "packed"]).expect_silence();
 }
 
+fn a_command_by_hand_has_qemu_s_network() {
+    let scratch = with_module();
+    let words = ["-p", "8080:80", "--net", "redis:6379=127.0.0.1", "m.wasm"];
+    let done = finish(run(&scratch, &["--print-command"]).args(words)).expect_code(0);
+    let command = String::from_utf8(done.stdout).unwrap();
+    for part in [
+        "-netdev 'user,id=net,hostfwd=tcp:127.0.0.1:8080-:80' ",
+        "netdev=net",
+        "--wire=direct --net=redis:6379=10.0.2.2:6379 ",
+        "--publish=80 ",
+    ] {
+        assert!(command.contains(part), "{part}: {command}");
+    }
+    assert!(!command.contains("--wire relay"), "{command}");
+    assert!(scratch.started().is_empty());
+}
+
 fn what_cannot_be_is_refused() {
     let scratch = with_module();
     for words in [
@@ -142,10 +163,10 @@ fn what_cannot_be_is_refused() {
     }
     finish(&mut run(
         &scratch,
-        &["--print-command", "-S", "inherit-network", "m.wasm"],
+        &["--print-command", "--net", "redis:6379", "m.wasm"],
     ))
     .expect_code(2)
-    .expect_message(&["--print-command", "docs/network.md"]);
+    .expect_message(&["--print-command: --net redis:6379", "nobody", "the name 'redis'"]);
     finish(&mut run(&scratch, &["-p", "1:80", "-p", "1:81", "m.wasm"]))
         .expect_code(2)
         .expect_message(&["127.0.0.1:1 leads to the guest's port 80 already"]);

@@ -198,17 +198,20 @@ impl Connection {
 
 /// Where the machine's network device leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wire {
+pub(crate) enum Wire<'a> {
     /// To whoever has the other end of the stream socket that QEMU inherits under this number.
     Inherited(RawFd),
+    /// To QEMU's own network, slirp, with these options.
+    User(&'a str),
 }
 
-impl Wire {
+impl Wire<'_> {
     /// The value of `-netdev`. `socket` and not `stream`, which is the same on this wire, and which QEMU has from 7.2
     /// on.
     fn netdev(self) -> String {
         match self {
             Self::Inherited(number) => format!("socket,id=net,fd={number}"),
+            Self::User(options) => format!("user,id=net{options}"),
         }
     }
 }
@@ -263,7 +266,7 @@ pub(crate) struct QemuConfig<'a> {
     /// Mounted directories. They need a memory file: their daemons read and write the machine's memory.
     pub(crate) mounts: &'a [MountDevice],
     /// The wire of the network device, if there is one.
-    pub(crate) network: Option<Wire>,
+    pub(crate) network: Option<Wire<'a>>,
     /// The kernel command line.
     pub(crate) command_line: &'a str,
     /// Whether QEMU is to confine itself.

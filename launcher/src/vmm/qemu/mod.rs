@@ -14,6 +14,7 @@ mod limits;
 mod missing;
 pub(crate) mod probe;
 mod shares;
+mod slirp;
 mod standalone;
 
 use std::fs::File;

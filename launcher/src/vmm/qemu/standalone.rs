@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use boot_protocol::command_line::{self, CommandLine, quote};
 use boot_protocol::run_spec::{ModuleSource, RunSpec, Terminals};
 
-use super::config::{Connection, MemoryBackend, MountDevice, QemuConfig, Told};
+use super::config::{Connection, MemoryBackend, MountDevice, QemuConfig, Told, Wire};
 use super::shares::room_for_mount;
-use super::{Qemu, kind, lower, tag, usual_program};
+use super::{Qemu, kind, lower, slirp, tag, usual_program};
 use crate::error::{Error, StartError};
 use crate::host::files::HostFile;
 use crate::jail::Jail;
@@ -28,9 +28,18 @@ const WRITE: &str = "write the files of --print-command";
 pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Path>) -> Result<String, Error> {
     let kind = kind(request)?;
     // By hand, there is nobody who understands frames, and the streams are one terminal.
-    let spec = RunSpec {
+    let mut spec = RunSpec {
         terminals: Terminals::ALL,
         ..lower(request)?
+    };
+    let user = match request.network() {
+        None => None,
+        Some(network) => {
+            let (network, options) = slirp::by_hand(network, request.published())
+                .map_err(|why| Error::Invalid(format!("--print-command: {why}")))?;
+            spec.network = Some(network);
+            Some(options)
+        }
     };
     let kernel = image_file(request, directory)?;
     let initrd = payload_file(request, &spec, directory)?;
@@ -100,7 +109,7 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
         initrd: initrd.as_deref(),
         payload: 0,
         mounts: &mounts,
-        network: None,
+        network: user.as_deref().map(Wire::User),
         command_line: &line,
         sandbox: request.jail() != Jail::Off,
         told: Told::NOTHING,
