@@ -9,13 +9,15 @@ use std::fs;
 pub struct Memory {
     /// What each process was called by whoever started it, without directories, and its memory.
     pub programs: Vec<(String, u64)>,
+    /// The same without what is only read from files, such as code: that comes and goes as the kernel likes.
+    pub own: Vec<(String, u64)>,
 }
 
 impl Memory {
     /// That of a process and its descendants.
     #[must_use]
     pub fn of(process: u32) -> Self {
-        let mut programs = Vec::new();
+        let mut memory = Self::default();
         for process in family(process) {
             let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).ok();
             // One that has ended meanwhile takes nothing.
@@ -24,17 +26,25 @@ impl Memory {
             };
             let name = words.split('\0').next().unwrap_or_default();
             let name = name.rsplit('/').next().unwrap_or_default();
-            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-            let kib: Option<u64> = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-            programs.push((name.to_owned(), kib.unwrap_or_default() * 1024));
+            let bytes = |field: &str| {
+                let line = rollup.lines().find_map(|line| line.strip_prefix(field));
+                line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+                    .map(|kib| kib * 1024)
+            };
+            let all = bytes("Pss:").unwrap_or_default();
+            let own = bytes("Pss_Anon:").zip(bytes("Pss_Shmem:"));
+            memory.programs.push((name.to_owned(), all));
+            // Kernels of before 2019 do not tell them apart.
+            let own = own.map_or(all, |(anonymous, shared)| anonymous + shared);
+            memory.own.push((name.to_owned(), own));
         }
-        Self { programs }
+        memory
     }
 
-    /// That of all processes with `part` in their names.
+    /// What processes with `part` in their names have for themselves.
     #[must_use]
-    pub fn of_those(&self, part: &str) -> u64 {
-        let those = self.programs.iter().filter(|(name, _)| name.contains(part));
+    pub fn own_of(&self, part: &str) -> u64 {
+        let those = self.own.iter().filter(|(name, _)| name.contains(part));
         those.map(|(_, bytes)| bytes).sum()
     }
 
@@ -46,11 +56,16 @@ impl Memory {
 
     /// Of each program the most of both.
     pub fn join(&mut self, other: &Self) {
-        for (name, bytes) in &other.programs {
-            match self.programs.iter_mut().find(|(known, _)| known == name) {
-                Some((_, most)) => *most = (*most).max(*bytes),
-                None => self.programs.push((name.clone(), *bytes)),
-            }
+        join(&mut self.programs, &other.programs);
+        join(&mut self.own, &other.own);
+    }
+}
+
+fn join(these: &mut Vec<(String, u64)>, others: &[(String, u64)]) {
+    for (name, bytes) in others {
+        match these.iter_mut().find(|(known, _)| known == name) {
+            Some((_, most)) => *most = (*most).max(*bytes),
+            None => these.push((name.clone(), *bytes)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Sends back what it is sent: tokio, as in its own documentation, at the listener that it was given.
 //!
-//! Usage: tokio-echo [CONNECTIONS]: ends after so many.
+//! Usage: tokio-echo [CONNECTIONS]: ends after so many, and says how much memory it has and could still take by then, in
+//! MiB.
 
 use std::io;
 
@@ -12,7 +13,16 @@ fn main() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve())
+    runtime.block_on(serve())?;
+    println!("tokio-echo: {} MiB", all_memory());
+    Ok(())
+}
+
+/// Takes all memory that there is; how much it is then, in MiB.
+fn all_memory() -> usize {
+    // Sixteen pages of 64 KiB.
+    while core::arch::wasm32::memory_grow::<0>(16) != usize::MAX {}
+    core::arch::wasm32::memory_size::<0>() / 16
 }
 
 /// Accepts as many connections as were asked for, and ends when all have ended.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use vm_tests::server::{Guest, Server, Setting, Starter, free_port, fresh, wait_for_listener};
@@ -156,7 +157,15 @@ fn outlives_all(setting: &Setting) -> Result<()> {
     let mut client = Client::new(server.connect()?);
     client.expect("PUT", "/a", b"kept", 201, b"")?;
     redis.stop()?;
-    client.expect("GET", "/a", b"", 502, b"Redis does not answer.\n")?;
+    // It may wait for a minute, and does not have to: the quickest of some answers is one on a machine that has nothing
+    // else to do.
+    let mut quickest = Duration::MAX;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        client.expect("GET", "/a", b"", 502, b"Redis does not answer.\n")?;
+        quickest = quickest.min(begun.elapsed());
+    }
+    ensure!(quickest < Duration::from_secs(1), "502 after {quickest:?}");
     redis.run()?;
     client.expect("GET", "/a", b"", 200, b"kept")?;
     drop((client, server));

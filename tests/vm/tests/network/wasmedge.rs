@@ -1,6 +1,7 @@
 //! Programs that were built for WasmEdge's functions for sockets: datagrams, a server on hyper, a client of Redis.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     with_sockets("wasmedge-hyper", hyper),
     with_redis("wasmedge-redis", redis),
     with_sockets("wasmedge-not-granted", not_granted),
+    with_sockets("many-sockets", many_sockets),
 ];
 
 /// How long an answer may take before the question is asked again: datagrams get lost.
@@ -134,6 +136,37 @@ fn not_granted(setting: &Setting) -> Result<()> {
         ensure!(end.status.code() == Some(setting.status_of(1)), "{url}: {end:?}");
         ensure!(end.said.contains("Permission denied"), "{url}: {end:?}");
     }
+    Ok(())
+}
+
+/// One that opens 100,000 sockets is refused most of them, each time as many; the machine is none the worse for it.
+fn many_sockets(setting: &Setting) -> Result<()> {
+    /// Too many descriptors are open.
+    const MFILE: u32 = 33;
+    let server = setting.start(&Guest {
+        module: "many-sockets",
+        ..Guest::default()
+    })?;
+    server.wait_for("100000 one after the other")?;
+    let mut stream = server.connect()?;
+    stream.write_all(b"still here")?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer == "still here", "{answer:?}");
+    let end = server.end()?;
+    ended_well(setting, &end)?;
+    let counts = end.said.split("many-sockets: ").filter_map(|part| {
+        let (count, rest) = part.split_once(" at a time, then errno ")?;
+        rest.starts_with(&format!("Some({MFILE})"))
+            .then(|| count.parse::<u32>().ok())?
+    });
+    let counts: Vec<u32> = counts.collect();
+    let [first, second] = counts.as_slice() else {
+        bail!("not two rounds: {end:?}");
+    };
+    println!("{first} sockets at a time");
+    ensure!(first == second && (100..100_000).contains(first), "{end:?}");
     Ok(())
 }
 
