@@ -5,6 +5,8 @@
 the script that runs a module under the Python package `wasmtime` with this Python, DIRECTORY takes packages and
 results, and only runs with one of the WORDs in their names are made. Exit code, standard output, standard error and
 every file must be the same, byte for byte; the exit code must be the expected one and the expected files must be there.
+
+compare.py --fetch DIRECTORY PACKAGE... only fetches packages of programs.toml.
 """
 
 import hashlib
@@ -20,8 +22,10 @@ import tomllib
 import zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-LAUNCHER, REFERENCE, PLACE = (pathlib.Path(word).resolve() for word in sys.argv[1:4])
-ONLY = sys.argv[4:]
+FETCH = sys.argv[1] == "--fetch"
+PLACE = pathlib.Path(sys.argv[2 if FETCH else 3]).resolve()
+LAUNCHER, REFERENCE = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
+ONLY = sys.argv[3 if FETCH else 4:]
 MEMORY = "1G"
 
 
@@ -135,6 +139,11 @@ def differences(run, packages, modules):
 
 def main():
     known = tomllib.loads((HERE / "programs.toml").read_text())
+    if FETCH:
+        for name in ONLY:
+            (package,) = (package for package in known["package"] if package["name"] == name)
+            fetch(package)
+        return
     others = tomllib.loads((HERE.parents[1] / "guests/tests/8-real-programs.toml").read_text())["download"]
     wanted = known["package"] + [other for other in others if other["name"] in ("python", "esbuild")]
     packages, modules, failed, skipped = {}, {}, 0, 0

@@ -143,13 +143,28 @@ fn python_on_a_share(setting: &Setting) -> Result<()> {
 }
 
 /// The pinned Go, where `cargo xtask programs` has it.
-fn go_root() -> PathBuf {
-    vm_tests::root().join("target/programs/packages/go-1.27.3/go")
+fn go_root() -> Result<PathBuf> {
+    let pins = fs::read_to_string(vm_tests::root().join("tests/programs/programs.toml"))?;
+    let pins: toml::Table = pins.parse()?;
+    let packages = pins.get("package").and_then(toml::Value::as_array);
+    let field = |package: &toml::Value, name| Some(package.get(name)?.as_str()?.to_owned());
+    let version = packages.into_iter().flatten().find_map(|package| {
+        let is_go = field(package, "name")? == "go";
+        field(package, "version").filter(|_| is_go)
+    });
+    let version = version.context("programs.toml pins no Go")?;
+    let root = format!("target/programs/packages/go-{version}/go");
+    let root = vm_tests::root().join(root);
+    let complete = root.join("../complete").exists();
+    ensure!(
+        complete,
+        "Go is not here; ci/network and `cargo xtask programs go` fetch it"
+    );
+    Ok(root)
 }
 
 fn without_go() -> Option<String> {
-    let there = go_root().join("../complete").exists();
-    (!there).then(|| "Go is not here; `cargo xtask programs go` fetches it".into())
+    go_root().err().map(|error| format!("{error:#}"))
 }
 
 /// The program in Go, compiled if it has changed.
@@ -160,7 +175,7 @@ fn go_module(setting: &Setting) -> Result<PathBuf> {
             return Ok(());
         }
         let place = vm_tests::root().join("target/programs");
-        let status = Command::new(go_root().join("bin/go"))
+        let status = Command::new(go_root()?.join("bin/go"))
             .args(["build", "-trimpath", "-o"])
             .arg(&module)
             .arg(".")

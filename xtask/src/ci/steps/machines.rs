@@ -11,7 +11,9 @@ use crate::arch::Arch;
 use crate::ci::harness::{Counts, Machines, harness};
 use crate::differential::{self as runtimes, Other, Package};
 use crate::toolchain::{cargo, root, test_cache};
-use crate::{compiler as native, guests, image as images, spec as spec_tests, tail_calls as handlers};
+use crate::{
+    compiler as native, guests, image as images, programs, spec as spec_tests, tail_calls as handlers,
+};
 
 pub(crate) fn image(arches: &[Arch]) -> Result<Counts> {
     for arch in arches {
@@ -145,8 +147,16 @@ pub(crate) fn network(arches: &[Arch]) -> Result<Counts> {
     )
 }
 
+/// Go, whose `net/http` is one of the servers of the job `network`: without it those tests are skipped, and say so.
+fn fetch_go() {
+    if let Err(error) = programs::fetch("go") {
+        println!("Go cannot be fetched: {error:#}");
+    }
+}
+
 /// Servers that QEMU starts alone.
 pub(crate) fn network_plain(arches: &[Arch]) -> Result<Counts> {
+    fetch_go();
     in_vm(
         Engine::Interp,
         arches,
@@ -157,6 +167,7 @@ pub(crate) fn network_plain(arches: &[Arch]) -> Result<Counts> {
 
 /// Servers of native code, by both.
 pub(crate) fn network_native(arches: &[Arch]) -> Result<Counts> {
+    fetch_go();
     in_vm(Engine::Native, arches, &["--test", "network"], &[])
 }
 
