@@ -80,6 +80,11 @@ const JOBS: &[Job] = &[
                 steps::network,
             ),
             Step::new(
+                "containers",
+                "guests are containers of podman, with and without root, and of containerd (ci/containers: all of them)",
+                steps::containers,
+            ),
+            Step::new(
                 "owned",
                 "a hostile kernel in the machine changes nothing on the host but what the flags allow",
                 steps::owned,
@@ -253,21 +258,39 @@ const JOBS: &[Job] = &[
 ];
 
 /// Jobs that are not run with all the others, because they take long.
-const APART: &[Job] = &[Job {
-    name: "network",
-    steps: &[
-        Step::new(
-            "network-plain",
-            "the same servers where QEMU was started by hand, with its own network",
-            steps::network_plain,
-        ),
-        Step::new(
-            "network-native",
-            "the same servers as native code",
-            steps::network_native,
-        ),
-    ],
-}];
+const APART: &[Job] = &[
+    Job {
+        name: "network",
+        steps: &[
+            Step::new(
+                "network-plain",
+                "the same servers where QEMU was started by hand, with its own network",
+                steps::network_plain,
+            ),
+            Step::new(
+                "network-native",
+                "the same servers as native code",
+                steps::network_native,
+            ),
+        ],
+    },
+    Job {
+        name: "containers",
+        steps: &[Step::new(
+            "containers-all",
+            "every guest as a container of every engine, also as Kubernetes has it; all that engines do with containers",
+            steps::containers_all,
+        )],
+    },
+    Job {
+        name: "swarm",
+        steps: &[Step::new(
+            "swarm",
+            "two Docker engines as nodes of a Swarm: tasks on both, one is lost, all run on the other",
+            steps::swarm,
+        )],
+    },
+];
 
 /// All jobs.
 fn jobs() -> impl Iterator<Item = &'static Job> {

@@ -171,6 +171,47 @@ pub(crate) fn network_native(arches: &[Arch]) -> Result<Counts> {
     in_vm(Engine::Native, arches, &["--test", "network"], &[])
 }
 
+/// A short set of containers, by podman and containerd.
+pub(crate) fn containers(arches: &[Arch]) -> Result<Counts> {
+    by_engines("containers", "short", arches)
+}
+
+/// All of them, by the interface that Kubernetes speaks too.
+pub(crate) fn containers_all(arches: &[Arch]) -> Result<Counts> {
+    by_engines("containers", "all", arches)
+}
+
+/// Two Docker engines as nodes.
+pub(crate) fn swarm(arches: &[Arch]) -> Result<Counts> {
+    by_engines("swarm", "all", arches)
+}
+
+/// Runs a test program of `tests/containers`. Engines are of this host's architecture, and so are their images.
+fn by_engines(test: &str, which: &str, arches: &[Arch]) -> Result<Counts> {
+    let host = Arch::host();
+    if !arches.contains(&host) {
+        println!(
+            "SKIP: containers are of this host's architecture, {}",
+            host.name()
+        );
+        return Ok(Counts::default());
+    }
+    let machines = Machines {
+        arch: host,
+        engine: Engine::Interp,
+    };
+    let prepared = Prepared::new(machines.engine, &[host])?;
+    let mut command = prepared.tests_of("container-tests", &["--lib", "--test", test]);
+    let mut counts = harness(
+        command
+            .env(container_tests::settings::WHICH, which)
+            .env(environment::ENGINE, machines.engine.name()),
+    )?;
+    counts.note(machines, [counts.passed, counts.failed, counts.skipped]);
+    counts.print_by_machines();
+    Ok(counts)
+}
+
 /// Boots the hostile kernel, which is one of x86_64, in the launcher.
 pub(crate) fn owned(arches: &[Arch]) -> Result<Counts> {
     if !arches.contains(&Arch::X86_64) {
@@ -254,9 +295,14 @@ impl Prepared {
 
     /// The command that runs these.
     fn tests(&self, which: &[&str]) -> Command {
+        self.tests_of("vm-tests", which)
+    }
+
+    /// The same of another package.
+    fn tests_of(&self, package: &str, which: &[&str]) -> Command {
         let mut command = cargo();
         command
-            .args(["test", "--locked", "--package", "vm-tests"])
+            .args(["test", "--locked", "--package", package])
             .args(which)
             .env(environment::LAUNCHER, &self.launcher)
             .env(environment::GUESTS, &self.guests)

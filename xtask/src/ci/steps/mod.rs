@@ -16,9 +16,9 @@ use crate::{
 
 pub(super) use lint::{clippy, clippy_vm, doc, fmt, scripts};
 pub(super) use machines::{
-    boot, boot_native, calls, conformance, conformance_native, deterministic, deterministic_native,
-    differential, image, jail, native_host, network, network_native, network_plain, owned, replay, share,
-    share_native, smith, spec, tail_calls,
+    boot, boot_native, calls, conformance, conformance_native, containers, containers_all, deterministic,
+    deterministic_native, differential, image, jail, native_host, network, network_native, network_plain,
+    owned, replay, share, share_native, smith, spec, swarm, tail_calls,
 };
 
 /// The application's library with the engine that it has not by default, too.
@@ -33,6 +33,8 @@ pub(super) fn unit(_: &[Arch]) -> Result<Counts> {
         "--workspace",
         "--exclude",
         "vm-tests",
+        "--exclude",
+        "container-tests",
         "--features",
         BOTH_ENGINES,
         "--no-fail-fast",
