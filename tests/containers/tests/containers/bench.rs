@@ -101,14 +101,7 @@ impl Bench<'_> {
     /// Runs an image to its end by podman.
     pub(crate) fn run_image(&self, options: &[&str], image: &str, args: &[&str]) -> Result<Said> {
         let mut words = self.engine.client(&["run", "--rm"]);
-        words.extend(self.engine.grouped());
-        let network = options
-            .iter()
-            .any(|option| option.starts_with("--network") || option.starts_with("--publish"));
-        if !network {
-            words.push("--network=none".into());
-        }
-        words.extend(options.iter().map(|option| (*option).to_owned()));
+        words.extend(self.options(options));
         words.push(archive::reference(image));
         words.extend(args.iter().map(|arg| (*arg).to_owned()));
         Ok(engine::output(&words)?.into())
@@ -121,22 +114,16 @@ impl Bench<'_> {
 
     /// Starts the guest of these tests by podman, and waits until it has said that it is ready.
     pub(crate) fn start(&self, options: &[&str], args: &[&str]) -> Result<Running<'_>> {
+        self.start_image(options, GUEST, &[args, &["say:ready", "sleep:600"]].concat())
+    }
+
+    /// Starts an image by podman, and waits until it has said that it is ready.
+    pub(crate) fn start_image(&self, options: &[&str], image: &str, args: &[&str]) -> Result<Running<'_>> {
         let name = self.engine.name();
         let mut words = self.engine.client(&["run", "--detach", "--name", &name]);
-        words.extend(self.engine.grouped());
-        words.extend(options.iter().map(|option| (*option).to_owned()));
-        let network = options
-            .iter()
-            .any(|option| option.starts_with("--network") || option.starts_with("--publish"));
-        if !network {
-            words.push("--network=none".into());
-        }
-        words.push(archive::reference(GUEST));
-        words.extend(
-            args.iter()
-                .chain(&["say:ready", "sleep:600"])
-                .map(|arg| (*arg).to_owned()),
-        );
+        words.extend(self.options(options));
+        words.push(archive::reference(image));
+        words.extend(args.iter().map(|arg| (*arg).to_owned()));
         let said: Said = engine::output(&words)?.into();
         let running = Running {
             engine: self.engine,
@@ -145,6 +132,16 @@ impl Bench<'_> {
         ensure!(said.code == Some(0), "it does not start: {said:?}");
         running.wait_for("ready")?;
         Ok(running)
+    }
+
+    /// Options of `run`. A network takes time, and few tests want one.
+    fn options(&self, options: &[&str]) -> Vec<String> {
+        let mut words = self.engine.grouped();
+        if !options.iter().any(|option| option.starts_with("--publish")) {
+            words.push("--network=none".into());
+        }
+        words.extend(options.iter().map(|option| (*option).to_owned()));
+        words
     }
 
     /// A directory that everybody may write in.
@@ -189,7 +186,8 @@ impl Running<'_> {
     /// Waits until its output has this.
     pub(crate) fn wait_for(&self, text: &str) -> Result<()> {
         self.until(&format!("it says '{text}'"), || {
-            Ok(self.succeed(&["logs"])?.contains(text))
+            let said = self.call(&["logs"])?;
+            Ok(said.stdout.contains(text) || said.stderr.contains(text))
         })
     }
 

@@ -1,12 +1,17 @@
 //! What podman does with containers, beyond running them: by root and by an ordinary user. The guest is "container".
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use anyhow::{Context as _, Result, ensure};
 use container_tests::{Kind, host};
 
 use crate::bench::{Bench, Case};
+
+/// The guest that sends back what it gets, and listens where its container says.
+pub(crate) const ECHO: &str = "tokio-echo";
 
 /// Both podmans.
 pub(crate) const PODMAN: &[Kind] = &[Kind::Podman, Kind::Rootless];
@@ -42,6 +47,11 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("remove", PODMAN, remove),
     Case::new("create-and-start", PODMAN, create_and_start),
     Case::new("build", PODMAN, build),
+    Case::new("published", PODMAN, published).short().unless(|kind| {
+        (kind == Kind::Rootless)
+            .then(|| host::closed_to_users("/dev/net/tun"))
+            .flatten()
+    }),
 ];
 
 /// Without root's rights podman limits and freezes with unified control groups alone.
@@ -348,4 +358,47 @@ fn build(bench: &Bench<'_>) -> Result<()> {
         .engine
         .succeed(&["build", "--network=none", "--tag", &image, context])?;
     bench.run_image(&[], "built", &[])?.is("A is Some(\"1\")\n")
+}
+
+/// A guest that listens is reached by the port that podman publishes, and at the container's own address.
+fn published(bench: &Bench<'_>) -> Result<()> {
+    let port = vm_tests::server::free_port()?;
+    let publish = format!("--publish=127.0.0.1:{port}:8080");
+    let annotation = "--annotation=org.hermit-wasm.tcplisten=8080";
+    let running = bench.start_image(&[&publish, annotation], ECHO, &[])?;
+    echoed(&format!("127.0.0.1:{port}"))?;
+    // That of a user's container is in a network of its own.
+    if bench.engine.kind == Kind::Podman {
+        echoed(&format!(
+            "{}:8080",
+            running.inspect(".NetworkSettings.IPAddress")?
+        ))?;
+    }
+    running.succeed(&["stop", "--time", "60"])?;
+    ensure!(running.inspect(".State.ExitCode")? == "143");
+    Ok(())
+}
+
+/// Sends something to the guest that sends back what it gets.
+fn echoed(address: &str) -> Result<()> {
+    let sent = b"to the guest and back\n".repeat(10_000);
+    let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    let mut writer = stream.try_clone()?;
+    let bytes = sent.clone();
+    let writing = std::thread::spawn(move || {
+        writer.write_all(&bytes)?;
+        writer.shutdown(Shutdown::Write)
+    });
+    let mut came = Vec::new();
+    stream
+        .read_to_end(&mut came)
+        .with_context(|| format!("reading from {address}"))?;
+    writing.join().ok().context("the writer panicked")??;
+    ensure!(
+        came == sent,
+        "{} bytes came back for {}, or others",
+        came.len(),
+        sent.len()
+    );
+    Ok(())
 }

@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result};
 use bench::{Bench, Case, GUEST};
+use cases::ECHO;
 use container_tests::archive::Image;
 use container_tests::rows::{self, Differences, Row};
 use container_tests::world::{self, World};
@@ -97,6 +98,9 @@ impl Setting {
         let module = std::fs::read(&module).with_context(|| module.display().to_string())?;
         let mut all = hostile::images(&module);
         all.push(Image::of_module(GUEST, "container.wasm", module));
+        let echo = runner.built.join(format!("{ECHO}.wasm"));
+        let echo = std::fs::read(&echo).with_context(|| echo.display().to_string())?;
+        all.push(Image::of_module(ECHO, "tokio-echo.wasm", echo));
         all.push(engine::pause()?);
         for test in manifest.tests.iter().filter(|test| wanted(test)) {
             if let Some(program) = test.program()?
