@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use boot_protocol::shown::piece;
 use serde::Deserialize;
 
 use super::refusal::{Refusal, refuse};
@@ -15,6 +16,7 @@ use crate::compile::Budget;
 use crate::host::program;
 use crate::host::shown;
 use crate::host::units::MIB;
+use crate::vmm::capabilities::Accelerator;
 
 /// Where the file is.
 const FILE: &str = "/etc/hermit-wasm/oci.toml";
@@ -60,6 +62,8 @@ pub(super) struct Config {
     pub(super) compile_seconds: u64,
     /// How much memory that may take, in MiB.
     pub(super) compile_memory: u64,
+    /// What all machines run by, whatever annotations say: `kvm` or `tcg`. `None`: what annotations say.
+    pub(super) accelerator: Option<String>,
     /// Whether pods may have containers that are no WebAssembly, by annotation.
     pub(super) native: bool,
 }
@@ -75,6 +79,7 @@ impl Default for Config {
             overhead: 96,
             compile_seconds: 60,
             compile_memory: 2048,
+            accelerator: None,
             native: true,
         }
     }
@@ -110,7 +115,17 @@ impl Config {
                 return Err(format!("'{}' is no absolute path", shown::path(path)));
             }
         }
+        if let Some(name) = this.accelerator.as_deref()
+            && accelerator(name).is_none()
+        {
+            return Err(format!("'{}' is no accelerator; write kvm or tcg", piece(name)));
+        }
         Ok(this)
+    }
+
+    /// What all machines run by, if this says so.
+    pub(super) fn accelerator(&self) -> Option<Accelerator> {
+        self.accelerator.as_deref().and_then(accelerator)
     }
 
     /// What a container's limit of memory has room for besides the machine's memory, in bytes.
@@ -154,6 +169,13 @@ impl Config {
     }
 }
 
+/// An accelerator by its name.
+fn accelerator(name: &str) -> Option<Accelerator> {
+    [Accelerator::Kvm, Accelerator::Tcg]
+        .into_iter()
+        .find(|accelerator| accelerator.name() == name)
+}
+
 /// Finds a program by its name or path, in PATH and in the usual places.
 pub(super) fn find(name: &Path) -> Option<PathBuf> {
     let usual = || {
@@ -179,6 +201,9 @@ mod tests {
         assert_eq!(config.delegate.as_deref(), Some(Path::new("/usr/bin/crun")));
         assert_eq!((config.overhead, config.native), (128, false));
         assert_eq!(config.also, [PathBuf::from("/nix/store")]);
+        assert_eq!(config.accelerator(), None);
+        let config = Config::parse("accelerator = 'kvm'\n").unwrap();
+        assert_eq!(config.accelerator(), Some(Accelerator::Kvm));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
 
@@ -188,6 +213,7 @@ mod tests {
             ("overhed = 1", "overhed"),
             ("overhead = 'much'", "overhead"),
             ("qemu = 'qemu'", "no absolute path"),
+            ("accelerator = 'auto'", "write kvm or tcg"),
             ("= 1", "TOML parse error"),
         ] {
             let error = Config::parse(text).unwrap_err();

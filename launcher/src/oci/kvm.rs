@@ -30,7 +30,7 @@ pub(super) fn choose(
         // There is no place to keep the verdict: the machine itself finds out.
         (Known::Untried, demanded) => Ok(demanded),
         (Known::Not { reason, .. }, Some(_)) => {
-            refuse!("KVM is demanded by annotation and cannot be had on this node: {reason}")
+            refuse!("KVM is demanded and cannot be had on this node: {reason}")
         }
         (Known::Not { reason, .. }, None) => {
             log.say(

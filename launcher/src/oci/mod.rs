@@ -144,7 +144,8 @@ fn prepare(call: &Call, config: &Config, log: Log<'_>) -> Result<Vec<OsString>, 
         }
         Fate::Machine(machine) => {
             let programs = Programs::find(config, Arch::host().name())?;
-            let accelerator = kvm::choose(machine.annotations.accelerator, &programs.launcher, log)?;
+            let demanded = config.accelerator().or(machine.annotations.accelerator);
+            let accelerator = kvm::choose(demanded, &programs.launcher, log)?;
             let mut request = container.rewrite(&machine, config, &programs, accelerator)?;
             let code = native::code(machine.entry, &request, &machine.annotations, config)?;
             request.code = code.as_ref().map(|_| request::CODE.into());
