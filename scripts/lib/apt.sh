@@ -6,7 +6,7 @@ declare -rA packages=(
     [linker]='gcc libc6-dev' [cxx]=g++ [valgrind]=valgrind [pgrep]=procps [shellcheck]=shellcheck
     [qemu]=qemu-system-x86 [qemu_user]=qemu-user [qemu_arm]=qemu-system-arm [qemu_riscv]=qemu-system-misc
     [virtiofsd_package]=virtiofsd [virtiofsd_libraries]='libseccomp-dev libcap-ng-dev'
-    [redis]=redis-server [curl]=curl [ip]=iproute2 [python_venv]=python3-venv [wasi_cc]='clang lld wasi-libc libclang-rt-dev-wasm32'
+    [redis]=redis-server [curl]=curl [ip]=iproute2 [skopeo]=skopeo [umoci]=umoci [python_venv]=python3-venv [wasi_cc]='clang lld wasi-libc libclang-rt-dev-wasm32'
     [podman_packages]='podman crun runc conmon netavark aardvark-dns slirp4netns uidmap iptables'
     [containerd_packages]='containerd runc containernetworking-plugins iptables'
     [cri_client_packages]='python3-grpcio python3-protobuf protobuf-compiler busybox-static' [docker_packages]='docker.io iptables'
