@@ -6,15 +6,19 @@
  *                                    total   at the end
  * On a PC, devices are ports, and the console is the only one that is written to by string output. Elsewhere, with
  * `console=0x...`, devices are memory, and the console is that address.
+ * With `live=FILE` the count stands in that file, for who reads it meanwhile, and nothing but the total is logged.
  * A `rep` prefix counts one per iteration, as QEMU executes it. Source of the interface: QEMU, include/qemu/qemu-plugin.h,
  * of which only what is used is declared here, because Debian's packages do not carry the header.
  */
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 typedef uint64_t qemu_plugin_id_t;
 struct qemu_plugin_tb;
@@ -46,7 +50,8 @@ void qemu_plugin_outs(const char *);
 EXPORT int qemu_plugin_version = 1;
 
 enum { MAX_MARKS = 8 };
-static uint64_t count, accesses, marks[MAX_MARKS];
+static uint64_t own, *count = &own;
+static uint64_t accesses, marks[MAX_MARKS];
 static uint64_t console; /* its address; 0 on a PC */
 static bool seen[MAX_MARKS];
 static int mark_count;
@@ -54,7 +59,7 @@ static int mark_count;
 static void say(const char *what, uint64_t where) {
     char line[96];
     snprintf(line, sizeof line, "bench %s %llx %llu %llu\n", what, (unsigned long long)where,
-             (unsigned long long)count, (unsigned long long)accesses);
+             (unsigned long long)*count, (unsigned long long)accesses);
     qemu_plugin_outs(line);
 }
 
@@ -98,7 +103,9 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
         size_t size = qemu_plugin_insn_size(insn);
         void *address = (void *)(uintptr_t)qemu_plugin_insn_vaddr(insn);
 
-        qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &count, 1);
+        qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, count, 1);
+        if (count != &own)
+            continue;
         for (int mark = 0; mark < mark_count; mark++)
             if ((uint64_t)(uintptr_t)address == marks[mark])
                 qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, CB_NO_REGS, (void *)(intptr_t)mark);
@@ -129,6 +136,22 @@ static void finish(qemu_plugin_id_t id, void *data) {
     say("total", 0);
 }
 
+/* Counts in a file. */
+static bool keep_in(const char *path) {
+    int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    void *place = MAP_FAILED;
+    if (file >= 0 && !ftruncate(file, sizeof own))
+        place = mmap(NULL, sizeof own, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (file >= 0)
+        close(file);
+    if (place == MAP_FAILED) {
+        perror(path);
+        return false;
+    }
+    count = place;
+    return true;
+}
+
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info, int argc, char **argv) {
     (void)info;
     for (int i = 0; i < argc; i++) {
@@ -136,6 +159,8 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *in
             marks[mark_count++] = strtoull(argv[i] + 5, NULL, 0);
         if (strncmp(argv[i], "console=", 8) == 0)
             console = strtoull(argv[i] + 8, NULL, 0);
+        if (strncmp(argv[i], "live=", 5) == 0 && !keep_in(argv[i] + 5))
+            return 1;
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
     qemu_plugin_register_atexit_cb(id, finish, NULL);

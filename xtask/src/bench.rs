@@ -42,8 +42,9 @@ pub(crate) enum What {
     Share,
 }
 
-/// Measures all and prints the tables, or does only one thing.
-pub(crate) fn run_all(only: Option<What>) -> Result<()> {
+/// Measures all and prints the tables, or does only one thing. Servers run in machines of `arches`, on
+/// `engines`.
+pub(crate) fn run_all(only: Option<What>, arches: &[Arch], engines: &[Engine]) -> Result<()> {
     if only == Some(What::Plot) {
         return plot::run_all();
     }
@@ -72,7 +73,7 @@ pub(crate) fn run_all(only: Option<What>) -> Result<()> {
             }
             What::Compute => compute::run_all()?,
             What::Fuel => fuel::run_all()?,
-            What::Network => network::run_all()?,
+            What::Network => network::run_all(arches, engines)?,
             What::Plot => {}
             What::Share => share::run_all()?,
         }

@@ -81,6 +81,12 @@ enum Step {
         /// Only this; default: all.
         #[arg(long, value_enum)]
         only: Option<bench::What>,
+        /// Servers only in machines of this architecture; default: all.
+        #[arg(long, value_parser = arch::parse, requires = "only")]
+        arch: Vec<Arch>,
+        /// Servers only on this engine, `interp` or `native`; default: both.
+        #[arg(long, requires = "only")]
+        engine: Option<Engine>,
         /// Instead of tables, write the exact figures into bench/record.toml, for this reason.
         #[arg(long, value_name = "REASON", conflicts_with = "only")]
         record: Option<String>,
@@ -191,7 +197,18 @@ fn main() -> Result<()> {
             }
             differential::compare_sockets(&differential::python(differential::Package::WithSockets)?)?;
         }
-        Step::Bench { record: None, only } => bench::run_all(only)?,
+        Step::Bench {
+            record: None,
+            only,
+            mut arch,
+            engine,
+        } => {
+            if arch.is_empty() {
+                arch = Arch::ALL.to_vec();
+            }
+            let engines = engine.map_or_else(|| Engine::ALL.to_vec(), |engine| vec![engine]);
+            bench::run_all(only, &arch, &engines)?;
+        }
         Step::Bench {
             record: Some(reason), ..
         } => bench::guard::record(&reason)?,
