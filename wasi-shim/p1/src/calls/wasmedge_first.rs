@@ -18,7 +18,7 @@ use crate::{
         wasmedge::{
             End,
             address::{Room, family},
-            end_of,
+            end_of, room_of,
         },
     },
     context::WasiP1Ctx,
@@ -122,8 +122,7 @@ fn tell<S: System>(
     port: Ptr<u32>,
     end: End,
 ) -> Result<(), Error> {
-    ctx.fds.get(fd)?.descriptor.socket()?;
-    let room = Room::new(mem, address)?.of_length(&[4, 16])?;
+    let room = room_of(ctx, mem, fd, address, &[4, 16])?;
     mem.check(address_type)?;
     mem.check(port)?;
     let found = end_of(ctx, fd, end)?;

@@ -107,11 +107,22 @@ pub fn sock_bind<S: System>(
     address: Ptr<Address>,
     port: u32,
 ) -> Result<(), Error> {
-    let port = address::port(port)?;
-    ctx.fds.get(fd)?.descriptor.socket()?;
-    let local = address::read(mem, address, port)?;
+    let local = named(ctx, mem, fd, address, port)?;
     let socket = ctx.fds.get_mut(fd)?.descriptor.socket_mut()?;
     Ok(ctx.core.bind(socket, local)?)
+}
+
+/// The address that a call on a socket names. Of what is no socket no pointer is followed.
+fn named<S>(
+    ctx: &WasiP1Ctx<S>,
+    mem: &GuestMemory<'_>,
+    fd: Fd,
+    address: Ptr<Address>,
+    port: u32,
+) -> Result<SocketAddr, Error> {
+    let port = address::port(port)?;
+    ctx.fds.get(fd)?.descriptor.socket()?;
+    address::read(mem, address, port)
 }
 
 /// Listens for connections.
@@ -173,9 +184,7 @@ pub fn sock_connect<S: System>(
     address: Ptr<Address>,
     port: u32,
 ) -> Result<(), Error> {
-    let port = address::port(port)?;
-    ctx.fds.get(fd)?.descriptor.socket()?;
-    let remote = address::read(mem, address, port)?;
+    let remote = named(ctx, mem, fd, address, port)?;
     let entry = ctx.fds.get_mut(fd)?;
     let blocks = blocking(entry);
     Ok(ctx.core.connect(entry.descriptor.socket_mut()?, remote, blocks)?)
@@ -279,6 +288,18 @@ pub(super) enum End {
     Peer,
 }
 
+/// Room of one of these lengths for an address of a socket's. Of what is no socket no pointer is followed.
+pub(super) fn room_of<S>(
+    ctx: &WasiP1Ctx<S>,
+    mem: &GuestMemory<'_>,
+    fd: Fd,
+    address: Ptr<Address>,
+    lengths: &[Size],
+) -> Result<Room, Error> {
+    ctx.fds.get(fd)?.descriptor.socket()?;
+    Ok(Room::new(mem, address)?.of_length(lengths)?)
+}
+
 /// The address of an end of a socket.
 pub(super) fn end_of<S: System>(ctx: &mut WasiP1Ctx<S>, fd: Fd, end: End) -> Result<SocketAddr, Errno> {
     let socket = ctx.fds.get_mut(fd)?.descriptor.socket_mut()?;
@@ -347,8 +368,7 @@ fn tell<S: System>(
     port: Ptr<u32>,
     end: End,
 ) -> Result<(), Error> {
-    ctx.fds.get(fd)?.descriptor.socket()?;
-    let room = Room::new(mem, address)?.of_length(&[Storage::SIZE])?;
+    let room = room_of(ctx, mem, fd, address, &[Storage::SIZE])?;
     mem.check(port)?;
     let found = end_of(ctx, fd, end)?;
     room.write(mem, Some(found.ip()))?;
