@@ -184,7 +184,7 @@ fn words_that_look_like_commands_are_no_files() {
         assert!(
             message.starts_with(&format!(
                 "'{word}' is not a command; the commands are 'run', 'replay', 'compile', 'pack', 'inspect', 'unpack', \
-                 'hypervisors', 'check', 'completions'"
+                 'hypervisors', 'check', 'oci', 'completions'"
             )),
             "{message}"
         );

@@ -52,7 +52,20 @@ fn inside(start: Instant) -> Result<u8, Error> {
             .run()
     });
     watchdog::call_off();
-    let result = result?;
+    let result = result.inspect_err(|error| {
+        translate(&error.to_string());
+        translate(error.transcript());
+    })?;
     stderr::show(&result.transcript);
+    translate(&result.transcript);
     Ok(result.status.code())
+}
+
+/// Says what stands for a flag that a message names: whoever reads it has given none.
+fn translate(message: &str) {
+    if message.contains("--memory") {
+        stderr::say(
+            "of a container, the memory limit is --memory, and without one the annotation org.hermit-wasm.memory",
+        );
+    }
 }

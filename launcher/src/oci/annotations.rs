@@ -32,6 +32,10 @@ pub(super) struct Annotations {
     pub(super) limits: Vec<String>,
     /// Of the whole run.
     pub(super) timeout: Option<Duration>,
+    /// The exported function that is called.
+    pub(super) invoke: Option<String>,
+    /// The seed of a run that is the same each time.
+    pub(super) deterministic: Option<u64>,
     /// The machine's memory in bytes, where the container has no limit.
     pub(super) memory: Option<u64>,
     pub(super) jail: Jail,
@@ -147,11 +151,18 @@ impl Annotations {
             }
             "fuel" => self.limit(&format!("fuel={value}"))?,
             "deadline" => self.limit(&format!("timeout={value}"))?,
-            "wasm" => list().try_for_each(|limit| self.limit(limit))?,
+            "wasm" | "limits" => list().try_for_each(|limit| self.limit(limit))?,
+            "invoke" => self.invoke = Some(value.to_string()),
+            "deterministic" => {
+                let seed = value
+                    .parse()
+                    .map_err(|_| expected(value, "a number below 2^64"))?;
+                self.deterministic = Some(seed);
+            }
             "timeout" => self.timeout = Some(units::parse_duration(value)?),
             "memory" => self.memory = Some(units::parse_size(value)?),
             "jail" => {
-                let levels = [Jail::Auto, Jail::Strict];
+                let levels = [Jail::Strict];
                 self.jail = choice(value, &levels, Jail::name)?.unwrap_or_default();
             }
             "native" => {
@@ -222,4 +233,104 @@ fn yes_or_no(value: &str) -> Result<bool, String> {
 
 fn expected(value: &str, what: &str) -> String {
     format!("'{}' is not expected; write {what}", piece(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(all: &[(&str, &str)]) -> Result<Annotations, String> {
+        let all = all
+            .iter()
+            .map(|(name, value)| (format!("{PREFIX}{name}"), (*value).to_string()));
+        Annotations::parse(&all.collect()).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn what_is_said_is_understood() {
+        let said = parse(&[
+            ("accelerator", "tcg"),
+            ("engine", "native"),
+            ("fuel", "1000"),
+            ("deadline", "5s"),
+            ("wasm", "max-descriptors=10,max-output-bytes=1M"),
+            ("timeout", "1m"),
+            ("memory", "64M"),
+            ("invoke", "f"),
+            ("deterministic", "7"),
+            ("native", "allow"),
+            ("publish", "8080, 80:8080,53/udp 127.0.0.1:81:82,[::1]:83:84"),
+            ("tcplisten", "90,127.0.0.1:91"),
+            ("net", "redis:6379,time:123/udp=10.1.2.3"),
+            ("inherit-network", "y"),
+            ("log", "debug"),
+            ("verbose", "1"),
+        ])
+        .unwrap();
+        assert_eq!(said.accelerator, Some(Accelerator::Tcg));
+        assert_eq!(said.engine, Some(Engine::Native));
+        assert_eq!(said.limits.len(), 4);
+        assert_eq!(
+            (said.timeout, said.memory),
+            (Some(Duration::from_secs(60)), Some(64 << 20))
+        );
+        assert_eq!((said.invoke.as_deref(), said.deterministic), (Some("f"), Some(7)));
+        assert!(said.native && said.inherit_network && !said.look_up && !said.precompiled);
+        assert_eq!((said.log, said.verbose), (Some(LogLevel::Debug), 1));
+        let shown = |dual: bool| {
+            let ports = said.published.iter().chain(&said.listeners);
+            ports
+                .map(|port| port.publish(dual).to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shown(true),
+            [
+                "[::]:8080:8080",
+                "[::]:80:8080",
+                "[::]:53:53/udp",
+                "127.0.0.1:81:82",
+                "[::1]:83:84",
+                "[::]:90:90",
+                "127.0.0.1:91:91"
+            ]
+        );
+        assert_eq!(
+            shown(false).first().map(String::as_str),
+            Some("0.0.0.0:8080:8080")
+        );
+        assert_eq!(said.grants.len(), 2);
+        // Those of others are theirs; `auto` is the default.
+        let others = HashMap::from([("io.podman.x".to_string(), "y".to_string())]);
+        assert_eq!(Annotations::parse(&others).unwrap(), Annotations::default());
+        assert_eq!(
+            parse(&[("engine", "auto"), ("accel", "auto")]).unwrap(),
+            Annotations::default()
+        );
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        for (name, value, reason) in [
+            ("fual", "1", "org.hermit-wasm.fual: it means nothing"),
+            ("fuel", "much", "fuel"),
+            ("deadline", "soon", "soon"),
+            ("wasm", "fuel", "fuel"),
+            ("accelerator", "hvf", "write auto, kvm, tcg"),
+            ("engine", "jit", "write auto, interp, native"),
+            ("jail", "off", "write auto, strict"),
+            ("native", "yes", "write allow or refuse"),
+            ("publish", "http", "http"),
+            ("publish", "0:80", "free one"),
+            ("tcplisten", "53/udp", "53/udp"),
+            ("net", "redis", "has no port"),
+            ("inherit-network", "perhaps", "write y or n"),
+            ("memory", "huge", "a whole number with a unit"),
+            ("deterministic", "-1", "a number below 2^64"),
+            ("verbose", "3", "write 0, 1 or 2"),
+        ] {
+            let error = parse(&[(name, value)]).unwrap_err();
+            assert!(error.contains(reason), "{name}={value}: {error}");
+        }
+    }
 }

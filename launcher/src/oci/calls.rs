@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use oci_spec::runtime::Features;
+use oci_spec::runtime::{Features, Process};
 use serde::Deserialize;
 
 use super::annotations::PREFIX;
 use super::monitor;
 use super::mounts::cannot;
-use super::refusal::{Refusal, refuse};
+use super::refusal::{Level, Log, Refusal, refuse};
+use super::resources;
 use super::words::Call;
 
 /// The versions of the specification that configurations may have.
@@ -51,6 +52,27 @@ pub(super) fn refuse_exec(call: &Call, delegate: &Path) -> Result<(), Refusal> {
         ),
         false => Ok(()),
     }
+}
+
+/// Drops of a process that is to be executed what this process may not give it, in the engine's own description of it.
+/// `create` does the same.
+pub(super) fn fit_exec(call: &Call, log: Log<'_>) -> Result<(), Refusal> {
+    let Some(path) = &call.process else { return Ok(()) };
+    let text = std::fs::read(path).map_err(cannot("read", path))?;
+    // What is wrong with it, the delegate says itself.
+    let Ok(mut process) = serde_json::from_slice::<Process>(&text) else {
+        return Ok(());
+    };
+    let dropped = resources::fit(&mut process);
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    for what in &dropped {
+        log.say(Level::Warning, what);
+    }
+    let json = serde_json::to_vec(&process)
+        .map_err(|error| Refusal::new(format!("cannot describe the process: {error}")))?;
+    std::fs::write(path, json).map_err(cannot("write", path))
 }
 
 /// What delegate and this program can do, as JSON.

@@ -51,6 +51,8 @@ pub(super) struct Config {
     pub(super) qemu: Option<PathBuf>,
     /// The file server.
     pub(super) virtiofsd: Option<PathBuf>,
+    /// What every container must have: KVM, or TCG.
+    pub(super) accel: Option<String>,
     /// The directory whose programs and libraries a monitor sees as its own, read-only: the node's root, or one that was
     /// prepared.
     pub(super) monitor: PathBuf,
@@ -62,8 +64,6 @@ pub(super) struct Config {
     pub(super) compile_seconds: u64,
     /// How much memory that may take, in MiB.
     pub(super) compile_memory: u64,
-    /// What all machines run by, whatever annotations say: `kvm` or `tcg`. `None`: what annotations say.
-    pub(super) accelerator: Option<String>,
     /// Whether pods may have containers that are no WebAssembly, by annotation.
     pub(super) native: bool,
 }
@@ -74,12 +74,12 @@ impl Default for Config {
             delegate: None,
             qemu: None,
             virtiofsd: None,
+            accel: None,
             monitor: "/".into(),
             also: Vec::new(),
             overhead: 96,
             compile_seconds: 60,
             compile_memory: 2048,
-            accelerator: None,
             native: true,
         }
     }
@@ -115,17 +115,18 @@ impl Config {
                 return Err(format!("'{}' is no absolute path", shown::path(path)));
             }
         }
-        if let Some(name) = this.accelerator.as_deref()
-            && accelerator(name).is_none()
-        {
-            return Err(format!("'{}' is no accelerator; write kvm or tcg", piece(name)));
-        }
+        this.accelerator()?;
         Ok(this)
     }
 
-    /// What all machines run by, if this says so.
-    pub(super) fn accelerator(&self) -> Option<Accelerator> {
-        self.accelerator.as_deref().and_then(accelerator)
+    /// The accelerator that this node demands.
+    pub(super) fn accelerator(&self) -> Result<Option<Accelerator>, String> {
+        match self.accel.as_deref() {
+            None | Some("auto") => Ok(None),
+            Some("kvm") => Ok(Some(Accelerator::Kvm)),
+            Some("tcg") => Ok(Some(Accelerator::Tcg)),
+            Some(other) => Err(format!("accel = '{}': write auto, kvm or tcg", piece(other))),
+        }
     }
 
     /// What a container's limit of memory has room for besides the machine's memory, in bytes.
@@ -169,13 +170,6 @@ impl Config {
     }
 }
 
-/// An accelerator by its name.
-fn accelerator(name: &str) -> Option<Accelerator> {
-    [Accelerator::Kvm, Accelerator::Tcg]
-        .into_iter()
-        .find(|accelerator| accelerator.name() == name)
-}
-
 /// Finds a program by its name or path, in PATH and in the usual places.
 pub(super) fn find(name: &Path) -> Option<PathBuf> {
     let usual = || {
@@ -201,9 +195,9 @@ mod tests {
         assert_eq!(config.delegate.as_deref(), Some(Path::new("/usr/bin/crun")));
         assert_eq!((config.overhead, config.native), (128, false));
         assert_eq!(config.also, [PathBuf::from("/nix/store")]);
-        assert_eq!(config.accelerator(), None);
-        let config = Config::parse("accelerator = 'kvm'\n").unwrap();
-        assert_eq!(config.accelerator(), Some(Accelerator::Kvm));
+        assert_eq!(config.accelerator(), Ok(None));
+        let config = Config::parse("accel = 'kvm'\n").unwrap();
+        assert_eq!(config.accelerator(), Ok(Some(Accelerator::Kvm)));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
 
@@ -213,7 +207,7 @@ mod tests {
             ("overhed = 1", "overhed"),
             ("overhead = 'much'", "overhead"),
             ("qemu = 'qemu'", "no absolute path"),
-            ("accelerator = 'auto'", "write kvm or tcg"),
+            ("accel = 'hvf'", "write auto, kvm or tcg"),
             ("= 1", "TOML parse error"),
         ] {
             let error = Config::parse(text).unwrap_err();

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
 /// So many links does the kernel follow in a path.
@@ -114,8 +114,15 @@ impl ImageRoot {
     }
 
     /// Makes what something is to be mounted at, where it is not there: a directory, or an empty file. `path` was
-    /// [found](Self::find). It is an error if a link stands in the way by now.
-    pub(super) fn make(&self, path: &Path, is_directory: bool) -> io::Result<()> {
+    /// [found](Self::find). It is an error if a link stands in the way by now. What is new belongs to `owner`.
+    pub(super) fn make(&self, path: &Path, is_directory: bool, owner: Option<(u32, u32)>) -> io::Result<()> {
+        let own = |file: &OwnedFd| match owner {
+            Some((uid, gid)) => {
+                let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                rustix::fs::chownat(file, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+            }
+            None => Ok(()),
+        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut at = rustix::fs::openat(&self.root, ".", flags, Mode::empty())?;
         let mut names = components(path);
@@ -124,8 +131,10 @@ impl ImageRoot {
             false => names.pop_back(),
         };
         for name in names {
+            let mut is_new = false;
             match rustix::fs::mkdirat(&at, &name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => is_new = true,
+                Err(Errno::EXIST) => {}
                 // Whether it is there is what counts.
                 Err(Errno::ROFS | Errno::ACCESS)
                     if rustix::fs::accessat(&at, &name, rustix::fs::Access::EXISTS, AtFlags::empty())
@@ -133,11 +142,15 @@ impl ImageRoot {
                 Err(error) => return Err(error.into()),
             }
             at = rustix::fs::openat(&at, &name, flags, Mode::empty())?;
+            if is_new {
+                own(&at)?;
+            }
         }
         let Some(name) = last else { return Ok(()) };
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&at, &name, create, Mode::from_raw_mode(0o644)) {
-            Ok(_) | Err(Errno::EXIST) => Ok(()),
+            Ok(file) => Ok(own(&file)?),
+            Err(Errno::EXIST) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -217,7 +230,7 @@ mod tests {
         let root = scratch.path().join("root");
         symlink(scratch.path(), root.join("link")).unwrap();
         assert!(image.read(Path::new("link/outside")).is_err());
-        assert!(image.make(Path::new("link/made"), true).is_err());
+        assert!(image.make(Path::new("link/made"), true, None).is_err());
         assert!(!scratch.path().join("made").exists());
         assert!(image.read(Path::new("bin/app")).is_ok());
     }
@@ -225,11 +238,11 @@ mod tests {
     #[test]
     fn places_for_mounts_are_made() {
         let (scratch, image) = image();
-        image.make(Path::new("etc/app/config"), false).unwrap();
-        image.make(Path::new("data/deep"), true).unwrap();
+        image.make(Path::new("etc/app/config"), false, None).unwrap();
+        image.make(Path::new("data/deep"), true, None).unwrap();
         // Again, and over what is there.
-        image.make(Path::new("etc/app/config"), false).unwrap();
-        image.make(Path::new("bin/app"), false).unwrap();
+        image.make(Path::new("etc/app/config"), false, None).unwrap();
+        image.make(Path::new("bin/app"), false, None).unwrap();
         let root = scratch.path().join("root");
         assert!(root.join("etc/app/config").is_file() && root.join("data/deep").is_dir());
         assert_eq!(fs::read(root.join("bin/app")).unwrap(), b"inside");

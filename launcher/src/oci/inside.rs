@@ -112,6 +112,12 @@ impl Inside {
         if let Some(engine) = annotations.engine {
             run = run.engine(engine);
         }
+        if let Some(seed) = annotations.deterministic {
+            run = run.deterministic(seed);
+        }
+        if let Some(function) = &annotations.invoke {
+            run = run.invoke(function);
+        }
         let known = [Accelerator::Kvm, Accelerator::Tcg];
         let known = known
             .into_iter()

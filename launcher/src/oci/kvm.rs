@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::config::Config;
 use super::refusal::{Level, Log, Refusal, refuse};
 use crate::vmm::capabilities::Accelerator;
 use crate::vmm::qemu::{self, probe::Known};
@@ -11,17 +12,30 @@ use crate::vmm::qemu::{self, probe::Known};
 /// How long the trial of KVM may take.
 const TRIAL: &str = "30s";
 
-/// Chooses. Where KVM is demanded and cannot be had, there is no container; where it is not, the log says so.
+/// Chooses, of what the pod and the node `demand`. Where KVM is demanded and cannot be had, there is no container; where it is not, the log says so.
 pub(super) fn choose(
     demanded: Option<Accelerator>,
+    config: &Config,
     launcher: &Path,
     log: Log<'_>,
 ) -> Result<Option<Accelerator>, Refusal> {
+    let nodes = config.accelerator().map_err(Refusal::new)?;
+    let demanded = match (demanded, nodes) {
+        (Some(pods), Some(nodes)) if pods != nodes => {
+            return refuse!(
+                "the accelerator {} is demanded by annotation, and this node's /etc/hermit-wasm/oci.toml demands {}",
+                pods.name(),
+                nodes.name()
+            );
+        }
+        (pods, nodes) => pods.or(nodes),
+    };
     if demanded == Some(Accelerator::Tcg) {
         return Ok(demanded);
     }
     let mut known = qemu::kvm();
-    if known == Known::Untried {
+    // A QEMU that was prepared for monitors runs there alone.
+    if known == Known::Untried && config.monitor == Path::new("/") {
         try_it(launcher);
         known = qemu::kvm();
     }

@@ -94,6 +94,7 @@ fn answer(call: &Call, log: Log<'_>) -> Result<Option<String>, Refusal> {
         }
         Some("exec") => {
             calls::refuse_exec(call, &delegate)?;
+            calls::fit_exec(call, log)?;
             call.words.clone()
         }
         Some("features") => return calls::features(call, &delegate).map(Some),
@@ -144,12 +145,12 @@ fn prepare(call: &Call, config: &Config, log: Log<'_>) -> Result<Vec<OsString>, 
         }
         Fate::Machine(machine) => {
             let programs = Programs::find(config, Arch::host().name())?;
-            let demanded = config.accelerator().or(machine.annotations.accelerator);
-            let accelerator = kvm::choose(demanded, &programs.launcher, log)?;
+            let accelerator = kvm::choose(machine.annotations.accelerator, config, &programs.launcher, log)?;
             let mut request = container.rewrite(&machine, config, &programs, accelerator)?;
             let code = native::code(machine.entry, &request, &machine.annotations, config)?;
             request.code = code.as_ref().map(|_| request::CODE.into());
-            let (own, root) = monitor::make(&bundle, config, &request, container.owner()?)?;
+            let mounts = container.spec.mounts().as_deref().unwrap_or_default();
+            let (own, root) = monitor::make(&bundle, config, &request, mounts, container.owner()?)?;
             if let Some(code) = code {
                 native::keep(&code, &root)?;
             }
@@ -169,5 +170,7 @@ fn write(spec: &Spec, bundle: &Path) -> Result<(), Refusal> {
     std::fs::write(&file, json).map_err(cannot("write", &file))
 }
 
+#[cfg(test)]
+mod golden_tests;
 #[cfg(test)]
 mod hostile_tests;

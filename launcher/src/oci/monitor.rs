@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Mount;
 
 use super::config::{Config, find};
-use super::mounts::{bind, cannot, mount};
+use super::image_root::ImageRoot;
+use super::mounts::{bind, cannot, is_bind, mount};
 use super::refusal::{Refusal, refuse};
 use super::request::{FILE, Request};
 use crate::host::shown;
@@ -28,6 +29,9 @@ pub(super) const LAUNCHER: &str = "/hermit-wasm/hermit-wasm";
 
 /// What a root of Linux has of programs and libraries.
 const ROOTS: [&str; 7] = ["bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr"];
+
+/// Where a prepared directory has programs.
+const USUAL: [&str; 4] = ["usr/bin", "usr/sbin", "usr/libexec", "usr/local/bin"];
 
 const READ_ONLY: [&str; 4] = ["rbind", "ro", "nosuid", "nodev"];
 
@@ -61,26 +65,55 @@ impl Programs {
     pub(super) fn find(config: &Config, arch: &str) -> Result<Self, Refusal> {
         let launcher = std::env::current_exe()
             .map_err(|error| Refusal::new(format!("cannot find this program's own file: {error}")))?;
-        let named = |path: &Option<PathBuf>, name: &str, package: &str| {
-            let path = path.clone().unwrap_or_else(|| name.into());
-            match find(&in_monitor(config, &path)) {
-                Some(program) => Ok(program),
-                None => refuse!("{} is not installed on this node; {package}", shown::path(&path)),
-            }
-        };
+        let qemu = named(
+            config,
+            &launcher,
+            config.qemu.as_deref(),
+            &format!("qemu-system-{arch}"),
+            "install it, or name it as 'qemu' in /etc/hermit-wasm/oci.toml",
+        )?;
+        let virtiofsd = named(
+            config,
+            &launcher,
+            config.virtiofsd.as_deref(),
+            "virtiofsd",
+            "install the one that is written in Rust, or name it as 'virtiofsd' in /etc/hermit-wasm/oci.toml",
+        )?;
         Ok(Self {
             launcher,
-            qemu: named(
-                &config.qemu,
-                &format!("qemu-system-{arch}"),
-                "install it, or name it as 'qemu' in /etc/hermit-wasm/oci.toml",
-            )?,
-            virtiofsd: named(
-                &config.virtiofsd,
-                "virtiofsd",
-                "install the one that is written in Rust, or name it as 'virtiofsd' in /etc/hermit-wasm/oci.toml",
-            )?,
+            qemu,
+            virtiofsd,
         })
+    }
+}
+
+/// The program that the configuration names, or that is called `name`: the monitor's own, if that is no node's root; one
+/// that was installed beside this program; the node's.
+fn named(
+    config: &Config,
+    launcher: &Path,
+    path: Option<&Path>,
+    name: &str,
+    advice: &str,
+) -> Result<PathBuf, Refusal> {
+    let prepared = || {
+        let places = USUAL.iter().filter(|_| config.monitor != Path::new("/"));
+        places
+            .map(|directory| config.monitor.join(directory).join(name))
+            .find_map(|path| find(&path))
+    };
+    let found = match path {
+        Some(path) => find(&in_monitor(config, path)),
+        None => prepared()
+            .or_else(|| find(&launcher.with_file_name(name)))
+            .or_else(|| find(Path::new(name))),
+    };
+    match found {
+        Some(program) => Ok(program),
+        None => refuse!(
+            "{} is not installed on this node; {advice}",
+            shown::path(path.unwrap_or(Path::new(name)))
+        ),
     }
 }
 
@@ -172,7 +205,7 @@ fn seen(config: &Config, program: &Path) -> Result<Seen, Refusal> {
     };
     let covered = |root: &&str| inside.starts_with(Path::new("/").join(root));
     let also = |directory: &&PathBuf| program.starts_with(directory);
-    if ROOTS.iter().any(|root| covered(&root)) || config.also.iter().any(|directory| also(&directory)) {
+    if ROOTS.iter().any(covered) || config.also.iter().any(|directory| also(&directory)) {
         return Ok(Seen {
             inside,
             mounts: Vec::new(),
@@ -230,6 +263,7 @@ pub(super) fn make(
     bundle: &Path,
     config: &Config,
     request: &Request,
+    mounts: &[Mount],
     owner: (u32, u32),
 ) -> Result<(PathBuf, PathBuf), Refusal> {
     let (own, root) = directory(bundle)?;
@@ -240,15 +274,13 @@ pub(super) fn make(
         .map_err(cannot("make", &root))?;
     for name in ROOTS {
         let from = config.monitor.join(name);
-        match fs::read_link(&from) {
-            Ok(target) => {
-                let link = root.join(name);
-                symlink(&target, &link).map_err(cannot("make", &link))?;
-            }
-            // A directory, which is mounted, or nothing.
-            Err(_) => {}
+        // Otherwise it is a directory, which is mounted, or nothing.
+        if let Ok(target) = fs::read_link(&from) {
+            let link = root.join(name);
+            symlink(&target, &link).map_err(cannot("make", &link))?;
         }
     }
+    places(&root, mounts)?;
     let file = root.join(FILE.trim_start_matches('/'));
     let json = serde_json::to_vec(request)
         .map_err(|error| Refusal::new(format!("cannot write down what is to run: {error}")))?;
@@ -267,4 +299,24 @@ pub(super) fn make(
         .map_err(io::Error::from)
         .map_err(cannot("give the container's user", &file))?;
     Ok((own, root))
+}
+
+/// Makes what the delegate mounts on in the monitor's root: with a user namespace, it has no right to.
+fn places(root: &Path, mounts: &[Mount]) -> Result<(), Refusal> {
+    let tree = ImageRoot::new(root).map_err(cannot("open", root))?;
+    for mount in mounts {
+        let place = mount.destination();
+        // What lies on another mount is that one's.
+        let is_covered =
+            |other: &Mount| place.starts_with(other.destination()) && place != other.destination();
+        if mounts.iter().any(is_covered) {
+            continue;
+        }
+        let is_file = |source: &PathBuf| source.exists() && !source.is_dir();
+        let is_file = is_bind(mount) && mount.source().as_ref().is_some_and(is_file);
+        let place = place.strip_prefix("/").unwrap_or(place);
+        tree.make(place, !is_file, None)
+            .map_err(cannot("make a place for a mount in", root))?;
+    }
+    Ok(())
 }

@@ -33,6 +33,8 @@ pub(super) struct Guest<'a> {
     pub(super) bundle: &'a Path,
     pub(super) image: &'a ImageRoot,
     pub(super) read_only: bool,
+    /// Root of the container's user namespace, where it has one of its own.
+    pub(super) owner: Option<(u32, u32)>,
 }
 
 /// A mount that the guest gets.
@@ -87,12 +89,14 @@ impl Guest<'_> {
                 continue;
             }
             let is_directory = mount.source.as_ref().is_none_or(|source| source.is_dir());
-            self.image.make(&mount.at, is_directory).map_err(|error| {
-                Refusal::new(format!(
-                    "cannot make {} in the image, where something is to be mounted: {error}",
-                    shown::path(Path::new("/").join(&mount.at))
-                ))
-            })?;
+            self.image
+                .make(&mount.at, is_directory, self.owner)
+                .map_err(|error| {
+                    Refusal::new(format!(
+                        "cannot make {} in the image, where something is to be mounted: {error}",
+                        shown::path(Path::new("/").join(&mount.at))
+                    ))
+                })?;
         }
         Ok(())
     }

@@ -54,6 +54,9 @@ pub(super) fn code(
         if let Some(engine) = annotations.engine {
             run = run.engine(engine);
         }
+        if let Some(seed) = annotations.deterministic {
+            run = run.deterministic(seed);
+        }
         ahead::code(&run, budget, &deadline)
     };
     find().map_err(|error| Refusal::new(error.to_string()))

@@ -26,6 +26,9 @@ const KVM: &str = "/dev/kvm";
 /// Its numbers, which Linux has given it for good.
 const KVM_NUMBERS: (i64, i64) = (10, 232);
 
+/// What engines put in front of a program with `--init`: Docker, and podman of several ages.
+const INITS: [&str; 3] = ["/sbin/docker-init", "/run/podman-init", "/dev/init"];
+
 /// What Kubernetes calls the container that only holds a pod's namespaces, in the words of containerd and of CRI-O.
 const SANDBOX: [(&str, &str); 2] = [
     ("io.kubernetes.cri.container-type", "sandbox"),
@@ -89,6 +92,7 @@ impl Container<'_> {
             bundle: self.bundle,
             image: &image,
             read_only: root.readonly().unwrap_or(false),
+            owner: self.root_of_its_namespace(),
         };
         let given = self.spec.mounts().as_deref().unwrap_or_default();
         let (mounts, placed) = guest.plan(given)?;
@@ -115,7 +119,7 @@ impl Container<'_> {
     }
 
     fn entry(&self, process: &Process, image: &ImageRoot, placed: &[Placed]) -> Result<Entry, Refusal> {
-        let Some(name) = process.args().as_deref().and_then(|args| args.first()) else {
+        let Some((name, _)) = words(process).split_first() else {
             return refuse!("the container has no program: give it an ENTRYPOINT");
         };
         let directory = Path::new("/").join(process.cwd());
@@ -125,8 +129,15 @@ impl Container<'_> {
 
     /// The program's name, as it was given.
     fn name(&self, process: &Process) -> String {
-        let name = process.args().as_deref().and_then(|args| args.first());
-        boot_protocol::shown::piece(name.map_or("", String::as_str))
+        boot_protocol::shown::piece(words(process).first().map_or("", String::as_str))
+    }
+
+    /// Root of the container's user namespace, if that is not this process's root.
+    pub(super) fn root_of_its_namespace(&self) -> Option<(u32, u32)> {
+        let linux = self.spec.linux().as_ref()?;
+        let uid = mapped(0, linux.uid_mappings().as_deref())?;
+        let gid = mapped(0, linux.gid_mappings().as_deref())?;
+        ((uid, gid) != (0, 0)).then_some((uid, gid))
     }
 
     /// The user of the container's process, as this process's user namespace numbers them.
@@ -202,7 +213,7 @@ impl Container<'_> {
         let Some(mut process) = self.spec.process().clone() else {
             return refuse!("the container's configuration has no process");
         };
-        let mut args = process.args().clone().unwrap_or_default().into_iter();
+        let mut args = words(&process).to_vec().into_iter();
         let annotations = self.spec.annotations().iter().flatten();
         let request = Request {
             module: machine.entry.path.clone(),
@@ -255,6 +266,16 @@ impl Container<'_> {
         root.set_path(path);
         root.set_readonly(Some(true));
         self.spec.set_root(Some(root));
+    }
+}
+
+/// A container's program and its arguments, without the engine's own first process in front of them (`--init`): the
+/// launcher is that.
+fn words(process: &Process) -> &[String] {
+    let words = process.args().as_deref().unwrap_or_default();
+    match words {
+        [init, dashes, rest @ ..] if INITS.contains(&init.as_str()) && dashes == "--" => rest,
+        words => words,
     }
 }
 

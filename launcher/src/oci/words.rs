@@ -22,7 +22,7 @@ const GLOBAL: [&str; 10] = [
 ];
 
 /// Options behind the command that take a value.
-const LOCAL: [&str; 9] = [
+const LOCAL: [&str; 10] = [
     "--bundle",
     "-b",
     "--config",
@@ -32,6 +32,7 @@ const LOCAL: [&str; 9] = [
     "--preserve-fds",
     "--pidfd-socket",
     "--process",
+    "-p",
 ];
 
 /// The delegate's program.
@@ -58,6 +59,8 @@ pub(super) struct Call {
     pub(super) bundle: Option<PathBuf>,
     /// The configuration that was named, which crun has.
     pub(super) config: Option<PathBuf>,
+    /// The description of a process that was named, for `exec`.
+    pub(super) process: Option<PathBuf>,
     /// The first word that is no option: the container's name.
     pub(super) id: Option<OsString>,
 }
@@ -121,6 +124,7 @@ impl Call {
             }
             "--bundle" | "-b" => self.bundle = path,
             "--config" | "-f" => self.config = path,
+            "--process" | "-p" => self.process = path,
             _ => {}
         }
         false

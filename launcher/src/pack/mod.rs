@@ -9,7 +9,7 @@
 //! - `trailer`: what ends an executable.
 //! - `mark`: what says in an executable that it carries a payload.
 //! - `packed`: finds the payload in a file, and what is in it.
-//! - `manifest`: the Hermitfile in it.
+//! - `section`: a part of such a file; `manifest`: the Hermitfile in it.
 //! - `inspect`: shows that; `description`: what of it is the run's.
 //! - `unpacked`: takes a payload apart, and puts it together again.
 
@@ -23,6 +23,7 @@ mod mark;
 mod oci;
 mod packed;
 mod seal;
+mod section;
 #[cfg(test)]
 mod tests;
 mod trailer;

@@ -1,7 +1,7 @@
 //! A packed file: where its payload lies, and what is in that.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use hermitfile::Manifest;
 #[cfg(feature = "oci")]
 use super::oci;
 use super::seal;
+use super::section::Section;
 use super::trailer::{self, Found as End, Trailer};
 use super::{Format, manifest};
 use crate::error::{Error, StartError};
@@ -517,35 +518,4 @@ fn trailer(path: &Path, file: &File) -> Result<Option<Trailer>, Error> {
         return Err(damaged(path, &why));
     }
     Ok(Some(trailer))
-}
-
-/// A part of a file.
-pub(super) struct Section<'a> {
-    file: &'a File,
-    at: u64,
-    end: u64,
-}
-
-#[cfg(feature = "oci")]
-impl<'a> Section<'a> {
-    /// So many bytes from `start` on.
-    pub(super) fn of(file: &'a File, start: u64, length: u64) -> Self {
-        Self {
-            file,
-            at: start,
-            end: start.saturating_add(length),
-        }
-    }
-}
-
-impl Read for Section<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let most = buffer.len().min(left);
-        let count = self
-            .file
-            .read_at(buffer.get_mut(..most).unwrap_or_default(), self.at)?;
-        self.at = self.at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        Ok(count)
-    }
 }

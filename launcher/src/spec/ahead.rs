@@ -20,7 +20,9 @@ use crate::host::image;
 pub(crate) fn code(run: &Run, most: Budget, deadline: &Deadline) -> Result<Option<Code>, Error> {
     let module = &run.module;
     let demanded = run.engines.demanded;
-    if module.is_precompiled() || demanded == Some(Engine::Interp) {
+    // The engines' fuel differs, and what was compiled before is chance.
+    let is_deterministic = run.spec.deterministic.is_some() && demanded.is_none();
+    if module.is_precompiled() || is_deterministic || demanded == Some(Engine::Interp) {
         return Ok(None);
     }
     match image::of(run.machine.arch, Engine::Native) {

@@ -1,5 +1,6 @@
 //! A run as its hypervisor sees it.
 
+use std::ffi::OsString;
 use std::fs::File;
 
 use boot_protocol::arch::Arch;
@@ -36,6 +37,18 @@ pub struct Request<'a> {
     reach: Option<Reach>,
     deadline: Deadline,
     tsc: Measurement,
+}
+
+impl Run {
+    /// The guest's `argv[0]`, which for the image's own module is the application's to choose.
+    pub(super) fn name(&self) -> Option<String> {
+        if self.argv0.is_some() || self.module.is_greeting() || self.packed.is_some() {
+            return self.argv0.clone();
+        }
+        let path = self.module.name();
+        let name: OsString = path.file_name().unwrap_or(path.as_os_str()).into();
+        Some(name.to_string_lossy().into_owned())
+    }
 }
 
 impl<'a> Request<'a> {

@@ -1,6 +1,5 @@
 //! The builder of a run. The way of a run from there to its result: `course`.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,7 +57,7 @@ pub struct Run {
     /// What the guest gets: its arguments, its environment, the log's level. What depends on the hypervisor is filled
     /// in when the run is prepared.
     pub(super) spec: RunSpec,
-    argv0: Option<String>,
+    pub(super) argv0: Option<String>,
     pub(super) module: Module,
     /// What was packed, instead of the module.
     pub(crate) packed: Option<Packed>,
@@ -489,15 +488,5 @@ impl Run {
             std::mem::take(&mut self.stderr),
         )
         .map_err(|error| StartError::file("open the guest's standard streams")(error))
-    }
-
-    /// The guest's `argv[0]`, which for the image's own module is the application's to choose.
-    pub(super) fn name(&self) -> Option<String> {
-        if self.argv0.is_some() || self.module.is_greeting() || self.packed.is_some() {
-            return self.argv0.clone();
-        }
-        let path = self.module.name();
-        let name: OsString = path.file_name().unwrap_or(path.as_os_str()).into();
-        Some(name.to_string_lossy().into_owned())
     }
 }

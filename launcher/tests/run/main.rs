@@ -21,6 +21,7 @@ mod jail;
 mod library;
 mod network;
 mod network_flags;
+mod oci;
 mod secrets;
 mod shared_buffer;
 mod shared_streams;
@@ -61,6 +62,7 @@ fn main() {
         library::tests,
         network::tests,
         network_flags::tests,
+        oci::tests,
         shares::tests,
         check::tests,
         compile::tests,

@@ -9,7 +9,8 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tar::{EntryType, Header};
 
-use super::super::packed::{Member, Packed, Section};
+use super::super::packed::{Member, Packed};
+use super::super::section::Section;
 use super::super::write::parent;
 use super::WRITE;
 use super::layer::Layer;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::super::layer::Builder;
 use super::super::{OciKind, Packed};
 use super::{SAID, entries, image, pack, scratch};
-use crate::pack::packed::Section;
+use crate::pack::section::Section;
 
 /// An archive of these entries.
 fn archive(entries: &[(EntryKind, &str, &[u8])]) -> Vec<u8> {
