@@ -31,6 +31,14 @@ pub(super) struct Found {
     pub(super) kind: Option<FileType>,
 }
 
+/// What something is mounted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A directory, with this mode where it is made.
+    Directory(u32),
+    File,
+}
+
 impl ImageRoot {
     /// The directory of this name. Links in it are the engine's.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
@@ -114,8 +122,9 @@ impl ImageRoot {
     }
 
     /// Makes what something is to be mounted at, where it is not there: a directory, or an empty file. `path` was
-    /// [found](Self::find). It is an error if a link stands in the way by now. What is new belongs to `owner`.
-    pub(super) fn make(&self, path: &Path, is_directory: bool, owner: Option<(u32, u32)>) -> io::Result<()> {
+    /// [found](Self::find). It is an error if a link stands in the way by now. What is new belongs to
+    /// `owner`, and a directory that is mounted on has this mode: delegates give it to a file system in memory.
+    pub(super) fn make(&self, path: &Path, place: Place, owner: Option<(u32, u32)>) -> io::Result<()> {
         let own = |file: &OwnedFd| match owner {
             Some((uid, gid)) => {
                 let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
@@ -126,11 +135,11 @@ impl ImageRoot {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut at = rustix::fs::openat(&self.root, ".", flags, Mode::empty())?;
         let mut names = components(path);
-        let last = match is_directory {
-            true => None,
-            false => names.pop_back(),
+        let last = match place {
+            Place::Directory(_) => None,
+            Place::File => names.pop_back(),
         };
-        for name in names {
+        while let Some(name) = names.pop_front() {
             let mut is_new = false;
             match rustix::fs::mkdirat(&at, &name, Mode::from_raw_mode(0o755)) {
                 Ok(()) => is_new = true,
@@ -144,6 +153,10 @@ impl ImageRoot {
             at = rustix::fs::openat(&at, &name, flags, Mode::empty())?;
             if is_new {
                 own(&at)?;
+            }
+            if let (Place::Directory(mode), true, true) = (place, is_new, names.is_empty()) {
+                // Whatever the umask.
+                rustix::fs::chmodat(&at, ".", Mode::from_raw_mode(mode), AtFlags::empty())?;
             }
         }
         let Some(name) = last else { return Ok(()) };
@@ -230,7 +243,11 @@ mod tests {
         let root = scratch.path().join("root");
         symlink(scratch.path(), root.join("link")).unwrap();
         assert!(image.read(Path::new("link/outside")).is_err());
-        assert!(image.make(Path::new("link/made"), true, None).is_err());
+        assert!(
+            image
+                .make(Path::new("link/made"), Place::Directory(0o1777), None)
+                .is_err()
+        );
         assert!(!scratch.path().join("made").exists());
         assert!(image.read(Path::new("bin/app")).is_ok());
     }
@@ -238,12 +255,23 @@ mod tests {
     #[test]
     fn places_for_mounts_are_made() {
         let (scratch, image) = image();
-        image.make(Path::new("etc/app/config"), false, None).unwrap();
-        image.make(Path::new("data/deep"), true, None).unwrap();
+        image
+            .make(Path::new("etc/app/config"), Place::File, None)
+            .unwrap();
+        image
+            .make(Path::new("data/deep"), Place::Directory(0o1777), None)
+            .unwrap();
         // Again, and over what is there.
-        image.make(Path::new("etc/app/config"), false, None).unwrap();
-        image.make(Path::new("bin/app"), false, None).unwrap();
+        image
+            .make(Path::new("etc/app/config"), Place::File, None)
+            .unwrap();
+        image.make(Path::new("bin/app"), Place::File, None).unwrap();
         let root = scratch.path().join("root");
+        let mode = |path: &str| {
+            let metadata = root.join(path).metadata().unwrap();
+            std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
+        };
+        assert_eq!((mode("data"), mode("data/deep")), (0o755, 0o1777));
         assert!(root.join("etc/app/config").is_file() && root.join("data/deep").is_dir());
         assert_eq!(fs::read(root.join("bin/app")).unwrap(), b"inside");
     }

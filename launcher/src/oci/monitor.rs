@@ -13,7 +13,7 @@ use oci_spec::runtime::Mount;
 
 use super::config::{Config, find};
 use super::image_root::ImageRoot;
-use super::mounts::{bind, cannot, is_bind, mount};
+use super::mounts::{bind, cannot, mount, place_for};
 use super::refusal::{Refusal, refuse};
 use super::request::{FILE, Request};
 use crate::host::shown;
@@ -312,10 +312,8 @@ fn places(root: &Path, mounts: &[Mount]) -> Result<(), Refusal> {
         if mounts.iter().any(is_covered) {
             continue;
         }
-        let is_file = |source: &PathBuf| source.exists() && !source.is_dir();
-        let is_file = is_bind(mount) && mount.source().as_ref().is_some_and(is_file);
         let place = place.strip_prefix("/").unwrap_or(place);
-        tree.make(place, !is_file, None)
+        tree.make(place, place_for(mount), None)
             .map_err(cannot("make a place for a mount in", root))?;
     }
     Ok(())

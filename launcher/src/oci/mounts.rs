@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Mount, MountBuilder};
 use rustix::fs::FileType;
 
-use super::image_root::ImageRoot;
+use super::image_root::{ImageRoot, Place};
 use super::refusal::{Refusal, refuse};
 use super::request::GUEST;
 use crate::host::shown;
@@ -44,6 +44,8 @@ pub(super) struct Placed {
     pub(super) at: PathBuf,
     /// The directory or file that is there; `None`: an empty one.
     pub(super) source: Option<PathBuf>,
+    /// What it is mounted on.
+    place: Place,
 }
 
 impl Guest<'_> {
@@ -75,8 +77,9 @@ impl Guest<'_> {
             if let Some(source) = &source {
                 other.set_source(Some(source.clone()));
             }
+            let place = place_for(&other);
             mounts.push(other);
-            placed.push(Placed { at, source });
+            placed.push(Placed { at, source, place });
         }
         Ok((mounts, placed))
     }
@@ -88,9 +91,8 @@ impl Guest<'_> {
             if behind(&mount.at, before).is_some() {
                 continue;
             }
-            let is_directory = mount.source.as_ref().is_none_or(|source| source.is_dir());
             self.image
-                .make(&mount.at, is_directory, self.owner)
+                .make(&mount.at, mount.place, self.owner)
                 .map_err(|error| {
                     Refusal::new(format!(
                         "cannot make {} in the image, where something is to be mounted: {error}",
@@ -151,6 +153,25 @@ fn is_the_guests(mount: &Mount) -> bool {
 pub(super) fn is_bind(mount: &Mount) -> bool {
     let says = |option: &String| matches!(option.as_str(), "bind" | "rbind");
     mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(says)
+}
+
+/// What has to be there for a mount. A file system in memory gets the mode of the directory that it is mounted on,
+/// whatever its own options say.
+pub(super) fn place_for(mount: &Mount) -> Place {
+    let is_file = |source: &PathBuf| source.exists() && !source.is_dir();
+    if is_bind(mount) {
+        return match mount.source().as_ref().is_some_and(is_file) {
+            true => Place::File,
+            false => Place::Directory(0o755),
+        };
+    }
+    let options = mount.options().iter().flatten();
+    let mut modes = options.filter_map(|option| u32::from_str_radix(option.strip_prefix("mode=")?, 8).ok());
+    match (modes.next_back(), mount.typ().as_deref()) {
+        (Some(mode), _) => Place::Directory(mode & 0o7777),
+        (None, Some("tmpfs")) => Place::Directory(0o1777),
+        (None, _) => Place::Directory(0o755),
+    }
 }
 
 /// A bind mount.
