@@ -1,10 +1,10 @@
 //! Containers: this program as an OCI runtime, in front of one that the node has.
 //!
-//! `create` and `run` [rewrite](rewrite) a bundle's configuration, so that the container *is* launcher, hypervisor and
-//! file server in a read-only root of their own (the [monitor](monitor)), with all that the container was to see behind
+//! `create` and `run` rewrite a bundle's configuration, so that the container *is* launcher, hypervisor and
+//! file server in a read-only root of their own (the *monitor*), with all that the container was to see behind
 //! one directory, which the guest has as `/`. Then runc, crun or youki (the *delegate*) does what it always does:
 //! namespaces, cgroups, seccomp, hooks, console, state. All other calls go to it as they are; `exec` is refused, since a
-//! machine has one program. In the container, the launcher [reads](inside) what it was left, and it becomes a
+//! machine has one program. In the container, the launcher reads what it was left, and it becomes a
 //! [`Run`](crate::Run) like any other.
 //!
 //! - `annotations`: what an OCI configuration has no field for.
