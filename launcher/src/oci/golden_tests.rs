@@ -136,6 +136,10 @@ fn a_limit_of_memory_is_the_machines() {
         (memory(&found).as_str(), &request["memory"]),
         (r#"{"limit":-1}"#, &Value::Null)
     );
+    // As the kernel says that there is no limit.
+    let (_, request) = with("\"memory\": { \"limit\": 9223372036854771712 }");
+    let system = rustix::system::sysinfo();
+    assert_eq!(request["memory"], system.totalram * u64::from(system.mem_unit));
     let (found, request) = with("\"unified\": { \"memory.max\": \"67108864\", \"memory.swap.max\": \"0\" }");
     assert_eq!(request["memory"], 67_108_864);
     assert_eq!(found["linux"]["resources"]["unified"]["memory.max"], "167772160");

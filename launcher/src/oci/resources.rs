@@ -45,7 +45,13 @@ pub(super) fn memory(resources: &mut LinuxResources, overhead: u64) -> Result<Op
     let Some(limit) = limit else { return Ok(None) };
     let limit = u64::try_from(limit).unwrap_or(0);
     check(limit)?;
-    Ok(Some(limit))
+    Ok(Some(limit.min(nodes_memory())))
+}
+
+/// All memory of this node, in bytes: some say "no limit" by a number beyond it.
+fn nodes_memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    system.totalram.saturating_mul(system.mem_unit.into())
 }
 
 /// Refuses a machine's memory into which not even its image fits.
