@@ -21,8 +21,8 @@ const GLOBAL: [&str; 10] = [
     "-r",
 ];
 
-/// Options behind the command that take a value.
-const LOCAL: [&str; 10] = [
+/// Options behind the command that take a value: of `create` and `run`, and of `exec`, whose container must be known.
+const LOCAL: [&str; 22] = [
     "--bundle",
     "-b",
     "--config",
@@ -33,6 +33,18 @@ const LOCAL: [&str; 10] = [
     "--pidfd-socket",
     "--process",
     "-p",
+    "--cwd",
+    "--env",
+    "-e",
+    "--user",
+    "-u",
+    "--additional-gids",
+    "-g",
+    "--process-label",
+    "--apparmor",
+    "--cap",
+    "-c",
+    "--cgroup",
 ];
 
 /// The delegate's program.
@@ -237,6 +249,12 @@ mod tests {
             line(&containerd.words),
             "--root /r --log /b/log.json --log-format json kill --all abc 9"
         );
+
+        let exec = call("exec -e A=1 --cwd /x -u1000 --user 1000:1000 -t --cap CAP_X -d abc sh -c x");
+        assert_eq!(exec.id.as_deref(), Some(OsStr::new("abc")));
+        let exec = call("exec --process /p.json --detach --pid-file /pid abc");
+        assert_eq!(exec.process.as_deref(), Some(Path::new("/p.json")));
+        assert_eq!(exec.id.as_deref(), Some(OsStr::new("abc")));
 
         // A value is none of the words that it looks like.
         let odd = call("--log create --root -b state x");
