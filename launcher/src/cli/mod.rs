@@ -100,7 +100,7 @@ enum Command {
     #[command(after_help = CHECK, override_usage = "hermit-wasm check [--json]")]
     Check(Check),
     /// Be an OCI runtime, for podman, containerd, Docker and Kubernetes
-    #[command(after_help = OCI, override_usage = "hermit-wasm oci [--delegate PATH] [OPTIONS] COMMAND ...", disable_help_flag = true)]
+    #[command(after_help = OCI, override_usage = "hermit-wasm oci [--delegate PATH] [OPTIONS] COMMAND ...")]
     Oci {
         /// What an engine says to runc, crun or youki
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]

@@ -88,6 +88,7 @@ fn answer(call: &Call, log: Log<'_>) -> Result<Option<String>, Refusal> {
     let config = Config::read()?;
     let delegate = config.delegate(call.delegate.as_deref())?;
     let words = match call.command.as_deref() {
+        _ if call.is_for_help() => call.words.clone(),
         Some("create" | "run") => {
             have_a_cache(call);
             prepare(call, &config, log)?

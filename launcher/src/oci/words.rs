@@ -169,6 +169,15 @@ impl Call {
         words
     }
 
+    /// Whether the command's help is asked for, and nothing else.
+    pub(super) fn is_for_help(&self) -> bool {
+        let behind = self
+            .words
+            .get(self.before.saturating_add(1)..)
+            .unwrap_or_default();
+        matches!(behind, [word] if word == "--help" || word == "-h")
+    }
+
     /// The same options in front of another command.
     pub(super) fn other(&self, command: &str) -> Vec<OsString> {
         let before = self.words.get(..self.before).unwrap_or_default();
@@ -295,5 +304,7 @@ mod tests {
             assert_eq!(line(&call.other("features")), "--root /r features");
         }
         assert_eq!(call("--version").command, None);
+        assert!(call("--root /r create --help").is_for_help());
+        assert!(!call("create --help x").is_for_help() && !call("create x").is_for_help());
     }
 }
