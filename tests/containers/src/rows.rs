@@ -151,7 +151,7 @@ pub fn row(
         ..Container::default()
     };
     let directory = scratch.join(format!("{}-{}", kind.name(), test.name.replace('/', "-")));
-    match flags(test, &mut container, runner, &directory)? {
+    match flags(test, kind, &mut container, runner, &directory)? {
         Some(why) => Ok(Row::Not(why)),
         None => Ok(Row::Container(container)),
     }
@@ -164,6 +164,7 @@ fn has_input(test: &Test, runner: &Runner) -> Result<bool> {
 /// Puts a row's flags into a container; gives why that cannot be, if it cannot.
 fn flags(
     test: &Test,
+    kind: Kind,
     container: &mut Container,
     runner: &Runner,
     directory: &Path,
@@ -184,7 +185,20 @@ fn flags(
             }
             // The container's own root can be written.
             "--tmpfs" if value == "/" => {}
+            "--tmpfs" if kind == Kind::Cri => {
+                // What Kubernetes calls an emptyDir.
+                let host = directory.with_extension(format!("empty-{}", container.volumes.len()));
+                std::fs::create_dir_all(&host)?;
+                container.volumes.push(Volume {
+                    host,
+                    guest: value,
+                    read_only: false,
+                });
+            }
             "--tmpfs" => container.tmpfs.push(value),
+            "--copy-dir" if value.ends_with("::/") || value.ends_with("::/:ro") => {
+                return Ok(Some("nothing can be mounted at a container's root".to_owned()));
+            }
             "--copy-dir" => copy_dir(test, container, &value, runner, directory)?,
             "--memory" => match bytes(&value) {
                 Some(memory) => container.memory = Some(memory),
@@ -193,7 +207,10 @@ fn flags(
             "--timeout" => container
                 .annotations
                 .push((format!("{ANNOTATION}timeout"), value)),
-            "-W" => container.annotations.push((format!("{ANNOTATION}wasm"), value)),
+            // podman takes a comma for the end of an annotation.
+            "-W" => container
+                .annotations
+                .push((format!("{ANNOTATION}wasm"), value.replace(',', " "))),
             "--invoke" | "--deterministic" => return Ok(Some(format!("containers have no {flag}"))),
             "--preload" => return Ok(Some("an image has one module".to_owned())),
             "--cpu" | "--frobnicate" => {

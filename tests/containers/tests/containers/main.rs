@@ -12,6 +12,7 @@ mod orchestrated;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bench::{Bench, Case, GUEST};
@@ -27,6 +28,9 @@ use vm_tests::{download, environment, virtiofsd};
 
 /// Each container keeps a core busy with an emulated machine.
 const THREADS: usize = 2;
+
+/// How long a run may take whose row does not say otherwise: engines take their time besides.
+const LIMIT: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
     match tests() {
@@ -50,8 +54,10 @@ fn tests() -> Result<ExitCode> {
         World::Done(code) => return Ok(*code),
         World::Own(directory) | World::Machine(directory) => directory.clone(),
     };
-    let runner = run::from_environment(vm_tests::root(), &directory.join("scratch"))?;
-    let setting = Arc::new(Setting::new(world, directory, runner, &manifest)?);
+    let mut runner = run::from_environment(vm_tests::root(), &directory.join("scratch"))?;
+    runner.limit = LIMIT;
+    let filter = arguments.filter.clone().unwrap_or_default();
+    let setting = Arc::new(Setting::new(world, directory, runner, &manifest, &filter)?);
     let mut trials = Vec::new();
     for kind in Kind::ALL {
         if settings::short() && kind == Kind::Cri {
@@ -91,7 +97,13 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(world: World, directory: PathBuf, runner: Runner, manifest: &Manifest) -> Result<Self> {
+    fn new(
+        world: World,
+        directory: PathBuf,
+        runner: Runner,
+        manifest: &Manifest,
+        filter: &str,
+    ) -> Result<Self> {
         let differences = Differences::read(manifest)?;
         let images = directory.join("images.tar");
         let module = runner.built.join(format!("{GUEST}.wasm"));
@@ -102,17 +114,13 @@ impl Setting {
         let echo = std::fs::read(&echo).with_context(|| echo.display().to_string())?;
         all.push(Image::of_module(ECHO, "tokio-echo.wasm", echo));
         all.push(engine::pause()?);
-        for test in manifest.tests.iter().filter(|test| wanted(test)) {
-            if let Some(program) = test.program()?
-                && let Some(program) = manifest.downloads.iter().find(|one| one.name == program)
-                && let Err(error) = download::fetch(program, &runner.downloads)
-            {
-                eprintln!(
-                    "SKIP {}: {} could not be fetched: {error:#}",
-                    test.name, program.name
-                );
-                continue;
-            }
+        let asked = |test: &Test| {
+            Kind::ALL
+                .iter()
+                .any(|kind| row_name(*kind, test).contains(filter))
+        };
+        // Each takes the engines time to load.
+        for test in manifest.tests.iter().filter(|test| wanted(test) && asked(test)) {
             if let Some(image) = rows::image(test, &runner)?
                 && !all.iter().any(|other| other.name == image.name)
             {
@@ -148,7 +156,7 @@ impl Setting {
         }
         let mut trials = Vec::new();
         for test in manifest.tests.iter().filter(|test| wanted(test)) {
-            let name = format!("{}/row/{}", kind.name(), test.name);
+            let name = row_name(kind, test);
             let other = test.engine.is_some_and(|only| only != self.runner.engine);
             let other = other || !test.arch.is_empty() && !test.arch.iter().any(|one| one == arch());
             let row = match (&missing, other) {
@@ -209,6 +217,11 @@ impl Setting {
     fn scratch(&self) -> PathBuf {
         self.directory.join("copies")
     }
+}
+
+/// The name of a row's test.
+fn row_name(kind: Kind, test: &Test) -> String {
+    format!("{}/row/{}", kind.name(), test.name)
 }
 
 /// Whether a row is of the set that is wanted.
