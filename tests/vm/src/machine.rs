@@ -15,7 +15,7 @@ use crate::gdb::Debugger;
 use crate::pages::{self, PAGE};
 
 /// Seconds after which a machine is ended. Far more than any takes.
-const LIMIT: u32 = 120;
+const LIMIT: u32 = 400;
 
 /// A machine to be, with a debugger.
 #[derive(Clone, Copy, Debug)]

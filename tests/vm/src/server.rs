@@ -21,13 +21,13 @@ use crate::process::{self, Collected};
 use crate::{environment, program};
 
 /// How long anything may take before a test gives up. Far longer than it takes.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// How long outputs may stay open after the end.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 
 /// How long a connection may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(200);
 
 /// Who starts the machine.
 #[derive(Clone, Debug)]

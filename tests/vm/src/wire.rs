@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use test_qemu::{Arch, Qemu};
 
 /// Seconds after which a machine is ended, and a frame is not awaited any longer. Far more than any takes.
-const LIMIT: u32 = 120;
+const LIMIT: u32 = 400;
 
 /// A machine to be.
 #[derive(Clone, Copy, Debug)]

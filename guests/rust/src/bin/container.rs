@@ -18,7 +18,10 @@ fn main() {
             "list" => told(&argument, list(value)),
             "write" => {
                 let (path, text) = value.split_once('=').unwrap_or((value, ""));
-                told(&argument, fs::write(path, format!("{text}\n")).map(|()| println!("written")));
+                told(
+                    &argument,
+                    fs::write(path, format!("{text}\n")).map(|()| println!("written")),
+                );
             }
             "tty" => println!(
                 "terminals: {} {} {}",
