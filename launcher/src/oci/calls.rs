@@ -34,11 +34,27 @@ fn ask(delegate: &Path, words: &[OsString]) -> Result<Option<Vec<u8>>, Refusal> 
     Ok(output.status.success().then_some(output.stdout))
 }
 
+/// The state of the call's container, if there is one.
+fn state(call: &Call, delegate: &Path) -> Result<Option<Vec<u8>>, Refusal> {
+    let Some(id) = &call.id else { return Ok(None) };
+    let mut words = call.other("state");
+    words.push(id.clone());
+    ask(delegate, &words)
+}
+
+/// Whether the call's container exists.
+pub(super) fn is_there(call: &Call, delegate: &Path) -> Result<bool, Refusal> {
+    Ok(state(call, delegate)?.is_some())
+}
+
 /// Refuses `exec` for a machine. A container that the delegate made as it was has programs.
 pub(super) fn refuse_exec(call: &Call, delegate: &Path) -> Result<(), Refusal> {
     let Some(id) = &call.id else { return Ok(()) };
     let mut words = call.other("state");
     words.push(id.clone());
+    if call.id.is_none() {
+        return refuse!("exec: the container's name is missing");
+    }
     // What is wrong with the container, the delegate says itself.
     let Some(state) = ask(delegate, &words)? else {
         return Ok(());

@@ -52,6 +52,7 @@ pub(super) struct Config {
     /// The file server.
     pub(super) virtiofsd: Option<PathBuf>,
     /// What every container must have: KVM, or TCG.
+    #[serde(alias = "accelerator")]
     pub(super) accel: Option<String>,
     /// The directory whose programs and libraries a monitor sees as its own, read-only: the node's root, or one that was
     /// prepared.
@@ -64,8 +65,10 @@ pub(super) struct Config {
     pub(super) compile_seconds: u64,
     /// How much memory that may take, in MiB.
     pub(super) compile_memory: u64,
-    /// Whether pods may have containers that are no WebAssembly, by annotation.
+    /// Whether containers may be no WebAssembly, by annotation. An image can bring annotations, too.
     pub(super) native: bool,
+    /// Whether native code in an image may run in its machine, by annotation.
+    pub(super) precompiled: bool,
 }
 
 impl Default for Config {
@@ -80,7 +83,8 @@ impl Default for Config {
             overhead: 96,
             compile_seconds: 60,
             compile_memory: 2048,
-            native: true,
+            native: false,
+            precompiled: false,
         }
     }
 }
@@ -189,11 +193,15 @@ mod tests {
     #[test]
     fn what_is_said_is_read() {
         let config = Config::parse(
-            "delegate = '/usr/bin/crun'\nqemu = '/opt/q/bin/qemu'\noverhead = 128\nnative = false\nalso = ['/nix/store']\n",
+            "delegate = '/usr/bin/crun'\nqemu = '/opt/q/bin/qemu'\noverhead = 128\nnative = true\naccelerator = 'kvm'\nalso = ['/nix/store']\n",
         )
         .unwrap();
         assert_eq!(config.delegate.as_deref(), Some(Path::new("/usr/bin/crun")));
-        assert_eq!((config.overhead, config.native), (128, false));
+        assert_eq!(
+            (config.overhead, config.native, config.precompiled),
+            (128, true, false)
+        );
+        assert_eq!(config.accelerator(), Ok(Some(Accelerator::Kvm)));
         assert_eq!(config.also, [PathBuf::from("/nix/store")]);
         assert_eq!(config.accelerator(), Ok(None));
         let config = Config::parse("accel = 'kvm'\n").unwrap();

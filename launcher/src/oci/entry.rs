@@ -112,7 +112,8 @@ impl Files<'_> {
                 return Ok(None);
             };
             if source.is_file() {
-                // A file by itself: its directory is the engine's.
+                // A file by itself: its directory is the engine's, as are links on the way to it.
+                let source = source.canonicalize().map_err(text)?;
                 let (directory, name) = (source.parent(), source.file_name());
                 let (Some(directory), Some(name), true) = (directory, name, rest.as_os_str().is_empty())
                 else {

@@ -1,5 +1,6 @@
 //! Configurations as engines write them, and as the delegate gets them, to the last field.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -54,6 +55,7 @@ fn rewritten(given: &str, accelerator: Accelerator) -> (Value, Value) {
     let bundle = path.join("bundle");
     let mut container = Container {
         bundle: &bundle,
+        id: None,
         spec: serde_json::from_str(&given.replace(SCRATCH, name)).unwrap(),
     };
     let config = Config {
@@ -76,8 +78,9 @@ fn rewritten(given: &str, accelerator: Accelerator) -> (Value, Value) {
         rustix::process::getgid().as_raw(),
     );
     let mounts = container.spec.mounts().as_deref().unwrap();
-    let (own, root) = monitor::make(&bundle, &config, &request, mounts, user).unwrap();
-    container.set_root(root.clone());
+    let own = monitor::bundle(&bundle, OsStr::new("one")).unwrap();
+    let root = monitor::make(&own, &config, &request, mounts, user).unwrap();
+    container.set_root(root.clone(), &programs.launcher).unwrap();
     assert!(monitor::is_of_machine(&own) && !monitor::is_of_machine(&bundle));
     // The engine's own files are as they were, and the links of the node's root are there.
     assert_eq!(fs::read_dir(&bundle).unwrap().count(), 1);
@@ -173,6 +176,7 @@ fn users_are_those_of_the_containers_namespace() {
         given["linux"]["gidMappings"] = maps;
         let container = Container {
             bundle: Path::new("/"),
+            id: None,
             spec: serde_json::from_value(given).unwrap(),
         };
         let owner = container.owner().map_err(|refusal| refusal.to_string());

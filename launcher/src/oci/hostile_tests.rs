@@ -1,5 +1,6 @@
 //! Bundles of images that want out: what each is answered, and that nothing of the host's is opened, covered or made.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,7 @@ impl Bundle {
         let spec: Spec = serde_json::from_value(config).unwrap();
         Container {
             bundle: self.path(),
+            id: Some(OsStr::new("name")),
             spec,
         }
     }
@@ -165,21 +167,31 @@ fn native_programs_run_as_they_are_where_node_and_pod_allow_it() {
         config["process"]["args"] = json!(["/elf"]);
         config["annotations"] = json!({ "org.hermit-wasm.native": "allow" });
     };
-    assert!(matches!(bundle.fate(allowed), Ok(Fate::AsItIs)));
     let node = Config {
-        native: false,
+        native: true,
         ..Config::default()
     };
-    let refused = bundle.container(allowed).fate(&node).err().unwrap().to_string();
-    assert!(refused.contains("native = false"), "{refused}");
+    assert!(matches!(bundle.container(allowed).fate(&node), Ok(Fate::AsItIs)));
+    // An image can bring annotations.
+    let refused = bundle.fate(allowed).err().unwrap();
+    assert!(refused.contains("native = true"), "{refused}");
+    let precompiled = bundle.fate(|config| {
+        config["annotations"] = json!({ "org.hermit-wasm.allow-precompiled": "y" });
+    });
+    assert!(precompiled.err().unwrap().contains("precompiled = true"));
     // A module is a machine all the same.
     let module = bundle.fate(|config| config["annotations"] = json!({ "org.hermit-wasm.native": "allow" }));
     assert!(matches!(module, Ok(Fate::Machine(_))));
-    let sandbox = bundle.fate(|config| {
-        config["process"]["args"] = json!(["/pause"]);
-        config["annotations"] = json!({ "io.kubernetes.cri.container-type": "sandbox" });
-    });
-    assert!(matches!(sandbox, Ok(Fate::AsItIs)));
+    for (name, is_sandbox) in [("name", true), ("other", false)] {
+        let sandbox = bundle.fate(|config| {
+            config["process"]["args"] = json!(["/elf"]);
+            config["annotations"] = json!({
+                "io.kubernetes.cri.container-type": "sandbox",
+                "io.kubernetes.cri.sandbox-id": name,
+            });
+        });
+        assert_eq!(matches!(sandbox, Ok(Fate::AsItIs)), is_sandbox, "{name}");
+    }
 }
 
 #[test]

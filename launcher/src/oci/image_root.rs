@@ -154,7 +154,11 @@ impl ImageRoot {
             if is_new {
                 own(&at)?;
             }
-            if let (Place::Directory(mode), true, true) = (place, is_new, names.is_empty()) {
+            if is_new {
+                let mode = match place {
+                    Place::Directory(mode) if names.is_empty() => mode,
+                    _ => 0o755,
+                };
                 // Whatever the umask.
                 rustix::fs::chmodat(&at, ".", Mode::from_raw_mode(mode), AtFlags::empty())?;
             }

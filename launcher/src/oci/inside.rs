@@ -1,14 +1,17 @@
 //! The launcher in the container: what was asked for becomes a [`Run`].
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use boot_protocol::run_spec::{Access, Limits, MountSource};
+use boot_protocol::shown::piece;
 
 use super::annotations::{Annotations, Port};
+use super::image_root::ImageRoot;
 use super::request::{FILE, GUEST, Request};
 use crate::error::{Error, StartError};
 use crate::host::beneath::Beneath;
+use crate::host::shown;
 use crate::pack::Packed;
 use crate::spec::deadline::Deadline;
 use crate::spec::module::{Module, ModuleError};
@@ -142,7 +145,13 @@ impl Inside {
         }
         for mount in &spec.mounts {
             if let MountSource::VirtioFs { .. } = mount.source {
-                let host = Path::new(GUEST).join(mount.guest.trim_start_matches('/'));
+                let host = directory_of(&mount.guest).map_err(|why| {
+                    Error::Invalid(format!(
+                        "{}: it was packed with the directory '{}', which the container does not have: {why}",
+                        shown::path(&self.request.name),
+                        piece(&mount.guest)
+                    ))
+                })?;
                 run = run.dir(host, mount.guest.clone(), mount.access);
             }
         }
@@ -199,6 +208,17 @@ impl Inside {
         }
         run.inherit_network(annotations.inherit_network)
             .allow_ip_name_lookup(annotations.look_up)
+    }
+}
+
+/// The guest's directory of that name, wherever links of the image lead within the image. A file that was packed is the
+/// image's, and hostile: its names and the image's links are no way into the monitor's root.
+fn directory_of(guest: &str) -> std::io::Result<PathBuf> {
+    let found = ImageRoot::new(Path::new(GUEST))?.find(Path::new(guest))?;
+    let directory = Beneath::new(Path::new(GUEST))?.look(&found.path)?;
+    match directory.metadata()?.is_dir() {
+        true => Ok(Path::new(GUEST).join(found.path)),
+        false => Err(std::io::Error::other("it is no directory")),
     }
 }
 

@@ -20,6 +20,7 @@
 //! - `request`: what `create` leaves for the launcher.
 //! - `resources`: limits.
 //! - `rewrite`: the configuration.
+//! - `verify`: the last look at a container's mounts.
 //! - `words`: the command line.
 
 mod annotations;
@@ -36,6 +37,7 @@ mod refusal;
 mod request;
 mod resources;
 mod rewrite;
+mod verify;
 mod words;
 
 use std::ffi::OsString;
@@ -49,7 +51,7 @@ use oci_spec::runtime::Spec;
 use self::config::Config;
 use self::monitor::Programs;
 use self::mounts::cannot;
-use self::refusal::{Level, Log, Refusal};
+use self::refusal::{Level, Log, Refusal, refuse};
 use self::rewrite::{Container, Fate};
 use self::words::Call;
 use crate::host::files;
@@ -72,6 +74,11 @@ pub fn is_inside(words: &[OsString]) -> bool {
 /// # Errors
 /// One sentence, which stands in the log of `--log` already.
 pub fn perform(words: Vec<OsString>) -> Result<Option<String>, String> {
+    if let Some((word, words)) = words.split_first()
+        && word == verify::WORD
+    {
+        return verify::perform(words).map(|()| None);
+    }
     let call = Call::parse(words);
     let log = Log {
         file: call.log.as_deref(),
@@ -91,7 +98,7 @@ fn answer(call: &Call, log: Log<'_>) -> Result<Option<String>, Refusal> {
         _ if call.is_for_help() => call.words.clone(),
         Some("create" | "run") => {
             have_a_cache(call);
-            prepare(call, &config, log)?
+            prepare(call, &config, &delegate, log)?
         }
         Some("exec") => {
             calls::refuse_exec(call, &delegate)?;
@@ -122,15 +129,24 @@ fn have_a_cache(call: &Call) {
 }
 
 /// Makes ready what the delegate is to make a container of; its words.
-fn prepare(call: &Call, config: &Config, log: Log<'_>) -> Result<Vec<OsString>, Refusal> {
+fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Result<Vec<OsString>, Refusal> {
+    let Some(id) = call.id.as_deref() else {
+        return refuse!("the container's name is missing");
+    };
     let bundle = call.bundle.as_deref().unwrap_or(Path::new("."));
     let bundle = bundle.canonicalize().map_err(cannot("find the bundle", bundle))?;
+    let own = monitor::bundle(&bundle, id)?;
+    // A container that there is must not lose its root by an attempt to make it again.
+    if own.exists() && calls::is_there(call, delegate)? {
+        return Ok(call.with_bundle(&own));
+    }
     let file = call.config.clone().unwrap_or_else(|| bundle.join("config.json"));
     let text = std::fs::read(&file).map_err(cannot("read", &file))?;
     let spec: Spec = serde_json::from_slice(&text)
         .map_err(|error| Refusal::new(format!("cannot understand {}: {error}", file.display())))?;
     let mut container = Container {
         bundle: &bundle,
+        id: Some(id),
         spec,
     };
     let fate = container.fate(config)?;
@@ -138,27 +154,36 @@ fn prepare(call: &Call, config: &Config, log: Log<'_>) -> Result<Vec<OsString>, 
     for what in &dropped {
         log.say(Level::Warning, what);
     }
-    let (own, _) = match fate {
+    match fate {
         Fate::AsItIs if dropped.is_empty() => return Ok(call.words.clone()),
         Fate::AsItIs => {
             container.make_absolute();
-            monitor::directory(&bundle)?
+            monitor::directory(&own)?;
         }
         Fate::Machine(machine) => {
             let programs = Programs::find(config, Arch::host().name())?;
             let accelerator = kvm::choose(machine.annotations.accelerator, config, &programs.launcher, log)?;
+            let given = container.spec.clone();
             let mut request = container.rewrite(&machine, config, &programs, accelerator)?;
-            let code = native::code(machine.entry, &request, &machine.annotations, config)?;
+            let code = native::code(&machine.entry, &request, &machine.annotations, config)?;
             request.code = code.as_ref().map(|_| request::CODE.into());
             let mounts = container.spec.mounts().as_deref().unwrap_or_default();
-            let (own, root) = monitor::make(&bundle, config, &request, mounts, container.owner()?)?;
+            let root = monitor::make(&own, config, &request, mounts, container.owner()?)?;
             if let Some(code) = code {
                 native::keep(&code, &root)?;
             }
-            container.set_root(root.clone());
-            (own, root)
+            container.set_root(root, &programs.launcher)?;
+            // Compiling may have taken long, and volumes have other users.
+            let again = Container {
+                spec: given,
+                ..container
+            };
+            match again.fate(config)? {
+                Fate::Machine(now) if now.mounts == machine.mounts => {}
+                _ => return refuse!("a volume of the container was changed while it was made"),
+            }
         }
-    };
+    }
     write(&container.spec, &own)?;
     Ok(call.with_bundle(&own))
 }

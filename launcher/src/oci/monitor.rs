@@ -4,22 +4,26 @@
 //! Programs and libraries are the node's own, through bind mounts of `/usr` and what else its root has of the kind, or
 //! those of a directory that was prepared. The directory that all is mounted in lies in the bundle, and goes with it.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
 use super::config::{Config, find};
 use super::image_root::ImageRoot;
-use super::mounts::{bind, cannot, mount, place_for};
+use super::mounts::{RESOLVER, bind, cannot, mount, place_for};
 use super::refusal::{Refusal, refuse};
 use super::request::{FILE, Request};
+use super::verify::has_mounts_beneath;
 use crate::host::shown;
 
-/// The delegate's bundle, in the engine's.
-pub(super) const BUNDLE: &str = "hermit-wasm";
+/// What the delegate's bundle is called in the engine's, with the container's name behind it: two containers may have one
+/// bundle.
+const BUNDLE: &str = "hermit-wasm-";
 
 /// The monitor's root in that.
 const ROOT: &str = "rootfs";
@@ -35,9 +39,6 @@ const USUAL: [&str; 4] = ["usr/bin", "usr/sbin", "usr/libexec", "usr/local/bin"]
 
 const READ_ONLY: [&str; 4] = ["rbind", "ro", "nosuid", "nodev"];
 
-/// What a resolver of names reads, where the engine has made it for the container.
-const RESOLVER: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
-
 /// The programs of a monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Programs {
@@ -45,6 +46,15 @@ pub(super) struct Programs {
     pub(super) launcher: PathBuf,
     pub(super) qemu: PathBuf,
     pub(super) virtiofsd: PathBuf,
+}
+
+/// A directory of the node's, read-only with all that is mounted beneath it.
+fn shown_whole(source: &Path, destination: &Path) -> Result<Mount, Refusal> {
+    let mut options = READ_ONLY.to_vec();
+    if has_mounts_beneath(source) {
+        options.extend(["rro", "rnosuid", "rnodev"]);
+    }
+    bind(source, destination, &options)
 }
 
 /// A file in the monitor, and where it is on the node.
@@ -166,7 +176,7 @@ impl Monitor {
         for name in ROOTS {
             let from = config.monitor.join(name);
             if fs::symlink_metadata(&from).is_ok_and(|metadata| metadata.is_dir()) {
-                mounts.push(bind(&from, &path("/").join(name), &READ_ONLY)?);
+                mounts.push(shown_whole(&from, &path("/").join(name))?);
             }
         }
         let cache = config.monitor.join("etc/ld.so.cache");
@@ -174,7 +184,7 @@ impl Monitor {
             mounts.push(bind(&cache, path("/etc/ld.so.cache"), &READ_ONLY)?);
         }
         for directory in &config.also {
-            mounts.push(bind(directory, directory, &READ_ONLY)?);
+            mounts.push(shown_whole(directory, directory)?);
         }
         for mount in given {
             let is_resolvers = RESOLVER.iter().any(|file| mount.destination() == path(file));
@@ -221,7 +231,7 @@ fn seen(config: &Config, program: &Path) -> Result<Seen, Refusal> {
     if has_bin && prefix != Path::new("/") && data.iter().any(|directory| directory.is_dir()) {
         let mut mounts = vec![bind(&program, &program, &READ_ONLY)?];
         for directory in data.iter().filter(|directory| directory.is_dir()) {
-            mounts.push(bind(directory, directory, &READ_ONLY)?);
+            mounts.push(shown_whole(directory, directory)?);
         }
         return Ok(Seen {
             inside: program,
@@ -236,42 +246,54 @@ fn seen(config: &Config, program: &Path) -> Result<Seen, Refusal> {
     })
 }
 
-/// Makes the delegate's bundle, empty. Returns it, and where the monitor's root is to be.
-pub(super) fn directory(bundle: &Path) -> Result<(PathBuf, PathBuf), Refusal> {
-    let own = bundle.join(BUNDLE);
-    match fs::remove_dir_all(&own) {
+/// The delegate's bundle for a container of this name, in the engine's.
+pub(super) fn bundle(engines: &Path, id: &OsStr) -> Result<PathBuf, Refusal> {
+    if id.as_bytes().contains(&b'/') {
+        return refuse!("the container's name has a slash: {}", shown::path(Path::new(id)));
+    }
+    let mut name = OsString::from(BUNDLE);
+    name.push(id);
+    Ok(engines.join(name))
+}
+
+/// Makes the delegate's bundle, empty.
+pub(super) fn directory(own: &Path) -> Result<(), Refusal> {
+    match fs::remove_dir_all(own) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(cannot("remove", &own)(error));
+            return Err(cannot("remove", own)(error));
         }
         _ => {}
     }
+    entered(own)
+}
+
+/// Makes a directory that the container's user enters, whatever the umask.
+fn entered(path: &Path) -> Result<(), Refusal> {
     DirBuilder::new()
         .mode(0o755)
-        .create(&own)
-        .map_err(cannot("make", &own))?;
-    let root = own.join(ROOT);
-    Ok((own, root))
+        .create(path)
+        .map_err(cannot("make", path))?;
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(path, open).map_err(cannot("open to the container's user", path))
 }
 
 /// Whether a delegate's bundle is a machine's.
 pub(super) fn is_of_machine(bundle: &Path) -> bool {
-    bundle.ends_with(BUNDLE) && bundle.join(ROOT).is_dir()
+    let name = bundle.file_name().map(OsStr::as_bytes);
+    name.is_some_and(|name| name.starts_with(BUNDLE.as_bytes())) && bundle.join(ROOT).is_dir()
 }
 
-/// Makes the delegate's bundle, without its configuration, and the monitor's root in it. Returns both.
+/// Makes the delegate's bundle, without its configuration, and the monitor's root in it, which is returned.
 pub(super) fn make(
-    bundle: &Path,
+    own: &Path,
     config: &Config,
     request: &Request,
     mounts: &[Mount],
     owner: (u32, u32),
-) -> Result<(PathBuf, PathBuf), Refusal> {
-    let (own, root) = directory(bundle)?;
-    // It is entered by the container's user.
-    DirBuilder::new()
-        .mode(0o755)
-        .create(&root)
-        .map_err(cannot("make", &root))?;
+) -> Result<PathBuf, Refusal> {
+    directory(own)?;
+    let root = own.join(ROOT);
+    entered(&root)?;
     for name in ROOTS {
         let from = config.monitor.join(name);
         // Otherwise it is a directory, which is mounted, or nothing.
@@ -298,7 +320,7 @@ pub(super) fn make(
     rustix::fs::fchown(&written, Some(uid), Some(gid))
         .map_err(io::Error::from)
         .map_err(cannot("give the container's user", &file))?;
-    Ok((own, root))
+    Ok(root)
 }
 
 /// Makes what the delegate mounts on in the monitor's root: with a user namespace, it has no right to.

@@ -25,6 +25,9 @@ const LINUX: [&str; 2] = ["/proc", "/sys"];
 /// The same in /dev, where Kubernetes has the file of its termination message, too.
 const DEVICES: [&str; 5] = ["/dev", "/dev/shm", "/dev/pts", "/dev/mqueue", "/dev/console"];
 
+/// What a resolver of names reads, where the engine has made it for the container.
+pub(super) const RESOLVER: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
 /// A container's files, as its configuration has them.
 pub(super) struct Guest<'a> {
     /// The image's root.
@@ -76,6 +79,13 @@ impl Guest<'_> {
             other.set_destination(Path::new(GUEST).join(&at));
             if let Some(source) = &source {
                 other.set_source(Some(source.clone()));
+            }
+            if RESOLVER.iter().any(|file| destination == Path::new(file)) && is_bind(&other) {
+                // The monitor resolves names by the same file: a guest would choose what its grants mean.
+                let mut options = other.options().clone().unwrap_or_default();
+                options.retain(|option| option != "rw");
+                options.push("ro".to_string());
+                other.set_options(Some(options));
             }
             let place = place_for(&other);
             mounts.push(other);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use boot_protocol::run_spec::Limits;
+use rustix::fs::FlockOperation;
 
 use super::annotations::Annotations;
 use super::config::Config;
@@ -16,6 +17,7 @@ use super::refusal::Refusal;
 use super::request::{CODE, Request};
 use crate::compile::Code;
 use crate::error::Error;
+use crate::host::files;
 use crate::pack::Packed;
 use crate::spec::ahead;
 use crate::spec::deadline::Deadline;
@@ -27,7 +29,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 /// Native code for the module `entry`, if its machine is to have some.
 pub(super) fn code(
-    entry: Entry,
+    entry: &Entry,
     request: &Request,
     annotations: &Annotations,
     config: &Config,
@@ -37,6 +39,15 @@ pub(super) fn code(
     let name = Path::new(&request.name);
     let memory = request.memory.unwrap_or(DEFAULT_MEMORY);
     let find = || -> Result<Option<Code>, Error> {
+        // What does not fit into the machine is not worth reading: the launcher inside says so.
+        let length = entry
+            .file
+            .metadata()
+            .map_err(crate::error::StartError::file("look at the module"))?
+            .len();
+        if length > memory {
+            return Ok(None);
+        }
         // What was packed has its engine.
         if Packed::has_payload(name, &entry.file)? {
             return Ok(None);
@@ -49,7 +60,11 @@ pub(super) fn code(
         }
         // From the file's beginning, whoever has read of it.
         std::io::Seek::rewind(&mut &entry.file).map_err(crate::error::StartError::file("read the module"))?;
-        let module = Module::of_file(name, entry.file, memory, &deadline)?;
+        let file = entry
+            .file
+            .try_clone()
+            .map_err(crate::error::StartError::file("read the module"))?;
+        let module = Module::of_file(name, file, memory, &deadline)?;
         let mut run = Run::new(module).memory(memory).limits(limits);
         if let Some(engine) = annotations.engine {
             run = run.engine(engine);
@@ -57,7 +72,7 @@ pub(super) fn code(
         if let Some(seed) = annotations.deterministic {
             run = run.deterministic(seed);
         }
-        ahead::code(&run, budget, &deadline)
+        ahead::code(&run, budget, &|| turn(&deadline), &deadline)
     };
     find().map_err(|error| Refusal::new(error.to_string()))
 }
@@ -72,4 +87,27 @@ pub(super) fn keep(code: &Code, root: &Path) -> Result<(), Refusal> {
         .open(&path);
     let mut file = file.map_err(cannot("make", &path))?;
     code.write_to(&mut file).map_err(cannot("write", &path))
+}
+
+/// Waits until no other container's module is compiled on this node: one has bounds, but there may be many.
+fn turn(deadline: &Deadline) -> Result<Option<File>, Error> {
+    let Some(directory) = files::cache_directory() else {
+        return Ok(None);
+    };
+    let path = directory.join("oci-compiles");
+    let opened = std::fs::create_dir_all(&directory).and_then(|()| {
+        let mut options = File::options();
+        options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+    });
+    let Ok(file) = opened else { return Ok(None) };
+    while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        deadline.check()?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Some(file))
 }

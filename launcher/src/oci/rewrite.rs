@@ -3,12 +3,15 @@
 //!
 //! Layer: data, besides looking at the image.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    LinuxDeviceBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxIdMapping, Mount, Process, Root, Spec,
+    HookBuilder, LinuxDeviceBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxIdMapping, Mount,
+    Process, Root, Spec,
 };
 
+use super::NAME;
 use super::annotations::{Annotations, PREFIX};
 use super::config::Config;
 use super::entry::{self, Entry, Files, Kind};
@@ -18,6 +21,7 @@ use super::mounts::{Guest, Placed, cannot, is_bind};
 use super::refusal::{Refusal, refuse};
 use super::request::{INSIDE, Request};
 use super::resources;
+use super::verify::WORD;
 use crate::vmm::capabilities::Accelerator;
 
 /// KVM's device.
@@ -29,16 +33,23 @@ const KVM_NUMBERS: (i64, i64) = (10, 232);
 /// What engines put in front of a program with `--init`: Docker, and podman of several ages.
 const INITS: [&str; 3] = ["/sbin/docker-init", "/run/podman-init", "/dev/init"];
 
-/// What Kubernetes calls the container that only holds a pod's namespaces, in the words of containerd and of CRI-O.
+/// What Kubernetes calls the container that only holds a pod's namespaces, in the words of containerd and of CRI-O; and
+/// which of their annotations is its name then. Anybody may write annotations, as an image may under some engines, but
+/// nobody knows a container's name before it has one.
 const SANDBOX: [(&str, &str); 2] = [
-    ("io.kubernetes.cri.container-type", "sandbox"),
-    ("io.kubernetes.cri-o.ContainerType", "sandbox"),
+    ("io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"),
+    (
+        "io.kubernetes.cri-o.ContainerType",
+        "io.kubernetes.cri-o.SandboxID",
+    ),
 ];
 
 /// A container that was asked for.
 pub(super) struct Container<'a> {
     /// Where its configuration lies.
     pub(super) bundle: &'a Path,
+    /// What it is called.
+    pub(super) id: Option<&'a OsStr>,
     pub(super) spec: Spec,
 }
 
@@ -62,8 +73,9 @@ impl Container<'_> {
     /// Whether it is a pod's sandbox.
     fn is_sandbox(&self) -> bool {
         let annotations = self.spec.annotations().as_ref();
-        SANDBOX.iter().any(|(name, value)| {
-            annotations.is_some_and(|all| all.get(*name).is_some_and(|found| found == value))
+        let said = |name: &str| annotations.and_then(|all| all.get(name)).map(OsStr::new);
+        SANDBOX.iter().any(|(kind, name)| {
+            said(kind) == Some(OsStr::new("sandbox")) && self.id.is_some() && said(name) == self.id
         })
     }
 
@@ -102,13 +114,18 @@ impl Container<'_> {
             return match (annotations.native, config.native) {
                 (true, true) => Ok(Fate::AsItIs),
                 (true, false) => refuse!(
-                    "{name}: it is a native program, and this node's /etc/hermit-wasm/oci.toml says native = false"
+                    "{name}: it is a native program, and this node's /etc/hermit-wasm/oci.toml does not say native = true"
                 ),
                 (false, _) => refuse!(
                     "{name}: it is a native program and no WebAssembly module; the annotation {PREFIX}native: allow runs it \
                      as it is, without a machine"
                 ),
             };
+        }
+        if annotations.precompiled && !config.precompiled {
+            return refuse!(
+                "the annotation {PREFIX}allow-precompiled: this node's /etc/hermit-wasm/oci.toml does not say precompiled = true"
+            );
         }
         guest.make(&placed)?;
         Ok(Fate::Machine(Box::new(Machine {
@@ -260,12 +277,28 @@ impl Container<'_> {
         }
     }
 
-    /// Sets the monitor's root.
-    pub(super) fn set_root(&mut self, path: PathBuf) {
+    /// Sets the monitor's root, and has the delegate look at what it has mounted there before anything starts.
+    pub(super) fn set_root(&mut self, path: PathBuf, launcher: &Path) -> Result<(), Refusal> {
+        let text = |path: &Path| match path.to_str() {
+            Some(text) => Ok(text.to_string()),
+            None => refuse!("the path {} is no text", crate::host::shown::path(path)),
+        };
+        let mut words = vec![NAME.to_string(), WORD.to_string(), text(&path)?];
+        for mount in self.spec.mounts().iter().flatten() {
+            words.push(text(mount.destination())?);
+        }
+        let hook = HookBuilder::default().path(launcher).args(words).build();
+        let hook = hook.map_err(|error| Refusal::new(format!("cannot describe a hook: {error}")))?;
+        let mut hooks = self.spec.hooks().clone().unwrap_or_default();
+        let mut those = hooks.create_container().clone().unwrap_or_default();
+        those.push(hook);
+        hooks.set_create_container(Some(those));
+        self.spec.set_hooks(Some(hooks));
         let mut root = Root::default();
         root.set_path(path);
         root.set_readonly(Some(true));
         self.spec.set_root(Some(root));
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Native code for a run that another process makes, which has no compiler and keeps no code: a container's launcher.
 
+use std::fs::File;
 use std::time::Duration;
 
 use super::choice::{PATIENCE, SMALL, SMALL_MODULE, target};
@@ -13,11 +14,17 @@ use crate::host::image;
 
 /// Native code for a run's module, where the run is to have it. What was compiled before is taken. Otherwise it is
 /// compiled, as far as `most` allows, if the engine is demanded, or if nothing else can run the module; without a demand
-/// also a module that takes no time. Nothing is compiled for the next run.
+/// also a module that takes no time. Nothing is compiled for the next run. `turn` is waited for before anything is
+/// compiled, and what it gives is held until then.
 ///
 /// # Errors
 /// Native code is demanded and cannot be had; the module cannot be read.
-pub(crate) fn code(run: &Run, most: Budget, deadline: &Deadline) -> Result<Option<Code>, Error> {
+pub(crate) fn code(
+    run: &Run,
+    most: Budget,
+    turn: &dyn Fn() -> Result<Option<File>, Error>,
+    deadline: &Deadline,
+) -> Result<Option<Code>, Error> {
     let module = &run.module;
     let demanded = run.engines.demanded;
     // The engines' fuel differs, and what was compiled before is chance.
@@ -41,6 +48,7 @@ pub(crate) fn code(run: &Run, most: Budget, deadline: &Deadline) -> Result<Optio
         return Ok(Some(code));
     }
     if demanded.is_some() {
+        let _turn = turn()?;
         let made = compilation.compile(&budget(most.time), run.jail, deadline, &mut |_| {})?;
         return Ok(Some(made?));
     }
@@ -49,6 +57,10 @@ pub(crate) fn code(run: &Run, most: Budget, deadline: &Deadline) -> Result<Optio
         return Ok(None);
     }
     let outline = Outline::of(module, deadline).map_err(|error| error.into_error("look at the module"))?;
+    let _turn = match outline.native_only.is_some() || outline.code <= SMALL {
+        true => turn()?,
+        false => None,
+    };
     let made = match outline.native_only {
         Some(_) => Some(compilation.compile(&budget(most.time), run.jail, deadline, &mut |_| {})?),
         None if outline.code <= SMALL && module.length() <= SMALL_MODULE => {

@@ -157,7 +157,7 @@ fn json_of(path: &Path) -> Value {
 fn the_delegate_gets_a_machine() {
     let node = Node::new();
     node.create().expect_code(0).expect_silence();
-    let bundle = node.path("bundle/hermit-wasm").canonicalize().unwrap();
+    let bundle = node.path("bundle/hermit-wasm-name").canonicalize().unwrap();
     assert_eq!(
         node.words(),
         ["create", "--bundle", bundle.to_str().unwrap(), "name"]
@@ -227,7 +227,7 @@ fn a_machine_has_no_exec() {
         let state = json!({ "bundle": node.path(bundle) });
         fs::write(node.path("state"), state.to_string()).unwrap();
     };
-    state("bundle/hermit-wasm");
+    state("bundle/hermit-wasm-name");
     let done = node.call(&["exec", "name", "sh"]).expect_code(1);
     let said = &done.stderr;
     assert!(
@@ -254,7 +254,8 @@ fn a_sandbox_is_made_as_it_is() {
     let node = Node::new();
     node.configure(|config| {
         config["process"]["args"] = json!(["/pause"]);
-        config["annotations"] = json!({ "io.kubernetes.cri.container-type": "sandbox" });
+        config["annotations"] =
+            json!({ "io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "name" });
     });
     node.create().expect_code(0).expect_silence();
     assert_eq!(
@@ -266,7 +267,7 @@ fn a_sandbox_is_made_as_it_is() {
             "name"
         ]
     );
-    assert!(!node.path("bundle/hermit-wasm").exists());
+    assert!(!node.path("bundle/hermit-wasm-name").exists());
 }
 
 fn nobody_else_starts_what_runs_inside() {

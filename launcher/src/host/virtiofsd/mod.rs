@@ -100,6 +100,10 @@ pub(crate) fn start(
     };
     // virtiofsd opens the directory itself and follows no link then.
     let real = host.canonicalize().map_err(|error| unusable(error.to_string()))?;
+    // A link that another user of a volume has put there since it was looked at.
+    if share.contained && !real.starts_with(host) {
+        return Err(unusable(format!("a link leads to '{}'", shown::path(&real))).into());
+    }
     if !real.is_dir() {
         return Err(unusable("it is not a directory".to_string()).into());
     }
