@@ -10,6 +10,7 @@ declare -rA packages=(
     [podman_packages]='podman crun runc conmon netavark aardvark-dns slirp4netns uidmap iptables'
     [containerd_packages]='containerd runc containernetworking-plugins iptables'
     [cri_client_packages]='python3-grpcio python3-protobuf protobuf-compiler busybox-static' [docker_packages]='docker.io iptables'
+    [kubernetes]='golang-1.19-go rsync make patch gcc libc6-dev etcd-server buildah busybox-static openssl iptables procps iproute2'
 )
 
 # as_root COMMAND...: fails if this user cannot be root without a password.

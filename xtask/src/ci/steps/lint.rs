@@ -48,7 +48,7 @@ pub(crate) fn scripts(_: &[Arch]) -> Result<Counts> {
         .current_dir(root())
         .arg("--external-sources")
         .arg(".ci/run");
-    for directory in ["ci", "scripts", "scripts/lib"] {
+    for directory in ["ci", "deploy", "scripts", "scripts/lib"] {
         for entry in root().join(directory).read_dir()? {
             let path = entry?.path();
             // Not the recorded hashes.
