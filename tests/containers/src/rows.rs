@@ -211,7 +211,11 @@ fn flags(
             "-W" => container
                 .annotations
                 .push((format!("{ANNOTATION}wasm"), value.replace(',', " "))),
-            "--invoke" | "--deterministic" => return Ok(Some(format!("containers have no {flag}"))),
+            "--invoke" | "--deterministic" => {
+                return Ok(Some(format!(
+                    "{flag} is an annotation, which is not given here yet"
+                )));
+            }
             "--preload" => return Ok(Some("an image has one module".to_owned())),
             "--cpu" | "--frobnicate" => {
                 return Ok(Some("containers have no flags of the launcher".to_owned()));
