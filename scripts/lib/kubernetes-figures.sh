@@ -96,7 +96,7 @@ figures() {
     echo "$n idle pods on node1, each with 64 MiB for its guest; all figures are for one pod"
     echo "memory of the pod's cgroup        $((used / n >> 20)) MiB"
     for name in "${!memory[@]}"; do
-        printf 'memory of %-23s %d.%d MiB\n' "$name" $((memory[$name] / n / 1024)) $((memory[$name] / n * 10 / 1024 % 10))
+        printf 'memory of %-23s %d.%d MiB\n' "$name" $((memory[$name] / n / 1024)) $((memory[$name] * 10 / n / 1024 % 10))
     done | sort
     echo "memory of containerd's shim       $((node_side / n / 1024)) MiB, outside of the cgroup"
     echo "tasks (processes and threads)     $((tasks / n))"
