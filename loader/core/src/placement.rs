@@ -12,7 +12,7 @@ pub const MAX_KERNEL_RANGES: usize = 8;
 
 /// The least memory that kernel and application start with; with less they panic. Measured: `plain/least-memory` fails
 /// when they have grown out of it. The first task's stack alone takes 1 MiB.
-pub const MIN_KERNEL_MEMORY: u64 = 3 << 19;
+pub const MIN_KERNEL_MEMORY: u64 = 15 << 17;
 
 /// What lies in memory before anything is placed.
 #[derive(Clone, Debug)]

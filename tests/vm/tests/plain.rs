@@ -254,7 +254,7 @@ const NO_PLACE: [&str; 8] = [
 /// for the larger of the images, the interpreter's, and names what the launcher allows. Elsewhere, and with the other
 /// image, less may do, until the loader or the application refuses, or QEMU has no place for its files.
 fn least_memory(machine: &Machine) -> Result<()> {
-    let allowed = boot_protocol::memory::least(machine.arch) >> 20;
+    let allowed = boot_protocol::memory::least(machine.arch, machine.engine == Engine::Native) >> 20;
     let hello = machine.guest("hello-wat")?;
     let image = machine.image("hermit-wasm.img");
     let run = |mib: u64| {

@@ -4,6 +4,7 @@ use std::iter;
 
 use crate::error::Error;
 use crate::host::units::{MIB, show_size};
+use crate::spec::engine::Engine;
 use crate::spec::module::ModuleError;
 use crate::spec::mounts::MountError;
 use crate::spec::request::Request;
@@ -60,7 +61,8 @@ fn check(request: &Request<'_>, payload: u64, error: impl FnOnce(u64, u64) -> Er
     // Only what is hopeless: the module's translation and the guest's own memory come on top, and the machine knows. A
     // small module, of less than a MiB, runs with the least memory.
     let whole = payload / MIB * MIB;
-    let least = boot_protocol::memory::least(request.arch()).saturating_add(whole);
+    let native = request.engine() == Engine::Native;
+    let least = boot_protocol::memory::least(request.arch(), native).saturating_add(whole);
     if least > request.memory() {
         return Err(error(request.memory(), least));
     }
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_small_module_runs_with_the_least_memory() {
-        let least = boot_protocol::memory::least(Arch::X86_64);
+        let least = boot_protocol::memory::least(Arch::X86_64, false);
         let check = |memory: u64, payload: u64| {
             let run = Run::new(Module::greeting()).arch(Arch::X86_64).memory(memory);
             let request = Request::for_tests(&run);
