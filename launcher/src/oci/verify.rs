@@ -26,6 +26,7 @@ pub(super) fn perform(words: &[OsString]) -> Result<(), String> {
 
 fn check(mounts: &[u8], root: &Path, places: &[&Path]) -> Result<(), String> {
     let mut roots = 0;
+    let mut sees_the_guest = false;
     for point in mounts.split(|byte| *byte == b'\n').filter_map(point) {
         let Ok(inside) = point.strip_prefix(root) else {
             continue;
@@ -39,6 +40,7 @@ fn check(mounts: &[u8], root: &Path, places: &[&Path]) -> Result<(), String> {
             continue;
         }
         let inside = Path::new("/").join(inside);
+        sees_the_guest |= inside == Path::new(GUEST);
         // What comes with a mount lies beneath it; and what lay there before is covered, since the monitor's mounts are
         // the last.
         let is_meant = |place: &&Path| inside.starts_with(place);
@@ -49,7 +51,15 @@ fn check(mounts: &[u8], root: &Path, places: &[&Path]) -> Result<(), String> {
             ));
         }
     }
-    Ok(())
+    // Elsewhere in the file system, or in another namespace, there is nothing to see, and nothing was checked.
+    match sees_the_guest {
+        true => Ok(()),
+        false => Err(format!(
+            "the mounts beneath {} are not to be seen in /proc/self/mountinfo, so that nobody can say whether they are as \
+             they were meant",
+            shown::path(root)
+        )),
+    }
 }
 
 /// The mount point in a line of mountinfo.
@@ -106,9 +116,20 @@ mod tests {
         ];
         assert_eq!(check(&usual), Ok(()));
         assert_eq!(
-            check(&["/b/a\\040root/guest/data/deep", "/b/a\\040root/usr/local"]),
+            check(
+                &[
+                    &usual[..],
+                    &["/b/a\\040root/guest/data/deep", "/b/a\\040root/usr/local"]
+                ]
+                .concat()
+            ),
             Ok(())
         );
+        // Where nothing is to be seen, nothing was checked.
+        for nothing in [&[][..], &["/", "/proc"], &["/b/a\\040root"], &["/other/guest"]] {
+            let error = check(nothing).unwrap_err();
+            assert!(error.contains("not to be seen"), "{nothing:?}: {error}");
+        }
         for (point, reason) in [
             ("/b/a\\040root/request.json", "/request.json"),
             ("/b/a\\040root/etc/ld.so.preload", "/etc/ld.so.preload"),
