@@ -203,7 +203,7 @@ mod tests {
         );
         assert_eq!(config.accelerator(), Ok(Some(Accelerator::Kvm)));
         assert_eq!(config.also, [PathBuf::from("/nix/store")]);
-        assert_eq!(config.accelerator(), Ok(None));
+        assert_eq!(Config::default().accelerator(), Ok(None));
         let config = Config::parse("accel = 'kvm'\n").unwrap();
         assert_eq!(config.accelerator(), Ok(Some(Accelerator::Kvm)));
         assert_eq!(Config::parse("").unwrap(), Config::default());
