@@ -19,7 +19,7 @@ use crate::compile::Code;
 use crate::error::Error;
 use crate::host::files;
 use crate::pack::Packed;
-use crate::spec::ahead;
+use crate::spec::ahead::{self, Turn};
 use crate::spec::deadline::Deadline;
 use crate::spec::module::Module;
 use crate::spec::run::{DEFAULT_MEMORY, Run};
@@ -72,7 +72,7 @@ pub(super) fn code(
         if let Some(seed) = annotations.deterministic {
             run = run.deterministic(seed);
         }
-        ahead::code(&run, budget, &|| turn(&deadline), &deadline)
+        ahead::code(&run, budget, &|wait| turn(wait.then_some(&deadline)), &deadline)
     };
     find().map_err(|error| Refusal::new(error.to_string()))
 }
@@ -89,13 +89,18 @@ pub(super) fn keep(code: &Code, root: &Path) -> Result<(), Refusal> {
     code.write_to(&mut file).map_err(cannot("write", &path))
 }
 
-/// Waits until no other container's module is compiled on this node: one has bounds, but there may be many.
-fn turn(deadline: &Deadline) -> Result<Option<File>, Error> {
-    let Some(directory) = files::cache_directory() else {
-        return Ok(None);
-    };
+/// Takes the turn to compile: one container's module at a time, since one has bounds, but there may be many. Without a
+/// deadline until which it is waited for, another's turn is the answer.
+fn turn(until: Option<&Deadline>) -> Result<Turn, Error> {
+    match files::cache_directory() {
+        Some(directory) => turn_in(&directory, until),
+        None => Ok(Turn::Taken(None)),
+    }
+}
+
+fn turn_in(directory: &Path, until: Option<&Deadline>) -> Result<Turn, Error> {
     let path = directory.join("oci-compiles");
-    let opened = std::fs::create_dir_all(&directory).and_then(|()| {
+    let opened = std::fs::create_dir_all(directory).and_then(|()| {
         let mut options = File::options();
         options
             .write(true)
@@ -104,10 +109,35 @@ fn turn(deadline: &Deadline) -> Result<Option<File>, Error> {
             .mode(0o600)
             .open(&path)
     });
-    let Ok(file) = opened else { return Ok(None) };
+    let Ok(file) = opened else {
+        return Ok(Turn::Taken(None));
+    };
     while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let Some(deadline) = until else {
+            return Ok(Turn::Busy);
+        };
         deadline.check()?;
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(Some(file))
+    Ok(Turn::Taken(Some(file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_must_waits_for_anothers_turn() {
+        let scratch = tempfile::tempdir().unwrap();
+        let short = || Deadline::since(Instant::now(), Duration::from_millis(50));
+        let first = turn_in(scratch.path(), None).unwrap();
+        assert!(matches!(first, Turn::Taken(Some(_))));
+        assert!(matches!(turn_in(scratch.path(), None), Ok(Turn::Busy)));
+        assert!(turn_in(scratch.path(), Some(&short())).is_err());
+        drop(first);
+        assert!(matches!(
+            turn_in(scratch.path(), Some(&short())),
+            Ok(Turn::Taken(Some(_)))
+        ));
+    }
 }

@@ -12,17 +12,26 @@ use crate::compile::{Budget, Code, Compilation, Lookup};
 use crate::error::Error;
 use crate::host::image;
 
+/// Whose turn it is to compile.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// This process's, while it holds the lock, if there is a place for one.
+    Taken(#[expect(dead_code, reason = "held, and not read")] Option<File>),
+    /// Another's.
+    Busy,
+}
+
 /// Native code for a run's module, where the run is to have it. What was compiled before is taken. Otherwise it is
 /// compiled, as far as `most` allows, if the engine is demanded, or if nothing else can run the module; without a demand
-/// also a module that takes no time. Nothing is compiled for the next run. `turn` is waited for before anything is
-/// compiled, and what it gives is held until then.
+/// also a module that takes no time. Nothing is compiled for the next run. Each compiling has its `turn`, which is
+/// told whether to wait for it: what need not be compiled does not wait for others, and is interpreted.
 ///
 /// # Errors
 /// Native code is demanded and cannot be had; the module cannot be read.
 pub(crate) fn code(
     run: &Run,
     most: Budget,
-    turn: &dyn Fn() -> Result<Option<File>, Error>,
+    turn: &dyn Fn(bool) -> Result<Turn, Error>,
     deadline: &Deadline,
 ) -> Result<Option<Code>, Error> {
     let module = &run.module;
@@ -48,7 +57,7 @@ pub(crate) fn code(
         return Ok(Some(code));
     }
     if demanded.is_some() {
-        let _turn = turn()?;
+        let _turn = turn(true)?;
         let made = compilation.compile(&budget(most.time), run.jail, deadline, &mut |_| {})?;
         return Ok(Some(made?));
     }
@@ -57,15 +66,19 @@ pub(crate) fn code(
         return Ok(None);
     }
     let outline = Outline::of(module, deadline).map_err(|error| error.into_error("look at the module"))?;
-    let _turn = match outline.native_only.is_some() || outline.code <= SMALL {
-        true => turn()?,
-        false => None,
-    };
     let made = match outline.native_only {
-        Some(_) => Some(compilation.compile(&budget(most.time), run.jail, deadline, &mut |_| {})?),
-        None if outline.code <= SMALL && module.length() <= SMALL_MODULE => {
-            compilation.compile_unless_busy(&budget(PATIENCE), run.jail, deadline)?
+        // Nothing else runs it, so that it waits as if native code were demanded.
+        Some(_) => {
+            let _turn = turn(true)?;
+            Some(compilation.compile(&budget(most.time), run.jail, deadline, &mut |_| {})?)
         }
+        None if outline.code <= SMALL && module.length() <= SMALL_MODULE => match turn(false)? {
+            Turn::Busy => {
+                log::info!("{module} is interpreted: another module is being compiled");
+                None
+            }
+            Turn::Taken(_turn) => compilation.compile_unless_busy(&budget(PATIENCE), run.jail, deadline)?,
+        },
         None => None,
     };
     match made {
