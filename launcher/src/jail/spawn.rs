@@ -352,8 +352,12 @@ impl Ready<'_, '_> {
             // The host's is nobody's business.
             let _ = rustix::system::sethostname(b"jail");
         }
-        self.descriptors().map_err(at(Step::Descriptors))?;
         let plan = &self.plan;
+        // Its name may be that of a descriptor, which is not kept.
+        if let Some(directory) = &plan.directory {
+            rustix::process::chdir(&**directory).map_err(at(Step::Execute))?;
+        }
+        self.descriptors().map_err(at(Step::Descriptors))?;
         for (resource, limit) in &plan.limits {
             limits::set(*resource, *limit).map_err(at(Step::Limits))?;
         }
@@ -368,9 +372,6 @@ impl Ready<'_, '_> {
         }
         if let Some((filter, socket)) = plan.asks {
             ask::set_and_send(filter, socket).map_err(at(Step::Calls))?;
-        }
-        if let Some(directory) = &plan.directory {
-            rustix::process::chdir(&**directory).map_err(at(Step::Execute))?;
         }
         if let Some(ruleset) = plan.landlock {
             sys::restrict(ruleset).map_err(at(Step::Landlock))?;

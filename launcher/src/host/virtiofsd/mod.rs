@@ -33,6 +33,7 @@ use self::quota::Quota;
 use super::privileges::{self, Capability};
 use super::units::{MIB, show_size};
 use crate::error::{Error, StartError};
+use crate::host::beneath::Beneath;
 use crate::host::shown;
 use crate::jail::ask::Questions;
 use crate::jail::{self, Calls, Child, Confinement, Jail, Limits, Program};
@@ -98,22 +99,26 @@ pub(crate) fn start(
         host: host.to_path_buf(),
         reason,
     };
+    // In a container, names are no way to it: another user of a volume may put a link there at any time.
+    let held = match share.contained {
+        true => Some(hold(host).map_err(|error| unusable(error.to_string()))?),
+        false => None,
+    };
     // virtiofsd opens the directory itself and follows no link then.
-    let real = host.canonicalize().map_err(|error| unusable(error.to_string()))?;
-    // A link that another user of a volume has put there since it was looked at.
-    if share.contained && !real.starts_with(host) {
-        return Err(unusable(format!("a link leads to '{}'", shown::path(&real))).into());
-    }
+    let real = match &held {
+        Some(held) => PathBuf::from(format!("/dev/fd/{}", held.as_raw_fd())),
+        None => host.canonicalize().map_err(|error| unusable(error.to_string()))?,
+    };
     if !real.is_dir() {
         return Err(unusable("it is not a directory".to_string()).into());
     }
     // Each wall would fail, with words of its own. The guest's accesses are virtiofsd's, so searching is enough.
     rustix::fs::accessat(CWD, &real, rustix::fs::Access::EXEC_OK, AtFlags::EACCESS)
         .map_err(|error| unusable(io::Error::from(error).to_string()))?;
-    let held = privileges::of_roots_children();
+    let capabilities = privileges::of_roots_children();
     let mut reasons = Vec::new();
     // libcap-ng up to 0.8.3 at least reports a missing SETPCAP by a system call that virtiofsd's filter kills for.
-    let killed = held.is_some_and(|held| !held.has(Capability::Setpcap));
+    let killed = capabilities.is_some_and(|held| !held.has(Capability::Setpcap));
     // As this user would start it.
     let off = [
         Wall::Unmapped(Own::Namespace),
@@ -128,18 +133,19 @@ pub(crate) fn start(
     };
     // It has root's rights over files as far as the container has them: its files are the container's.
     let rights = match share.contained {
-        true => wall::rights(held),
+        true => wall::rights(capabilities),
         false => 0,
     };
     for own_filter in if killed { [true, false].as_slice() } else { &[true] } {
         for wall in walls
             .iter()
-            .filter(|wall| !share.contained || wall.is_possible(held))
+            .filter(|wall| !share.contained || wall.is_possible(capabilities))
         {
             let start = Start {
                 program,
                 share,
                 real: &real,
+                held: held.is_some(),
                 wall: *wall,
                 own_filter: *own_filter,
                 level,
@@ -178,13 +184,21 @@ pub(crate) fn start(
             Jail::Auto | Jail::Off => "any wall",
         },
         reasons.join("; "),
-        hint(&real, held),
+        match share.contained {
+            true => hint(host, capabilities),
+            false => hint(&real, capabilities),
+        },
         match level {
             Jail::Strict => "--jail auto takes another wall where there is one",
             Jail::Auto | Jail::Off => "--jail off lets it run without a wall, with all rights of this user",
         }
     ))
     .into())
+}
+
+/// Opens a directory of a container's, to which no link may lead: it was looked at, and had none on the way.
+fn hold(host: &Path) -> io::Result<File> {
+    Beneath::new(Path::new("/"))?.look(host.strip_prefix("/").unwrap_or(host))
 }
 
 /// What root may not expect: the likely reason where no wall works.
@@ -217,8 +231,11 @@ fn hint(real: &Path, held: Option<privileges::Capabilities>) -> String {
 struct Start<'a> {
     program: &'a Path,
     share: Share<'a>,
-    /// The directory's real path.
+    /// The directory's real path; in a container, the name of a descriptor.
     real: &'a Path,
+    /// Whether the daemon serves the directory that it starts in, and is told no name. It does not get the descriptor,
+    /// which would be a way out of its namespaces.
+    held: bool,
     wall: Wall,
     /// Whether virtiofsd sets its own filter of system calls too.
     own_filter: bool,
@@ -235,7 +252,7 @@ impl Start<'_> {
         let (log, errors) = log().map_err(text)?;
         let mut arguments = wall::arguments(
             listener.as_raw_fd(),
-            self.real,
+            if self.held { Path::new(".") } else { self.real },
             self.share.access,
             self.wall,
             self.rights,
@@ -301,7 +318,8 @@ impl Start<'_> {
 
     fn confinement(&self) -> Result<Confinement, String> {
         // What may be changed may not be executed there.
-        let within = |program: PathBuf| program.starts_with(self.real);
+        let within =
+            |program: PathBuf| program.starts_with(self.real) || program.starts_with(self.share.host);
         if self.wall == Wall::Landlock
             && self.share.access == Access::ReadWrite
             && self.program.canonicalize().is_ok_and(within)
@@ -319,6 +337,9 @@ impl Start<'_> {
         };
         let confinement = Confinement::new(self.level).calls(Calls::Daemon).limits(limits);
         let mut confinement = self.wall.confine(confinement, self.real, self.share.access)?;
+        if self.held {
+            confinement.directory = Some(self.real.to_path_buf());
+        }
         confinement.capabilities |= self.rights;
         confinement.filters = filter::programs(self.wall).map_err(|error| error.to_string())?;
         Ok(confinement)

@@ -68,6 +68,45 @@ fn a_daemon_that_fails_is_quoted_for_each_wall() {
 }
 
 #[test]
+fn in_a_container_no_link_takes_the_place_of_what_is_served() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().canonicalize().unwrap();
+    let (host, outside) = (root.join("volume/data"), root.join("outside"));
+    for (directory, word) in [(&host, "meant"), (&outside, "foreign")] {
+        std::fs::create_dir_all(directory).unwrap();
+        std::fs::write(directory.join("word"), word).unwrap();
+    }
+    // The swap comes after the launcher's last look at the name, and before the daemon opens what it serves.
+    let (_directory, path) = program(&format!(
+        "if test ! -L {0}; then mv {0} {0}-moved && ln -s {1} {0}; fi\n\
+         while test \"$1\" != --shared-dir; do shift; done; read word < \"$2\"/word; echo \"$word\" >&2; exit 1",
+        host.display(),
+        outside.display()
+    ));
+    let message = |host: &Path| {
+        let share = Share {
+            contained: true,
+            ..share(host, Access::ReadWrite)
+        };
+        super::start(&path, share, Jail::Auto, &|| Ok(()))
+            .unwrap_err()
+            .to_string()
+    };
+    let said = message(&host);
+    assert!(host.is_symlink(), "nothing was swapped: {said}");
+    assert!(said.contains(": meant") && !said.contains("foreign"), "{said}");
+    // Now the link is there from the beginning, as the last name and on the way.
+    std::fs::create_dir(outside.join("deep")).unwrap();
+    for host in [host.clone(), host.join("deep")] {
+        let said = message(&host);
+        assert!(
+            !said.contains("foreign") && said.contains(host.to_str().unwrap()),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn what_is_advised_depends_on_the_level() {
     let (_directory, path) = program(
         "echo it panicked >&2; echo 'note: run with `RUST_BACKTRACE=1` environment variable' >&2; exit 1",
