@@ -15,7 +15,7 @@ use oci_spec::runtime::Mount;
 
 use super::config::{Config, find};
 use super::image_root::ImageRoot;
-use super::mounts::{RESOLVER, bind, cannot, mount, place_for};
+use super::mounts::{RESOLVER, bind, cannot, is_bind, mount, place_for};
 use super::refusal::{Refusal, refuse};
 use super::request::{FILE, Request};
 use super::verify::has_mounts_beneath;
@@ -33,6 +33,13 @@ pub(super) const LAUNCHER: &str = "/hermit-wasm/hermit-wasm";
 
 /// What a root of Linux has of programs and libraries.
 const ROOTS: [&str; 7] = ["bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr"];
+
+/// Options of every `/proc`.
+const PROCESSES: [&str; 3] = ["nosuid", "noexec", "nodev"];
+
+/// What of a program's prefix it reads: its libraries, and QEMU its firmware. All of `share` would be a home's, too, if
+/// somebody has installed it in `~/.local`: keys, histories, other containers' files.
+const DATA: [&str; 4] = ["share/qemu", "share/seabios", "lib", "lib64"];
 
 /// Where a prepared directory has programs.
 const USUAL: [&str; 4] = ["usr/bin", "usr/sbin", "usr/libexec", "usr/local/bin"];
@@ -55,6 +62,33 @@ fn shown_whole(source: &Path, destination: &Path) -> Result<Mount, Refusal> {
         options.extend(["rro", "rnosuid", "rnodev"]);
     }
     bind(source, destination, &options)
+}
+
+/// The monitor's `/proc`: as the engine has it, since a container may have no right to another one, and `hidepid` and the
+/// like are to hold. A volume that somebody has put there is none.
+fn processes(given: &[Mount]) -> Result<Mount, Refusal> {
+    let proc = Path::new("/proc");
+    let is_it = |mount: &&Mount| {
+        let is_the_nodes = is_bind(mount) && mount.source().as_deref() == Some(proc);
+        mount.destination() == proc && (mount.typ().as_deref() == Some("proc") || is_the_nodes)
+    };
+    match given.iter().rev().find(is_it) {
+        Some(mount) => {
+            let mut options = mount.options().clone().unwrap_or_default();
+            let lacks = |name: &&str| options.iter().all(|option| option != name);
+            let more: Vec<_> = PROCESSES
+                .iter()
+                .copied()
+                .filter(lacks)
+                .map(String::from)
+                .collect();
+            options.extend(more);
+            let mut mount = mount.clone();
+            mount.set_options(Some(options));
+            Ok(mount)
+        }
+        None => mount("proc", Path::new("proc"), proc, &PROCESSES),
+    }
 }
 
 /// A file in the monitor, and where it is on the node.
@@ -148,12 +182,7 @@ impl Monitor {
     ) -> Result<Self, Refusal> {
         let path = Path::new;
         let mut mounts = vec![
-            mount(
-                "proc",
-                path("proc"),
-                path("/proc"),
-                &["nosuid", "noexec", "nodev"],
-            )?,
+            processes(given)?,
             mount(
                 "tmpfs",
                 path("tmpfs"),
@@ -227,7 +256,7 @@ fn seen(config: &Config, program: &Path) -> Result<Seen, Refusal> {
         .iter()
         .any(|name| directory.ends_with(name));
     // A home or the like is not shown for a program's sake.
-    let data = ["share", "lib"].map(|name| prefix.join(name));
+    let data = DATA.map(|name| prefix.join(name));
     if has_bin && prefix != Path::new("/") && data.iter().any(|directory| directory.is_dir()) {
         let mut mounts = vec![bind(&program, &program, &READ_ONLY)?];
         for directory in data.iter().filter(|directory| directory.is_dir()) {
@@ -339,4 +368,60 @@ fn places(root: &Path, mounts: &[Mount]) -> Result<(), Refusal> {
             .map_err(cannot("make a place for a mount in", root))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_prefix_nothing_but_a_programs_own_is_seen() {
+        let scratch = tempfile::tempdir().unwrap();
+        let prefix = scratch.path().canonicalize().unwrap();
+        for directory in ["bin", "lib", "share/qemu", "share/keyrings"] {
+            fs::create_dir_all(prefix.join(directory)).unwrap();
+        }
+        let program = prefix.join("bin/qemu");
+        fs::write(&program, "").unwrap();
+        let found = seen(&Config::default(), &program).unwrap();
+        let sources: Vec<_> = found
+            .mounts
+            .iter()
+            .filter_map(|mount| mount.source().clone())
+            .collect();
+        assert_eq!(sources, [program, prefix.join("share/qemu"), prefix.join("lib")]);
+    }
+
+    #[test]
+    fn the_engines_proc_is_the_monitors() {
+        let path = Path::new;
+        let hidden = mount(
+            "proc",
+            path("proc"),
+            path("/proc"),
+            &["hidepid=2", "nosuid", "noexec", "nodev"],
+        )
+        .unwrap();
+        let nodes = bind(
+            path("/proc"),
+            path("/proc"),
+            &["rbind", "nosuid", "noexec", "nodev"],
+        )
+        .unwrap();
+        let loose = mount("proc", path("proc"), path("/proc"), &["hidepid=2"]).unwrap();
+        let volume = bind(path("/volume"), path("/proc"), &["rbind"]).unwrap();
+        let memory = mount("tmpfs", path("tmpfs"), path("/proc"), &[]).unwrap();
+        let fresh = processes(&[]).unwrap();
+        assert_eq!(fresh.typ().as_deref(), Some("proc"));
+        for (given, expected) in [
+            (vec![hidden.clone()], &hidden),
+            (vec![loose], &hidden),
+            (vec![nodes.clone()], &nodes),
+            (vec![hidden.clone(), volume.clone()], &hidden),
+            (vec![volume], &fresh),
+            (vec![memory], &fresh),
+        ] {
+            assert_eq!(&processes(&given).unwrap(), expected);
+        }
+    }
 }
