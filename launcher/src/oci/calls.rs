@@ -1,7 +1,7 @@
 //! The calls besides `create` and `run` that are not the delegate's alone.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use oci_spec::runtime::{Features, Process};
@@ -20,7 +20,7 @@ const VERSIONS: (&str, &str) = ("1.0.0", "1.3.0");
 /// What is looked at of a container's state.
 #[derive(Deserialize)]
 struct State {
-    bundle: std::path::PathBuf,
+    bundle: PathBuf,
 }
 
 /// What the delegate prints, where it succeeds.
@@ -47,26 +47,23 @@ pub(super) fn is_there(call: &Call, delegate: &Path) -> Result<bool, Refusal> {
     Ok(state(call, delegate)?.is_some())
 }
 
+/// The delegate's bundle of the call's container, if that is a machine. What is wrong with the container, the delegate
+/// says itself.
+pub(super) fn machine(call: &Call, delegate: &Path) -> Result<Option<PathBuf>, Refusal> {
+    let said = state(call, delegate)?.and_then(|said| serde_json::from_slice::<State>(&said).ok());
+    Ok(said
+        .map(|state| state.bundle)
+        .filter(|bundle| monitor::is_of_machine(bundle)))
+}
+
 /// Refuses `exec` for a machine. A container that the delegate made as it was has programs.
 pub(super) fn refuse_exec(call: &Call, delegate: &Path) -> Result<(), Refusal> {
-    let Some(id) = &call.id else { return Ok(()) };
-    let mut words = call.other("state");
-    words.push(id.clone());
-    if call.id.is_none() {
-        return refuse!("exec: the container's name is missing");
-    }
-    // What is wrong with the container, the delegate says itself.
-    let Some(state) = ask(delegate, &words)? else {
-        return Ok(());
-    };
-    let is_machine =
-        serde_json::from_slice::<State>(&state).is_ok_and(|state| monitor::is_of_machine(&state.bundle));
-    match is_machine {
-        true => refuse!(
+    match machine(call, delegate)? {
+        Some(_) => refuse!(
             "exec is not possible: the container is a virtual machine that runs one WebAssembly module, and has no other \
              program"
         ),
-        false => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -20,6 +20,8 @@
 //! - `request`: what `create` leaves for the launcher.
 //! - `resources`: limits.
 //! - `rewrite`: the configuration.
+//! - `unknown`: fields that nobody here knows.
+//! - `update`: new limits.
 //! - `verify`: the last look at a container's mounts.
 //! - `words`: the command line.
 
@@ -37,16 +39,19 @@ mod refusal;
 mod request;
 mod resources;
 mod rewrite;
+mod unknown;
+mod update;
 mod verify;
 mod words;
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use boot_protocol::arch::Arch;
 use oci_spec::runtime::Spec;
+use serde_json::Value;
 
 use self::config::Config;
 use self::monitor::Programs;
@@ -105,6 +110,7 @@ fn answer(call: &Call, log: Log<'_>) -> Result<Option<String>, Refusal> {
             calls::fit_exec(call, log)?;
             call.words.clone()
         }
+        Some("update") => update::words(call, &config, &delegate)?,
         Some("features") => return calls::features(call, &delegate).map(Some),
         _ => call.words.clone(),
     };
@@ -142,8 +148,11 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
     }
     let file = call.config.clone().unwrap_or_else(|| bundle.join("config.json"));
     let text = std::fs::read(&file).map_err(cannot("read", &file))?;
-    let spec: Spec = serde_json::from_slice(&text)
-        .map_err(|error| Refusal::new(format!("cannot understand {}: {error}", file.display())))?;
+    let wrong =
+        |error: serde_json::Error| Refusal::new(format!("cannot understand {}: {error}", file.display()));
+    let spec: Spec = serde_json::from_slice(&text).map_err(wrong)?;
+    let given: Value = serde_json::from_slice(&text).map_err(wrong)?;
+    let known = value_of(&spec)?;
     let mut container = Container {
         bundle: &bundle,
         id: Some(id),
@@ -163,7 +172,7 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
         Fate::Machine(machine) => {
             let programs = Programs::find(config, Arch::host().name())?;
             let accelerator = kvm::choose(machine.annotations.accelerator, config, &programs.launcher, log)?;
-            let given = container.spec.clone();
+            let before = container.spec.clone();
             let mut request = container.rewrite(&machine, config, &programs, accelerator)?;
             let code = native::code(&machine.entry, &request, &machine.annotations, config)?;
             request.code = code.as_ref().map(|_| request::CODE.into());
@@ -175,7 +184,7 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
             container.set_root(root, &programs.launcher)?;
             // Compiling may have taken long, and volumes have other users.
             let again = Container {
-                spec: given,
+                spec: before,
                 ..container
             };
             match again.fate(config)? {
@@ -184,16 +193,16 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
             }
         }
     }
-    write(&container.spec, &own)?;
+    let mut all = value_of(&container.spec)?;
+    unknown::keep(&given, &known, &mut all);
+    let file = own.join("config.json");
+    std::fs::write(&file, all.to_string()).map_err(cannot("write", &file))?;
     Ok(call.with_bundle(&own))
 }
 
-/// Writes the delegate's configuration.
-fn write(spec: &Spec, bundle: &Path) -> Result<(), Refusal> {
-    let file: PathBuf = bundle.join("config.json");
-    let json = serde_json::to_vec(spec)
-        .map_err(|error| Refusal::new(format!("cannot write the container's configuration: {error}")))?;
-    std::fs::write(&file, json).map_err(cannot("write", &file))
+fn value_of(spec: &Spec) -> Result<Value, Refusal> {
+    serde_json::to_value(spec)
+        .map_err(|error| Refusal::new(format!("cannot write the container's configuration: {error}")))
 }
 
 #[cfg(test)]

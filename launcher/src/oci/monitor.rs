@@ -312,6 +312,14 @@ pub(super) fn is_of_machine(bundle: &Path) -> bool {
     name.is_some_and(|name| name.starts_with(BUNDLE.as_bytes())) && bundle.join(ROOT).is_dir()
 }
 
+/// What a machine was made for, in its bundle.
+pub(super) fn request(bundle: &Path) -> Result<Request, Refusal> {
+    let file = bundle.join(ROOT).join(FILE.trim_start_matches('/'));
+    let text = fs::read(&file).map_err(cannot("read", &file))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Refusal::new(format!("cannot understand {}: {error}", shown::path(&file))))
+}
+
 /// Makes the delegate's bundle, without its configuration, and the monitor's root in it, which is returned.
 pub(super) fn make(
     own: &Path,

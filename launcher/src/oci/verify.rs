@@ -55,8 +55,8 @@ fn check(mounts: &[u8], root: &Path, places: &[&Path]) -> Result<(), String> {
     match sees_the_guest {
         true => Ok(()),
         false => Err(format!(
-            "the mounts beneath {} are not to be seen in /proc/self/mountinfo, so that nobody can say whether they are as \
-             they were meant",
+            "the mounts beneath {} are not to be seen in /proc/self/mountinfo, and nobody can say whether they are as they \
+             were meant",
             shown::path(root)
         )),
     }

@@ -47,6 +47,29 @@ const LOCAL: [&str; 22] = [
     "--cgroup",
 ];
 
+/// Those of `update`.
+const UPDATE: [&str; 19] = [
+    "--resources",
+    "-r",
+    "--blkio-weight",
+    "--cpu-period",
+    "--cpu-quota",
+    "--cpu-burst",
+    "--cpu-rt-period",
+    "--cpu-rt-runtime",
+    "--cpu-share",
+    "--cpuset-cpus",
+    "--cpuset-mems",
+    "--cpu-idle",
+    "--kernel-memory",
+    "--memory",
+    "--memory-reservation",
+    "--memory-swap",
+    "--pids-limit",
+    "--l3-cache-schema",
+    "--mem-bw-schema",
+];
+
 /// The delegate's program.
 pub(super) const DELEGATE: &str = "--delegate";
 
@@ -77,6 +100,15 @@ pub(super) struct Call {
     pub(super) id: Option<OsString>,
 }
 
+/// Words behind the command that belong together.
+pub(super) struct Piece {
+    /// The option's name; empty where it is none that has a value.
+    pub(super) name: String,
+    pub(super) value: Option<OsString>,
+    /// As they were given.
+    pub(super) words: Vec<OsString>,
+}
+
 /// An option with a value: its name, the value, and how many words both are.
 struct Valued {
     name: String,
@@ -101,7 +133,7 @@ impl Call {
                 rest = behind;
                 continue;
             }
-            let options: &[&str] = if this.command.is_none() { &GLOBAL } else { &LOCAL };
+            let options = this.options();
             let (taken, found) = match option(rest, options) {
                 Some(found) => (found.words, Some(found)),
                 None => (1, None),
@@ -122,6 +154,36 @@ impl Call {
             }
         }
         this
+    }
+
+    /// The options with values that stand where the words have been read to.
+    fn options(&self) -> &'static [&'static str] {
+        match self.command.as_deref() {
+            None => &GLOBAL,
+            Some("update") => &UPDATE,
+            Some(_) => &LOCAL,
+        }
+    }
+
+    /// The words up to the command, and what stands behind it: options with their values, and other words.
+    pub(super) fn pieces(&self) -> (Vec<OsString>, Vec<Piece>) {
+        let split = self.words.split_at_checked(self.before.saturating_add(1));
+        let (before, mut rest) = split.unwrap_or((&self.words, &[]));
+        let mut pieces = Vec::new();
+        while !rest.is_empty() {
+            let (name, value, taken) = match option(rest, self.options()) {
+                Some(found) => (found.name, found.value, found.words),
+                None => (String::new(), None, 1),
+            };
+            let (these, behind) = rest.split_at_checked(taken).unwrap_or((rest, &[]));
+            pieces.push(Piece {
+                name,
+                value,
+                words: these.to_vec(),
+            });
+            rest = behind;
+        }
+        (before.to_vec(), pieces)
     }
 
     /// Notes an option; whether the delegate must not see it.
@@ -264,6 +326,9 @@ mod tests {
         let exec = call("exec --process /p.json --detach --pid-file /pid abc");
         assert_eq!(exec.process.as_deref(), Some(Path::new("/p.json")));
         assert_eq!(exec.id.as_deref(), Some(OsStr::new("abc")));
+
+        let update = call("update --resources - --memory 5 --cpu-quota=1 abc");
+        assert_eq!(update.id.as_deref(), Some(OsStr::new("abc")));
 
         // A value is none of the words that it looks like.
         let odd = call("--log create --root -b state x");

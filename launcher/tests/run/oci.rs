@@ -20,6 +20,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("oci::other_calls_pass_through", other_calls_pass_through),
         test("oci::a_machine_has_no_exec", a_machine_has_no_exec),
         test(
+            "oci::new_limits_have_room_for_the_monitor",
+            new_limits_have_room_for_the_monitor,
+        ),
+        test(
             "oci::features_are_the_delegates_and_ours",
             features_are_the_delegates_and_ours,
         ),
@@ -239,6 +243,61 @@ fn a_machine_has_no_exec() {
     state("bundle");
     node.call(&["exec", "name", "sh"]).expect_code(0);
     assert_eq!(node.words(), ["exec", "name", "sh"]);
+}
+
+fn new_limits_have_room_for_the_monitor() {
+    let node = Node::new();
+    node.create().expect_code(0);
+    let state = |bundle: &str| {
+        let state = json!({ "bundle": node.path(bundle) });
+        fs::write(node.path("state"), state.to_string()).unwrap();
+    };
+    state("bundle/hermit-wasm-name");
+    let update = [
+        "update",
+        "--memory",
+        "128m",
+        "--memory-swap",
+        "-1",
+        "--cpu-quota",
+        "5",
+        "name",
+    ];
+    node.call(&update).expect_code(0);
+    assert_eq!(
+        node.words(),
+        [
+            "update",
+            "--memory=234881024",
+            "--memory-swap=-1",
+            "--cpu-quota",
+            "5",
+            "name"
+        ]
+    );
+    // The machine has 64 MiB.
+    let limits = node.path("limits.json");
+    for (limit, refused) in [(67_108_863, true), (67_108_864, false)] {
+        let new = json!({ "memory": { "limit": limit } });
+        fs::write(&limits, new.to_string()).unwrap();
+        let done = node.call(&["update", "-r", limits.to_str().unwrap(), "name"]);
+        match refused {
+            true => {
+                let done = done.expect_code(1);
+                assert!(done.stderr.contains("has no room for it"), "{}", done.stderr);
+            }
+            false => {
+                done.expect_code(0);
+                let words = node.words();
+                assert!(words[2].starts_with("/proc/self/fd/"), "{words:?}");
+            }
+        }
+    }
+    node.call(&["update", "--memory=1m", "name"]).expect_code(1);
+    // Another container is the delegate's.
+    state("bundle");
+    node.call(&update).expect_code(0);
+    assert_eq!(node.words(), update);
 }
 
 fn features_are_the_delegates_and_ours() {
