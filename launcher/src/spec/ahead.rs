@@ -16,7 +16,7 @@ use crate::host::image;
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// This process's, while it holds the lock, if there is a place for one.
-    Taken(#[expect(dead_code, reason = "held, and not read")] Option<File>),
+    Taken(Option<File>),
     /// Another's.
     Busy,
 }
