@@ -384,7 +384,8 @@ fn where_the_guest_has_taken_all_memory_nothing_is_opened() {
     let mut on = [Wait::new(Source::Readable(listener))];
     sockets.wait(&mut on, Some(5_000_000_000), &mut || unreachable!());
     assert_eq!(on[0].answer, Ok(Readiness::NotReady));
-    assert_eq!(wire.peer().connected(client), Err(Error::InProgress));
+    // The client is told, instead of being left to ask again and again.
+    assert_eq!(wire.peer().connected(client), Err(Error::ConnectionRefused));
     assert_eq!(sockets.connect(at(ROUTER, 1), None), Err(Errno::NOBUFS));
     // What is small is there.
     let udp = sockets.bind_datagrams(at(Ipv4Addr::UNSPECIFIED, 0)).unwrap();
@@ -394,6 +395,7 @@ fn where_the_guest_has_taken_all_memory_nothing_is_opened() {
     let any = at(Ipv4Addr::UNSPECIFIED, 0);
     assert_eq!(sockets.bind_datagrams(any), Err(Errno::NOBUFS));
     wire.memory(1 << 20);
+    wire.peer().connect(at(GUEST, 80), None).unwrap();
     wait_for(&mut sockets, Source::Readable(listener));
     assert!(sockets.accept(listener).is_ok());
 }
