@@ -12,6 +12,7 @@ pub mod gdb;
 pub mod machine;
 pub mod manifest;
 pub mod memory;
+pub mod namespace;
 pub mod pages;
 mod process;
 pub mod program;

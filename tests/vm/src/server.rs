@@ -36,9 +36,22 @@ pub enum Starter {
     Launcher(Vec<String>),
     /// QEMU, with its own network behind it.
     Plain,
+    /// QEMU, on a tap of this host, which [`TAP`] has made.
+    Tap,
     /// Another runtime with the launcher's command line: these are its first words.
     Reference(Vec<String>),
 }
+
+/// Makes a host with a tap, at whose other end the machine is, and with an address of its own behind that.
+pub const TAP: &str = "set -e
+ip link set lo up
+ip address add 192.0.2.1/32 dev lo
+ip tuntap add dev tap0 mode tap
+ip address add 10.77.0.1/24 dev tap0
+ip link set tap0 up";
+
+/// The machine's address there.
+const AT_TAP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
 /// What guests are started with.
 #[derive(Clone, Debug)]
@@ -74,6 +87,8 @@ pub struct Guest<'a> {
     pub memory: Option<&'a str>,
     /// Whether it gets a UDP port instead of a listener.
     pub datagrams: bool,
+    /// Whether the machine asks for its address, where it does not know it.
+    pub dhcp: bool,
 }
 
 /// A guest that runs. All that was started for it ends with this value.
@@ -83,8 +98,8 @@ pub struct Server {
     input: Option<ChildStdin>,
     output: Collected,
     errors: Collected,
-    /// The port of this host behind which the guest listens.
-    port: u16,
+    /// Where the guest is reached.
+    address: SocketAddr,
 }
 
 /// How a guest ended.
@@ -121,6 +136,7 @@ impl Setting {
         match self.starter {
             Starter::Launcher(_) => "launcher",
             Starter::Plain => "plain",
+            Starter::Tap => "tap",
             Starter::Reference(_) => "reference",
         }
     }
@@ -129,7 +145,7 @@ impl Setting {
     #[must_use]
     pub fn status_of(&self, code: u8) -> i32 {
         match self.starter {
-            Starter::Plain => test_qemu::status_of(self.arch, code),
+            Starter::Plain | Starter::Tap => test_qemu::status_of(self.arch, code),
             Starter::Launcher(_) | Starter::Reference(_) => code.into(),
         }
     }
@@ -142,7 +158,7 @@ impl Setting {
         let port = free_port()?;
         let mut command = match &self.starter {
             Starter::Launcher(flags) => self.launcher(flags, guest, port)?,
-            Starter::Plain => self.plain(guest, port)?,
+            Starter::Plain | Starter::Tap => self.plain(guest, port)?,
             Starter::Reference(words) => self.reference(words, guest, port)?,
         };
         let mut child = command
@@ -160,8 +176,25 @@ impl Setting {
             output: Collected::from(output),
             errors: Collected::from(errors),
             child,
-            port,
+            address: (self.guest(), port).into(),
         })
+    }
+
+    /// Where this host reaches the guest.
+    const fn guest(&self) -> Ipv4Addr {
+        match self.starter {
+            Starter::Tap => AT_TAP,
+            Starter::Launcher(_) | Starter::Plain | Starter::Reference(_) => Ipv4Addr::LOCALHOST,
+        }
+    }
+
+    /// The address of this host's to listen at, for what a guest is granted.
+    #[must_use]
+    pub const fn host(&self) -> Ipv4Addr {
+        match self.starter {
+            Starter::Tap => Ipv4Addr::new(192, 0, 2, 1),
+            Starter::Launcher(_) | Starter::Plain | Starter::Reference(_) => Ipv4Addr::LOCALHOST,
+        }
     }
 
     /// Where a guest's module is.
@@ -216,7 +249,7 @@ impl Setting {
         Ok(command)
     }
 
-    /// QEMU with its own network, in which this host is 10.0.2.2.
+    /// QEMU with its own network, in which this host is 10.0.2.2, or with the tap.
     fn plain(&self, guest: &Guest<'_>, port: u16) -> Result<Command> {
         ensure!(guest.shares.is_empty(), "QEMU alone shares no directories");
         let images = environment::needed(environment::IMAGES)?.join(self.arch.name());
@@ -232,9 +265,23 @@ impl Setting {
             words.extend(["--tcplisten".into(), format!("0.0.0.0:{port}")]);
             "tcp"
         };
+        let (netdev, ip, host) = match self.starter {
+            Starter::Tap => (
+                "tap,id=net,ifname=tap0,script=no,downscript=no".to_owned(),
+                Some("10.77.0.2/24,10.77.0.1"),
+                self.host(),
+            ),
+            Starter::Plain | Starter::Launcher(_) | Starter::Reference(_) => (
+                format!("user,id=net,hostfwd={protocol}:127.0.0.1:{port}-10.0.2.15:{port}"),
+                None,
+                Ipv4Addr::new(10, 0, 2, 2),
+            ),
+        };
         for (name, target) in guest.grants {
-            words.extend(["--net".into(), format!("{name}=10.0.2.2:{target}")]);
+            words.extend(["--net".into(), format!("{name}={host}:{target}")]);
         }
+        let ip = if guest.dhcp { Some("dhcp") } else { ip };
+        words.extend(ip.into_iter().flat_map(|ip| ["--ip".into(), ip.into()]));
         words.extend(
             guest
                 .env
@@ -255,8 +302,7 @@ impl Setting {
         let limit = u32::try_from(LIMIT.as_secs()).unwrap_or(u32::MAX);
         let mut command = qemu.limited(limit);
         command.args(network_flags(self.arch));
-        let forwarded = format!("user,id=net,hostfwd={protocol}:127.0.0.1:{port}-10.0.2.15:{port}");
-        command.args(["-netdev", &forwarded]);
+        command.args(["-netdev", &netdev]);
         Ok(command)
     }
 
@@ -317,8 +363,8 @@ pub const fn network_flags(arch: Arch) -> &'static [&'static str] {
 impl Server {
     /// Where the guest is reached.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Waits until the guest has printed `text`, to either output.

@@ -264,7 +264,7 @@ const APART: &[Job] = &[
         steps: &[
             Step::new(
                 "network-plain",
-                "the same servers where QEMU was started by hand, with its own network",
+                "the same servers where QEMU was started by hand, with its own network and on a tap",
                 steps::network_plain,
             ),
             Step::new(

@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     Test {
         not_by: |starter| match starter {
             Starter::Plain => Some("slirp lets the others wait"),
-            Starter::Launcher(_) | Starter::Reference(_) => None,
+            Starter::Launcher(_) | Starter::Tap | Starter::Reference(_) => None,
         },
         ..Test::new("peers-that-send-for-ever", peers_that_send_for_ever)
     },
@@ -90,7 +90,7 @@ fn many(setting: &Setting) -> Result<()> {
     // slirp makes each slow, and is not ours to look after.
     let more = match setting.starter {
         Starter::Plain => 300,
-        Starter::Launcher(_) | Starter::Reference(_) => 1000,
+        Starter::Launcher(_) | Starter::Tap | Starter::Reference(_) => 1000,
     };
     let warm_up = |server: &Server| {
         at_a_time(server)?;
@@ -138,7 +138,7 @@ pub(crate) fn is_flat(setting: &Setting, before: &Memory, after: &Memory, slack:
     const QEMU: (&str, u64) = ("qemu-system", TOUCHED);
     let parts: &[(&str, u64)] = match &setting.starter {
         Starter::Launcher(_) => &[RELAY, QEMU],
-        Starter::Plain => &[QEMU],
+        Starter::Plain | Starter::Tap => &[QEMU],
         // What it takes is not ours to judge.
         Starter::Reference(_) => &[],
     };

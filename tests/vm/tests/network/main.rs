@@ -1,5 +1,6 @@
 //! Servers in a machine, and clients of them here: each guest of `guests/network/` does for its clients what it says it
-//! does, under the launcher and under QEMU alone, with the network that QEMU has itself.
+//! does, under the launcher and under QEMU alone, with the network that QEMU has itself and on a tap. Each test with a
+//! tap has a host of its own.
 //!
 //! Environment: `LAUNCHER`, `IMAGES`, `GUESTS`, `ARCH`, `ENGINE` and `RUN_FLAGS` of `environment.rs`. `REFERENCE`:
 //! another runtime, which is tested instead.
@@ -12,12 +13,13 @@ mod talk;
 mod waits;
 mod wasmedge;
 
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
-use vm_tests::environment;
-use vm_tests::server::{Setting, Starter};
+use vm_tests::server::{Setting, Starter, TAP};
+use vm_tests::{environment, namespace};
 
 /// As in `boot.rs`: each run keeps a core busy.
 const THREADS: usize = 2;
@@ -44,7 +46,23 @@ impl Test {
     }
 }
 
+/// All of them.
+fn tests() -> impl Iterator<Item = &'static Test> {
+    let all = talk::TESTS.iter().chain(waits::TESTS).chain(echo::TESTS);
+    let all = all.chain(store::TESTS).chain(programs::TESTS);
+    all.chain(wasmedge::TESTS)
+}
+
 fn main() -> ExitCode {
+    if let Some(words) = namespace::words() {
+        return match on_a_tap(&words) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let settings = match settings() {
@@ -55,18 +73,26 @@ fn main() -> ExitCode {
         }
     };
     let mut trials = Vec::new();
+    let way = namespace::way(TAP);
     for setting in &settings {
-        let all = talk::TESTS.iter().chain(waits::TESTS).chain(echo::TESTS);
-        let all = all.chain(store::TESTS).chain(programs::TESTS);
-        for test in all.chain(wasmedge::TESTS) {
+        let by_tap = matches!(setting.starter, Starter::Tap);
+        for test in tests() {
             let name = format!("network/{}/{}", setting.name(), test.name);
             let reason = (test.not_by)(&setting.starter).map(String::from);
             let reason = reason.or_else(test.missing);
+            let no_tap = way.as_ref().err().filter(|_| by_tap);
+            let reason = reason.or_else(|| no_tap.map(|why| format!("no tap can be had here: {why}")));
             if let Some(reason) = &reason {
                 eprintln!("SKIP {name}: {reason}");
             }
-            let (setting, run) = (setting.clone(), test.run);
-            let run = move || run(&setting).map_err(|error| Failed::from(format!("{error:#}")));
+            let (setting, way) = (setting.clone(), way.as_ref().ok().copied());
+            let run = move || {
+                let done = match way {
+                    Some(way) if by_tap => namespace::start(way, &[OsStr::new(test.name)]),
+                    _ => (test.run)(&setting),
+                };
+                done.map_err(|error| Failed::from(format!("{error:#}")))
+            };
             trials.push(Trial::test(name, run).with_ignored_flag(reason.is_some()));
         }
     }
@@ -81,9 +107,24 @@ fn main() -> ExitCode {
 fn settings() -> Result<Vec<Setting>> {
     let words = environment::words(environment::REFERENCE);
     let starters = if words.is_empty() {
-        vec![Starter::Launcher(environment::flags()?), Starter::Plain]
+        vec![
+            Starter::Launcher(environment::flags()?),
+            Starter::Plain,
+            Starter::Tap,
+        ]
     } else {
         vec![Starter::Reference(words)]
     };
     starters.into_iter().map(Setting::from_environment).collect()
+}
+
+/// On a host of its own: makes the tap, and runs the test of this name.
+fn on_a_tap(words: &[OsString]) -> Result<()> {
+    let test = tests().find(|test| words.first().is_some_and(|name| name == test.name));
+    let test = test.with_context(|| format!("there is no test {words:?}"))?;
+    namespace::make(TAP)?;
+    let setting = Setting::from_environment(Starter::Tap)?;
+    let done = (test.run)(&setting);
+    let _ = std::fs::remove_dir_all(&setting.scratch);
+    done
 }

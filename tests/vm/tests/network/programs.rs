@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     Test {
         missing: without_python_or_share,
         not_by: |starter| match starter {
-            Starter::Reference(_) | Starter::Plain => Some("it shares no directories"),
+            Starter::Reference(_) | Starter::Plain | Starter::Tap => Some("it shares no directories"),
             Starter::Launcher(_) => None,
         },
         ..Test::new("python-on-a-share", python_on_a_share)

@@ -1,5 +1,6 @@
 //! `http-kv`: an HTTP server in the machine whose values are in a real Redis on this host.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ pub(crate) const fn with_redis(name: &'static str, run: fn(&Setting) -> Result<(
         missing,
         not_by: |starter| match starter {
             Starter::Reference(_) => Some("it has no calls for connections to elsewhere"),
-            Starter::Launcher(_) | Starter::Plain => None,
+            Starter::Launcher(_) | Starter::Plain | Starter::Tap => None,
         },
         ..Test::new(name, run)
     }
@@ -44,6 +45,7 @@ fn missing() -> Option<String> {
 /// A Redis that keeps what it has in a file. It ends with the value.
 pub(crate) struct Redis {
     pub(crate) port: u16,
+    address: Ipv4Addr,
     directory: PathBuf,
     child: Option<Child>,
 }
@@ -53,6 +55,7 @@ impl Redis {
         let name = format!("{name}-{}", setting.name());
         let mut redis = Self {
             port: free_port()?,
+            address: setting.host(),
             directory: fresh(&setting.scratch, &name)?,
             child: None,
         };
@@ -62,18 +65,10 @@ impl Redis {
 
     /// Starts it, again perhaps.
     fn run(&mut self) -> Result<()> {
-        let words = [
-            "--bind",
-            "127.0.0.1",
-            "--appendonly",
-            "yes",
-            "--save",
-            "",
-            "--port",
-        ];
+        let [address, port] = [self.address.to_string(), self.port.to_string()];
         let child = Command::new(REDIS)
-            .args(words)
-            .arg(self.port.to_string())
+            .args(["--bind", &address, "--port", &port, "--protected-mode", "no"])
+            .args(["--appendonly", "yes", "--save", ""])
             .arg("--dir")
             .arg(&self.directory)
             .stdin(Stdio::null())
@@ -81,7 +76,7 @@ impl Redis {
             .spawn()
             .context("cannot start Redis")?;
         self.child = Some(child);
-        wait_for_listener(([127, 0, 0, 1], self.port).into())
+        wait_for_listener((self.address, self.port).into())
     }
 
     /// Ends it as its user would: it writes its file.

@@ -22,7 +22,16 @@ pub(crate) const TESTS: &[Test] = &[
     Test::new("a-client-that-goes-away", a_client_that_goes_away),
     Test {
         not_by: |starter| match starter {
+            Starter::Launcher(_) | Starter::Reference(_) => Some("its guests know their addresses"),
+            Starter::Tap => Some("nobody gives addresses there"),
+            Starter::Plain => None,
+        },
+        ..Test::new("an-address-by-dhcp", an_address_by_dhcp)
+    },
+    Test {
+        not_by: |starter| match starter {
             Starter::Plain | Starter::Reference(_) => Some("its host lets few wait"),
+            Starter::Tap => Some("the machine lets few wait, and refuses the others"),
             Starter::Launcher(_) => None,
         },
         ..Test::new("a-listener-that-does-not-accept", a_listener_that_does_not_accept)
@@ -109,6 +118,17 @@ fn half_closed(setting: &Setting) -> Result<()> {
         digest(&server, length).with_context(|| format!("{length} bytes"))?;
     }
     Ok(())
+}
+
+/// A machine that asks for its address is reached at what it gets.
+fn an_address_by_dhcp(setting: &Setting) -> Result<()> {
+    let server = setting.start(&Guest {
+        module: "talk",
+        dhcp: true,
+        ..Guest::default()
+    })?;
+    server.wait_for("talk: ready")?;
+    digest(&server, 1000)
 }
 
 /// Much into the guest, and much out of it to a client that is slow at first. Either side makes a digest.

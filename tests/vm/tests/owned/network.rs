@@ -1,23 +1,20 @@
 //! Frames that a hostile machine sends by the launcher's own relay, on a host that is a network namespace: listeners at
 //! all of its addresses hear nothing, and the kernel counts what left.
 //!
-//! The test starts itself once more in that namespace ([`play`]), which needs root's rights or user namespaces.
+//! The test program starts itself once more in that namespace ([`play`]).
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use test_frames::{attempts, connection, names, scan};
+use vm_tests::namespace::{self, Way};
 
 use crate::directory::Scratch;
 use crate::run;
-
-/// The argument by which this program knows that it is in the namespace.
-const INSIDE: &str = "--on-a-host-of-its-own";
 
 /// An address of that host's on its link.
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
@@ -48,51 +45,21 @@ ip address add 169.254.169.254/32 dev lo
 ip route add default via 192.0.2.1
 ! [ -e /proc/sys/net/ipv6 ] || ip -6 address add 2001:db8::10/64 dev host nodad";
 
-/// How such a host is had: as root, and as who has user namespaces.
-const WAYS: [&[&str]; 2] = [&["--net"], &["--net", "--user", "--map-root-user"]];
-
-/// A command for a host of its own.
-fn unshared(way: &[&str], program: &OsStr) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(way).arg(program).stdin(Stdio::null());
-    command
-}
-
 /// How such a host can be made here, or why not.
-pub(crate) fn way() -> Result<&'static [&'static str], String> {
-    let mut reasons = Vec::new();
-    for way in WAYS {
-        match unshared(way, OsStr::new("sh")).args(["-c", MAKE]).output() {
-            Err(error) => reasons.push(format!("unshare: {error}")),
-            Ok(output) if output.status.success() => return Ok(way),
-            Ok(output) => reasons.push(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        }
-    }
-    Err(reasons.join("; "))
+pub(crate) fn way() -> Result<Way, String> {
+    namespace::way(MAKE)
 }
 
 /// Starts this program there.
-pub(crate) fn on_a_host_of_its_own(way: &[&str], launcher: &Path) -> Result<()> {
-    let output = unshared(way, std::env::current_exe()?.as_os_str())
-        .arg(INSIDE)
-        .arg(launcher)
-        .output()
-        .context("cannot start unshare")?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    ensure!(output.status.success(), "{said}");
-    print!("{said}");
-    Ok(())
+pub(crate) fn on_a_host_of_its_own(way: Way, launcher: &Path) -> Result<()> {
+    namespace::start(way, &[launcher.as_os_str()])
 }
 
 /// If this is the host of its own, does everything that is to be done there, and says how it ended.
 pub(crate) fn play() -> Option<ExitCode> {
-    let mut words = std::env::args_os().skip(1);
-    if words.next()? != INSIDE {
-        return None;
-    }
-    let launcher = words.next()?;
-    match frames(Path::new(&launcher)) {
+    let words = namespace::words()?;
+    let launcher = words.first()?;
+    match frames(Path::new(launcher)) {
         Ok(()) => Some(ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("{error:#}");
@@ -103,8 +70,7 @@ pub(crate) fn play() -> Option<ExitCode> {
 
 /// All that a machine may send, where one port of one name is granted, and where this host's network is.
 fn frames(launcher: &Path) -> Result<()> {
-    let made = Command::new("sh").args(["-c", MAKE]).status()?;
-    ensure!(made.success(), "cannot make the host: {made}");
+    namespace::make(MAKE)?;
     let planted = Planted::new()?;
     let granted = TcpListener::bind(GRANTED)?;
     granted.set_nonblocking(true)?;
