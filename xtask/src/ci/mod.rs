@@ -272,6 +272,11 @@ const APART: &[Job] = &[
                 "the same servers as native code",
                 steps::network_native,
             ),
+            Step::new(
+                "network-volume",
+                "256 MiB each way, by digest: through the stack on a wire that loses frames, and through the relay",
+                steps::network_volume,
+            ),
         ],
     },
     Job {

@@ -41,6 +41,24 @@ pub(super) fn unit(_: &[Arch]) -> Result<Counts> {
     ]))
 }
 
+/// What takes long in a debug build, and is less there.
+pub(super) fn network_volume(_: &[Arch]) -> Result<Counts> {
+    let of = |package, test| {
+        harness(cargo().args([
+            "test",
+            "--locked",
+            "--release",
+            "--package",
+            package,
+            "--test",
+            test,
+        ]))
+    };
+    let mut counts = of("net-stack", "transfers")?;
+    counts.add(&of("relay", "volume")?);
+    Ok(counts)
+}
+
 pub(super) fn loader(_: &[Arch]) -> Result<Counts> {
     harness(cargo().current_dir(root().join("loader")).args([
         "test",
