@@ -32,6 +32,20 @@ pub(crate) fn cargo() -> Command {
     shielded(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// `cargo test` in the main workspace. Whichever packages a step tests, what they depend on has the features that the
+/// whole workspace asks for: it is compiled once for all steps. What is shipped is never built so.
+pub(crate) fn cargo_test() -> Command {
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--locked",
+        "-Zfeature-unification",
+        "--config",
+        "resolver.feature-unification=\"workspace\"",
+    ]);
+    command
+}
+
 /// A program that builds, started at the top of the repository.
 pub(crate) fn shielded(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);

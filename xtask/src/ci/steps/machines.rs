@@ -10,7 +10,7 @@ use vm_tests::environment;
 use crate::arch::Arch;
 use crate::ci::harness::{Counts, Machines, harness};
 use crate::differential::{self as runtimes, Other, Package};
-use crate::toolchain::{cargo, root, test_cache};
+use crate::toolchain::{cargo, cargo_test, root, test_cache};
 use crate::{
     compiler as native, guests, image as images, programs, spec as spec_tests, tail_calls as handlers,
 };
@@ -95,11 +95,8 @@ pub(crate) fn replay(arches: &[Arch]) -> Result<Counts> {
 
 /// The jail of a real QEMU, and what is tried from inside of one, on hosts as they may be.
 pub(crate) fn jail(arches: &[Arch]) -> Result<Counts> {
-    let mut counts =
-        harness(cargo().args(["test", "--locked", "--package", "hermit-wasm-vm", "--lib", "jail"]))?;
-    counts.add(&harness(cargo().args([
-        "test",
-        "--locked",
+    let mut counts = harness(cargo_test().args(["--package", "hermit-wasm-vm", "--lib", "jail"]))?;
+    counts.add(&harness(cargo_test().args([
         "--package",
         "hermit-wasm-vm",
         "--test",
@@ -240,8 +237,8 @@ pub(crate) fn calls(arches: &[Arch]) -> Result<Counts> {
         let image = images::build_system_calls(*arch)?;
         let images = image.parent().unwrap_or(&image);
         let counts = harness(
-            cargo()
-                .args(["test", "--locked", "--package", "vm-tests", "--test", "calls"])
+            cargo_test()
+                .args(["--package", "vm-tests", "--test", "calls"])
                 .env(environment::CALLS, images)
                 .env(environment::ARCH, arch.name()),
         )?;
@@ -300,9 +297,9 @@ impl Prepared {
 
     /// The same of another package.
     fn tests_of(&self, package: &str, which: &[&str]) -> Command {
-        let mut command = cargo();
+        let mut command = cargo_test();
         command
-            .args(["test", "--locked", "--package", package])
+            .args(["--package", package])
             .args(which)
             .env(environment::LAUNCHER, &self.launcher)
             .env(environment::GUESTS, &self.guests)

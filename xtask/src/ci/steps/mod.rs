@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::harness::{Counts, check, harness};
 use crate::arch::Arch;
-use crate::toolchain::{cargo, root};
+use crate::toolchain::{cargo, cargo_test, root};
 use crate::{
     compiler as native, fuzz as targets, image as images, miri as interpreter, reproduce as again,
     sbom as bills, supply_chain,
@@ -27,9 +27,7 @@ const BOTH_ENGINES: &str = "kernel-app/native";
 /// The launcher's tests start it, with an image that a fake QEMU does not run.
 pub(super) fn unit(_: &[Arch]) -> Result<Counts> {
     images::build(Arch::host(), &images::default_out())?;
-    harness(cargo().args([
-        "test",
-        "--locked",
+    harness(cargo_test().args([
         "--workspace",
         "--exclude",
         "vm-tests",
