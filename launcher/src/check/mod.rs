@@ -90,7 +90,7 @@ impl Host {
     #[must_use]
     pub fn look() -> Self {
         let (processes, jailed) = system::jail();
-        let known = qemu::kvm();
+        let known = qemu::kvm(None);
         let mut findings = vec![kvm(&known), processes];
         findings.extend([system::landlock(), system::seccomp(), system::cgroup()]);
         findings.extend(Arch::ALL.into_iter().map(emulator));

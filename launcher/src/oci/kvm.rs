@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::config::Config;
+use super::monitor::Programs;
 use super::refusal::{Level, Log, Refusal, refuse};
 use crate::vmm::capabilities::Accelerator;
 use crate::vmm::qemu::{self, probe::Known};
@@ -12,11 +13,12 @@ use crate::vmm::qemu::{self, probe::Known};
 /// How long the trial of KVM may take.
 const TRIAL: &str = "30s";
 
-/// Chooses, of what the pod and the node `demand`. Where KVM is demanded and cannot be had, there is no container; where it is not, the log says so.
+/// Chooses, of what the pod and the node demand. Where KVM is demanded and cannot be had, there is no container; where it
+/// is not, the log says so.
 pub(super) fn choose(
     demanded: Option<Accelerator>,
     config: &Config,
-    launcher: &Path,
+    programs: &Programs,
     log: Log<'_>,
 ) -> Result<Option<Accelerator>, Refusal> {
     let nodes = config.accelerator().map_err(Refusal::new)?;
@@ -33,11 +35,14 @@ pub(super) fn choose(
     if demanded == Some(Accelerator::Tcg) {
         return Ok(demanded);
     }
-    let mut known = qemu::kvm();
+    // Of the machine's own QEMU: another one, in PATH, may fare otherwise.
+    let qemu = Some(programs.qemu.as_path());
+    let mut known = qemu::kvm(qemu);
     // A QEMU that was prepared for monitors runs there alone.
     if known == Known::Untried && config.monitor == Path::new("/") {
-        try_it(launcher);
-        known = qemu::kvm();
+        // It notes whether KVM has worked.
+        let _ = trial(programs).status();
+        known = qemu::kvm(qemu);
     }
     match (known, demanded) {
         (Known::Works, _) => Ok(Some(Accelerator::Kvm)),
@@ -56,12 +61,33 @@ pub(super) fn choose(
     }
 }
 
-/// Boots a machine, which notes whether KVM has worked.
-fn try_it(launcher: &Path) {
-    let _ = Command::new(launcher)
-        .args(["run", "--timeout", TRIAL, "--greet"])
+/// The boot of a machine.
+fn trial(programs: &Programs) -> Command {
+    let mut command = Command::new(&programs.launcher);
+    command
+        .args(["run", "--timeout", TRIAL, "--qemu"])
+        .arg(&programs.qemu)
+        .arg("--greet")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+        .stderr(Stdio::null());
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_containers_own_qemu_is_tried() {
+        let programs = Programs {
+            launcher: "/l/hermit-wasm".into(),
+            qemu: "/q/qemu".into(),
+            virtiofsd: "/v/virtiofsd".into(),
+        };
+        let trial = trial(&programs);
+        assert_eq!(trial.get_program(), "/l/hermit-wasm");
+        let words: Vec<_> = trial.get_args().collect();
+        assert_eq!(words, ["run", "--timeout", TRIAL, "--qemu", "/q/qemu", "--greet"]);
+    }
 }

@@ -171,7 +171,7 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
         }
         Fate::Machine(machine) => {
             let programs = Programs::find(config, Arch::host().name())?;
-            let accelerator = kvm::choose(machine.annotations.accelerator, config, &programs.launcher, log)?;
+            let accelerator = kvm::choose(machine.annotations.accelerator, config, &programs, log)?;
             let before = container.spec.clone();
             let mut request = container.rewrite(&machine, config, &programs, accelerator)?;
             let code = native::code(&machine.entry, &request, &machine.annotations, config)?;

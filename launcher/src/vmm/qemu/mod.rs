@@ -172,12 +172,15 @@ pub(crate) fn program(arch: Arch) -> Result<PathBuf, StartError> {
 pub(crate) const CONFINED: [&str; 2] = ["-sandbox", config::SANDBOX];
 
 /// What is known of KVM without a trial: for machines of the host's own architecture, by the usual QEMU.
-pub(crate) fn kvm() -> Known {
+pub(crate) fn kvm(named: Option<&Path>) -> Known {
     let own = Arch::ALL.into_iter().find(|arch| arch.is_hosts());
     let cache = own.and_then(|arch| {
         let image = image::of(arch, Engine::Interp).ok()?.fingerprint;
         Some(ProbeCache::new(
-            &program(arch).ok()?,
+            &match named {
+                Some(named) => named.to_path_buf(),
+                None => program(arch).ok()?,
+            },
             MachineKind::usual(arch).name(),
             image,
         ))
