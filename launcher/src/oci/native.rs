@@ -1,8 +1,8 @@
 //! Native code for a container's module. It is compiled on the node, in the compiler's jail, and kept there by the
 //! module's digest; a container gets a copy of it, which was found whole on its way, and can change nothing that is kept.
 
-use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -100,7 +100,9 @@ fn turn(until: Option<&Deadline>) -> Result<Turn, Error> {
 
 fn turn_in(directory: &Path, until: Option<&Deadline>) -> Result<Turn, Error> {
     let path = directory.join("oci-compiles");
-    let opened = std::fs::create_dir_all(directory).and_then(|()| {
+    // As all that is kept there: others' rights to write would be rights to choose what is executed.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let opened = made.and_then(|()| {
         let mut options = File::options();
         options
             .write(true)

@@ -4,7 +4,7 @@
 //! delegate would follow it within the monitor's root. Here each mount beneath that root has to be one that was meant.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use super::request::GUEST;
@@ -88,10 +88,16 @@ fn point(line: &[u8]) -> Option<PathBuf> {
 /// Whether something is mounted beneath a directory of this node's.
 pub(super) fn has_mounts_beneath(directory: &Path) -> bool {
     let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    is_above_mounts(directory, &mounts)
+}
+
+fn is_above_mounts(directory: &Path, mounts: &[u8]) -> bool {
+    // The kernel names mount points without links. What is not there has nothing beneath it.
+    let directory = directory
+        .canonicalize()
+        .unwrap_or_else(|_| directory.to_path_buf());
     let mut points = mounts.split(|byte| *byte == b'\n').filter_map(point);
-    points.any(|point| {
-        point != directory && point.starts_with(directory) && !point.as_os_str().as_bytes().is_empty()
-    })
+    points.any(|point| point != directory && point.starts_with(&directory))
 }
 
 #[cfg(test)]
@@ -140,5 +146,17 @@ mod tests {
             assert!(error.contains(reason), "{point}: {error}");
         }
         assert!(has_mounts_beneath(Path::new("/")));
+    }
+
+    #[test]
+    fn mounts_beneath_a_link_are_seen() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().canonicalize().unwrap();
+        std::fs::create_dir_all(path.join("version/lib")).unwrap();
+        std::os::unix::fs::symlink("version", path.join("current")).unwrap();
+        let mounts = mounts(&["/", path.join("version/lib/deep").to_str().unwrap()]);
+        assert!(is_above_mounts(&path.join("current/lib"), &mounts));
+        assert!(!is_above_mounts(&path.join("current/lib/deep"), &mounts));
+        assert!(!is_above_mounts(&path.join("versio"), &mounts));
     }
 }
