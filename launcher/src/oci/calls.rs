@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use oci_spec::runtime::{Features, Process};
+use oci_spec::runtime::{Features, Process, Spec};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::annotations::PREFIX;
 use super::monitor;
@@ -54,6 +55,44 @@ pub(super) fn machine(call: &Call, delegate: &Path) -> Result<Option<PathBuf>, R
     Ok(said
         .map(|state| state.bundle)
         .filter(|bundle| monitor::is_of_machine(bundle)))
+}
+
+/// The state of the call's container, if its bundle is one that was made here: as the engine knows it. Whoever looks for
+/// the container's configuration and root there is to find the engine's.
+pub(super) fn state_of_ours(call: &Call, delegate: &Path) -> Result<Option<String>, Refusal> {
+    let said = state(call, delegate)?.and_then(|said| serde_json::from_slice::<Value>(&said).ok());
+    let Some(Value::Object(mut said)) = said else {
+        return Ok(None);
+    };
+    let own = said.get("bundle").and_then(Value::as_str).map(PathBuf::from);
+    let Some((own, engines)) = own.and_then(|own| Some((own.clone(), monitor::engines(&own)?.to_path_buf())))
+    else {
+        return Ok(None);
+    };
+    said.insert("bundle".to_string(), shown(&engines));
+    let is_ours = |root: &Value| {
+        root.as_str()
+            .is_some_and(|root| Path::new(root).starts_with(&own))
+    };
+    if said.get("rootfs").is_some_and(is_ours)
+        && let Some(root) = root_of(&engines)
+    {
+        said.insert("rootfs".to_string(), shown(&root));
+    }
+    serde_json::to_string_pretty(&said)
+        .map(|text| Some(format!("{text}\n")))
+        .map_err(|error| Refusal::new(format!("cannot write the container's state: {error}")))
+}
+
+fn shown(path: &Path) -> Value {
+    path.to_string_lossy().into()
+}
+
+/// The root that an engine's bundle names.
+fn root_of(bundle: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(bundle.join("config.json")).ok()?;
+    let spec: Spec = serde_json::from_slice(&text).ok()?;
+    Some(bundle.join(spec.root().as_ref()?.path()))
 }
 
 /// Refuses `exec` for a machine. A container that the delegate made as it was has programs.

@@ -8,7 +8,7 @@
 //! [`Run`](crate::Run) like any other.
 //!
 //! - `annotations`: what an OCI configuration has no field for.
-//! - `calls`: `exec` and `features`.
+//! - `calls`: `exec`, `state` and `features`.
 //! - `config`: what the node's administrator says.
 //! - `entry`: a container's program, found in the image.
 //! - `image_root`: paths in an image.
@@ -111,6 +111,10 @@ fn answer(call: &Call, log: Log<'_>) -> Result<Option<String>, Refusal> {
             call.words.clone()
         }
         Some("update") => update::words(call, &config, &delegate)?,
+        Some("state") => match calls::state_of_ours(call, &delegate)? {
+            Some(text) => return Ok(Some(text)),
+            None => call.words.clone(),
+        },
         Some("features") => return calls::features(call, &delegate).map(Some),
         _ => call.words.clone(),
     };

@@ -306,10 +306,15 @@ fn entered(path: &Path) -> Result<(), Refusal> {
     fs::set_permissions(path, open).map_err(cannot("open to the container's user", path))
 }
 
+/// The engine's bundle, in which this one was made for the delegate.
+pub(super) fn engines(bundle: &Path) -> Option<&Path> {
+    let name = bundle.file_name()?.as_bytes();
+    bundle.parent().filter(|_| name.starts_with(BUNDLE.as_bytes()))
+}
+
 /// Whether a delegate's bundle is a machine's.
 pub(super) fn is_of_machine(bundle: &Path) -> bool {
-    let name = bundle.file_name().map(OsStr::as_bytes);
-    name.is_some_and(|name| name.starts_with(BUNDLE.as_bytes())) && bundle.join(ROOT).is_dir()
+    engines(bundle).is_some() && bundle.join(ROOT).is_dir()
 }
 
 /// What a machine was made for, in its bundle.

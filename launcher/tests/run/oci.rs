@@ -20,6 +20,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("oci::other_calls_pass_through", other_calls_pass_through),
         test("oci::a_machine_has_no_exec", a_machine_has_no_exec),
         test(
+            "oci::a_state_names_the_engines_bundle",
+            a_state_names_the_engines_bundle,
+        ),
+        test(
             "oci::new_limits_have_room_for_the_monitor",
             new_limits_have_room_for_the_monitor,
         ),
@@ -243,6 +247,24 @@ fn a_machine_has_no_exec() {
     state("bundle");
     node.call(&["exec", "name", "sh"]).expect_code(0);
     assert_eq!(node.words(), ["exec", "name", "sh"]);
+}
+
+fn a_state_names_the_engines_bundle() {
+    let node = Node::new();
+    node.create().expect_code(0);
+    let own = node.path("bundle/hermit-wasm-name");
+    let said = json!({ "ociVersion": "1.0.2", "id": "name", "pid": 7, "new": [1], "bundle": own, "rootfs": own.join("rootfs") });
+    fs::write(node.path("state"), said.to_string()).unwrap();
+    let done = node.call(&["state", "name"]).expect_code(0);
+    let mut expected = said;
+    expected["bundle"] = json!(node.path("bundle"));
+    expected["rootfs"] = json!(node.path("bundle/rootfs"));
+    assert_eq!(serde_json::from_slice::<Value>(&done.stdout).unwrap(), expected);
+    // Another container's is the delegate's, to the last byte.
+    let other = "{ \"bundle\":  \"/elsewhere\" }";
+    fs::write(node.path("state"), other).unwrap();
+    let done = node.call(&["state", "name"]).expect_code(0);
+    assert_eq!(done.stdout, other.as_bytes());
 }
 
 fn new_limits_have_room_for_the_monitor() {
