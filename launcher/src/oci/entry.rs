@@ -13,8 +13,9 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::image_root::ImageRoot;
-use super::mounts::{Placed, behind};
+use super::mounts::Content;
 use super::refusal::{Refusal, refuse};
+use super::view::{Links, View, behind};
 use crate::host::shown;
 use crate::pack::Packed;
 use crate::spec::module::{self, ModuleError};
@@ -41,12 +42,6 @@ pub(super) enum Kind {
     Native,
 }
 
-/// Where a container's files are.
-pub(super) struct Files<'a> {
-    pub(super) image: &'a ImageRoot,
-    pub(super) placed: &'a [Placed],
-}
-
 /// The places where a program called `name` may be, in order.
 fn candidates(name: &str, directory: &Path, env: &[String]) -> Vec<PathBuf> {
     let here = directory.join(name);
@@ -68,12 +63,7 @@ fn candidates(name: &str, directory: &Path, env: &[String]) -> Vec<PathBuf> {
 }
 
 /// Finds the program.
-pub(super) fn find(
-    files: &Files<'_>,
-    name: &str,
-    directory: &Path,
-    env: &[String],
-) -> Result<Entry, Refusal> {
+pub(super) fn find(files: &View<'_>, name: &str, directory: &Path, env: &[String]) -> Result<Entry, Refusal> {
     if name.is_empty() {
         return refuse!("the container has no program: give it an ENTRYPOINT");
     }
@@ -96,42 +86,31 @@ pub(super) fn find(
     }
 }
 
-impl Files<'_> {
+impl View<'_> {
     /// Looks at a path; `None`: nothing is there.
     fn look(&self, path: &Path) -> Result<Option<Entry>, String> {
         let text = |error: std::io::Error| match Errno::from_io_error(&error) {
             Some(Errno::NOTDIR) => "no such file or directory in the image".to_string(),
             _ => error.to_string(),
         };
-        let mut found = self.image.find(path).map_err(text)?;
+        let found = self.find(path, Links::Followed).map_err(text)?;
         let mut volume = None;
-        let at = found.path.clone();
-        let mut beneath = at.clone();
-        if let Some((mount, rest)) = behind(&at, self.placed) {
-            let Some(source) = &mount.source else {
+        let mut beneath = found.path.clone();
+        if let Some((mount, rest)) = behind(&found.path, self.placed) {
+            let Content::Of(source) = &mount.content else {
                 return Ok(None);
             };
-            if source.is_file() {
+            if rest.as_os_str().is_empty() && source.is_file() {
                 // A file by itself: its directory is the engine's, as are links on the way to it.
                 let source = source.canonicalize().map_err(text)?;
-                let (directory, name) = (source.parent(), source.file_name());
-                let (Some(directory), Some(name), true) = (directory, name, rest.as_os_str().is_empty())
-                else {
+                let (Some(directory), Some(name)) = (source.parent(), source.file_name()) else {
                     return Ok(None);
                 };
                 volume = Some(ImageRoot::new(directory).map_err(text)?);
                 beneath = name.into();
-                found.kind = Some(FileType::RegularFile);
             } else {
-                let root = ImageRoot::new(source).map_err(text)?;
-                found = root.find(&rest).map_err(text)?;
-                found.path = mount.at.join(&found.path);
-                beneath = found
-                    .path
-                    .strip_prefix(&mount.at)
-                    .unwrap_or(&found.path)
-                    .to_path_buf();
-                volume = Some(root);
+                volume = Some(ImageRoot::new(source).map_err(text)?);
+                beneath = rest;
             }
         }
         match found.kind {

@@ -244,6 +244,9 @@ fn links_in_volumes_are_no_way_for_mounts() {
     let bundle = Bundle::new();
     symlink("/usr", bundle.volume().join("link")).unwrap();
     fs::create_dir(bundle.volume().join("plain")).unwrap();
+    // The volume hides what the image has there.
+    fs::create_dir(bundle.root().join("vol")).unwrap();
+    symlink("/bin", bundle.root().join("vol/plain")).unwrap();
     let nested = |place: &str| {
         let place = format!("/vol/{place}");
         bundle.machine(move |config| {

@@ -4,10 +4,10 @@
 //! Layer: system calls (`openat2`, Linux 5.6).
 
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
@@ -66,42 +66,18 @@ impl ImageRoot {
 
     /// Resolves a path. What is not there is taken as it is written, as somebody makes it who mounts something there.
     pub(super) fn find(&self, path: &Path) -> io::Result<Found> {
-        let mut rest: VecDeque<OsString> = components(path);
-        let mut at = PathBuf::new();
-        let mut kind = Some(FileType::Directory);
-        let mut links = 0;
-        while let Some(name) = rest.pop_front() {
-            if name == ".." {
-                at.pop();
-                kind = self.kind(&at)?;
-                continue;
-            }
-            let next = at.join(&name);
-            match self.kind(&next)? {
-                Some(FileType::Symlink) => {
-                    links += 1;
-                    if links > MOST_LINKS {
-                        return Err(Errno::LOOP.into());
-                    }
-                    let link = self.open(&next, OFlags::PATH | OFlags::NOFOLLOW)?;
-                    let target = rustix::fs::readlinkat(&link, c"", Vec::new())?;
-                    let target = Path::new(OsStr::from_bytes(target.as_bytes()));
-                    if target.is_absolute() {
-                        at = PathBuf::new();
-                    }
-                    for name in components(target).into_iter().rev() {
-                        rest.push_front(name);
-                    }
-                    kind = self.kind(&at)?;
-                }
-                found => (at, kind) = (next, found),
-            }
-        }
-        Ok(Found { path: at, kind })
+        walk(path, |at| self.kind(at), |at| self.target(at))
+    }
+
+    /// Where a link leads.
+    pub(super) fn target(&self, path: &Path) -> io::Result<PathBuf> {
+        let link = self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        let target = rustix::fs::readlinkat(&link, c"", Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()).into())
     }
 
     /// What is there, if it is; a link itself.
-    fn kind(&self, path: &Path) -> io::Result<Option<FileType>> {
+    pub(super) fn kind(&self, path: &Path) -> io::Result<Option<FileType>> {
         match self.open(path, OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(file) => {
                 let status = rustix::fs::statat(&file, c"", AtFlags::EMPTY_PATH)?;
@@ -171,6 +147,47 @@ impl ImageRoot {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Resolves a path as the kernel does it, in a tree of which `kind` says what is there, and `target` where a link leads.
+pub(super) fn walk(
+    path: &Path,
+    kind: impl Fn(&Path) -> io::Result<Option<FileType>>,
+    target: impl Fn(&Path) -> io::Result<PathBuf>,
+) -> io::Result<Found> {
+    let mut rest: VecDeque<OsString> = components(path);
+    let mut at = PathBuf::new();
+    let mut found = Some(FileType::Directory);
+    let mut links = 0;
+    while let Some(name) = rest.pop_front() {
+        if name == ".." {
+            at.pop();
+            found = kind(&at)?;
+            continue;
+        }
+        let next = at.join(&name);
+        match kind(&next)? {
+            Some(FileType::Symlink) => {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Errno::LOOP.into());
+                }
+                let target = target(&next)?;
+                if target.is_absolute() {
+                    at = PathBuf::new();
+                }
+                for name in components(&target).into_iter().rev() {
+                    rest.push_front(name);
+                }
+                found = kind(&at)?;
+            }
+            other => (at, found) = (next, other),
+        }
+    }
+    Ok(Found {
+        path: at,
+        kind: found,
+    })
 }
 
 /// The names in a path, without those that do nothing.

@@ -23,6 +23,7 @@
 //! - `unknown`: fields that nobody here knows.
 //! - `update`: new limits.
 //! - `verify`: the last look at a container's mounts.
+//! - `view`: what a container sees: its image and its mounts.
 //! - `words`: the command line.
 
 mod annotations;
@@ -42,6 +43,7 @@ mod rewrite;
 mod unknown;
 mod update;
 mod verify;
+mod view;
 mod words;
 
 use std::ffi::OsString;

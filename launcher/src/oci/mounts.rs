@@ -9,11 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, MountBuilder};
-use rustix::fs::FileType;
 
 use super::image_root::{ImageRoot, Place};
 use super::refusal::{Refusal, refuse};
 use super::request::GUEST;
+use super::view::{Links, View, behind};
 use crate::host::shown;
 
 /// File systems of a kernel that the guest does not have.
@@ -45,10 +45,20 @@ pub(super) struct Guest<'a> {
 pub(super) struct Placed {
     /// Where it is, beneath the image's root.
     pub(super) at: PathBuf,
-    /// The directory or file that is there; `None`: an empty one.
-    pub(super) source: Option<PathBuf>,
+    pub(super) content: Content,
     /// What it is mounted on.
-    place: Place,
+    pub(super) place: Place,
+}
+
+/// What lies in a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// This directory or file.
+    Of(PathBuf),
+    /// A copy of what the image has there.
+    Images,
+    /// Nothing.
+    None,
 }
 
 impl Guest<'_> {
@@ -62,9 +72,11 @@ impl Guest<'_> {
         let mut placed: Vec<Placed> = Vec::new();
         for mount in given.iter().filter(|mount| is_the_guests(mount)) {
             let destination = mount.destination();
-            let source = match (is_bind(mount), mount.source()) {
-                (true, Some(source)) => Some(self.bundle.join(source)),
-                _ => None,
+            let copies = |option: &String| option == "tmpcopyup";
+            let content = match (is_bind(mount), mount.source()) {
+                (true, Some(source)) => Content::Of(self.bundle.join(source)),
+                _ if mount.options().iter().flatten().any(copies) => Content::Images,
+                _ => Content::None,
             };
             let at = self.place(destination, &placed).map_err(|why| {
                 Refusal::new(format!("cannot mount at {}: {why}", shown::path(destination)))
@@ -77,7 +89,7 @@ impl Guest<'_> {
             }
             let mut other = mount.clone();
             other.set_destination(Path::new(GUEST).join(&at));
-            if let Some(source) = &source {
+            if let Content::Of(source) = &content {
                 other.set_source(Some(source.clone()));
             }
             if RESOLVER.iter().any(|file| destination == Path::new(file)) && is_bind(&other) {
@@ -89,7 +101,7 @@ impl Guest<'_> {
             }
             let place = place_for(&other);
             mounts.push(other);
-            placed.push(Placed { at, source, place });
+            placed.push(Placed { at, content, place });
         }
         Ok((mounts, placed))
     }
@@ -113,40 +125,15 @@ impl Guest<'_> {
         Ok(())
     }
 
-    /// Where `destination` is, beneath the image's root.
+    /// Where `destination` is, beneath the image's root. In a volume no link is followed: the delegate would do so in the
+    /// monitor's root.
     fn place(&self, destination: &Path, placed: &[Placed]) -> Result<PathBuf, String> {
-        let found = self.image.find(destination).map_err(|error| error.to_string())?;
-        let Some((mount, rest)) = behind(&found.path, placed) else {
-            return Ok(found.path);
+        let view = View {
+            image: self.image,
+            placed,
         };
-        if let Some(source) = &mount.source {
-            no_links(source, &rest)?;
-        }
-        Ok(found.path)
-    }
-}
-
-/// The last mount behind which a path is, and the rest of the path.
-pub(super) fn behind<'a>(path: &Path, placed: &'a [Placed]) -> Option<(&'a Placed, PathBuf)> {
-    let placed = placed.iter().rev();
-    placed
-        .filter_map(|mount| Some((mount, path.strip_prefix(&mount.at).ok()?.to_path_buf())))
-        .max_by_key(|(mount, _)| mount.at.components().count())
-}
-
-/// Refuses links on a way in a volume: the delegate would follow them in the monitor's root.
-fn no_links(source: &Path, rest: &Path) -> Result<(), String> {
-    if rest.as_os_str().is_empty() {
-        return Ok(());
-    }
-    let root = ImageRoot::new(source).map_err(|error| error.to_string())?;
-    let found = root.find(rest).map_err(|error| error.to_string())?;
-    match found.path == rest && found.kind != Some(FileType::Symlink) {
-        true => Ok(()),
-        false => Err(format!(
-            "there is a link on the way, in the volume {}",
-            shown::path(source)
-        )),
+        let found = view.find(destination, Links::Refused);
+        found.map(|found| found.path).map_err(|error| error.to_string())
     }
 }
 

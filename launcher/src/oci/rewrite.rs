@@ -14,7 +14,7 @@ use oci_spec::runtime::{
 use super::NAME;
 use super::annotations::{Annotations, PREFIX};
 use super::config::Config;
-use super::entry::{self, Entry, Files, Kind};
+use super::entry::{self, Entry, Kind};
 use super::image_root::ImageRoot;
 use super::monitor::{LAUNCHER, Monitor, Programs};
 use super::mounts::{Guest, Placed, cannot, is_bind};
@@ -22,6 +22,7 @@ use super::refusal::{Refusal, refuse};
 use super::request::{INSIDE, Request};
 use super::resources;
 use super::verify::WORD;
+use super::view::View;
 use crate::vmm::capabilities::Accelerator;
 
 /// KVM's device.
@@ -141,7 +142,7 @@ impl Container<'_> {
         };
         let directory = Path::new("/").join(process.cwd());
         let env = process.env().as_deref().unwrap_or_default();
-        entry::find(&Files { image, placed }, name, &directory, env)
+        entry::find(&View { image, placed }, name, &directory, env)
     }
 
     /// The program's name, as it was given.
