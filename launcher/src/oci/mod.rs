@@ -22,6 +22,7 @@
 //! - `rewrite`: the configuration.
 //! - `unknown`: fields that nobody here knows.
 //! - `update`: new limits.
+//! - `users`: a container's users, outside of its user namespace.
 //! - `verify`: the last look at a container's mounts.
 //! - `view`: what a container sees: its image and its mounts.
 //! - `words`: the command line.
@@ -42,6 +43,7 @@ mod resources;
 mod rewrite;
 mod unknown;
 mod update;
+mod users;
 mod verify;
 mod view;
 mod words;

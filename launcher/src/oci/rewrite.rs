@@ -7,8 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    HookBuilder, LinuxDeviceBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxIdMapping, Mount,
-    Process, Root, Spec,
+    HookBuilder, LinuxDeviceBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, Mount, Process, Root, Spec,
 };
 
 use super::NAME;
@@ -21,6 +20,7 @@ use super::mounts::{Guest, Placed, cannot, is_bind};
 use super::refusal::{Refusal, refuse};
 use super::request::{INSIDE, Request};
 use super::resources;
+use super::users::Users;
 use super::verify::WORD;
 use super::view::View;
 use crate::vmm::capabilities::Accelerator;
@@ -105,7 +105,7 @@ impl Container<'_> {
             bundle: self.bundle,
             image: &image,
             read_only: root.readonly().unwrap_or(false),
-            owner: self.root_of_its_namespace(),
+            owner: Users::of(&self.spec)?.root(),
         };
         let given = self.spec.mounts().as_deref().unwrap_or_default();
         let (mounts, placed) = guest.plan(given)?;
@@ -150,23 +150,12 @@ impl Container<'_> {
         boot_protocol::shown::piece(words(process).first().map_or("", String::as_str))
     }
 
-    /// Root of the container's user namespace, if that is not this process's root.
-    pub(super) fn root_of_its_namespace(&self) -> Option<(u32, u32)> {
-        let linux = self.spec.linux().as_ref()?;
-        let uid = mapped(0, linux.uid_mappings().as_deref())?;
-        let gid = mapped(0, linux.gid_mappings().as_deref())?;
-        ((uid, gid) != (0, 0)).then_some((uid, gid))
-    }
-
     /// The user of the container's process, as this process's user namespace numbers them.
     pub(super) fn owner(&self) -> Result<(u32, u32), Refusal> {
         let user = self.process()?.user();
-        let linux = self.spec.linux().as_ref();
-        let uids = linux.and_then(|linux| linux.uid_mappings().as_deref());
-        let gids = linux.and_then(|linux| linux.gid_mappings().as_deref());
-        match (mapped(user.uid(), uids), mapped(user.gid(), gids)) {
-            (Some(uid), Some(gid)) => Ok((uid, gid)),
-            _ => refuse!(
+        match Users::of(&self.spec)?.outside(user.uid(), user.gid()) {
+            Some(owner) => Ok(owner),
+            None => refuse!(
                 "the container's user {}:{} is none of those that its user namespace has",
                 user.uid(),
                 user.gid()
@@ -311,15 +300,4 @@ fn words(process: &Process) -> &[String] {
         [init, dashes, rest @ ..] if INITS.contains(&init.as_str()) && dashes == "--" => rest,
         words => words,
     }
-}
-
-/// What the user or group `id` of a user namespace is outside; the same, where there is none.
-fn mapped(id: u32, mappings: Option<&[LinuxIdMapping]>) -> Option<u32> {
-    let Some(mappings) = mappings.filter(|mappings| !mappings.is_empty()) else {
-        return Some(id);
-    };
-    mappings.iter().find_map(|mapping| {
-        let offset = id.checked_sub(mapping.container_id())?;
-        (offset < mapping.size()).then(|| mapping.host_id().checked_add(offset))?
-    })
 }
