@@ -13,6 +13,7 @@ use super::monitor;
 use super::mounts::cannot;
 use super::refusal::{Level, Log, Refusal, refuse};
 use super::resources;
+use super::unknown;
 use super::words::Call;
 
 /// The versions of the specification that configurations may have.
@@ -112,7 +113,12 @@ pub(super) fn fit_exec(call: &Call, log: Log<'_>) -> Result<(), Refusal> {
     let Some(path) = &call.process else { return Ok(()) };
     let text = std::fs::read(path).map_err(cannot("read", path))?;
     // What is wrong with it, the delegate says itself.
-    let Ok(mut process) = serde_json::from_slice::<Process>(&text) else {
+    let understood = || -> serde_json::Result<_> {
+        let process: Process = serde_json::from_slice(&text)?;
+        let known = serde_json::to_value(&process)?;
+        Ok((process, known, serde_json::from_slice::<Value>(&text)?))
+    };
+    let Ok((mut process, known, given)) = understood() else {
         return Ok(());
     };
     let dropped = resources::fit(&mut process);
@@ -122,9 +128,10 @@ pub(super) fn fit_exec(call: &Call, log: Log<'_>) -> Result<(), Refusal> {
     for what in &dropped {
         log.say(Level::Warning, what);
     }
-    let json = serde_json::to_vec(&process)
-        .map_err(|error| Refusal::new(format!("cannot describe the process: {error}")))?;
-    std::fs::write(path, json).map_err(cannot("write", path))
+    let cannot_describe = |error| Refusal::new(format!("cannot describe the process: {error}"));
+    let mut written = serde_json::to_value(&process).map_err(cannot_describe)?;
+    unknown::keep(&given, &known, &mut written);
+    std::fs::write(path, written.to_string()).map_err(cannot("write", path))
 }
 
 /// What delegate and this program can do, as JSON.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
 use rustix::fs::MemfdFlags;
+use serde_json::Value;
 
 use super::calls;
 use super::config::Config;
@@ -16,6 +17,7 @@ use super::monitor;
 use super::mounts::cannot;
 use super::refusal::{Refusal, refuse};
 use super::resources;
+use super::unknown;
 use super::words::Call;
 use crate::host::units::show_size;
 use crate::spec::run::DEFAULT_MEMORY;
@@ -78,16 +80,19 @@ fn resources(given: &OsStr, config: &Config, machine: u64) -> Result<PathBuf, Re
         false => File::open(path).and_then(|mut file| file.read_to_end(&mut text).map(|_| ())),
     };
     read.map_err(cannot("read the new limits from", path))?;
-    let mut limits: LinuxResources = serde_json::from_slice(&text)
-        .map_err(|error| Refusal::new(format!("cannot understand the new limits: {error}")))?;
+    let wrong = |error: serde_json::Error| Refusal::new(format!("cannot understand the new limits: {error}"));
+    let mut limits: LinuxResources = serde_json::from_slice(&text).map_err(wrong)?;
+    let given: Value = serde_json::from_slice(&text).map_err(wrong)?;
+    let known = serde_json::to_value(&limits).map_err(wrong)?;
     if let Some(limit) = resources::memory(&mut limits, config.overhead_bytes())? {
         has_room(i64::try_from(limit).unwrap_or(i64::MAX), machine)?;
     }
     resources::tasks(&mut limits);
+    let mut all = serde_json::to_value(&limits).map_err(wrong)?;
+    unknown::keep(&given, &known, &mut all);
     let write = || -> std::io::Result<File> {
         let mut file = File::from(rustix::fs::memfd_create(c"limits", MemfdFlags::empty())?);
-        serde_json::to_writer(&mut file, &limits)?;
-        file.flush()?;
+        file.write_all(all.to_string().as_bytes())?;
         Ok(file)
     };
     let file = write().map_err(|error| Refusal::new(format!("cannot write the new limits: {error}")))?;
