@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use hermit_wasm_vm::host::interrupt::leave_signals_to_other_threads;
-use hermit_wasm_vm::{Deadline, Error};
+use hermit_wasm_vm::{Deadline, Error, Interrupt, StartError};
 
 use crate::stderr;
 
@@ -18,6 +18,33 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// Somebody ends the program: whoever comes second lets the first one do it.
 static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Lets signals end what has this deadline.
+///
+/// # Errors
+/// They cannot be watched for.
+pub(crate) fn on_signals(deadline: Deadline) -> Result<Deadline, Error> {
+    let interrupt = Interrupt::on_signals().map_err(|source| StartError::File {
+        attempt: "watch for signals",
+        source,
+    })?;
+    Ok(deadline.interrupt(interrupt))
+}
+
+/// Does some work until a deadline, or a signal, and watches that it ends then.
+///
+/// # Errors
+/// The work's; signals cannot be watched for.
+pub(crate) fn watch<T>(
+    deadline: Deadline,
+    work: impl FnOnce(&Deadline) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let deadline = on_signals(deadline)?;
+    begin(&deadline, |_| {});
+    let result = work(&deadline);
+    call_off();
+    result
+}
 
 /// Begins to watch a run, on a thread that also takes the signals. `report` is told why the program is ended, if it is.
 pub(crate) fn begin(deadline: &Deadline, report: impl Fn(&Error) + Send + 'static) {

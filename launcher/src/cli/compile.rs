@@ -10,7 +10,7 @@ use clap::{Args, ValueHint};
 use hermit_wasm_vm::compile::{self, Code, Compilation, CpuLevel, Options, Progress, Target};
 use hermit_wasm_vm::host::shown;
 use hermit_wasm_vm::host::units::{self, MIB};
-use hermit_wasm_vm::{Arch, Deadline, Error, Interrupt, Jail, Module, StartError};
+use hermit_wasm_vm::{Arch, Deadline, Error, Jail, Module, StartError};
 
 use super::run::usage;
 use super::values::{ARCHITECTURES, CPU_LEVELS, JAILS, one_of};
@@ -73,12 +73,7 @@ impl Compile {
             return Ok(exit_code::SUCCESS);
         }
         stderr::init_log(0, false, deadline.at());
-        let interrupt = Interrupt::on_signals().map_err(|source| file_error("watch for signals", source))?;
-        let deadline = deadline.interrupt(interrupt);
-        watchdog::begin(&deadline, |_| {});
-        let result = self.compile(target, &deadline);
-        watchdog::call_off();
-        result.map(|()| exit_code::SUCCESS)
+        watchdog::watch(deadline, |deadline| self.compile(target, deadline)).map(|()| exit_code::SUCCESS)
     }
 
     fn wanted(&self) -> Result<Target, Error> {

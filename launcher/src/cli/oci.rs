@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use hermit_wasm_vm::oci::{self, Inside};
-use hermit_wasm_vm::{Deadline, Diagnostics, Error, Interrupt, StartError};
+use hermit_wasm_vm::{Deadline, Diagnostics, Error};
 
 use crate::{stderr, watchdog};
 
@@ -39,19 +39,14 @@ fn inside(start: Instant) -> Result<u8, Error> {
     let inside = Inside::read()?;
     let deadline = Deadline::since(start, inside.timeout());
     stderr::init_log(inside.verbose(), false, deadline.at());
-    let interrupt = Interrupt::on_signals().map_err(|source| StartError::File {
-        attempt: "watch for signals",
-        source,
-    })?;
-    let deadline = deadline.interrupt(interrupt);
-    watchdog::begin(&deadline, |_| {});
-    let result = inside.run(&deadline).and_then(|run| {
-        run.deadline(deadline)
+    let result = watchdog::watch(deadline, |deadline| {
+        inside
+            .run(deadline)?
+            .deadline(deadline.clone())
             .diagnostics(Diagnostics::Stderr)
             .show_machine(inside.verbose() > 0)
             .run()
     });
-    watchdog::call_off();
     let result = result.inspect_err(|error| {
         translate(&error.to_string());
         translate(error.transcript());

@@ -7,7 +7,7 @@ use boot_protocol::exit_code;
 use clap::{Args, ValueHint};
 use hermit_wasm_vm::host::shown;
 use hermit_wasm_vm::pack::{self, Format, OciImage, OciKind, Packed};
-use hermit_wasm_vm::{Arch, Deadline, Error, Hermitfile, Interrupt, ModuleError, StartError};
+use hermit_wasm_vm::{Arch, Deadline, Error, Hermitfile, ModuleError};
 
 use super::outputs;
 use super::run::{Hypervisor, Run, usage};
@@ -59,10 +59,7 @@ impl Pack {
             }
             _ => outputs::refuse_other_than_a_file("-o", &self.output)?,
         }
-        let deadline = deadline(start, &self.output)?;
-        let result = self.pack(&deadline);
-        watchdog::call_off();
-        for line in result? {
+        for line in watch(start, &self.output, |deadline| self.pack(deadline))? {
             stderr::say(&line);
         }
         Ok(exit_code::SUCCESS)
@@ -218,10 +215,7 @@ pub(super) struct Inspect {
 
 impl Inspect {
     pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
-        deadline(start, &self.file)?;
-        let inspection = open(&self.file).and_then(|packed| packed.inspect(self.arch));
-        watchdog::call_off();
-        let inspection = inspection?;
+        let inspection = watch(start, &self.file, |_| open(&self.file)?.inspect(self.arch))?;
         match self.json {
             true => super::print_exactly(&inspection.json()),
             false => super::print(&inspection.text()),
@@ -243,10 +237,8 @@ pub(super) struct Unpack {
 
 impl Unpack {
     pub(super) fn perform(&self, start: Instant) -> Result<u8, Error> {
-        deadline(start, &self.file)?;
-        let result = open(&self.file).and_then(|packed| packed.unpack(&self.directory));
-        watchdog::call_off();
-        result.map(|()| exit_code::SUCCESS)
+        watch(start, &self.file, |_| open(&self.file)?.unpack(&self.directory))?;
+        Ok(exit_code::SUCCESS)
     }
 }
 
@@ -261,16 +253,12 @@ fn open(path: &Path) -> Result<Packed, Error> {
 }
 
 /// Signals end what is done to the file `path`.
-fn deadline(start: Instant, path: &Path) -> Result<Deadline, Error> {
+fn watch<T>(
+    start: Instant,
+    path: &Path,
+    work: impl FnOnce(&Deadline) -> Result<T, Error>,
+) -> Result<T, Error> {
     let deadline = Deadline::since(start, Duration::MAX).of(format!("'{}'", shown::path(path)));
     stderr::init_log(0, false, deadline.at());
-    let interrupt = Interrupt::on_signals().map_err(|source| {
-        Error::from(StartError::File {
-            attempt: "watch for signals",
-            source,
-        })
-    })?;
-    let deadline = deadline.interrupt(interrupt);
-    watchdog::begin(&deadline, |_| {});
-    Ok(deadline)
+    watchdog::watch(deadline, work)
 }

@@ -13,8 +13,7 @@ use hermit_wasm_vm::vmm::Vmm;
 use hermit_wasm_vm::vmm::qemu::Qemu;
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
-    Deadline, Diagnostics, Error, ExitStatus, Figures, Interrupt, Jail, LogLevel, Module, RecordedEnd,
-    Recording, StartError,
+    Deadline, Diagnostics, Error, ExitStatus, Figures, Jail, LogLevel, Module, RecordedEnd, Recording,
 };
 
 use super::guest::split_preload;
@@ -84,15 +83,7 @@ impl Replay {
         let deadline = Deadline::since(start, self.timeout.unwrap_or(Duration::MAX));
         let deadline = deadline.of(format!("'{}'", shown::path(&self.recording)));
         stderr::init_log(self.verbose, false, deadline.at());
-        let interrupt = Interrupt::on_signals().map_err(|source| StartError::File {
-            attempt: "watch for signals",
-            source,
-        })?;
-        let deadline = deadline.interrupt(interrupt);
-        watchdog::begin(&deadline, |_| {});
-        let result = self.replay(&deadline);
-        watchdog::call_off();
-        result
+        watchdog::watch(deadline, |deadline| self.replay(deadline))
     }
 
     fn replay(&self, deadline: &Deadline) -> Result<u8, Error> {

@@ -15,8 +15,8 @@ use hermit_wasm_vm::vmm::capabilities::Accelerator;
 use hermit_wasm_vm::vmm::qemu::{MachineKind, Qemu};
 use hermit_wasm_vm::vmm::uhyve::Uhyve;
 use hermit_wasm_vm::{
-    self as vm, Access, Arch, Deadline, Diagnostics, Engine, Error, Figures, Hermitfile, Input, Interrupt,
-    Jail, LogLevel, Module, MountSource, Report, RunResult, StartError,
+    self as vm, Access, Arch, Deadline, Diagnostics, Engine, Error, Figures, Hermitfile, Input, Jail,
+    LogLevel, Module, MountSource, Report, RunResult,
 };
 
 use super::guest::{parse_descriptor, parse_memory, parse_seed, utf8};
@@ -301,31 +301,23 @@ impl Run {
     fn run(
         &self,
         hermitfile: Option<Result<Hermitfile, Error>>,
-        mut deadline: Deadline,
+        deadline: Deadline,
         figures: &mut Figures,
         status: Option<Arc<Status>>,
     ) -> Result<RunResult, Error> {
         let begun = figures.clone();
-        let result = Interrupt::on_signals()
-            .map_err(|source| {
-                Error::from(StartError::File {
-                    attempt: "watch for signals",
-                    source,
-                })
-            })
-            .and_then(|interrupt| {
-                deadline = deadline.interrupt(interrupt);
-                watchdog::begin(&deadline, move |error| {
-                    if let Some(status) = &status {
-                        let mut figures = begun.clone();
-                        figures.finish();
-                        status.write(&Report::failed(error, &figures));
-                    }
-                });
-                let hermitfile = hermitfile.transpose()?;
-                self.describe(hermitfile.as_ref(), deadline)?
-                    .run_measured(figures)
+        let result = watchdog::on_signals(deadline).and_then(|deadline| {
+            watchdog::begin(&deadline, move |error| {
+                if let Some(status) = &status {
+                    let mut figures = begun.clone();
+                    figures.finish();
+                    status.write(&Report::failed(error, &figures));
+                }
             });
+            let hermitfile = hermitfile.transpose()?;
+            self.describe(hermitfile.as_ref(), deadline)?
+                .run_measured(figures)
+        });
         figures.finish();
         result
     }
