@@ -199,16 +199,9 @@ impl Engine {
 
     /// Options of `ctr run` for a container.
     fn ctr_options(container: &Container) -> Result<Vec<String>> {
-        let mut words = Vec::new();
-        for (name, value) in &container.annotations {
-            words.push(format!("--annotation={name}={value}"));
-        }
-        for variable in &container.env {
-            words.push(format!("--env={variable}"));
-        }
+        let mut words = container.options("--memory-limit");
         for volume in &container.volumes {
-            let host = volume.host.to_str().context("a volume's path is not UTF-8")?;
-            let access = if volume.read_only { "ro" } else { "rw" };
+            let (host, access) = volume.said()?;
             words.push(format!(
                 "--mount=type=bind,src={host},dst={},options=rbind:{access}",
                 volume.guest
@@ -216,9 +209,6 @@ impl Engine {
         }
         for path in &container.tmpfs {
             words.push(format!("--mount=type=tmpfs,src=tmpfs,dst={path},options=nosuid"));
-        }
-        if let Some(memory) = container.memory {
-            words.push(format!("--memory-limit={memory}"));
         }
         Ok(words)
     }

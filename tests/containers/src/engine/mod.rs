@@ -38,6 +38,17 @@ pub struct Container {
     pub stdin: bool,
 }
 
+impl Container {
+    /// What all clients that are called by words call the same, but for the option that limits memory.
+    fn options(&self, memory: &str) -> Vec<String> {
+        let annotations = self.annotations.iter();
+        let annotations = annotations.map(|(name, value)| format!("--annotation={name}={value}"));
+        let variables = self.env.iter().map(|variable| format!("--env={variable}"));
+        let memory = self.memory.map(|bytes| format!("{memory}={bytes}"));
+        annotations.chain(variables).chain(memory).collect()
+    }
+}
+
 /// A directory of the host in a container.
 #[derive(Clone, Debug)]
 pub struct Volume {
@@ -47,6 +58,14 @@ pub struct Volume {
     pub guest: String,
     /// Whether it cannot be changed.
     pub read_only: bool,
+}
+
+impl Volume {
+    /// Where it is on the host, and what clients call its access.
+    fn said(&self) -> Result<(&str, &'static str)> {
+        let host = self.host.to_str().context("a volume's path is not UTF-8")?;
+        Ok((host, if self.read_only { "ro" } else { "rw" }))
+    }
 }
 
 /// Engines, with the ways to speak to them.

@@ -102,22 +102,13 @@ pub(super) fn options(container: &Container) -> Result<Vec<String>> {
     if container.stdin {
         words.push("--interactive".into());
     }
-    for (name, value) in &container.annotations {
-        words.push(format!("--annotation={name}={value}"));
-    }
-    for variable in &container.env {
-        words.push(format!("--env={variable}"));
-    }
+    words.extend(container.options("--memory"));
     for volume in &container.volumes {
-        let host = volume.host.to_str().context("a volume's path is not UTF-8")?;
-        let access = if volume.read_only { "ro" } else { "rw" };
+        let (host, access) = volume.said()?;
         words.push(format!("--volume={host}:{}:{access}", volume.guest));
     }
     for path in &container.tmpfs {
         words.push(format!("--tmpfs={path}"));
-    }
-    if let Some(memory) = container.memory {
-        words.push(format!("--memory={memory}"));
     }
     words.push(image(container));
     words.extend(container.args.iter().cloned());
