@@ -32,6 +32,7 @@ build_images() {
 
     say "building the installer's image"
     cargo xtask launcher >&2
+    cargo xtask compiler >/dev/null
     "$root/deploy/installer-image" "$work/images/installer.tar"
 }
 
