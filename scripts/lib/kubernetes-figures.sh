@@ -3,7 +3,7 @@
 # `say`, `root`, `state` and the cluster's functions.
 
 # For shellcheck's sake: set by scripts/kubernetes.
-: "${root=}" "${state=}"
+: "${root=}" "${state=}" "${patience=}"
 
 # How many if nothing else is said.
 readonly figure_pods=10
@@ -62,11 +62,11 @@ figures() {
     local init began seconds daemons pod cgroup pid name node_side=0 pods=() before after n=${1:-$figure_pods}
     init=$(pgrep -P "$(<"$state/node1.pid")")
     k delete deployment idle --ignore-not-found --wait >/dev/null
-    await 120 'earlier pods to be gone' no_idle_pods
+    await "$patience" 'earlier pods to be gone' no_idle_pods
     daemons=$(cpu_of_daemons "$init")
     began=${EPOCHREALTIME/./}
     idle_pods "$n" | k apply -f - >/dev/null
-    await 600 "$n pods" idle_ready "$n"
+    await $((patience + 10 * n)) "$n pods" idle_ready "$n"
     seconds=$(((${EPOCHREALTIME/./} - began) / 1000000))
     daemons=$(($(cpu_of_daemons "$init") - daemons))
     # What the guests do until they sleep.

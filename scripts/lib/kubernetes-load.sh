@@ -4,7 +4,8 @@
 # For shellcheck's sake: set by scripts/kubernetes.
 : "${state=}"
 
-readonly clients=4 most_tries=60
+# A refused connection is no more than a try, so that there are many in the time in which nobody serves.
+readonly clients=4 most_tries=1500
 
 # Begins to ask the service at this address, from the node that lives: load_begins ADDRESS.
 load_begins() {
