@@ -24,16 +24,22 @@ const fn what(engine: Engine) -> &'static str {
 /// `hermit-wasm` and `hermit-wasm-native`, and the image, which is both in one file (`.img`); and `made-from`, the
 /// fingerprint of what they were made of. Does nothing if that says that they are of the present sources.
 pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
+    build_for(arch, &Engine::ALL, out)
+}
+
+/// The same for `engines` alone; without `made-from`, which is of all, if one is left out.
+pub(crate) fn build_for(arch: Arch, engines: &[Engine], out: &Path) -> Result<()> {
     let directory = out.join(arch.name());
     let made_from = directory.join(inputs::MADE_FROM);
     // Taken first: what changes while this builds must be built again.
     let present = inputs::fingerprint(&root()).context("cannot read the image's sources")?;
     let loader = directory.join("hermit-loader");
-    let files = Engine::ALL.map(|engine| {
+    let file = |engine: &Engine| {
         let app = directory.join(engine.file());
         let image = app.with_extension("img");
-        (engine, app, image)
-    });
+        (*engine, app, image)
+    };
+    let files: Vec<_> = engines.iter().map(file).collect();
     let _lock = lock()?;
     let there = files
         .iter()
@@ -52,7 +58,15 @@ pub(crate) fn build(arch: Arch, out: &Path) -> Result<()> {
         copy_if_changed(&strip(&build_app(arch, *engine, &object, &embedded, &[])?)?, app)?;
         copy_if_changed(&build_loader(arch, Some(app))?, image)?;
     }
+    if !are_all(engines) {
+        return Ok(());
+    }
     fs::write(&made_from, present).with_context(|| format!("cannot write {}", made_from.display()))
+}
+
+/// Whether none is left out.
+pub(crate) fn are_all(engines: &[Engine]) -> bool {
+    Engine::ALL.iter().all(|engine| engines.contains(engine))
 }
 
 /// Builds an image with the application's feature `spec-tests`, for tests alone. Gives its path.

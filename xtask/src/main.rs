@@ -55,6 +55,9 @@ enum Step {
         /// Where the results go; default: target/images.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Only images with this engine, `interp` or `native`; default: both, without which the launcher takes none.
+        #[arg(long)]
+        engine: Option<Engine>,
     },
     /// Build the tests' application that makes the kernel's calls, and print the path of its image.
     SystemCalls {
@@ -129,6 +132,9 @@ enum Step {
         /// The architecture to build for; default: all.
         #[arg(long, value_parser = arch::parse)]
         arch: Option<Arch>,
+        /// Only images with this engine, `interp` or `native`; default: both.
+        #[arg(long)]
+        engine: Option<Engine>,
     },
     /// Write what images, launcher and compiler are made of: OUT/ARCH/hermit-wasm.img.cdx.json and others.
     Sbom {
@@ -167,10 +173,10 @@ fn main() -> Result<()> {
                 println!("{}", kernel::build(arch)?.display());
             }
         }
-        Step::Image { arch, out } => {
+        Step::Image { arch, out, engine } => {
             let out = out.unwrap_or_else(image::default_out);
             for arch in arches(arch) {
-                image::build(arch, &out)?;
+                image::build_for(arch, &engines(engine), &out)?;
             }
         }
         Step::SystemCalls { arch } => {
@@ -206,15 +212,13 @@ fn main() -> Result<()> {
             if arch.is_empty() {
                 arch = Arch::ALL.to_vec();
             }
-            let engines = engine.map_or_else(|| Engine::ALL.to_vec(), |engine| vec![engine]);
-            bench::run_all(only, &arch, &engines)?;
+            bench::run_all(only, &arch, &engines(engine))?;
         }
         Step::Bench {
             record: Some(reason), ..
         } => bench::guard::record(&reason)?,
         Step::Spec { what, engine, arch } => {
-            let engines = engine.map_or_else(|| Engine::ALL.to_vec(), |engine| vec![engine]);
-            for engine in engines {
+            for engine in engines(engine) {
                 spec::run(&what, engine, arch.unwrap_or_else(Arch::host))?;
             }
         }
@@ -229,7 +233,7 @@ fn main() -> Result<()> {
             seconds,
         } => fuzz::long(&target, seconds)?,
         Step::Advisories => supply_chain::against_all()?,
-        Step::Reproduce { arch } => reproduce::check(&arches(arch))?,
+        Step::Reproduce { arch, engine } => reproduce::check(&arches(arch), &engines(engine))?,
         Step::Sbom { arch, out } => {
             sbom::write(&arches(arch), &out.unwrap_or_else(sbom::default_out))?;
         }
@@ -244,6 +248,11 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The engines meant by an optional `--engine`.
+fn engines(engine: Option<Engine>) -> Vec<Engine> {
+    engine.map_or_else(|| Engine::ALL.to_vec(), |engine| vec![engine])
 }
 
 /// The architectures meant by an optional `--arch`.

@@ -22,12 +22,12 @@ const ELSEWHERE: &str = "reproduce/in another folder";
 /// Folders of a checkout that are not copied: nothing in an image may be of them.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
-/// Builds the images of `arches` in both places and compares them.
+/// Builds the images of `arches` in both places and compares those of `engines`; the others are not built again.
 ///
 /// # Errors
 /// If something differs, with the names of all that does; the second place is then left for a look. Or if nothing can
 /// be built.
-pub(crate) fn check(arches: &[Arch]) -> Result<()> {
+pub(crate) fn check(arches: &[Arch], engines: &[Engine]) -> Result<()> {
     for arch in arches {
         image::build(*arch, &image::default_out())?;
     }
@@ -39,11 +39,11 @@ pub(crate) fn check(arches: &[Arch]) -> Result<()> {
     step(&format!("building once more, in {}", tree.display()));
     let mut found = String::new();
     for arch in arches {
-        build(*arch, &tree, &home)?;
-        for file in products(*arch) {
+        build(*arch, engines, &tree, &home)?;
+        for file in products(*arch, engines) {
             compare(&file, [&root(), &tree], &mut found)?;
         }
-        for file in products(*arch) {
+        for file in products(*arch, engines) {
             said(
                 &tree.join(&file),
                 &[&elsewhere, &root(), &cargo_home()?],
@@ -58,26 +58,31 @@ pub(crate) fn check(arches: &[Arch]) -> Result<()> {
 }
 
 /// What is compared, in the order in which one goes into the other: the first that differs is where to look.
-fn products(arch: Arch) -> Vec<PathBuf> {
+fn products(arch: Arch, engines: &[Engine]) -> Vec<PathBuf> {
     let images = Path::new("target/images").join(arch.name());
     let mut products = vec![
         "target/guests/greet.wasm".into(),
         format!("target/hermit-kernel/hermit-{}.o", arch.name()).into(),
         images.join("hermit-loader"),
     ];
-    for engine in Engine::ALL {
+    for engine in engines {
         products.push(images.join(engine.file()));
         products.push(images.join(engine.file()).with_extension("img"));
     }
-    products.push(images.join(inputs::MADE_FROM));
+    // It is written where all are built.
+    if image::are_all(engines) {
+        products.push(images.join(inputs::MADE_FROM));
+    }
     products
 }
 
 /// Builds the images of the copy by this very program, in an environment that is another in what must not matter.
-fn build(arch: Arch, tree: &Path, home: &Path) -> Result<()> {
+fn build(arch: Arch, engines: &[Engine], tree: &Path, home: &Path) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
+    let only = if image::are_all(engines) { &[] } else { engines };
     run(Command::new(program)
         .args(["image", "--arch", arch.name()])
+        .args(only.iter().flat_map(|engine| ["--engine", engine.name()]))
         .current_dir(tree)
         .env(ROOT, tree)
         .env("CARGO_HOME", home)

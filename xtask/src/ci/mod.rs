@@ -250,7 +250,7 @@ const JOBS: &[Job] = &[
             ),
             Step::new(
                 "reproduce",
-                "an image of this host's architecture that is built again elsewhere is the same (ci/reproduce: all)",
+                "the interpreter's image of this host's architecture, built again elsewhere, is the same (ci/reproduce: all)",
                 steps::reproduce,
             ),
         ],
