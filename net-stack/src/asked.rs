@@ -8,12 +8,11 @@ use alloc::vec;
 
 use smoltcp::{
     iface::Interface,
-    phy::Device,
     socket::tcp::{Socket, SocketBuffer},
     wire::{IpAddress, IpCidr},
 };
 
-use crate::{lone::Lone, net::instant};
+use crate::{lone::Lone, net::instant, phy::Port};
 
 /// For so long smoltcp's sockets wait for a neighbour before they are asked again.
 pub(crate) const SILENCE: u64 = 1_000_000;
@@ -53,7 +52,7 @@ impl Asked {
 pub(crate) fn ask(
     mut interface: Interface,
     addresses: &[IpCidr],
-    device: &mut impl Device,
+    port: &mut Port<'_>,
     neighbour: IpAddress,
     now: u64,
 ) {
@@ -68,7 +67,7 @@ pub(crate) fn ask(
         .connect(interface.context(), (neighbour, 1), 1)
         .is_ok()
     {
-        let _ = interface.poll_egress(instant(now), device, lone.set());
+        let _ = interface.poll_egress(instant(now), port, lone.set());
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     frame::bits,
     key::Key,
     mend::Highest,
-    phy::{HEADER, Inlet, Outlet, Reply, Sent},
+    phy::{Answer, HEADER, Outlet, Port, Reply, Sent},
 };
 
 /// A deadline that never comes.
@@ -178,16 +178,18 @@ impl Net {
     /// Hands a frame to the socket in `set`, or to none. What it is answered is sent by [`answer`](Self::answer).
     pub(crate) fn receive(&mut self, frame: &[u8], set: Option<&mut SocketSet<'static>>) {
         self.reply.clear();
-        let mut inlet = Inlet {
+        let mut port = Port {
             frame: Some(frame),
-            reply: &mut self.reply,
-            headroom: 0,
+            out: &mut Answer {
+                reply: &mut self.reply,
+                headroom: 0,
+            },
             capabilities: &self.capabilities,
         };
         let set = set.unwrap_or(&mut self.nobody);
         let _ = self
             .interface
-            .poll_ingress_single(instant(self.now), &mut inlet, set);
+            .poll_ingress_single(instant(self.now), &mut port, set);
     }
 
     /// Transmits the answer to the last frame, if there is one and the device has room; a lost one is asked for again.
@@ -220,11 +222,15 @@ impl Net {
     ) -> Sent {
         let mut outlet = Outlet {
             device,
-            capabilities: &self.capabilities,
             sent: Sent::Nothing,
             highest,
         };
-        let _ = self.interface.poll_egress(instant(self.now), &mut outlet, set);
+        let mut port = Port {
+            frame: None,
+            out: &mut outlet,
+            capabilities: &self.capabilities,
+        };
+        let _ = self.interface.poll_egress(instant(self.now), &mut port, set);
         let sent = outlet.sent;
         if let Some(neighbour) = remote.and_then(|remote| self.neighbour(remote)) {
             match sent {
@@ -264,14 +270,18 @@ impl Net {
         let unknowing = interface(&self.capabilities, hardware, 0, self.now);
         let mut outlet = Outlet {
             device,
-            capabilities: &self.capabilities,
             sent: Sent::Nothing,
             highest: None,
+        };
+        let mut port = Port {
+            frame: None,
+            out: &mut outlet,
+            capabilities: &self.capabilities,
         };
         ask(
             unknowing,
             self.interface.ip_addrs(),
-            &mut outlet,
+            &mut port,
             neighbour,
             self.now,
         );
@@ -321,14 +331,16 @@ impl Net {
         emit(packet, &ip, segment, &self.capabilities);
         let mut interface = self.for_handshake(seed, time);
         let capabilities = self.ip_capabilities();
-        let mut inlet = Inlet {
+        let mut port = Port {
             frame: Some(packet),
-            reply: &mut self.reply,
-            headroom: HEADER,
+            out: &mut Answer {
+                reply: &mut self.reply,
+                headroom: HEADER,
+            },
             capabilities: &capabilities,
         };
-        let _ = interface.poll_ingress_single(instant(time), &mut inlet, set);
-        let _ = interface.poll_egress(instant(time), &mut inlet, set);
+        let _ = interface.poll_ingress_single(instant(time), &mut port, set);
+        let _ = interface.poll_egress(instant(time), &mut port, set);
         let answer = self.reply.bytes().get(HEADER..)?.get(ip.header_len()..)?;
         let sequence = bits(TcpPacket::new_checked(answer).ok()?.seq_number());
         self.reply.address(self.us, neighbour, ip.version());
@@ -359,14 +371,15 @@ impl Net {
 fn interface(capabilities: &DeviceCapabilities, address: HardwareAddress, seed: u64, time: u64) -> Interface {
     let mut config = InterfaceConfig::new(address);
     config.random_seed = seed;
-    let mut reply = Reply::default();
-    let mut inlet = Inlet {
+    let mut port = Port {
         frame: None,
-        reply: &mut reply,
-        headroom: 0,
+        out: &mut Answer {
+            reply: &mut Reply::default(),
+            headroom: 0,
+        },
         capabilities,
     };
-    Interface::new(config, &mut inlet, instant(time))
+    Interface::new(config, &mut port, instant(time))
 }
 
 /// The header of a packet of TCP. `None`: the addresses are of two protocols.

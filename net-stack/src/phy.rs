@@ -65,12 +65,20 @@ impl Reply {
     }
 }
 
-/// A device with one frame to receive, and room for one answer.
-pub(crate) struct Inlet<'a> {
+/// Where smoltcp's packets go.
+pub(crate) trait Out {
+    /// Whether there is room for one.
+    fn has_room(&mut self) -> bool;
+
+    /// Lends room for a packet to `write`, once, which fills all of it.
+    fn lend(&mut self, length: usize, write: &mut dyn FnMut(&mut [u8]));
+}
+
+/// The device that smoltcp sees: at most one frame to receive, and where to send. All of smoltcp's way out is generic
+/// over the device, and nearly nothing of it depends on which that is: one type means one copy in an image.
+pub(crate) struct Port<'a> {
     pub(crate) frame: Option<&'a [u8]>,
-    pub(crate) reply: &'a mut Reply,
-    /// What is left before the answer.
-    pub(crate) headroom: usize,
+    pub(crate) out: &'a mut dyn Out,
     pub(crate) capabilities: &'a DeviceCapabilities,
 }
 
@@ -83,35 +91,61 @@ impl RxToken for Received<'_> {
     }
 }
 
-/// The room for the answer.
-pub(crate) struct Answer<'a>(&'a mut Reply, usize);
+/// The room for a packet.
+pub(crate) struct Room<'a>(&'a mut dyn Out);
 
-impl TxToken for Answer<'_> {
+impl TxToken for Room<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
-        write(self.0.room(self.1, length))
+        let (mut write, mut result) = (Some(write), None);
+        self.0.lend(length, &mut |room| {
+            if let Some(write) = write.take() {
+                result = Some(write(room));
+            }
+        });
+        // Both kinds call what they are given.
+        result.expect("room was lent")
     }
 }
 
-impl Device for Inlet<'_> {
+impl Device for Port<'_> {
     type RxToken<'t>
         = Received<'t>
     where
         Self: 't;
     type TxToken<'t>
-        = Answer<'t>
+        = Room<'t>
     where
         Self: 't;
 
-    fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Answer<'_>)> {
-        Some((Received(self.frame.take()?), Answer(self.reply, self.headroom)))
+    fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Room<'_>)> {
+        Some((Received(self.frame.take()?), Room(self.out)))
     }
 
-    fn transmit(&mut self, _: Instant) -> Option<Answer<'_>> {
-        Some(Answer(self.reply, self.headroom))
+    fn transmit(&mut self, _: Instant) -> Option<Room<'_>> {
+        match self.out.has_room() {
+            true => Some(Room(self.out)),
+            false => None,
+        }
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         self.capabilities.clone()
+    }
+}
+
+/// The room for one answer, and what is left before it.
+pub(crate) struct Answer<'a> {
+    pub(crate) reply: &'a mut Reply,
+    pub(crate) headroom: usize,
+}
+
+impl Out for Answer<'_> {
+    fn has_room(&mut self) -> bool {
+        true
+    }
+
+    fn lend(&mut self, length: usize, write: &mut dyn FnMut(&mut [u8])) {
+        write(self.reply.room(self.headroom, length));
     }
 }
 
@@ -131,28 +165,28 @@ pub(crate) enum Sent {
 /// The device itself, for one frame to transmit.
 pub(crate) struct Outlet<'a, D> {
     pub(crate) device: &'a mut D,
-    pub(crate) capabilities: &'a DeviceCapabilities,
     pub(crate) sent: Sent,
     /// What the connection has sent, if it is one.
     pub(crate) highest: Option<&'a mut Highest>,
 }
 
-/// A buffer of the device.
-pub(crate) struct Buffer<'a, D> {
-    device: &'a mut D,
-    sent: &'a mut Sent,
-    highest: Option<&'a mut Highest>,
-}
+impl<D: FrameDevice> Out for Outlet<'_, D> {
+    fn has_room(&mut self) -> bool {
+        let has_room = self.device.can_transmit();
+        if !has_room {
+            self.sent = Sent::Blocked;
+        }
+        has_room
+    }
 
-impl<D: FrameDevice> TxToken for Buffer<'_, D> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
+    fn lend(&mut self, length: usize, write: &mut dyn FnMut(&mut [u8])) {
         let Self {
             device,
             sent,
             highest,
         } = self;
         device.transmit(length, |buffer| {
-            let result = write(buffer);
+            write(buffer);
             if let Some(highest) = highest {
                 highest.mend(buffer);
             }
@@ -161,8 +195,7 @@ impl<D: FrameDevice> TxToken for Buffer<'_, D> {
             } else {
                 Sent::Packet
             };
-            result
-        })
+        });
     }
 }
 
@@ -172,36 +205,5 @@ fn is_question(frame: &[u8]) -> bool {
         Some([0x08, 0x06]) => true,
         Some([0x86, 0xdd]) => frame.get(20) == Some(&58),
         _ => false,
-    }
-}
-
-impl<D: FrameDevice> Device for Outlet<'_, D> {
-    type RxToken<'t>
-        = Received<'t>
-    where
-        Self: 't;
-    type TxToken<'t>
-        = Buffer<'t, D>
-    where
-        Self: 't;
-
-    fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Buffer<'_, D>)> {
-        None
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Buffer<'_, D>> {
-        if !self.device.can_transmit() {
-            self.sent = Sent::Blocked;
-            return None;
-        }
-        Some(Buffer {
-            device: self.device,
-            sent: &mut self.sent,
-            highest: self.highest.as_deref_mut(),
-        })
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        self.capabilities.clone()
     }
 }
