@@ -65,9 +65,7 @@ impl Policy {
 
     /// The names, with the addresses by which the guest knows them.
     pub fn names(&self) -> impl Iterator<Item = (&str, Ipv4Addr, Ipv6Addr)> {
-        self.names
-            .iter()
-            .map(|(name, (v4, v6))| (name.as_str(), *v4, *v6))
+        self.names.iter().map(|(name, (v4, v6))| (name, v4, v6))
     }
 
     /// The same, and the guest may ask for the addresses of names that were not granted (`allow-ip-name-lookup`).

@@ -1,8 +1,8 @@
 //! The guest's network, as it is inside of the wire: addresses that exist nowhere else.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::grant::{Grant, GrantError, Host};
@@ -33,8 +33,41 @@ pub const GRANTS: usize = 1024;
 /// So many names may be granted.
 pub const NAMES: u8 = 128;
 
-/// Granted names with the addresses by which the guest knows them.
-pub type Names = BTreeMap<String, (Ipv4Addr, Ipv6Addr)>;
+/// Granted names with the addresses by which the guest knows them, in the names' order. They are few; a map's code is
+/// 3 KB of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(Vec<(String, (Ipv4Addr, Ipv6Addr))>);
+
+impl Names {
+    /// The addresses of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&(Ipv4Addr, Ipv6Addr)> {
+        let at = self.find(name).ok()?;
+        self.0.get(at).map(|(_, addresses)| addresses)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each with its addresses.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, (Ipv4Addr, Ipv6Addr))> {
+        self.0.iter().map(|(name, addresses)| (name.as_str(), *addresses))
+    }
+
+    /// The place of a name, or where it would be.
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name))
+    }
+}
 
 /// Gives the names of `grants` their addresses, in order, none of which is granted by itself.
 ///
@@ -46,28 +79,32 @@ pub fn names(grants: &[Grant]) -> Result<Names, GrantError> {
             "'{grant}' is one grant too many; the most is {GRANTS}"
         )));
     }
-    let mut names = Names::new();
-    let mut meanings = BTreeMap::new();
+    let mut names = Names::default();
     let is_taken = |address: IpAddr| grants.iter().any(|grant| grant.host == Host::Address(address));
     let mut free = (0..NAMES)
         .map(numbered)
         .filter(|(v4, v6)| !is_taken((*v4).into()) && !is_taken((*v6).into()));
-    for grant in grants {
-        let meaning = (&grant.target, grant.target_port);
-        let old = meanings.insert((grant.protocol, &grant.host, grant.port), meaning);
-        if old.is_some_and(|old| old != meaning) {
+    for (index, grant) in grants.iter().enumerate() {
+        let end = (grant.port, grant.protocol, &grant.host);
+        let earlier = grants
+            .iter()
+            .take(index)
+            .find(|earlier| (earlier.port, earlier.protocol, &earlier.host) == end);
+        if earlier.is_some_and(|earlier| {
+            (earlier.target_port, &earlier.target) != (grant.target_port, &grant.target)
+        }) {
             return Err(GrantError::new(format!(
                 "'{grant}' contradicts an earlier grant of {}:{}",
                 grant.host, grant.port
             )));
         }
         if let Host::Name(name) = &grant.host
-            && !names.contains_key(name)
+            && let Err(place) = names.find(name)
         {
             let addresses = free.next().ok_or_else(|| {
                 GrantError::new(format!("'{grant}' is one name too many; the most is {NAMES}"))
             })?;
-            names.insert(name.clone(), addresses);
+            names.0.insert(place, (name.clone(), addresses));
         }
     }
     Ok(names)
@@ -118,12 +155,12 @@ mod tests {
             "10.0.2.103:1",
             "c:9",
         ]));
-        let known: Vec<_> = known.unwrap().into_iter().collect();
-        let expected = [("a", 102), ("b", 100), ("c", 104)];
-        assert_eq!(
-            known,
-            expected.map(|(name, last)| (name.to_string(), numbered(last - FIRST)))
-        );
+        let known = known.unwrap();
+        let expected =
+            [("a", 102), ("b", 100), ("c", 104)].map(|(name, last)| (name, numbered(last - FIRST)));
+        assert_eq!(known.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(known.get("b"), Some(&numbered(0)));
+        assert_eq!((known.get("bb"), known.len(), known.is_empty()), (None, 3, false));
         let (v4, v6) = numbered(0);
         assert_eq!(
             (v4.to_string(), v6.to_string()),

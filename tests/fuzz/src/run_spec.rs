@@ -258,8 +258,8 @@ fn grants(grants: &[Grant]) {
     }
     if let Ok(names) = inside::names(grants) {
         let mut seen: Vec<IpAddr> = Vec::new();
-        for (v4, v6) in names.values() {
-            for address in [IpAddr::from(*v4), IpAddr::from(*v6)] {
+        for (_, (v4, v6)) in names.iter() {
+            for address in [IpAddr::from(v4), IpAddr::from(v6)] {
                 assert!(inside::contains(address) && !seen.contains(&address));
                 let is_granted = |grant: &Grant| grant.host == Host::Address(address);
                 assert!(!grants.iter().any(is_granted), "{address}");
