@@ -99,12 +99,27 @@ pub(super) fn poll<S: System, const N: usize, T: AnySubscription<N>>(
     if starts_inside(r#in, out, nsubscriptions) {
         return Err(Errno::INVAL.into());
     }
+    let read = |mem: &GuestMemory<'_>, index| Ok(mem.read(r#in.element(index)?)?.into());
+    wait(ctx, mem, &read, out, nsubscriptions, nevents)
+}
 
+/// Reads a subscription of the list.
+type Read<'a> = &'a dyn Fn(&GuestMemory<'_>, Size) -> Result<Subscription, Error>;
+
+/// Waits for what `read` gives, whatever its layout is: it is compiled once.
+fn wait<S: System>(
+    ctx: &mut WasiP1Ctx<S>,
+    mem: &mut GuestMemory<'_>,
+    read: Read<'_>,
+    out: Ptr<Event>,
+    nsubscriptions: Size,
+    nevents: Ptr<Size>,
+) -> Result<(), Error> {
     let start = ctx.core.now();
     loop {
-        let mut set = plan(ctx, mem, r#in, nsubscriptions, start)?;
+        let mut set = plan(ctx, mem, read, nsubscriptions, start)?;
         ctx.core.wait(&mut set);
-        let count = report(ctx, mem, r#in, out, nsubscriptions, start, &set)?;
+        let count = report(ctx, mem, read, out, nsubscriptions, start, &set)?;
         if count > 0 {
             return mem.write(nevents, count);
         }
@@ -126,17 +141,16 @@ fn starts_inside<const N: usize, T: AnySubscription<N>>(
 }
 
 /// First pass over the subscriptions: what to wait for, and whether all of them can be served.
-fn plan<S: System, const N: usize, T: AnySubscription<N>>(
+fn plan<S: System>(
     ctx: &mut WasiP1Ctx<S>,
     mem: &GuestMemory<'_>,
-    r#in: Ptr<T>,
+    read: Read<'_>,
     nsubscriptions: Size,
     start: Result<Timestamp, Errno>,
 ) -> Result<WaitSet, Error> {
     let mut set = WaitSet::default();
     for index in 0..nsubscriptions {
-        let subscription: Subscription = mem.read(r#in.element(index)?)?.into();
-        let source = match subscription.u {
+        let source = match read(mem, index)?.u {
             SubscriptionU::Clock { id, timeout, flags } => {
                 set.add_time(ctx.core.until(alarm(id, timeout, flags), start)?);
                 continue;
@@ -175,10 +189,10 @@ fn rights(entry: &Entry, direction: Rights) -> Rights {
 }
 
 /// Second pass: an event for each subscription that has happened. Returns their number.
-fn report<S: System, const N: usize, T: AnySubscription<N>>(
+fn report<S: System>(
     ctx: &mut WasiP1Ctx<S>,
     mem: &mut GuestMemory<'_>,
-    r#in: Ptr<T>,
+    read: Read<'_>,
     out: Ptr<Event>,
     nsubscriptions: Size,
     start: Result<Timestamp, Errno>,
@@ -186,7 +200,7 @@ fn report<S: System, const N: usize, T: AnySubscription<N>>(
 ) -> Result<Size, Error> {
     let mut count: Size = 0;
     for index in 0..nsubscriptions {
-        let Subscription { userdata, u } = mem.read(r#in.element(index)?)?.into();
+        let Subscription { userdata, u } = read(mem, index)?;
         let (r#type, readiness) = match u {
             SubscriptionU::Clock { id, timeout, flags } => {
                 let remaining = ctx.core.until(alarm(id, timeout, flags), start)?;

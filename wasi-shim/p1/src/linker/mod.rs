@@ -18,6 +18,9 @@ pub mod wasmtime;
 
 /// The binders' macro for the table's rows: the function `bind`. The engine's `Store`, `Func` and `Caller` and the
 /// binder's `Host` and `call` have to be in scope.
+///
+/// A row is a closure of its own, to which the engine adds code of its own. WasmEdge's rows share closures, one for each
+/// number of parameters, and are reached through a pointer: few programs call them, and each image has them.
 macro_rules! bind {
     ($($snapshot:ident {
         $($variant:ident: $family:ident :: $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:tt;)+
@@ -26,15 +29,44 @@ macro_rules! bind {
         #[cfg_attr(target_os = "hermit", optimize(size))]
         fn bind<S: System + 'static>(store: &mut Store<Host<S>>, function: Function) -> Func {
             match function {
-                $($(Function::$variant => Func::wrap(
-                    store,
-                    |caller: Caller<'_, Host<S>>, $($arg: <$ty as Param>::Raw),*| {
-                        let end = call(caller, |ctx, mem| {
-                            calls::$family::$name(ctx, mem, $(<$ty>::from_raw($arg)?),*)
-                        });
-                        bind!(@return $ret end)
-                    },
+                $($(Function::$variant => bind!(
+                    @row $snapshot store $family $name ($($arg: $ty),*) $ret
                 ),)+)+
+            }
+        }
+
+        bind!(@shared a b);
+        bind!(@shared a b c);
+        bind!(@shared a b c d);
+        bind!(@shared a b c d e);
+        bind!(@shared a b c d e f g);
+        bind!(@shared a b c d e f g h);
+    };
+    (@row wasmedge $($row:tt)+) => { bind!(@through_pointer $($row)+) };
+    (@row first $($row:tt)+) => { bind!(@through_pointer $($row)+) };
+    (@row $snapshot:ident $store:ident $family:ident $name:ident ($($arg:ident: $ty:ty),*) $ret:tt) => {
+        Func::wrap(
+            $store,
+            |caller: Caller<'_, Host<S>>, $($arg: <$ty as Param>::Raw),*| {
+                let end = call(caller, |ctx, mem| {
+                    calls::$family::$name(ctx, mem, $(<$ty>::from_raw($arg)?),*)
+                });
+                bind!(@return $ret end)
+            },
+        )
+    };
+    (@through_pointer $store:ident $family:ident $name:ident ($($arg:ident: $ty:ty),*) errno) => {{
+        let body: Body<S, _> = |ctx, mem, [$($arg),*]| {
+            calls::$family::$name(ctx, mem, $(<$ty>::from_raw($arg)?),*)
+        };
+        Shared::func(body, $store)
+    }};
+    (@shared $($arg:ident)+) => {
+        impl<S: System + 'static> Shared<Store<Host<S>>, Func> for Body<S, { [$(stringify!($arg)),+].len() }> {
+            fn func(self, store: &mut Store<Host<S>>) -> Func {
+                Func::wrap(store, move |caller: Caller<'_, Host<S>>, $($arg: u32),+| {
+                    call(caller, |ctx, mem| self(ctx, mem, [$($arg),+]))
+                })
             }
         }
     };
@@ -52,11 +84,23 @@ use wasi_core::limits::Limit;
 
 pub use table::{Signature, SignatureMismatch, ValueType, is_wasi};
 
+#[cfg(any(feature = "wasmi", feature = "wasmtime"))]
+use crate::memory::GuestMemory;
 use crate::{
     abi::Errno,
     context::WasiP1Ctx,
     error::{Error, Trap, limit_name},
 };
+
+/// A call whose parameters are so many i32.
+#[cfg(any(feature = "wasmi", feature = "wasmtime"))]
+type Body<S, const N: usize> = fn(&mut WasiP1Ctx<S>, &mut GuestMemory<'_>, [u32; N]) -> Result<(), Error>;
+
+/// A [`Body`] as a function of an engine's store.
+#[cfg(any(feature = "wasmi", feature = "wasmtime"))]
+trait Shared<Store, Func> {
+    fn func(self, store: &mut Store) -> Func;
+}
 
 /// What a store holds for a guest, `M` being the engine's handle of a memory: see `Host` of the engine's binder.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use wasmi::{AsContextMut, Caller, Extern, Func, FuncType, Memory, ResourceLimite
 use wasmi_core::{LimiterError, RawRef};
 
 use super::{
-    Bounds, Growth, Resource, SignatureMismatch, Stop, ValueType, bind, leave,
+    Body, Bounds, Growth, Resource, Shared, SignatureMismatch, Stop, ValueType, bind, leave,
     table::{self, Function, scope::*},
     trace::{Arguments, Step},
 };

@@ -6,7 +6,7 @@ use wasi_core::System;
 use wasmtime::{Caller, Extern, Func, FuncType, Memory, ResourceLimiter, Store, Val, ValType};
 
 use super::{
-    Bounds, Growth, Resource, SignatureMismatch, Stop, ValueType, bind, leave,
+    Body, Bounds, Growth, Resource, Shared, SignatureMismatch, Stop, ValueType, bind, leave,
     table::{self, Function, scope::*},
     trace::{Arguments, Step},
 };
