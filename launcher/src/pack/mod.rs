@@ -8,12 +8,13 @@
 //! - `oci`: makes a container image of it.
 //! - `trailer`: what ends an executable.
 //! - `mark`: what says in an executable that it carries a payload.
-//! - `packed`: finds the payload in a file, and what is in it.
+//! - `find`: finds the payload in a file; `packed`: what is in it.
 //! - `section`: a part of such a file; `manifest`: the Hermitfile in it.
 //! - `inspect`: shows that; `description`: what of it is the run's.
 //! - `unpacked`: takes a payload apart, and puts it together again.
 
 mod description;
+mod find;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod inspect;
@@ -99,7 +100,7 @@ impl fmt::Display for Format {
 /// A payload was, and what says where it is is damaged or missing.
 pub fn own() -> Result<Option<PathBuf>, Error> {
     match mark::is_set() {
-        true => packed::own().map(Some),
+        true => find::own().map(Some),
         false => Ok(None),
     }
 }

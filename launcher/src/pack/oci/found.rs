@@ -12,7 +12,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use tar::EntryType;
 
 use super::super::Format;
-use super::super::packed::Found;
+use super::super::find::Found;
 use super::document::WASM_CONFIG;
 use super::layout::{BLOBS, INDEX, MARK};
 use super::{OciImage, OciKind, PAYLOAD};
