@@ -64,7 +64,7 @@ pub fn words() -> Option<Vec<OsString>> {
     (words.next()? == INSIDE).then(|| words.collect())
 }
 
-/// Makes the host what it is to be, by a shell script: links, addresses, ways.
+/// Makes the host what it is to be, by a shell script: links, addresses, routes.
 ///
 /// # Errors
 /// If the script fails.

@@ -87,7 +87,7 @@ pub struct Guest<'a> {
     pub memory: Option<&'a str>,
     /// Whether it gets a UDP port instead of a listener.
     pub datagrams: bool,
-    /// Whether the machine asks for its address, where it does not know it.
+    /// Whether the machine asks for its address by DHCP. Only by QEMU alone, with its own network.
     pub dhcp: bool,
 }
 
@@ -272,7 +272,12 @@ impl Setting {
                 self.host(),
             ),
             Starter::Plain | Starter::Launcher(_) | Starter::Reference(_) => (
-                format!("user,id=net,hostfwd={protocol}:127.0.0.1:{port}-10.0.2.15:{port}"),
+                // Who asks for an address gets another than who knows it.
+                {
+                    let at = if guest.dhcp { "10.0.2.77" } else { "10.0.2.15" };
+                    let forward = format!("hostfwd={protocol}:127.0.0.1:{port}-{at}:{port}");
+                    format!("user,id=net,dhcpstart=10.0.2.77,{forward}")
+                },
                 None,
                 Ipv4Addr::new(10, 0, 2, 2),
             ),

@@ -73,7 +73,10 @@ fn main() -> ExitCode {
         }
     };
     let mut trials = Vec::new();
-    let way = namespace::way(TAP);
+    let taps = settings
+        .iter()
+        .any(|setting| matches!(setting.starter, Starter::Tap));
+    let way = taps.then(|| namespace::way(TAP)).transpose();
     for setting in &settings {
         let by_tap = matches!(setting.starter, Starter::Tap);
         for test in tests() {
@@ -85,7 +88,7 @@ fn main() -> ExitCode {
             if let Some(reason) = &reason {
                 eprintln!("SKIP {name}: {reason}");
             }
-            let (setting, way) = (setting.clone(), way.as_ref().ok().copied());
+            let (setting, way) = (setting.clone(), way.clone().ok().flatten());
             let run = move || {
                 let done = match way {
                     Some(way) if by_tap => namespace::start(way, &[OsStr::new(test.name)]),

@@ -5,7 +5,6 @@ use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -277,7 +276,7 @@ impl Drop for Ended {
     }
 }
 
-/// Starts the relay for the machine that connects to `wire`: both ends by descriptors that it inherits anyway.
+/// Starts the relay for the machine that connects to `wire`. It inherits both ends.
 fn start_relay(wire: &UnixListener, launcher: &Path, port: u16) -> Result<Child> {
     wire.set_nonblocking(true)?;
     let deadline = Instant::now() + CONNECTING;
@@ -293,10 +292,12 @@ fn start_relay(wire: &UnixListener, launcher: &Path, port: u16) -> Result<Child>
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     // As the launcher hands it over.
     listener.set_nonblocking(true)?;
-    Command::new(launcher)
-        .arg0(RELAY)
-        .arg("wire=0")
-        .arg(format!("published=1:{PORT}/tcp"))
+    // The shell becomes the relay, whose standard input says what it is to do.
+    let become_relay = r#"exec -a "$0" "$1" 3<&0 4<&1 1>&2 <<<"$2""#;
+    Command::new("bash")
+        .args(["-c", become_relay, RELAY])
+        .arg(launcher)
+        .arg(format!("wire=3\npublished=4:{PORT}/tcp"))
         .stdin(OwnedFd::from(wire))
         .stdout(OwnedFd::from(listener))
         .spawn()
