@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -49,6 +49,9 @@ const REFERENCE: &[u8] = b"reference: ";
 
 /// Bytes of a module from which on its compilation takes seconds, and the launcher tells how far it is.
 const LARGE: u64 = 1 << 20;
+
+/// Held by the row that compiles a large module.
+static COMPILING: Mutex<()> = Mutex::new(());
 
 /// What the launcher's messages begin with.
 const OURS: &[u8] = b"hermit-wasm: ";
@@ -287,6 +290,8 @@ impl Runner {
         let module = self.module(test)?;
         let large = || module.metadata().is_ok_and(|metadata| metadata.len() >= LARGE);
         if self.engine == Engine::Native && !self.reference && large() {
+            // Rows of one module stand side by side: the second finds the code in the cache.
+            let _alone = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
             let directory = self.scratch.join(test.name.replace('/', "-"));
             // What cannot be compiled cannot be run either, and the run says why.
             let _ = program::of(&module, environment::arch()?, None, self.engine, &directory);
