@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use test_qemu::Engine;
@@ -108,14 +109,7 @@ pub(crate) fn build_hostile() -> Result<PathBuf> {
     let arch = Arch::X86_64;
     let target_dir = root().join("target/hostile");
     let _lock = lock()?;
-    compile(
-        "the hostile kernel",
-        cargo()
-            .current_dir(root().join("tests/hostile"))
-            .args(["build", "--locked", "--release", "--target", arch.kernel_target()])
-            .args(BUILD_STD)
-            .env("CARGO_TARGET_DIR", &target_dir),
-    )?;
+    compile("the hostile kernel", &mut hostile_build())?;
     let kernel = target_dir.join(arch.kernel_target()).join("release/hostile");
     let image = target_dir.join("hostile.img");
     copy_if_changed(&build_loader(arch, Some(&kernel))?, &image)?;
@@ -129,18 +123,41 @@ pub(crate) fn build_system_calls(arch: Arch) -> Result<PathBuf> {
     let object = kernel::build(arch)?;
     compile(
         &format!("the kernel's calls for {}", arch.name()),
-        cargo()
-            .current_dir(root().join("tests/system-calls"))
-            .args(["build", "--locked", "--release", "--target", arch.app_target()])
-            .args(BUILD_STD)
-            .env("CARGO_TARGET_DIR", &target_dir)
-            .env("RUSTFLAGS", arch.app_flags())
-            .env("HERMIT_WASM_KERNEL", object),
+        &mut system_calls_build(arch, &object),
     )?;
     let app = target_dir.join(arch.app_target()).join("release/system-calls");
     let image = target_dir.join(format!("{}.img", arch.name()));
     copy_if_changed(&build_loader(arch, Some(&app))?, &image)?;
     Ok(image)
+}
+
+/// Builds all that is ours in a machine with a program in the place of rustc, for lints: with `wrapper` for cargo's
+/// `RUSTC_WORKSPACE_WRAPPER`, and `variables` for it. What that depends on is as it is in the images; the wrapper's
+/// results are apart from those. Gives what failed; the number of builds.
+pub(crate) fn build_ours_by(wrapper: &Path, variables: &[(&str, &str)]) -> Result<(Vec<String>, usize)> {
+    // Nothing is linked, and nothing run: any file will do.
+    let any = root().join("deny.toml");
+    let mut builds = vec![("the hostile kernel".to_owned(), hostile_build())];
+    for arch in Arch::ALL {
+        let mut add = |what: &str, build| builds.push((format!("{what} for {}", arch.name()), build));
+        for engine in Engine::ALL {
+            add(what(engine), app_build(arch, engine, &any, &any, &[])?);
+        }
+        add("the loader", loader_build(arch, None)?);
+        add("the kernel's calls", system_calls_build(arch, &any));
+    }
+    let number = builds.len();
+    let mut failed = Vec::new();
+    for (what, mut build) in builds {
+        let _lock = lock()?;
+        build
+            .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
+            .envs(variables.iter().copied());
+        if let Err(error) = run(&mut build) {
+            failed.push(format!("{what}: {error:#}"));
+        }
+    }
+    Ok((failed, number))
 }
 
 /// Waits until no other process builds images or guests; none does until the result is dropped.
@@ -204,31 +221,9 @@ fn strip(app: &Path) -> Result<PathBuf> {
 /// Builds the application with an engine and the kernel `object` inside, and with the interpreter the module
 /// `embedded`. `more` are features besides.
 fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &[&str]) -> Result<PathBuf> {
-    let target_dir = root().join("target/app");
-    let mut application = cargo();
-    flags(&mut application, &arch.app_flags())?;
     compile(
         &format!("{} for {}", what(engine), arch.name()),
-        application
-            .args([
-                "build",
-                "--locked",
-                "--profile",
-                PROFILE,
-                "--package",
-                "kernel-app",
-                "--bin",
-                "kernel-app",
-            ])
-            .args(["--no-default-features", "--features", engine.name()])
-            .args(more.iter().flat_map(|feature| ["--features", feature]))
-            .args(["--target", arch.app_target()])
-            .args(BUILD_STD)
-            .env("CARGO_TARGET_DIR", &target_dir)
-            // For `tail_calls`; the image gets a copy without.
-            .env("CARGO_PROFILE_IMAGE_STRIP", "none")
-            .env("HERMIT_WASM_KERNEL", object)
-            .env("HERMIT_WASM_EMBEDDED", embedded),
+        &mut app_build(arch, engine, object, embedded, more)?,
     )?;
     // The next application, of another engine or with other features, takes this one's place.
     let app = match more {
@@ -239,25 +234,85 @@ fn build_app(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &
     Ok(app)
 }
 
-/// Builds the loader; with `app`, one that carries the application.
-fn build_loader(arch: Arch, app: Option<&Path>) -> Result<PathBuf> {
-    // One folder for both: only the loader itself is compiled twice, not the libraries below it.
-    let target_dir = root().join("target/loader");
+/// The build of the application.
+fn app_build(arch: Arch, engine: Engine, object: &Path, embedded: &Path, more: &[&str]) -> Result<Command> {
+    let mut application = cargo();
+    flags(&mut application, &arch.app_flags())?;
+    application
+        .args([
+            "build",
+            "--locked",
+            "--profile",
+            PROFILE,
+            "--package",
+            "kernel-app",
+            "--bin",
+            "kernel-app",
+        ])
+        .args(["--no-default-features", "--features", engine.name()])
+        .args(more.iter().flat_map(|feature| ["--features", feature]))
+        .args(["--target", arch.app_target()])
+        .args(BUILD_STD)
+        .env("CARGO_TARGET_DIR", root().join("target/app"))
+        // For `tail_calls`; the image gets a copy without.
+        .env("CARGO_PROFILE_IMAGE_STRIP", "none")
+        .env("HERMIT_WASM_KERNEL", object)
+        .env("HERMIT_WASM_EMBEDDED", embedded);
+    Ok(application)
+}
+
+/// The build of the hostile kernel.
+fn hostile_build() -> Command {
+    let mut hostile = cargo();
+    hostile
+        .current_dir(root().join("tests/hostile"))
+        .args(["build", "--locked", "--release"])
+        .args(["--target", Arch::X86_64.kernel_target()])
+        .args(BUILD_STD)
+        .env("CARGO_TARGET_DIR", root().join("target/hostile"));
+    hostile
+}
+
+/// The build of the application that makes the kernel's calls.
+fn system_calls_build(arch: Arch, object: &Path) -> Command {
+    let mut calls = cargo();
+    calls
+        .current_dir(root().join("tests/system-calls"))
+        .args(["build", "--locked", "--release", "--target", arch.app_target()])
+        .args(BUILD_STD)
+        .env("CARGO_TARGET_DIR", root().join("target/system-calls"))
+        .env("RUSTFLAGS", arch.app_flags())
+        .env("HERMIT_WASM_KERNEL", object);
+    calls
+}
+
+/// The build of the loader; with `app`, of one that carries the application.
+fn loader_build(arch: Arch, app: Option<&Path>) -> Result<Command> {
     let mut loader = cargo();
     loader
         .current_dir(root().join("loader"))
         .args(["build", "--locked", "--release", "--bin", "hermit-loader"])
         .args(["--target", arch.kernel_target()])
         .args(BUILD_STD)
-        .env("CARGO_TARGET_DIR", &target_dir)
+        // One folder for both: only the loader itself is compiled twice, not the libraries below it.
+        .env("CARGO_TARGET_DIR", root().join("target/loader"))
         .env_remove("HERMIT_WASM_APP");
     if let Some(app) = app {
         loader.env("HERMIT_WASM_APP", app);
     }
-    let what = if app.is_some() { "the image" } else { "the loader" };
     flags(&mut loader, "")?;
-    compile(&format!("{what} for {}", arch.name()), &mut loader)?;
-    let elf = target_dir
+    Ok(loader)
+}
+
+/// Builds the loader; with `app`, one that carries the application.
+fn build_loader(arch: Arch, app: Option<&Path>) -> Result<PathBuf> {
+    let what = if app.is_some() { "the image" } else { "the loader" };
+    compile(
+        &format!("{what} for {}", arch.name()),
+        &mut loader_build(arch, app)?,
+    )?;
+    let elf = root()
+        .join("target/loader")
         .join(arch.kernel_target())
         .join("release/hermit-loader");
     if !arch.boots_flat_image() {

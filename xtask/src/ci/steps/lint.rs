@@ -3,12 +3,11 @@
 use std::process::Command;
 
 use anyhow::Result;
-use test_qemu::Engine;
 
 use super::BOTH_ENGINES;
-use crate::arch::{Arch, Target as _};
+use crate::arch::Arch;
 use crate::ci::harness::{Counts, check};
-use crate::toolchain::{BUILD_STD, cargo, find, root};
+use crate::toolchain::{cargo, find, root};
 use crate::{compiler as native, differential, image};
 
 /// The workspaces besides the main one that hold our own Rust for the host.
@@ -95,6 +94,8 @@ pub(crate) fn clippy(_: &[Arch]) -> Result<Counts> {
         match workspace {
             "tests/differential" => command.env("CARGO_TARGET_DIR", differential::target()),
             "compiler" => command.env("CARGO_TARGET_DIR", native::target()),
+            // libFuzzer, in C++, is not compiled. Nothing is linked: any file will do.
+            "tests/fuzz" => command.env("CUSTOM_LIBFUZZER_PATH", root().join("deny.toml")),
             _ => &mut command,
         };
         counts.add(&check(&mut command)?);
@@ -102,61 +103,20 @@ pub(crate) fn clippy(_: &[Arch]) -> Result<Counts> {
     Ok(counts)
 }
 
-/// What is built for machines, for all architectures at once, and the hostile kernel; flags for code generation make no
-/// difference here.
+/// What is built for machines, on every architecture: of the images' builds, clippy stands in the place of rustc for what
+/// is ours. So what that depends on, the standard library among it, is the images' own and is not compiled a second time.
 pub(crate) fn clippy_vm(_: &[Arch]) -> Result<Counts> {
-    let [mut interp, mut native] = Engine::ALL.map(|engine| {
-        let mut application = cargo();
-        application
-            .args(["clippy", "--locked", "--profile", image::PROFILE])
-            .args(["--package", "kernel-app"])
-            .args(["--no-default-features", "--features", engine.name()])
-            .args(Arch::ALL.iter().flat_map(|arch| ["--target", arch.app_target()]))
-            // Nothing is linked, and nothing run: any file will do.
-            .env("HERMIT_WASM_KERNEL", root().join("deny.toml"))
-            .env("HERMIT_WASM_EMBEDDED", root().join("deny.toml"));
-        application
-    });
-    let mut loader = cargo();
-    loader
-        .current_dir(root().join("loader"))
-        .args(["clippy", "--locked", "--release", "--bin", "hermit-loader"])
-        .args(
-            Arch::ALL
-                .iter()
-                .flat_map(|arch| ["--target", arch.kernel_target()]),
-        );
-    let mut hostile = cargo();
-    hostile.current_dir(root().join("tests/hostile")).args([
-        "clippy",
-        "--locked",
-        "--release",
-        "--target",
-        Arch::X86_64.kernel_target(),
-    ]);
-    let mut calls = cargo();
-    calls
-        .current_dir(root().join("tests/system-calls"))
-        .args(["clippy", "--locked", "--release"])
-        .args(Arch::ALL.iter().flat_map(|arch| ["--target", arch.app_target()]));
-    let mut counts = Counts::default();
-    // One for each architecture of each.
-    for (command, targets) in [
-        (&mut interp, Arch::ALL.len()),
-        (&mut native, Arch::ALL.len()),
-        (&mut loader, Arch::ALL.len()),
-        (&mut hostile, 1),
-        (&mut calls, Arch::ALL.len()),
-    ] {
-        command
-            .args(BUILD_STD)
-            .args(["--", "-Dwarnings"])
-            .env("CARGO_TARGET_DIR", root().join("target/clippy-vm"));
-        let mut result = check(command)?;
-        result.passed *= targets;
-        counts.add(&result);
+    // As cargo-clippy hands over what is behind its `--`.
+    let arguments = [("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__")];
+    let (failed, number) = image::build_ours_by(&root().join("scripts/lib/clippy"), &arguments)?;
+    for failure in &failed {
+        println!("clippy-vm: {failure}");
     }
-    Ok(counts)
+    Ok(Counts {
+        passed: number - failed.len(),
+        failed: failed.len(),
+        ..Counts::default()
+    })
 }
 
 /// The documentation of all that is ours and of the host: links in it lead somewhere. Nothing is linked or run.
