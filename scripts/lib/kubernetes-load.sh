@@ -36,18 +36,21 @@ be_client() {
 }
 
 # request URL STATUS BODY CURL_ARGUMENTS...: until the right answer comes. Another answer than those of a server that
-# has trouble (5xx) is final.
+# has trouble (5xx) is final. One that ends before its length is none: a server that dies has sent its head, perhaps.
 request() {
-    local url=$1 status=$2 body=$3 tries answer code began=${EPOCHREALTIME/./}
+    local url=$1 status=$2 body=$3 tries answer code result began=${EPOCHREALTIME/./}
     shift 3
     for ((tries = 1; tries <= most_tries; tries++)); do
-        answer=$(inside node1 curl --silent --max-time 3 --write-out '\n%{http_code}' "$@" "http://$url") || true
+        result=0
+        answer=$(inside node1 curl --silent --max-time 3 --write-out '\n%{http_code}' "$@" "http://$url") || result=$?
         code=${answer##*$'\n'}
         # shellcheck disable=SC2053 # The status is a pattern.
-        if [[ $code == $status && ${answer%$'\n'*} == "$body" ]]; then
+        if ((result != 0)); then
+            echo "$url: curl failed with $result, after the status $code" >&2
+        elif [[ $code == $status && ${answer%$'\n'*} == "$body" ]]; then
             echo "answered $tries $(((${EPOCHREALTIME/./} - began) / 1000))"
             return
-        elif [[ $code != 000 && $code != 5* ]]; then
+        elif [[ $code != 5* ]]; then
             echo "wrong $tries 0"
             echo "$url: $answer" >&2
             return
