@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt::Display;
+use core::mem;
 
 use boot_protocol::command_line::Console;
 use boot_protocol::command_line::words::{self, Words};
@@ -226,8 +227,13 @@ fn run_spec<P: Platform>(
                 spec.argv.len()
             );
             let mut system = platform.system();
-            let builder = build_wasi_ctx(platform, &mut system, payload, spec, name, &mut devices)
-                .and_then(|builder| connect(platform, &mut system, spec, builder));
+            let mut builder = build_wasi_ctx(platform, &mut system, payload, spec, name, &mut devices);
+            // In place: nothing of it runs, and nothing moves, without a network.
+            if let (Some(network), Ok(given)) = (&spec.network, &mut builder)
+                && let Err(outcome) = connect(platform, &mut system, network, given)
+            {
+                builder = Err(outcome);
+            }
             match builder {
                 Ok(builder) => match prepare(payload, spec, console) {
                     Ok((preloads, tracing)) => {
@@ -459,26 +465,24 @@ fn build_wasi_ctx<P: Platform>(
     mounts::mount_all(builder, &spec.mounts, sources)
 }
 
-/// Connects the machine to the network of the run, if it has one, and opens the listeners that the guest begins with.
+/// Connects the machine to the network of the run, and opens the listeners that the guest begins with.
 #[cfg_attr(target_os = "hermit", optimize(size))]
 fn connect<P: Platform>(
     platform: &P,
     system: &mut P::System,
-    spec: &RunSpec,
-    builder: WasiCtxBuilder,
-) -> Result<WasiCtxBuilder, Outcome> {
-    let Some(network) = &spec.network else {
-        return Ok(builder);
-    };
+    network: &run_spec::Network,
+    builder: &mut WasiCtxBuilder,
+) -> Result<(), Outcome> {
     let failed = |text: String| Outcome::NetworkFailed(text);
     platform.connect(system, network).map_err(failed)?;
-    network.listeners.iter().try_fold(builder, |builder, local| {
+    for local in &network.listeners {
         let sockets = system.network().ok_or(Errno::NETDOWN);
         match sockets.and_then(|sockets| sockets.listen(*local, usize::MAX)) {
-            Ok(id) => Ok(builder.listener(id, *local)),
-            Err(errno) => Err(failed(format!("it cannot listen at {local}: {errno}"))),
+            Ok(id) => *builder = mem::take(builder).listener(id, *local),
+            Err(errno) => return Err(failed(format!("it cannot listen at {local}: {errno}"))),
         }
-    })
+    }
+    Ok(())
 }
 
 /// A directory that uhyve maps into the machine at `path`.

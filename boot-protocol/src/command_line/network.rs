@@ -8,6 +8,7 @@
 //!
 //! Each of them brings a network, whose other end is no relay unless `--wire relay` says so.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -23,13 +24,15 @@ pub(super) const OPTIONS: [&str; 7] = ["--net", "--tcplisten", "-p", "--publish"
 /// Applies one of the options.
 #[inline(never)]
 pub(super) fn apply(
-    network: &mut Option<Network>,
+    network: &mut Option<Box<Network>>,
     option: &'static str,
     value: &str,
 ) -> Result<(), WordError> {
-    let network = network.get_or_insert_with(|| Network {
-        wire: Wire::Direct,
-        ..Network::default()
+    let network = network.get_or_insert_with(|| {
+        Box::new(Network {
+            wire: Wire::Direct,
+            ..Network::default()
+        })
     });
     let wrong = |error: GrantError| WordError::Network(option, error);
     match option {
@@ -139,7 +142,7 @@ mod tests {
     use crate::run_spec::RunSpec;
 
     fn network(line: &str) -> Result<Option<Network>, WordError> {
-        parse(line.split(' '), [], true).map(|words| words.run.network)
+        parse(line.split(' '), [], true).map(|words| words.run.network.map(|network| *network))
     }
 
     fn direct() -> Network {
@@ -290,7 +293,7 @@ mod tests {
         };
         for network in [full, dhcp, direct(), Network::default()] {
             let run = RunSpec {
-                network: Some(network),
+                network: Some(network.into()),
                 ..RunSpec::default()
             };
             let words = words::write(&run, Console::Framed).unwrap();

@@ -1,5 +1,6 @@
 //! What narrows a description, what widens it, and what is refused.
 
+use alloc::boxed::Box;
 use alloc::string::ToString as _;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -289,7 +290,7 @@ fn what_widens_is_refused() {
 
 fn with_network(network: Network) -> RunSpec {
     RunSpec {
-        network: Some(network),
+        network: Some(network.into()),
         ..RunSpec::default()
     }
 }
@@ -407,9 +408,9 @@ fn a_network_is_not_widened() {
 
 #[test]
 fn a_network_that_may_be_widened_is() {
-    let open = |network| RunSpec {
+    let open = |network: Option<Network>| RunSpec {
         may_be_widened: true,
-        network,
+        network: network.map(Box::new),
         ..RunSpec::default()
     };
     let by = Network {

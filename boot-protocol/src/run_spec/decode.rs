@@ -3,6 +3,7 @@
 //! Layer: wire format.
 
 use alloc::borrow::ToOwned as _;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -159,7 +160,7 @@ impl Parts {
             deterministic: self.deterministic,
             tracing: self.tracing,
             may_be_widened: flags & 2 != 0,
-            network: self.network.finish()?,
+            network: self.network.finish()?.map(Box::new),
         })
     }
 }

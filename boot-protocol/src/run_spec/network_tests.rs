@@ -28,7 +28,7 @@ pub(in crate::run_spec) fn full() -> Network {
 
 fn with(network: Network) -> RunSpec {
     RunSpec {
-        network: Some(network),
+        network: Some(network.into()),
         ..RunSpec::default()
     }
 }
@@ -42,7 +42,7 @@ fn records(network: Network) -> Vec<u8> {
 
 fn read(records: &[u8]) -> Result<Option<Network>, SpecError> {
     let bytes = [RunSpec::default().encode().as_slice(), records].concat();
-    RunSpec::decode(&bytes).map(|spec| spec.network)
+    RunSpec::decode(&bytes).map(|spec| spec.network.map(|network| *network))
 }
 
 #[test]

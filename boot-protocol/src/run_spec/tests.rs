@@ -179,7 +179,7 @@ fn what_is_encoded_is_decoded() {
     let networked = RunSpec {
         deterministic: None,
         tracing: None,
-        network: Some(network::tests::full()),
+        network: Some(network::tests::full().into()),
         ..full()
     };
     assert_eq!(RunSpec::decode(&networked.encode()), Ok(networked));

@@ -38,6 +38,7 @@
 //!
 //! A reader refuses what it does not know, so that an old image never drops a limit that it has not heard of.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -113,8 +114,9 @@ pub struct RunSpec {
     pub tracing: Option<Tracing>,
     /// Whether this, once packed, may be given more than it says. See [`RunSpec::narrowed`].
     pub may_be_widened: bool,
-    /// What the guest has of a network. `None`: nothing, and the machine has no network device.
-    pub network: Option<Network>,
+    /// What the guest has of a network. `None`: nothing, and the machine has no network device. In a box, since a run
+    /// without one moves this, too, and each byte of it takes an instruction.
+    pub network: Option<Box<Network>>,
 }
 
 impl fmt::Debug for RunSpec {

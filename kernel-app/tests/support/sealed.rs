@@ -1,6 +1,6 @@
 //! Payloads that were packed: they run as they are, or not at all.
 
-use boot_protocol::run_spec::{Limit, Limits, Network, RunSpec};
+use boot_protocol::run_spec::{Limit, Limits, RunSpec};
 use kernel_app::command_line::CommandLine;
 
 use crate::machine::{Machine, echo, refused, spec};
@@ -79,7 +79,7 @@ fn boot_words_narrow_what_was_packed_and_never_widen_it() {
     );
     // What only the two together are.
     let networked = RunSpec {
-        network: Some(Network::default()),
+        network: Some(Box::default()),
         ..self::spec()
     };
     let networked = networked.encode();

@@ -183,7 +183,7 @@ impl Inside {
             run = run.grant(grant.clone());
         }
         let mut ports = annotations.published.clone();
-        if let Some(network) = packed.and_then(|packed| packed.spec().network.as_ref()) {
+        if let Some(network) = packed.and_then(|packed| packed.spec().network.as_deref()) {
             let listeners = network
                 .listeners
                 .iter()

@@ -312,7 +312,7 @@ pub(super) fn run_json(spec: &RunSpec) -> String {
             "tracing",
             json::or_null(traced.map(|traced| json::string(tracing(traced)))),
         ),
-        ("network", json::or_null(network.as_ref().map(network_json))),
+        ("network", json::or_null(network.as_deref().map(network_json))),
         ("may_be_widened", may_be_widened.to_string()),
     ])
 }

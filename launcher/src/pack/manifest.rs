@@ -81,7 +81,7 @@ pub(super) fn agrees(manifest: &Manifest, spec: &RunSpec, engine: Engine) -> boo
         && tracing.is_none()
         && is_widened == may_be_widened
         && said_engine == engine
-        && *network == manifest.network()
+        && network.as_deref() == manifest.network().as_ref()
         && has_all(directories, mounts)
         && names(links.collect()) == names(preloads.collect())
 }

@@ -334,7 +334,7 @@ fn inspect_shows_the_network() {
         look_up: true,
     };
     let spec = RunSpec {
-        network: Some(network),
+        network: Some(network.into()),
         ..RunSpec::default()
     };
     let (_directory, opened) = described(None, &spec);
@@ -369,8 +369,8 @@ fn inspect_shows_the_network() {
 fn a_hermitfile_s_network_is_the_description_s() {
     let text = "FROM m.wasm\nNET [\"redis:6379\"]\nEXPOSE 8080 53/udp\n";
     let manifest = Manifest::parse("Hermitfile", text.as_bytes()).unwrap();
-    let with = |network| RunSpec {
-        network,
+    let with = |network: Option<Network>| RunSpec {
+        network: network.map(Box::new),
         argv: vec!["m.wasm".into()],
         ..RunSpec::default()
     };

@@ -26,7 +26,7 @@ impl Run {
     /// Gives the guest a network. Default: none, and no network device.
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
-        self.spec.network = Some(network);
+        self.spec.network = Some(network.into());
         self
     }
 
@@ -126,7 +126,7 @@ impl Run {
     }
 
     fn packed_network(&self) -> Option<&Network> {
-        self.packed.as_ref()?.spec().network.as_ref()
+        self.packed.as_ref()?.spec().network.as_deref()
     }
 }
 
@@ -163,7 +163,7 @@ impl Reach {
                 Error::Invalid(format!("{}: {error}; {made}", run.module))
             })?,
         };
-        let Some(mut network) = spec.network else {
+        let Some(mut network) = spec.network.map(|network| *network) else {
             return Ok(None);
         };
         network.wire = Wire::Relay;
@@ -198,7 +198,7 @@ impl Reach {
 
 /// What a file has of this host's network that whoever runs it has not said, in words for a message.
 fn chosen(run: &Run, network: &Network) -> Option<String> {
-    let said = run.spec.network.as_ref();
+    let said = run.spec.network.as_deref();
     let unsaid = |grant: &&Grant| !said.is_some_and(|said| said.grants.contains(grant));
     let grants: Vec<_> = network.grants.iter().filter(unsaid).collect();
     let is_new = |has: fn(&Network) -> bool| has(network) && !said.is_some_and(has);

@@ -140,7 +140,7 @@ fn what_was_packed_is_reached_through_the_relay_and_never_widened() {
     // What is said beside it, in words on the machine's command line, says whose wire it is.
     let run = run();
     let beside = Request::for_tests(&run).spec(|_, _| unreachable!()).unwrap();
-    assert_eq!(beside.network, Some(Network::default()));
+    assert_eq!(beside.network, Some(Box::default()));
 
     for wider in [
         narrowed.grant("other:1".parse().unwrap()),

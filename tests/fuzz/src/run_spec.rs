@@ -113,7 +113,7 @@ impl Parts {
                 true => Tracing::Replay,
                 false => Tracing::Record,
             }),
-            network: self.network.map(Net::network),
+            network: self.network.map(|network| network.network().into()),
         }
     }
 }

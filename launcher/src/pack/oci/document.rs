@@ -71,7 +71,7 @@ impl Config {
         let arguments = spec.argv.iter().skip(1).cloned();
         Self {
             entrypoint: [format!("/{MODULE}")].into_iter().chain(arguments).collect(),
-            annotations: spec.network.as_ref().map(exposed).unwrap_or_default(),
+            annotations: spec.network.as_deref().map(exposed).unwrap_or_default(),
             ..Self::of(spec)
         }
     }
@@ -82,7 +82,7 @@ impl Config {
         Self {
             entrypoint: Vec::new(),
             env: spec.env.iter().map(variable).collect(),
-            ports: spec.network.as_ref().map(ports).unwrap_or_default(),
+            ports: spec.network.as_deref().map(ports).unwrap_or_default(),
             volumes: volumes.collect(),
             annotations: Vec::new(),
         }

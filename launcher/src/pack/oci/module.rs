@@ -76,7 +76,7 @@ fn unsaid(spec: &RunSpec, kind: OciKind) -> Option<String> {
     if deterministic.is_some() {
         return Some("the output is the same on every run (DETERMINISTIC)".to_string());
     }
-    if let Some(what) = network.as_ref().and_then(of_network) {
+    if let Some(what) = network.as_deref().and_then(of_network) {
         return Some(what);
     }
     if let Some(what) = mounts.iter().find_map(of_mount) {

@@ -37,7 +37,7 @@ pub(super) fn command(qemu: &Qemu, request: &Request<'_>, directory: Option<&Pat
         Some(network) => {
             let (network, options) = slirp::by_hand(network, request.published())
                 .map_err(|why| Error::Invalid(format!("--print-command: {why}")))?;
-            spec.network = Some(network);
+            spec.network = Some(network.into());
             Some(options)
         }
     };
