@@ -109,6 +109,8 @@ pub(super) struct Run<'a> {
     pub(super) module: &'a File,
     /// What messages call it.
     pub(super) name: String,
+    /// The program that does it; [`find`] if none is named.
+    pub(super) program: Option<&'a Path>,
     /// Where the code goes.
     pub(super) out: &'a File,
     pub(super) target: Target,
@@ -142,10 +144,14 @@ impl Run<'_> {
         deadline: &Deadline,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Result<(), CompileError>, Error> {
-        match find() {
-            Ok(program) => self.run_program(&program, deadline, progress),
-            Err(error) => Ok(Err(error)),
-        }
+        let program = match self.program {
+            Some(named) => named.to_path_buf(),
+            None => match find() {
+                Ok(program) => program,
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        self.run_program(&program, deadline, progress)
     }
 
     fn run_program(

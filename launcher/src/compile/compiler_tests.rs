@@ -22,6 +22,7 @@ fn run(
     let run = Run {
         module: &input,
         name: "'m.wasm'".to_string(),
+        program: None,
         out: &out,
         target: Target::new(Arch::X86_64),
         budget: &budget,
@@ -123,6 +124,7 @@ fn crashed(status: i32, words: &str) -> CompileError {
     let run = Run {
         module: &file,
         name: "'m.wasm'".to_string(),
+        program: None,
         out: &file,
         target: Target::new(Arch::X86_64),
         budget: &Budget::of(0),

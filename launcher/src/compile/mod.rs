@@ -128,6 +128,8 @@ pub struct Compilation<'a> {
     /// Not needed where nothing is kept.
     digest: Option<[u8; DIGEST]>,
     cache: Result<Cache, String>,
+    /// The program that compiles, if it was named.
+    program: Option<PathBuf>,
     /// Whether nobody waits for it.
     background: bool,
 }
@@ -148,8 +150,14 @@ impl<'a> Compilation<'a> {
             target,
             digest,
             cache,
+            program: None,
             background: false,
         })
+    }
+
+    /// The same by this program, if there is one: whoever names it answers for it.
+    pub(crate) fn by(self, program: Option<PathBuf>) -> Self {
+        Self { program, ..self }
     }
 
     /// The same, with the lowest priority.
@@ -333,6 +341,7 @@ impl<'a> Compilation<'a> {
         let run = compiler::Run {
             module: &module,
             name: self.module.to_string(),
+            program: self.program.as_deref(),
             out: out.file(),
             target: self.target,
             budget,

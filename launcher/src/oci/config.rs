@@ -51,6 +51,9 @@ pub(super) struct Config {
     pub(super) qemu: Option<PathBuf>,
     /// The file server.
     pub(super) virtiofsd: Option<PathBuf>,
+    /// What compiles modules to native code. A rootless engine has to be told: in its user namespace root's files are
+    /// not told from any other user's, and a program that was only found there is not taken.
+    pub(super) compiler: Option<PathBuf>,
     /// What every container must have: KVM, or TCG.
     pub(super) accel: Option<String>,
     /// The directory whose programs and libraries a monitor sees as its own, read-only: the node's root, or one that was
@@ -76,6 +79,7 @@ impl Default for Config {
             delegate: None,
             qemu: None,
             virtiofsd: None,
+            compiler: None,
             accel: None,
             monitor: "/".into(),
             also: Vec::new(),
@@ -107,7 +111,7 @@ impl Config {
     fn parse(text: &str) -> Result<Self, String> {
         let this: Self =
             toml::from_str(text).map_err(|error| error.to_string().trim_end().replace('\n', " "))?;
-        let paths = [&this.delegate, &this.qemu, &this.virtiofsd];
+        let paths = [&this.delegate, &this.qemu, &this.virtiofsd, &this.compiler];
         let paths = paths
             .into_iter()
             .flatten()
@@ -213,6 +217,7 @@ mod tests {
             ("accelerator = 'kvm'", "accelerator"),
             ("overhead = 'much'", "overhead"),
             ("qemu = 'qemu'", "no absolute path"),
+            ("compiler = 'hermit-wasm-compiler'", "no absolute path"),
             ("accel = 'hvf'", "write auto, kvm or tcg"),
             ("= 1", "TOML parse error"),
         ] {

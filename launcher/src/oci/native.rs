@@ -72,7 +72,13 @@ pub(super) fn code(
         if let Some(seed) = annotations.deterministic {
             run = run.deterministic(seed);
         }
-        ahead::code(&run, budget, &|wait| turn(wait.then_some(&deadline)), &deadline)
+        ahead::code(
+            &run,
+            budget,
+            config.compiler.as_deref(),
+            &|wait| turn(wait.then_some(&deadline)),
+            &deadline,
+        )
     };
     find().map_err(|error| Refusal::new(error.to_string()))
 }

@@ -1,6 +1,7 @@
 //! Native code for a run that another process makes, which has no compiler and keeps no code: a container's launcher.
 
 use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use super::choice::{PATIENCE, SMALL, SMALL_MODULE, target};
@@ -24,13 +25,15 @@ pub(crate) enum Turn {
 /// Native code for a run's module, where the run is to have it. What was compiled before is taken. Otherwise it is
 /// compiled, as far as `most` allows, if the engine is demanded, or if nothing else can run the module; without a demand
 /// also a module that takes no time. Nothing is compiled for the next run. Each compiling has its `turn`, which is
-/// told whether to wait for it: what need not be compiled does not wait for others, and is interpreted.
+/// told whether to wait for it: what need not be compiled does not wait for others, and is interpreted. `compiler` is the
+/// program that does it, if one was named.
 ///
 /// # Errors
 /// Native code is demanded and cannot be had; the module cannot be read.
 pub(crate) fn code(
     run: &Run,
     most: Budget,
+    compiler: Option<&Path>,
     turn: &dyn Fn(bool) -> Result<Turn, Error>,
     deadline: &Deadline,
 ) -> Result<Option<Code>, Error> {
@@ -46,7 +49,7 @@ pub(crate) fn code(
         Err(_) => return Ok(None),
         Ok(_) => {}
     }
-    let compilation = Compilation::new(module, target(run)?, deadline)?;
+    let compilation = Compilation::new(module, target(run)?, deadline)?.by(compiler.map(Path::to_path_buf));
     let own = compilation.budget();
     let budget = |time: Duration| Budget {
         time: own.time.min(time),
