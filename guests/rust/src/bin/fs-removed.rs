@@ -23,7 +23,12 @@ fn main() {
     let _ = show!(open(gone, "../file", 0, READ));
     println!("it is a {}", kind(&show!(fstat(gone)).unwrap()));
     let mut buffer = [0; 256];
-    let length = show!(readdir(gone, &mut buffer, 0)).unwrap();
+    // Linux has nothing to read there, not even `.`.
+    let length = readdir(gone, &mut buffer, 0);
+    let length = match name(&length) {
+        "NOENT" => 0,
+        _ => length.unwrap(),
+    };
     let strangers = entries(&buffer[..length])
         .filter(|entry| !entry.name.starts_with(b"."))
         .count();
