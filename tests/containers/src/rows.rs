@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use test_qemu::Engine;
 use vm_tests::manifest::{Manifest, Module, Test};
 use vm_tests::run::Runner;
 
 use crate::archive::Image;
-use crate::engine::{Container, Kind, Volume};
+use crate::engine::{self, Container, Kind, Volume};
+use crate::host;
 
 /// The rows of the short set: each kind of thing once.
 pub const SHORT: [&str; 10] = [
@@ -136,6 +138,11 @@ pub fn row(
             "its module is no file that an image could have, or could not be fetched".to_owned(),
         ));
     };
+    if kind == Kind::Ctr && runner.engine == Engine::Native && test.name.starts_with("refused/") {
+        return Ok(Row::Not(
+            "what cannot be compiled becomes no container, and ctr has one code for that".to_owned(),
+        ));
+    }
     if kind == Kind::Cri && (test.stdin.open || !test.stdin.dialogue.is_empty() || has_input(test, runner)?) {
         return Ok(Row::Not(
             "the client of the interface gives nothing to standard input".to_owned(),
@@ -199,8 +206,17 @@ fn flags(
             "--copy-dir" if value.ends_with("::/") || value.ends_with("::/:ro") => {
                 return Ok(Some("nothing can be mounted at a container's root".to_owned()));
             }
-            "--copy-dir" => copy_dir(test, container, &value, runner, directory)?,
+            "--copy-dir" => {
+                let copy = copy_dir(test, container, &value, runner, directory)?;
+                if kind == Kind::Rootless && host::is_root()? {
+                    engine::give(&copy)?;
+                }
+            }
             "--memory" => match bytes(&value) {
+                // podman ignores a user's limits where control groups are not unified, and says so.
+                Some(_) if kind == Kind::Rootless && !host::unified() => {
+                    container.annotations.push((format!("{ANNOTATION}memory"), value));
+                }
                 Some(memory) => container.memory = Some(memory),
                 None => return Ok(Some("an engine refuses such a size itself".to_owned())),
             },
@@ -212,9 +228,8 @@ fn flags(
                 .annotations
                 .push((format!("{ANNOTATION}wasm"), value.replace(',', " "))),
             "--invoke" | "--deterministic" => {
-                return Ok(Some(format!(
-                    "{flag} is an annotation, which is not given here yet"
-                )));
+                let name = flag.trim_start_matches('-');
+                container.annotations.push((format!("{ANNOTATION}{name}"), value));
             }
             "--preload" => return Ok(Some("an image has one module".to_owned())),
             "--cpu" | "--frobnicate" => {
@@ -226,8 +241,14 @@ fn flags(
     Ok(None)
 }
 
-/// A copied directory is a volume of the copy.
-fn copy_dir(test: &Test, container: &mut Container, value: &str, runner: &Runner, copy: &Path) -> Result<()> {
+/// A copied directory is a volume of the copy, which this gives.
+fn copy_dir(
+    test: &Test,
+    container: &mut Container,
+    value: &str,
+    runner: &Runner,
+    copy: &Path,
+) -> Result<PathBuf> {
     let (from, to) = value.split_once("::").context("--copy-dir without ::")?;
     let (to, read_only) = to.strip_suffix(":ro").map_or((to, false), |to| (to, true));
     let number = container.volumes.len();
@@ -243,11 +264,11 @@ fn copy_dir(test: &Test, container: &mut Container, value: &str, runner: &Runner
         None => vm_tests::fixture::copy(&runner.source.join(from), &copy)?,
     }
     container.volumes.push(Volume {
-        host: copy,
+        host: copy.clone(),
         guest: to.to_owned(),
         read_only,
     });
-    Ok(())
+    Ok(copy)
 }
 
 /// A size as the launcher writes it, in bytes.

@@ -35,8 +35,18 @@ pub fn short() -> bool {
     environment::get(WHICH).is_some_and(|which| which == "short")
 }
 
+/// The program that compiles modules to native code.
+const COMPILER: &str = "hermit-wasm-compiler";
+
+/// Where `cargo xtask compiler` leaves it, if it has been built.
+#[must_use]
+pub fn compiler() -> Option<PathBuf> {
+    let built = vm_tests::root().join("target/compiler/release").join(COMPILER);
+    built.is_file().then_some(built)
+}
+
 /// Where the programs are that a container is made of, for every user to run: the runtime, which is the launcher under
-/// another name, and virtiofsd, which may be in a home directory.
+/// another name, the compiler where there is one, and virtiofsd, which may be in a home directory.
 ///
 /// # Errors
 /// If a program cannot be copied.
@@ -48,7 +58,15 @@ pub fn programs(directory: &Path) -> Result<()> {
     let daemon = found(&virtiofsd::program()).context("virtiofsd is not to be found")?;
     copy(&daemon, &bin.join("virtiofsd"))?;
     symlink("hermit-wasm", runtime(directory))?;
-    let settings = format!("virtiofsd = \"{}\"\n", bin.join("virtiofsd").display());
+    // What is native runs where its annotation says so, too, and not otherwise: the case `native`.
+    let mut settings = format!(
+        "virtiofsd = \"{}\"\nnative = true\n",
+        bin.join("virtiofsd").display()
+    );
+    if let Some(compiler) = compiler() {
+        copy(&compiler, &bin.join(COMPILER))?;
+        settings += &format!("compiler = \"{}\"\n", bin.join(COMPILER).display());
+    }
     std::fs::write(directory.join("oci.toml"), settings)?;
     Ok(())
 }

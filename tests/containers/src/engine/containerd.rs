@@ -19,7 +19,7 @@ const PYTHON: &str = "/usr/bin/python3";
 const START: Duration = Duration::from_secs(60);
 
 /// The name of the image whose program holds a pod's namespaces.
-const PAUSE: &str = "pause";
+pub(super) const PAUSE: &str = "pause";
 
 /// Why containerd cannot be used.
 pub(super) fn missing() -> Option<String> {
@@ -68,7 +68,8 @@ impl Engine {
         }
         let log = File::create(self.directory.join("containerd.log"))?;
         let child = Command::new("env")
-            .args([&self.variable, "containerd", "--config"])
+            .args(&self.variables)
+            .args(["containerd", "--config"])
             .arg(&settings)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -174,9 +175,13 @@ impl Engine {
         words.map(String::from).to_vec()
     }
 
-    /// `ctr run` of a container.
+    /// `ctr run` of a container, whose standard input ends late enough for `ctr`: see the script `late-end`.
     pub(super) fn ctr_run(&self, container: &Container) -> Result<Vec<String>> {
-        self.ctr_run_as(container, &self.name())
+        let name = self.name();
+        let script = vm_tests::root().join("tests/containers/late-end");
+        let run = self.ctr_run_as(container, &name)?;
+        let words = [script.display().to_string(), self.path("socket"), name];
+        Ok(words.into_iter().chain(run).collect())
     }
 
     /// The same with a name.

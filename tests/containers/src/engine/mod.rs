@@ -14,6 +14,10 @@ use crate::settings;
 use crate::world::World;
 use containerd::Daemon;
 pub use containerd::pause;
+pub use podman::give;
+
+/// The directory in which the runtime keeps what it has compiled, in an engine's.
+const CACHE: &str = "cache";
 
 /// What a container is given.
 #[derive(Clone, Debug, Default)]
@@ -120,8 +124,8 @@ pub struct Engine {
     group: String,
     /// The runtime that it is told to use.
     runtime: PathBuf,
-    /// What of the environment the runtime has to see.
-    variable: String,
+    /// What of the environment the runtime has to see: where its settings are, and what it keeps.
+    variables: [String; 2],
     /// Whether it is not root's, but that user's whom the world has for it.
     as_user: bool,
     /// What has to run for it.
@@ -145,23 +149,49 @@ impl Engine {
             kind,
             group: settings::group(shared),
             runtime: settings::runtime(shared),
-            variable: settings::runtime_settings(shared),
+            variables: [
+                settings::runtime_settings(shared),
+                format!("XDG_CACHE_HOME={}", directory.join(CACHE).display()),
+            ],
             as_user: kind == Kind::Rootless && matches!(world, World::Own(_)),
             directory,
             daemon: None,
             named: AtomicUsize::new(0),
         };
+        std::fs::create_dir_all(engine.cache())?;
         match kind {
             Kind::Podman | Kind::Rootless => engine.prepare_podman()?,
             Kind::Ctr | Kind::Cri => engine.daemon = Some(engine.start_containerd()?),
         }
-        let load = match kind {
-            Kind::Podman | Kind::Rootless => ["load", "--quiet", "--input"].as_slice(),
-            Kind::Ctr | Kind::Cri => &["images", "import"],
-        };
-        let images = images.to_str().context("the archive's path is not UTF-8")?;
-        engine.succeed(&[load, &[images]].concat())?;
+        engine.load(images, None)?;
+        if kind == Kind::Podman {
+            engine.make_groups()?;
+        }
         Ok(engine)
+    }
+
+    /// Gives it the image of an archive, which is for this system unless another is named.
+    ///
+    /// # Errors
+    /// If it does not like it; with what it said.
+    pub fn load(&self, archive: &Path, system: Option<&str>) -> Result<String> {
+        let archive = archive.to_str().context("the archive's path is not UTF-8")?;
+        let mut words = match self.kind {
+            Kind::Podman | Kind::Rootless => vec!["load", "--quiet", "--input"],
+            Kind::Ctr | Kind::Cri => vec!["images", "import"],
+        };
+        // podman takes any.
+        if let (Some(system), Kind::Ctr | Kind::Cri) = (system, self.kind) {
+            words.extend(["--platform", system]);
+        }
+        words.push(archive);
+        self.succeed(&words)
+    }
+
+    /// Where the runtime keeps what it has compiled.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.directory.join(CACHE)
     }
 
     /// A name for a container that no other has.

@@ -1,12 +1,13 @@
 //! podman: with directories of its own for images, containers, networks and settings.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Container, Engine, image};
-use crate::host;
 use crate::settings::USER;
+use crate::{archive, host};
 
 /// Why it cannot be used.
 pub(super) fn missing(rootless: bool) -> Option<String> {
@@ -34,7 +35,8 @@ impl Engine {
         }
         settings += "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        settings += &format!("conmon_env_vars = [\"{path}\", \"{}\"]\n", self.variable);
+        let [runtime, cache] = &self.variables;
+        settings += &format!("conmon_env_vars = [\"{path}\", \"{runtime}\", \"{cache}\"]\n");
         settings += "[network]\nnetwork_backend = \"netavark\"\n";
         fs::write(self.directory.join("containers.conf"), settings)?;
         // The driver is podman's choice: overlay where a user can mount one.
@@ -46,12 +48,7 @@ impl Engine {
             fs::create_dir_all(self.directory.join(name))?;
         }
         if self.as_user {
-            let status = std::process::Command::new("chown")
-                .args(["--recursive", &format!("{USER}:{USER}")])
-                .arg(&self.directory)
-                .status()
-                .context("cannot start chown")?;
-            ensure!(status.success(), "chown ended with {status}");
+            give(&self.directory)?;
         }
         Ok(())
     }
@@ -65,7 +62,7 @@ impl Engine {
             add(&["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"]);
         }
         // For what it starts itself, and not by conmon.
-        add(&["env", &self.variable]);
+        add(&["env", &self.variables[0], &self.variables[1]]);
         add(&[&format!("CONTAINERS_CONF={}", path("containers.conf"))]);
         add(&[&format!("CONTAINERS_REGISTRIES_CONF={}", path("registries.conf"))]);
         if self.as_user {
@@ -85,6 +82,22 @@ impl Engine {
         words
     }
 
+    /// Has podman make the control groups that all containers share, by a container that ends at once. Where two begin
+    /// together, one finds a group of the other's that is not ready, and warns.
+    pub(super) fn make_groups(&self) -> Result<()> {
+        let grouped = self.grouped();
+        let options = grouped.iter().map(String::as_str);
+        let words = ["run", "--rm", "--network=none"].into_iter().chain(options);
+        let words = words.chain([
+            "--annotation=org.hermit-wasm.native=allow",
+            "--entrypoint=/bin/sleep",
+        ]);
+        let image = archive::reference(super::containerd::PAUSE);
+        let words: Vec<&str> = words.chain([image.as_str(), "0"]).collect();
+        self.succeed(&words)?;
+        Ok(())
+    }
+
     /// Options of `run` and `create` that keep its control groups together.
     #[must_use]
     pub fn grouped(&self) -> Vec<String> {
@@ -94,6 +107,20 @@ impl Engine {
         }
         vec![format!("--cgroup-parent=/{}", self.group)]
     }
+}
+
+/// Gives a directory, and what is in it, to the world's own user.
+///
+/// # Errors
+/// If it cannot be given away.
+pub fn give(directory: &Path) -> Result<()> {
+    let status = std::process::Command::new("chown")
+        .args(["--recursive", "--no-dereference", &format!("{USER}:{USER}")])
+        .arg(directory)
+        .status()
+        .context("cannot start chown")?;
+    ensure!(status.success(), "chown ended with {status}");
+    Ok(())
 }
 
 /// The options of `run` and `create` for a container, its image and its arguments.

@@ -30,6 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("exec", PODMAN, exec).short(),
     Case::new("processes", PODMAN, processes).unless(limits).short(),
     Case::new("memory", PODMAN, memory).unless(limits).short(),
+    Case::new("update", PODMAN, update).unless(limits),
     Case::new("too-little-memory", PODMAN, too_little_memory).unless(limits),
     Case::new("volumes", PODMAN, volumes).short(),
     Case::new("read-only", PODMAN, read_only),
@@ -134,10 +135,28 @@ fn memory(bench: &Bench<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A new limit is the guest's too, with the same room besides; the machine's memory cannot follow it down.
+fn update(bench: &Bench<'_>) -> Result<()> {
+    let running = bench.start(&["--memory=100m"], &[])?;
+    let group = host::memory_group(running.process()?)?;
+    running.succeed(&["update", "--memory=200m", "--memory-swap=-1"])?;
+    let limit = host::memory_limit(&group)?;
+    ensure!(
+        limit == 200 * MIB + OVERHEAD,
+        "the control group's limit is {limit}"
+    );
+    running
+        .call(&["update", "--memory=50m", "--memory-swap=-1"])?
+        .fails(125, &["fixed at its start"])?;
+    let limit = host::memory_limit(&group)?;
+    ensure!(limit == 200 * MIB + OVERHEAD, "a refused limit was set: {limit}");
+    Ok(())
+}
+
 /// A limit in which no machine runs is refused in a sentence, not with how to use a command line.
 fn too_little_memory(bench: &Bench<'_>) -> Result<()> {
     let said = bench.run(&["--memory=6m"], &["say:hello"])?;
-    said.fails(126, &["too little memory"])?;
+    said.fails(126, &["does not fit", "memory of 6 MiB", "at least 7"])?;
     ensure!(
         said.stdout.is_empty() && !said.stderr.contains("Usage"),
         "{said:?}"

@@ -7,6 +7,7 @@
 mod bench;
 mod cases;
 mod hostile;
+mod images;
 mod orchestrated;
 
 use std::path::PathBuf;
@@ -183,6 +184,7 @@ impl Setting {
         let all = cases::CASES
             .iter()
             .chain(hostile::CASES)
+            .chain(images::CASES)
             .chain(orchestrated::CASES);
         for case in all.filter(|case| case.on.contains(&kind) && (case.short || !settings::short())) {
             trials.push(self.case(case, kind, missing.as_ref()));

@@ -16,6 +16,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("task", &[Kind::Ctr], task).short(),
+    Case::new("refused", &[Kind::Ctr], refused),
     Case::new("stop", &[Kind::Cri], stop),
     Case::new("exec", &[Kind::Cri], exec),
     Case::new("pod", &[Kind::Cri], pod),
@@ -55,6 +56,25 @@ fn task(bench: &Bench<'_>) -> Result<()> {
     let _ = bench.engine.call(&["tasks", "delete", "--force", &name]);
     let _ = bench.engine.call(&["containers", "delete", &name]);
     result
+}
+
+/// What becomes no container: ctr says what the runtime does, and has one code for all of it.
+fn refused(bench: &Bench<'_>) -> Result<()> {
+    for (image, words) in [
+        ("absent", "no such file"),
+        ("empty", "the file is empty"),
+        ("elf", "native"),
+        ("link-up", "/app"),
+    ] {
+        let container = Container {
+            image: image.to_owned(),
+            ..Container::default()
+        };
+        let said: Said = engine::output(&bench.engine.run(&container)?)?.into();
+        said.fails(1, &["OCI runtime create failed", words])?;
+        ensure!(said.stdout.is_empty(), "{image}: {said:?}");
+    }
+    Ok(())
 }
 
 fn steps(bench: &Bench<'_>, name: &str, log: &Path) -> Result<()> {

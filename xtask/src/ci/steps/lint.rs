@@ -43,10 +43,11 @@ pub(crate) fn scripts(_: &[Arch]) -> Result<Counts> {
         });
     }
     let mut command = Command::new("shellcheck");
-    command
-        .current_dir(root())
-        .arg("--external-sources")
-        .args([".ci/run", "tests/containers/world"]);
+    command.current_dir(root()).arg("--external-sources").args([
+        ".ci/run",
+        "tests/containers/late-end",
+        "tests/containers/world",
+    ]);
     for directory in ["ci", "deploy", "scripts", "scripts/lib"] {
         for entry in root().join(directory).read_dir()? {
             let path = entry?.path();
