@@ -60,7 +60,7 @@ def note(text):
 
 def streams(path):
     """The two outputs in a container's log: lines of `TIME STREAM F|P TEXT`; P is a part of a line."""
-    outputs = {b"stdout": b"", b"stderr": b""}
+    outputs = {b"stdout": bytearray(), b"stderr": bytearray()}
     with open(path, "rb") as log:
         for line in log:
             _, stream, tag, text = line.rstrip(b"\n").split(b" ", 3)
