@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use oci_spec::runtime::{Features, Process, Spec};
+use oci_spec::runtime::{Features, Process};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -52,31 +52,33 @@ pub(super) fn is_there(call: &Call, delegate: &Path) -> Result<bool, Refusal> {
 /// The delegate's bundle of the call's container, if that is a machine. What is wrong with the container, the delegate
 /// says itself.
 pub(super) fn machine(call: &Call, delegate: &Path) -> Result<Option<PathBuf>, Refusal> {
+    let Some(id) = &call.id else { return Ok(None) };
     let said = state(call, delegate)?.and_then(|said| serde_json::from_slice::<State>(&said).ok());
     Ok(said
         .map(|state| state.bundle)
-        .filter(|bundle| monitor::is_of_machine(bundle)))
+        .filter(|bundle| monitor::is_of_machine(bundle, id)))
 }
 
 /// The state of the call's container, if its bundle is one that was made here: as the engine knows it. Whoever looks for
 /// the container's configuration and root there is to find the engine's.
 pub(super) fn state_of_ours(call: &Call, delegate: &Path) -> Result<Option<String>, Refusal> {
     let said = state(call, delegate)?.and_then(|said| serde_json::from_slice::<Value>(&said).ok());
-    let Some(Value::Object(mut said)) = said else {
+    let (Some(Value::Object(mut said)), Some(id)) = (said, &call.id) else {
         return Ok(None);
     };
-    let own = said.get("bundle").and_then(Value::as_str).map(PathBuf::from);
-    let Some((own, engines)) = own.and_then(|own| Some((own.clone(), monitor::engines(&own)?.to_path_buf())))
-    else {
+    let Some(own) = said.get("bundle").and_then(Value::as_str).map(PathBuf::from) else {
         return Ok(None);
     };
-    said.insert("bundle".to_string(), shown(&engines));
+    let Some(engines) = monitor::engines(&own, id) else {
+        return Ok(None);
+    };
+    said.insert("bundle".to_string(), shown(engines));
     let is_ours = |root: &Value| {
         root.as_str()
             .is_some_and(|root| Path::new(root).starts_with(&own))
     };
     if said.get("rootfs").is_some_and(is_ours)
-        && let Some(root) = root_of(&engines)
+        && let Some(root) = monitor::engines_root(&own)
     {
         said.insert("rootfs".to_string(), shown(&root));
     }
@@ -87,13 +89,6 @@ pub(super) fn state_of_ours(call: &Call, delegate: &Path) -> Result<Option<Strin
 
 fn shown(path: &Path) -> Value {
     path.to_string_lossy().into()
-}
-
-/// The root that an engine's bundle names.
-fn root_of(bundle: &Path) -> Option<PathBuf> {
-    let text = std::fs::read(bundle.join("config.json")).ok()?;
-    let spec: Spec = serde_json::from_slice(&text).ok()?;
-    Some(bundle.join(spec.root().as_ref()?.path()))
 }
 
 /// Refuses `exec` for a machine. A container that the delegate made as it was has programs.

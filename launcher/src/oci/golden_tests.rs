@@ -78,10 +78,11 @@ fn rewritten(given: &str, accelerator: Accelerator) -> (Value, Value) {
         rustix::process::getgid().as_raw(),
     );
     let mounts = container.spec.mounts().as_deref().unwrap();
-    let own = monitor::bundle(&bundle, OsStr::new("one")).unwrap();
+    let id = OsStr::new("one");
+    let own = monitor::bundle(&bundle, id).unwrap();
     let root = monitor::make(&own, &config, &request, mounts, user).unwrap();
     container.set_root(root.clone(), &programs.launcher).unwrap();
-    assert!(monitor::is_of_machine(&own) && !monitor::is_of_machine(&bundle));
+    assert!(monitor::is_of_machine(&own, id) && !monitor::is_of_machine(&bundle, id));
     // The engine's own files are as they were, and the links of the node's root are there.
     assert_eq!(fs::read_dir(&bundle).unwrap().count(), 1);
     assert_eq!(fs::read_link(root.join("lib")).unwrap(), Path::new("usr/lib"));

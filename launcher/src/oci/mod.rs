@@ -166,6 +166,11 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
         id: Some(id),
         spec,
     };
+    let engines_root = container
+        .spec
+        .root()
+        .as_ref()
+        .map(|root| bundle.join(root.path()));
     let fate = container.fate(config)?;
     let dropped = container.fit();
     for what in &dropped {
@@ -201,6 +206,7 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
             }
         }
     }
+    monitor::note_engines_root(&own, engines_root.as_deref())?;
     let mut all = value_of(&container.spec)?;
     unknown::keep(&given, &known, &mut all);
     let file = own.join("config.json");

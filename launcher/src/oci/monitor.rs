@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,9 @@ const BUNDLE: &str = "hermit-wasm-";
 
 /// The monitor's root in that.
 const ROOT: &str = "rootfs";
+
+/// A file in that by which it is known as made here: its text is the root that the engine's configuration names.
+const ENGINES_ROOT: &str = "engines-root";
 
 /// The launcher in the monitor's root.
 pub(super) const LAUNCHER: &str = "/hermit-wasm/hermit-wasm";
@@ -306,15 +309,36 @@ fn entered(path: &Path) -> Result<(), Refusal> {
     fs::set_permissions(path, open).map_err(cannot("open to the container's user", path))
 }
 
-/// The engine's bundle, in which this one was made for the delegate.
-pub(super) fn engines(bundle: &Path) -> Option<&Path> {
-    let name = bundle.file_name()?.as_bytes();
-    bundle.parent().filter(|_| name.starts_with(BUNDLE.as_bytes()))
+/// Notes in a bundle that was made here which root the engine's configuration names, if it names one: that need not be
+/// the one of `config.json`, and may be gone by the time somebody asks.
+pub(super) fn note_engines_root(own: &Path, root: Option<&Path>) -> Result<(), Refusal> {
+    let file = own.join(ENGINES_ROOT);
+    let text = root.map_or(&[][..], |root| root.as_os_str().as_bytes());
+    fs::write(&file, text).map_err(cannot("write", &file))
 }
 
-/// Whether a delegate's bundle is a machine's.
-pub(super) fn is_of_machine(bundle: &Path) -> bool {
-    engines(bundle).is_some() && bundle.join(ROOT).is_dir()
+/// The root that was noted.
+pub(super) fn engines_root(own: &Path) -> Option<PathBuf> {
+    let text = fs::read(own.join(ENGINES_ROOT)).ok()?;
+    (!text.is_empty()).then(|| OsString::from_vec(text).into())
+}
+
+/// The engine's bundle, if the delegate's one of the container `id` was made here. Its name says little: engines call
+/// theirs after the container, which may have a name like ours.
+pub(super) fn engines<'a>(own: &'a Path, id: &OsStr) -> Option<&'a Path> {
+    let engines = own.parent()?;
+    let has_the_name = bundle(engines, id).is_ok_and(|named| named == own);
+    let was_made_here = || own.join(ENGINES_ROOT).is_file() || is_machines(own);
+    (has_the_name && was_made_here()).then_some(engines)
+}
+
+/// Whether the delegate's bundle of the container `id` is a machine's.
+pub(super) fn is_of_machine(own: &Path, id: &OsStr) -> bool {
+    engines(own, id).is_some() && is_machines(own)
+}
+
+fn is_machines(own: &Path) -> bool {
+    own.join(ROOT).join(FILE.trim_start_matches('/')).is_file()
 }
 
 /// What a machine was made for, in its bundle.
@@ -403,6 +427,32 @@ mod tests {
             .filter_map(|mount| mount.source().clone())
             .collect();
         assert_eq!(sources, [program, prefix.join("share/qemu"), prefix.join("lib")]);
+    }
+
+    #[test]
+    fn a_bundle_is_ours_by_name_and_by_what_only_we_write() {
+        let scratch = tempfile::tempdir().unwrap();
+        let one = OsStr::new("one");
+        let own = bundle(scratch.path(), one).unwrap();
+        // An engine's for a container that is called like ours.
+        fs::create_dir_all(own.join(ROOT)).unwrap();
+        assert_eq!(engines(&own, one), None);
+        let ours = || (engines(&own, one), is_of_machine(&own, one));
+        note_engines_root(&own, Some(Path::new("/root"))).unwrap();
+        assert_eq!(ours(), (Some(scratch.path()), false));
+        assert_eq!(engines_root(&own).as_deref(), Some(Path::new("/root")));
+        note_engines_root(&own, None).unwrap();
+        assert_eq!(
+            (ours(), engines_root(&own)),
+            ((Some(scratch.path()), false), None)
+        );
+        fs::write(own.join(ROOT).join("request.json"), "{}").unwrap();
+        assert_eq!(ours(), (Some(scratch.path()), true));
+        let longer = OsStr::new("hermit-wasm-one");
+        assert_eq!(
+            (engines(&own, longer), is_of_machine(&own, longer)),
+            (None, false)
+        );
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub(crate) fn tests() -> Vec<Trial> {
             a_state_names_the_engines_bundle,
         ),
         test(
+            "oci::an_engines_bundle_of_our_name_is_the_engines",
+            an_engines_bundle_of_our_name_is_the_engines,
+        ),
+        test(
             "oci::new_limits_have_room_for_the_monitor",
             new_limits_have_room_for_the_monitor,
         ),
@@ -251,20 +255,45 @@ fn a_machine_has_no_exec() {
 
 fn a_state_names_the_engines_bundle() {
     let node = Node::new();
-    node.create().expect_code(0);
+    // The root is that of the configuration that was named, and of the time of `create`.
+    fs::rename(node.path("bundle/config.json"), node.path("other.json")).unwrap();
+    let words = ["create", "--config", "other.json", "--bundle", "bundle", "name"];
+    let absolute = words.map(|word| match word {
+        "other.json" | "bundle" => node.path(word).display().to_string(),
+        word => word.to_string(),
+    });
+    node.call(&absolute.each_ref().map(String::as_str)).expect_code(0);
     let own = node.path("bundle/hermit-wasm-name");
     let said = json!({ "ociVersion": "1.0.2", "id": "name", "pid": 7, "new": [1], "bundle": own, "rootfs": own.join("rootfs") });
     fs::write(node.path("state"), said.to_string()).unwrap();
     let done = node.call(&["state", "name"]).expect_code(0);
     let mut expected = said;
     expected["bundle"] = json!(node.path("bundle"));
-    expected["rootfs"] = json!(node.path("bundle/rootfs"));
+    expected["rootfs"] = json!(node.path("bundle/rootfs").canonicalize().unwrap());
     assert_eq!(serde_json::from_slice::<Value>(&done.stdout).unwrap(), expected);
     // Another container's is the delegate's, to the last byte.
     let other = "{ \"bundle\":  \"/elsewhere\" }";
     fs::write(node.path("state"), other).unwrap();
     let done = node.call(&["state", "name"]).expect_code(0);
     assert_eq!(done.stdout, other.as_bytes());
+}
+
+/// containerd calls its bundles after the containers, which may be called like ours.
+fn an_engines_bundle_of_our_name_is_the_engines() {
+    let node = Node::new();
+    fs::create_dir_all(node.path("default")).unwrap();
+    fs::rename(node.path("bundle"), node.path("default/hermit-wasm-name")).unwrap();
+    let bundle = node.path("default/hermit-wasm-name");
+    let said = json!({ "bundle": bundle, "rootfs": bundle.join("rootfs") }).to_string();
+    fs::write(node.path("state"), &said).unwrap();
+    for id in ["hermit-wasm-name", "name"] {
+        let done = node.call(&["state", id]).expect_code(0);
+        assert_eq!(String::from_utf8(done.stdout).unwrap(), said, "{id}");
+        for words in [&["exec", id, "sh"][..], &["update", "--memory", "64m", id]] {
+            node.call(words).expect_code(0);
+            assert_eq!(node.words(), words);
+        }
+    }
 }
 
 fn new_limits_have_room_for_the_monitor() {
