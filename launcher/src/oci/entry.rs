@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::image_root::ImageRoot;
 use super::mounts::Content;
 use super::refusal::{Refusal, refuse};
-use super::view::{Links, View, behind};
+use super::view::{Links, View};
 use crate::host::shown;
 use crate::pack::Packed;
 use crate::spec::module::{self, ModuleError};
@@ -96,7 +96,7 @@ impl View<'_> {
         let found = self.find(path, Links::Followed).map_err(text)?;
         let mut volume = None;
         let mut beneath = found.path.clone();
-        if let Some((mount, rest)) = behind(&found.path, self.placed) {
+        if let Some((mount, rest)) = self.origin(&found.path) {
             let Content::Of(source) = &mount.content else {
                 return Ok(None);
             };

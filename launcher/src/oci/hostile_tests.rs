@@ -272,6 +272,54 @@ fn links_in_volumes_are_no_way_for_mounts() {
 }
 
 #[test]
+fn a_copy_in_memory_has_what_was_there_before() {
+    let bundle = Bundle::new();
+    // Of a volume: who shares it chooses where a link in it leads.
+    fs::create_dir_all(bundle.volume().join("cache")).unwrap();
+    symlink("/somewhere", bundle.volume().join("cache/l")).unwrap();
+    fs::write(bundle.volume().join("cache/app.wasm"), MODULE).unwrap();
+    // Of the image: nobody else changes it.
+    for directory in ["run", "var/lock", "data/cache/l"] {
+        fs::create_dir_all(bundle.root().join(directory)).unwrap();
+    }
+    symlink("/var/lock", bundle.root().join("run/lock")).unwrap();
+    let machine = |kind: &str, place: &str, mounted: &str, program: &str| {
+        let (kind, place) = (kind.to_string(), place.to_string());
+        let (mounted, program) = (mounted.to_string(), program.to_string());
+        bundle.machine(move |config| {
+            config["process"]["args"] = json!([program]);
+            config["mounts"] = json!([
+                { "destination": "/data", "type": "bind", "source": "volume", "options": ["rbind"] },
+                { "destination": place, "type": kind, "source": kind, "options": ["tmpcopyup"] },
+                { "destination": mounted, "type": "bind", "source": "volume", "options": ["rbind", "ro"] },
+            ]);
+        })
+    };
+    let secret = machine("tmpfs", "/data/cache", "/data/cache/l/x", "/bin/app.wasm");
+    let sentence = secret.err().unwrap();
+    assert!(
+        sentence.contains("a link on the way, in the volume at /data"),
+        "{sentence}"
+    );
+    for (kind, place, mounted, expected) in [
+        ("tmpfs", "/data/cache", "/data/cache/new", "/guest/data/cache/new"),
+        ("tmpfs", "/run", "/run/lock/x", "/guest/var/lock/x"),
+        // No delegate copies anything into these.
+        ("ramfs", "/run", "/run/lock/x", "/guest/run/lock/x"),
+    ] {
+        let machine = machine(kind, place, mounted, "/bin/app.wasm").unwrap();
+        let destination = machine.mounts.last().unwrap().destination().clone();
+        assert_eq!(destination, Path::new(expected), "{kind} at {place}");
+    }
+    for (place, program) in [("/bin", "bin/app.wasm"), ("/data/cache", "data/cache/app.wasm")] {
+        let machine = machine("tmpfs", place, "/new", &format!("/{program}"));
+        assert_eq!(machine.unwrap().entry.path, Path::new(program));
+    }
+    let hidden = machine("ramfs", "/bin", "/new", "/bin/app.wasm").err().unwrap();
+    assert!(hidden.contains("no such file"), "{hidden}");
+}
+
+#[test]
 fn a_program_may_lie_in_a_volume_and_leads_nowhere_there() {
     let bundle = Bundle::new();
     fs::write(bundle.volume().join("app.wasm"), MODULE).unwrap();

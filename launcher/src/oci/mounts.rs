@@ -55,8 +55,8 @@ pub(super) struct Placed {
 pub(super) enum Content {
     /// This directory or file.
     Of(PathBuf),
-    /// A copy of what the image has there.
-    Images,
+    /// A copy of what is there before it is mounted: the image's, or an earlier mount's.
+    Copy,
     /// Nothing.
     None,
 }
@@ -72,10 +72,9 @@ impl Guest<'_> {
         let mut placed: Vec<Placed> = Vec::new();
         for mount in given.iter().filter(|mount| is_the_guests(mount)) {
             let destination = mount.destination();
-            let copies = |option: &String| option == "tmpcopyup";
             let content = match (is_bind(mount), mount.source()) {
                 (true, Some(source)) => Content::Of(self.bundle.join(source)),
-                _ if mount.options().iter().flatten().any(copies) => Content::Images,
+                _ if is_copy(mount) => Content::Copy,
                 _ => Content::None,
             };
             let at = self.place(destination, &placed).map_err(|why| {
@@ -150,6 +149,13 @@ fn is_the_guests(mount: &Mount) -> bool {
 pub(super) fn is_bind(mount: &Mount) -> bool {
     let says = |option: &String| matches!(option.as_str(), "bind" | "rbind");
     mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(says)
+}
+
+/// Whether a mount is a file system in memory that begins as a copy of what is there. Of no other kind do delegates make
+/// one.
+fn is_copy(mount: &Mount) -> bool {
+    let copies = |option: &String| option == "tmpcopyup";
+    mount.typ().as_deref() == Some("tmpfs") && mount.options().iter().flatten().any(copies)
 }
 
 /// What has to be there for a mount. A file system in memory gets the mode of the directory that it is mounted on,

@@ -1,7 +1,8 @@
 //! What a container sees: its image, and what is mounted over it, each mount over those before it.
 //!
 //! A path leads through both, as it does for a program in the container: what an image has where a volume is mounted is
-//! hidden, its links included.
+//! hidden, its links included. A file system in memory that begins as a copy has what was there before it: what the image
+//! has, or an earlier mount.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,12 +35,11 @@ impl View<'_> {
         walk(
             path,
             |at| self.kind(at),
-            |at| match (behind(at, self.placed), links) {
+            |at| match (self.origin(at), links) {
                 (None, _) => self.image.target(at),
                 (Some((mount, rest)), Links::Followed) => match &mount.content {
                     Content::Of(source) => ImageRoot::new(source)?.target(&rest),
-                    Content::Images => self.image.target(at),
-                    Content::None => Err(Errno::NOENT.into()),
+                    Content::Copy | Content::None => Err(Errno::NOENT.into()),
                 },
                 (Some((mount, _)), Links::Refused) => Err(io::Error::other(format!(
                     "there is a link on the way, in the volume at {}",
@@ -49,34 +49,49 @@ impl View<'_> {
         )
     }
 
+    /// The mount that what is at a path comes from, and the rest of the path; `None`: it is the image's. Copies are looked
+    /// through: what is mounted over one is another mount, and all else in it was there before.
+    pub(super) fn origin(&self, path: &Path) -> Option<(&Placed, PathBuf)> {
+        last(
+            path,
+            self.placed.iter().filter(|mount| mount.content != Content::Copy),
+        )
+    }
+
     /// What is there, if it is; a link itself.
     fn kind(&self, path: &Path) -> io::Result<Option<FileType>> {
-        let Some((mount, rest)) = behind(path, self.placed) else {
+        let Some((mount, rest)) = self.origin(path) else {
             return self.image.kind(path);
         };
         let is_mounts = rest.as_os_str().is_empty();
         match &mount.content {
-            Content::Images => self.image.kind(path),
             Content::Of(source) => match source.metadata() {
                 Ok(metadata) if metadata.is_dir() => ImageRoot::new(source)?.kind(&rest),
                 Ok(_) if !is_mounts => Err(Errno::NOTDIR.into()),
                 Ok(metadata) => Ok(Some(FileType::from_raw_mode(
                     std::os::unix::fs::MetadataExt::mode(&metadata),
                 ))),
-                // Some engines name what the delegate makes.
+                // The source may not exist yet: some delegates create it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     Ok(is_mounts.then_some(FileType::Directory))
                 }
                 Err(error) => Err(error),
             },
-            Content::None => Ok(is_mounts.then_some(FileType::Directory)),
+            Content::Copy | Content::None => Ok(is_mounts.then_some(FileType::Directory)),
         }
     }
 }
 
 /// The mount that a path leads into, which is the last one there or above, and the rest of the path.
 pub(super) fn behind<'a>(path: &Path, placed: &'a [Placed]) -> Option<(&'a Placed, PathBuf)> {
-    let mut last = placed.iter().rev();
+    last(path, placed.iter())
+}
+
+fn last<'a>(
+    path: &Path,
+    placed: impl DoubleEndedIterator<Item = &'a Placed>,
+) -> Option<(&'a Placed, PathBuf)> {
+    let mut last = placed.rev();
     last.find_map(|mount| Some((mount, path.strip_prefix(&mount.at).ok()?.to_path_buf())))
 }
 
@@ -108,6 +123,7 @@ mod tests {
         symlink("/etc", path.join("image/copied/etc")).unwrap();
         fs::write(path.join("image/data/file"), "").unwrap();
         symlink("/etc/passwd", path.join("volume/out")).unwrap();
+        symlink("/etc/passwd", path.join("volume/sub/out")).unwrap();
         let image = ImageRoot::new(&path.join("image")).unwrap();
         let of = |name: &str| Content::Of(path.join(name));
         let mounts = [
@@ -115,7 +131,8 @@ mod tests {
             placed("data", of("volume")),
             placed("data/sub/deep", of("deep")),
             placed("memory", Content::None),
-            placed("copied", Content::Images),
+            placed("copied", Content::Copy),
+            placed("data/sub", Content::Copy),
         ];
         let view = View {
             image: &image,
@@ -142,15 +159,17 @@ mod tests {
         // Absolute links are the container's, wherever they lie, and the image's into a volume are followed.
         for (name, expected) in [
             ("/data/out", "etc/passwd"),
+            ("/data/sub/out", "etc/passwd"),
             ("/into", "etc/passwd"),
-            ("/copied/etc/x", "etc/x"),
         ] {
             let found = view.find(Path::new(name), Links::Followed).unwrap();
             assert_eq!(found.path, Path::new(expected), "{name}");
             let error = view.find(Path::new(name), Links::Refused).unwrap_err();
             assert!(error.to_string().contains("a link on the way"), "{name}: {error}");
         }
-        // The image's own are followed where nothing is mounted.
+        // The image's own are followed where nothing is mounted, and in a copy of it, which nobody else changes.
+        let found = view.find(Path::new("/copied/etc/x"), Links::Refused).unwrap();
+        assert_eq!(found.path, Path::new("etc/x"));
         let bare = View {
             image: &image,
             placed: &[],
@@ -161,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_last_mount_hides_those_before() {
-        let mounts = [placed("a/b", Content::None), placed("a", Content::Images)];
+        let mounts = [placed("a/b", Content::None), placed("a", Content::Copy)];
         let (mount, rest) = behind(Path::new("a/b/c"), &mounts).unwrap();
         assert_eq!(
             (mount.at.as_path(), rest.as_path()),
