@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::config::Config;
 use super::monitor::{self, Programs};
 use super::rewrite::{Container, Fate};
+use super::users::Users;
 use crate::vmm::capabilities::Accelerator;
 
 /// What stands for the directory of a test.
@@ -179,6 +180,7 @@ fn a_user_that_the_namespace_lacks_is_refused() {
         id: None,
         spec: serde_json::from_value(given).unwrap(),
     };
-    let refused = container.owner().unwrap_err().to_string();
+    let users = Users::of(&container.spec).unwrap();
+    let refused = container.owner(&users).unwrap_err().to_string();
     assert!(refused.contains("1000:1000 is none of those"), "{refused}");
 }

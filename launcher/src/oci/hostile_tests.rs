@@ -172,6 +172,18 @@ fn native_programs_run_as_they_are_where_node_and_pod_allow_it() {
         ..Config::default()
     };
     assert!(matches!(bundle.container(allowed).fate(&node), Ok(Fate::AsItIs)));
+    // Who its users are is the delegate's business.
+    let unknown = |config: &mut Value| {
+        let namespace = bundle.outside().join("secret.wasm");
+        config["linux"]["namespaces"] = json!([{ "type": "user", "path": namespace }]);
+    };
+    let native = bundle.container(|config| {
+        allowed(config);
+        unknown(config);
+    });
+    assert!(matches!(native.fate(&node), Ok(Fate::AsItIs)));
+    let machine = bundle.machine(unknown).err().unwrap();
+    assert!(machine.contains("users are not known"), "{machine}");
     // An image can bring annotations.
     let refused = bundle.fate(allowed).err().unwrap();
     assert!(refused.contains("native = true"), "{refused}");

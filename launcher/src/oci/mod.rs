@@ -190,7 +190,7 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
             let code = native::code(&machine.entry, &request, &machine.annotations, config)?;
             request.code = code.as_ref().map(|_| request::CODE.into());
             let mounts = container.spec.mounts().as_deref().unwrap_or_default();
-            let root = monitor::make(&own, config, &request, mounts, container.owner()?)?;
+            let root = monitor::make(&own, config, &request, mounts, container.owner(&machine.users)?)?;
             if let Some(code) = code {
                 native::keep(&code, &root)?;
             }
@@ -200,9 +200,8 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
                 spec: before,
                 ..container
             };
-            match again.fate(config)? {
-                Fate::Machine(now) if now.mounts == machine.mounts => {}
-                _ => return refuse!("a volume of the container was changed while it was made"),
+            if !again.is_still(&machine, config)? {
+                return refuse!("a volume of the container was changed while it was made");
             }
         }
     }

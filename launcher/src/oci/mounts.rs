@@ -36,8 +36,6 @@ pub(super) struct Guest<'a> {
     pub(super) bundle: &'a Path,
     pub(super) image: &'a ImageRoot,
     pub(super) read_only: bool,
-    /// Root of the container's user namespace, where it has one of its own.
-    pub(super) owner: Option<(u32, u32)>,
 }
 
 /// A mount that the guest gets.
@@ -105,25 +103,6 @@ impl Guest<'_> {
         Ok((mounts, placed))
     }
 
-    /// Makes what is mounted over, where the image does not have it. Behind another mount, the delegate does.
-    pub(super) fn make(&self, placed: &[Placed]) -> Result<(), Refusal> {
-        for (number, mount) in placed.iter().enumerate() {
-            let before = placed.get(..number).unwrap_or_default();
-            if behind(&mount.at, before).is_some() {
-                continue;
-            }
-            self.image
-                .make(&mount.at, mount.place, self.owner)
-                .map_err(|error| {
-                    Refusal::new(format!(
-                        "cannot make {} in the image, where something is to be mounted: {error}",
-                        shown::path(Path::new("/").join(&mount.at))
-                    ))
-                })?;
-        }
-        Ok(())
-    }
-
     /// Where `destination` is, beneath the image's root. In a volume no link is followed: the delegate would do so in the
     /// monitor's root.
     fn place(&self, destination: &Path, placed: &[Placed]) -> Result<PathBuf, String> {
@@ -134,6 +113,24 @@ impl Guest<'_> {
         let found = view.find(destination, Links::Refused);
         found.map(|found| found.path).map_err(|error| error.to_string())
     }
+}
+
+/// Makes what is mounted over, where the image does not have it. Behind another mount, the delegate does. What is new
+/// belongs to `owner`: root of the container's user namespace, where it has one of its own.
+pub(super) fn make(image: &ImageRoot, placed: &[Placed], owner: Option<(u32, u32)>) -> Result<(), Refusal> {
+    for (number, mount) in placed.iter().enumerate() {
+        let before = placed.get(..number).unwrap_or_default();
+        if behind(&mount.at, before).is_some() {
+            continue;
+        }
+        image.make(&mount.at, mount.place, owner).map_err(|error| {
+            Refusal::new(format!(
+                "cannot make {} in the image, where something is to be mounted: {error}",
+                shown::path(Path::new("/").join(&mount.at))
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// Whether a mount is for the guest: it has no kernel of Linux's.

@@ -16,7 +16,7 @@ use super::config::Config;
 use super::entry::{self, Entry, Kind};
 use super::image_root::ImageRoot;
 use super::monitor::{LAUNCHER, Monitor, Programs};
-use super::mounts::{Guest, Placed, cannot, is_bind};
+use super::mounts::{self, Guest, Placed, cannot, is_bind};
 use super::refusal::{Refusal, refuse};
 use super::request::{INSIDE, Request};
 use super::resources;
@@ -68,6 +68,17 @@ pub(super) struct Machine {
     pub(super) entry: Entry,
     /// Its mounts, for the delegate.
     pub(super) mounts: Vec<Mount>,
+    /// The container's users.
+    pub(super) users: Users,
+}
+
+/// A container that was looked at, and is to be a machine.
+struct Looked {
+    annotations: Annotations,
+    entry: Entry,
+    mounts: Vec<Mount>,
+    placed: Vec<Placed>,
+    image: ImageRoot,
 }
 
 impl Container<'_> {
@@ -89,8 +100,35 @@ impl Container<'_> {
 
     /// Looks at it, and decides.
     pub(super) fn fate(&self, config: &Config) -> Result<Fate, Refusal> {
-        if self.is_sandbox() {
+        let Some(looked) = self.look(config)? else {
             return Ok(Fate::AsItIs);
+        };
+        // The users of what the delegate makes as it is are the delegate's.
+        let users = Users::of(&self.spec)?;
+        mounts::make(&looked.image, &looked.placed, users.root())?;
+        Ok(Fate::Machine(Box::new(Machine {
+            annotations: looked.annotations,
+            entry: looked.entry,
+            mounts: looked.mounts,
+            users,
+        })))
+    }
+
+    /// Whether it would be this machine still.
+    pub(super) fn is_still(&self, machine: &Machine, config: &Config) -> Result<bool, Refusal> {
+        match self.look(config)? {
+            Some(now) if now.mounts == machine.mounts => {
+                mounts::make(&now.image, &now.placed, machine.users.root())?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// What it is to be, if that is a machine.
+    fn look(&self, config: &Config) -> Result<Option<Looked>, Refusal> {
+        if self.is_sandbox() {
+            return Ok(None);
         }
         let none = std::collections::HashMap::new();
         let annotations = Annotations::parse(self.spec.annotations().as_ref().unwrap_or(&none))?;
@@ -105,7 +143,6 @@ impl Container<'_> {
             bundle: self.bundle,
             image: &image,
             read_only: root.readonly().unwrap_or(false),
-            owner: Users::of(&self.spec)?.root(),
         };
         let given = self.spec.mounts().as_deref().unwrap_or_default();
         let (mounts, placed) = guest.plan(given)?;
@@ -113,7 +150,7 @@ impl Container<'_> {
         if entry.kind == Kind::Native {
             let name = self.name(process);
             return match (annotations.native, config.native) {
-                (true, true) => Ok(Fate::AsItIs),
+                (true, true) => Ok(None),
                 (true, false) => refuse!(
                     "{name}: it is a native program, and this node's /etc/hermit-wasm/oci.toml does not say native = true"
                 ),
@@ -128,12 +165,13 @@ impl Container<'_> {
                 "the annotation {PREFIX}allow-precompiled: this node's /etc/hermit-wasm/oci.toml does not say precompiled = true"
             );
         }
-        guest.make(&placed)?;
-        Ok(Fate::Machine(Box::new(Machine {
+        Ok(Some(Looked {
             annotations,
             entry,
             mounts,
-        })))
+            placed,
+            image,
+        }))
     }
 
     fn entry(&self, process: &Process, image: &ImageRoot, placed: &[Placed]) -> Result<Entry, Refusal> {
@@ -151,9 +189,9 @@ impl Container<'_> {
     }
 
     /// The user of the container's process, as this process's user namespace numbers them.
-    pub(super) fn owner(&self) -> Result<(u32, u32), Refusal> {
+    pub(super) fn owner(&self, users: &Users) -> Result<(u32, u32), Refusal> {
         let user = self.process()?.user();
-        match Users::of(&self.spec)?.outside(user.uid(), user.gid()) {
+        match users.outside(user.uid(), user.gid()) {
             Some(owner) => Ok(owner),
             None => refuse!(
                 "the container's user {}:{} is none of those that its user namespace has",
