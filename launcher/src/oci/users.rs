@@ -13,6 +13,9 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 use super::refusal::{Refusal, refuse};
 use crate::host::shown;
 
+/// No user and no group: what the kernel says of one that has no number, and `chown` takes for "as it is".
+const NOBODY: u32 = u32::MAX;
+
 /// Where processes are.
 const PROCESSES: &str = "/proc";
 
@@ -90,13 +93,14 @@ fn given(mappings: Option<&[LinuxIdMapping]>) -> Vec<Mapping> {
 
 /// What the user or group `id` of a user namespace is outside; the same, where there is none.
 fn mapped(id: u32, mappings: &[Mapping]) -> Option<u32> {
-    if mappings.is_empty() {
-        return Some(id);
-    }
-    mappings.iter().find_map(|mapping| {
-        let offset = id.checked_sub(mapping.inside)?;
-        (offset < mapping.size).then(|| mapping.outside.checked_add(offset))?
-    })
+    let outside = match mappings {
+        [] => Some(id),
+        mappings => mappings.iter().find_map(|mapping| {
+            let offset = id.checked_sub(mapping.inside)?;
+            (offset < mapping.size).then(|| mapping.outside.checked_add(offset))?
+        }),
+    };
+    outside.filter(|outside| id != NOBODY && *outside != NOBODY)
 }
 
 /// The mappings of a namespace, by a process that is in it; `None`: there is none.
@@ -124,7 +128,8 @@ fn read(namespace: &Path, processes: &Path) -> io::Result<Option<Users>> {
         // It may have ended meanwhile.
         if let (Some(uids), Some(gids)) = (file("uid_map"), file("gid_map")) {
             let (uids, gids) = (parse(&uids)?, parse(&gids)?);
-            if !uids.is_empty() && !gids.is_empty() {
+            // Of a process that has its number by now, these may be another namespace's.
+            if !uids.is_empty() && !gids.is_empty() && is_in_it(&process) {
                 return Ok(Some(Users { uids, gids }));
             }
         }
@@ -159,6 +164,19 @@ mod tests {
         Users::with(&spec, processes).map_err(|refusal| refusal.to_string())
     }
 
+    /// A process with a namespace of its own, and its mappings.
+    fn process(processes: &Path, name: &str, map: &str) {
+        let directory = processes.join(name);
+        fs::create_dir_all(directory.join("ns")).unwrap();
+        fs::write(directory.join("ns/user"), name).unwrap();
+        fs::write(directory.join("uid_map"), map).unwrap();
+        fs::write(directory.join("gid_map"), map).unwrap();
+    }
+
+    fn joined(namespace: &Path) -> Value {
+        json!({ "namespaces": [{ "type": "user", "path": namespace }] })
+    }
+
     #[test]
     fn mappings_are_the_configurations() {
         let map = |inside: u32, outside: u32, size: u32| json!({ "containerID": inside, "hostID": outside, "size": size });
@@ -184,25 +202,42 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_is_none_has_no_user() {
+        let users = |inside: u32, outside: u32, size: u32| {
+            let all = vec![Mapping {
+                inside,
+                outside,
+                size,
+            }];
+            Users {
+                uids: all.clone(),
+                gids: all,
+            }
+        };
+        // As the kernel shows what this process's namespace has no number for.
+        let unmapped = users(0, u32::MAX, 2);
+        assert_eq!((unmapped.outside(0, 0), unmapped.outside(1, 1)), (None, None));
+        assert_eq!(users(0, u32::MAX - 1, 2).outside(1, 1), None);
+        assert_eq!(users(u32::MAX, 0, 1).outside(u32::MAX, u32::MAX), None);
+        assert_eq!(Users::default().outside(0, u32::MAX), None);
+        assert_eq!(
+            users(0, u32::MAX - 2, 2).outside(1, 1),
+            Some((u32::MAX - 1, u32::MAX - 1))
+        );
+    }
+
+    #[test]
     fn a_joined_namespace_says_its_own() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path();
         // Processes, and a name for the namespace of one.
-        for (process, map) in [
-            ("7", "0 300000 65536\n"),
-            ("8", "         0          0 4294967295\n"),
-        ] {
-            let directory = path.join(process);
-            fs::create_dir_all(directory.join("ns")).unwrap();
-            fs::write(directory.join("ns/user"), process).unwrap();
-            fs::write(directory.join("uid_map"), map).unwrap();
-            fs::write(directory.join("gid_map"), map).unwrap();
-        }
+        process(path, "7", "0 300000 65536\n");
+        process(path, "8", "         0          0 4294967295\n");
         fs::write(path.join("version"), "").unwrap();
         fs::hard_link(path.join("7/ns/user"), path.join("pinned")).unwrap();
         fs::write(path.join("empty"), "").unwrap();
         let joined = |name: &str, more: Value| {
-            let mut linux = json!({ "namespaces": [{ "type": "user", "path": path.join(name) }] });
+            let mut linux = joined(&path.join(name));
             linux
                 .as_object_mut()
                 .unwrap()
@@ -229,14 +264,40 @@ mod tests {
 
     #[test]
     fn of_this_processs_own_namespace_users_are_what_they_are() {
-        let own = users(
-            json!({ "namespaces": [{ "type": "user", "path": "/proc/self/ns/user" }] }),
-            Path::new(PROCESSES),
-        );
-        let (uid, gid) = (
-            rustix::process::getuid().as_raw(),
-            rustix::process::getgid().as_raw(),
-        );
-        assert_eq!(own.unwrap().outside(uid, gid), Some((uid, gid)));
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path();
+        // As the kernel shows it in a namespace: what its users are in the one above.
+        process(path, "self", "0 300000 65536\n");
+        fs::create_dir_all(path.join("7/ns")).unwrap();
+        fs::hard_link(path.join("self/ns/user"), path.join("7/ns/user")).unwrap();
+        for name in ["self/ns/user", "7/ns/user"] {
+            let own = users(joined(&path.join(name)), path).unwrap();
+            assert_eq!(own.outside(5, 5), Some((5, 5)), "{name}");
+        }
+        let own = users(joined(Path::new("/proc/self/ns/user")), Path::new(PROCESSES));
+        assert_eq!(own.unwrap().outside(5, 5), Some((5, 5)));
+    }
+
+    #[test]
+    fn what_another_process_of_the_same_number_has_does_not_count() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path();
+        process(path, "7", "0 300000 65536\n");
+        process(path, "9", "0 400000 65536\n");
+        let own = path.join("pinned");
+        fs::hard_link(path.join("7/ns/user"), &own).unwrap();
+        // The mappings are waited for, and come from another process.
+        let map = path.join("7/uid_map");
+        fs::remove_file(&map).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &map, rustix::fs::Mode::RWXU).unwrap();
+        let found = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut writer = fs::File::options().write(true).open(&map).unwrap();
+                fs::rename(path.join("9/ns/user"), path.join("7/ns/user")).unwrap();
+                std::io::Write::write_all(&mut writer, b"0 400000 65536\n").unwrap();
+            });
+            users(joined(&own), path)
+        });
+        assert!(found.unwrap_err().contains("has no process"));
     }
 }
