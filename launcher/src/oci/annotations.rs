@@ -132,6 +132,18 @@ impl Annotations {
             .collect();
         // The same complaint each time.
         ours.sort_unstable();
+        let said = |wanted: &str| {
+            ours.iter()
+                .find(|(name, _)| *name == wanted)
+                .map(|(_, value)| value)
+        };
+        if let (Some(value), Some(other)) = (said("accel"), said("accelerator"))
+            && value != other
+        {
+            return refuse!(
+                "the annotation {PREFIX}accelerator: it is the same as accel, which says otherwise"
+            );
+        }
         for (name, value) in ours {
             if let Err(why) = this.apply(name, value) {
                 return refuse!("the annotation {PREFIX}{}: {why}", piece(name));
@@ -143,6 +155,7 @@ impl Annotations {
     fn apply(&mut self, name: &str, value: &str) -> Result<(), String> {
         let list = || value.split([',', ' ', '\n']).filter(|word| !word.is_empty());
         match name {
+            // The long one is an alias.
             "accel" | "accelerator" => {
                 self.accelerator = choice(value, &[Accelerator::Kvm, Accelerator::Tcg], Accelerator::name)?;
             }
@@ -249,7 +262,7 @@ mod tests {
     #[test]
     fn what_is_said_is_understood() {
         let said = parse(&[
-            ("accelerator", "tcg"),
+            ("accel", "tcg"),
             ("engine", "native"),
             ("fuel", "1000"),
             ("deadline", "5s"),
@@ -307,6 +320,11 @@ mod tests {
             parse(&[("engine", "auto"), ("accel", "auto")]).unwrap(),
             Annotations::default()
         );
+        assert_eq!(parse(&[("accelerator", "tcg")]), parse(&[("accel", "tcg")]));
+        let both = [("accel", "tcg"), ("accelerator", "tcg")];
+        assert_eq!(parse(&both), parse(&[("accel", "tcg")]));
+        let torn = parse(&[("accel", "kvm"), ("accelerator", "tcg")]).unwrap_err();
+        assert!(torn.contains("the same as accel, which says otherwise"), "{torn}");
     }
 
     #[test]
@@ -316,6 +334,7 @@ mod tests {
             ("fuel", "much", "fuel"),
             ("deadline", "soon", "soon"),
             ("wasm", "fuel", "fuel"),
+            ("accel", "hvf", "write auto, kvm, tcg"),
             ("accelerator", "hvf", "write auto, kvm, tcg"),
             ("engine", "jit", "write auto, interp, native"),
             ("jail", "off", "write auto, strict"),

@@ -103,7 +103,7 @@ impl Node {
                 "args": ["/app.wasm", "one", "two words"],
                 "env": ["SECRET=hunter2"],
             },
-            "annotations": { "org.hermit-wasm.accelerator": "tcg" },
+            "annotations": { "org.hermit-wasm.accel": "tcg" },
             "linux": { "resources": { "memory": { "limit": 67_108_864 } } },
         });
         change(&mut config);
