@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 /// Adds to `written` what `given` has and `known`, the same as far as it is understood, has not. What was understood
-/// and is gone stays gone. A list's items have no names to know them by: those that are as they were understood get what
-/// was not, and those that were changed do not.
+/// and is gone stays gone. A list's items have no names to know them by. An item that was not changed gets its unknown
+/// fields back; a changed one does not.
 pub(super) fn keep(given: &Value, known: &Value, written: &mut Value) {
     let (given, known, written) = match (given, known, written) {
         (Value::Object(given), Value::Object(known), Value::Object(written)) => (given, known, written),

@@ -171,7 +171,8 @@ pub(crate) fn program(arch: Arch) -> Result<PathBuf, StartError> {
 /// Its flags by which it confines itself.
 pub(crate) const CONFINED: [&str; 2] = ["-sandbox", config::SANDBOX];
 
-/// What is known of KVM without a trial: for machines of the host's own architecture, by the usual QEMU.
+/// What is known of KVM without a trial: for machines of the host's own architecture, by the QEMU
+/// that is named, or by the usual one.
 pub(crate) fn kvm(named: Option<&Path>) -> Known {
     let own = Arch::ALL.into_iter().find(|arch| arch.is_hosts());
     let cache = own.and_then(|arch| {
