@@ -108,25 +108,30 @@ pub(super) fn fit_exec(call: &Call, log: Log<'_>) -> Result<(), Refusal> {
     let Some(path) = &call.process else { return Ok(()) };
     let text = std::fs::read(path).map_err(cannot("read", path))?;
     // What is wrong with it, the delegate says itself.
-    let understood = || -> serde_json::Result<_> {
-        let process: Process = serde_json::from_slice(&text)?;
-        let known = serde_json::to_value(&process)?;
-        Ok((process, known, serde_json::from_slice::<Value>(&text)?))
-    };
-    let Ok((mut process, known, given)) = understood() else {
+    let Ok((dropped, fitted)) = fitted(&text, resources::fit) else {
         return Ok(());
     };
-    let dropped = resources::fit(&mut process);
     if dropped.is_empty() {
         return Ok(());
     }
     for what in &dropped {
         log.say(Level::Warning, what);
     }
-    let cannot_describe = |error| Refusal::new(format!("cannot describe the process: {error}"));
-    let mut written = serde_json::to_value(&process).map_err(cannot_describe)?;
+    std::fs::write(path, fitted.to_string()).map_err(cannot("write", path))
+}
+
+/// What was dropped of a description of a process, and what is left of it.
+fn fitted(
+    text: &[u8],
+    fit: impl FnOnce(&mut Process) -> Vec<String>,
+) -> serde_json::Result<(Vec<String>, Value)> {
+    let mut process: Process = serde_json::from_slice(text)?;
+    let given: Value = serde_json::from_slice(text)?;
+    let known = serde_json::to_value(&process)?;
+    let dropped = fit(&mut process);
+    let mut written = serde_json::to_value(&process)?;
     unknown::keep(&given, &known, &mut written);
-    std::fs::write(path, written.to_string()).map_err(cannot("write", path))
+    Ok((dropped, written))
 }
 
 /// What delegate and this program can do, as JSON.
@@ -153,4 +158,36 @@ pub(super) fn features(call: &Call, delegate: &Path) -> Result<String, Refusal> 
     serde_json::to_string_pretty(&features)
         .map(|text| format!("{text}\n"))
         .map_err(|error| Refusal::new(format!("cannot write the features: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_of_a_process_reaches_the_delegate() {
+        let given = json!({
+            "user": { "uid": 0, "gid": 0, "later": 1 },
+            "cwd": "/",
+            "args": ["/app"],
+            "oomScoreAdj": -5,
+            "future": { "of": ["processes"] },
+        });
+        let drop_it = |process: &mut Process| {
+            process.set_oom_score_adj(None);
+            vec!["oomScoreAdj".to_string()]
+        };
+        let (dropped, written) = fitted(given.to_string().as_bytes(), drop_it).unwrap();
+        assert_eq!(dropped, ["oomScoreAdj"]);
+        assert_eq!(written.get("oomScoreAdj"), None);
+        for (place, expected) in [
+            ("/user/later", json!(1)),
+            ("/future", json!({ "of": ["processes"] })),
+            ("/args", json!(["/app"])),
+        ] {
+            assert_eq!(written.pointer(place), Some(&expected), "{place}");
+        }
+    }
 }

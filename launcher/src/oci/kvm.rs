@@ -21,6 +21,22 @@ pub(super) fn choose(
     programs: &Programs,
     log: Log<'_>,
 ) -> Result<Option<Accelerator>, Refusal> {
+    let attempt = || {
+        // It notes whether KVM has worked.
+        let _ = trial(programs).status();
+    };
+    choose_by(demanded, config, programs, log, qemu::kvm, attempt)
+}
+
+/// The same, by what is `known` of a QEMU, and an attempt to know more.
+fn choose_by(
+    demanded: Option<Accelerator>,
+    config: &Config,
+    programs: &Programs,
+    log: Log<'_>,
+    known_of: impl Fn(Option<&Path>) -> Known,
+    attempt: impl FnOnce(),
+) -> Result<Option<Accelerator>, Refusal> {
     let nodes = config.accelerator().map_err(Refusal::new)?;
     let demanded = match (demanded, nodes) {
         (Some(pods), Some(nodes)) if pods != nodes => {
@@ -37,12 +53,11 @@ pub(super) fn choose(
     }
     // Of the machine's own QEMU: another one, in PATH, may fare otherwise.
     let qemu = Some(programs.qemu.as_path());
-    let mut known = qemu::kvm(qemu);
+    let mut known = known_of(qemu);
     // A QEMU that was prepared for monitors runs there alone.
     if known == Known::Untried && config.monitor == Path::new("/") {
-        // It notes whether KVM has worked.
-        let _ = trial(programs).status();
-        known = qemu::kvm(qemu);
+        attempt();
+        known = known_of(qemu);
     }
     match (known, demanded) {
         (Known::Works, _) => Ok(Some(Accelerator::Kvm)),
@@ -76,15 +91,48 @@ fn trial(programs: &Programs) -> Command {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
-    #[test]
-    fn the_containers_own_qemu_is_tried() {
-        let programs = Programs {
+    fn programs() -> Programs {
+        Programs {
             launcher: "/l/hermit-wasm".into(),
             qemu: "/q/qemu".into(),
             virtiofsd: "/v/virtiofsd".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_of_the_containers_own_qemu() {
+        let prepared = Config {
+            monitor: "/opt/monitor".into(),
+            ..Config::default()
         };
+        for (config, chosen, tried) in [
+            (Config::default(), Some(Accelerator::Kvm), true),
+            (prepared, None, false),
+        ] {
+            let was_tried = Cell::new(false);
+            let known = |qemu: Option<&Path>| {
+                assert_eq!(qemu, Some(Path::new("/q/qemu")));
+                match was_tried.get() {
+                    true => Known::Works,
+                    false => Known::Untried,
+                }
+            };
+            let log = Log {
+                file: None,
+                json: false,
+            };
+            let found = choose_by(None, &config, &programs(), log, known, || was_tried.set(true));
+            assert_eq!((found.ok(), was_tried.get()), (Some(chosen), tried));
+        }
+    }
+
+    #[test]
+    fn the_containers_own_qemu_is_tried() {
+        let programs = programs();
         let trial = trial(&programs);
         assert_eq!(trial.get_program(), "/l/hermit-wasm");
         let words: Vec<_> = trial.get_args().collect();

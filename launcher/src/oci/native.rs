@@ -132,7 +132,26 @@ fn turn_in(directory: &Path, until: Option<&Deadline>) -> Result<Turn, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_nobody_elses_to_write() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("above/cache");
+        let turn = turn_in(&directory, None).unwrap();
+        assert!(matches!(turn, Turn::Taken(Some(_))));
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(
+            [
+                mode(&scratch.path().join("above")),
+                mode(&directory),
+                mode(&directory.join("oci-compiles"))
+            ],
+            [0o700, 0o700, 0o600]
+        );
+    }
 
     #[test]
     fn only_who_must_waits_for_anothers_turn() {

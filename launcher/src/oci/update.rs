@@ -125,7 +125,31 @@ fn amount(word: &OsStr) -> Result<i64, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn what_is_not_known_of_new_limits_reaches_the_delegate() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("limits.json");
+        let machine = 64 << 20;
+        let given = json!({
+            "memory": { "limit": machine, "later": 1 },
+            "pids": { "limit": 5 },
+            "future": { "of": ["limits"] },
+        });
+        fs::write(&file, given.to_string()).unwrap();
+        let config = Config::default();
+        let written = resources(file.as_os_str(), &config, machine).unwrap();
+        let written: Value = serde_json::from_slice(&fs::read(written).unwrap()).unwrap();
+        let limit = machine + config.overhead_bytes();
+        assert_eq!(written["memory"], json!({ "limit": limit, "later": 1 }));
+        assert_eq!(written["future"], given["future"]);
+        assert_eq!(written["pids"]["limit"], 69);
+    }
 
     #[test]
     fn amounts_are_read_as_delegates_do() {
