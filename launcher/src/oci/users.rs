@@ -294,7 +294,7 @@ mod tests {
             scope.spawn(|| {
                 let mut writer = fs::File::options().write(true).open(&map).unwrap();
                 fs::rename(path.join("9/ns/user"), path.join("7/ns/user")).unwrap();
-                std::io::Write::write_all(&mut writer, b"0 400000 65536\n").unwrap();
+                io::Write::write_all(&mut writer, b"0 400000 65536\n").unwrap();
             });
             users(joined(&own), path)
         });
