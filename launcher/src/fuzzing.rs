@@ -13,6 +13,8 @@ use crate::error::Error;
 use crate::host::interrupt::{Interrupt, Stop};
 use crate::host::memory::{GuestMemory, Ram};
 use crate::host::virtiofsd::greet;
+#[cfg(feature = "oci")]
+pub use crate::oci::fuzzing::{Made, container};
 pub use crate::pack::fuzzing::{executable_of, payload_of};
 pub use crate::recording::fuzzing::{read_recording, recording_of};
 pub use crate::session::retained::Retained;

@@ -31,6 +31,8 @@ mod annotations;
 mod calls;
 mod config;
 mod entry;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod image_root;
 mod inside;
 mod kvm;
@@ -61,9 +63,12 @@ use self::config::Config;
 use self::monitor::Programs;
 use self::mounts::cannot;
 use self::refusal::{Level, Log, Refusal, refuse};
-use self::rewrite::{Container, Fate};
+use self::request::Request;
+use self::rewrite::{Container, Fate, Machine};
 use self::words::Call;
+use crate::compile::Code;
 use crate::host::files;
+use crate::vmm::capabilities::Accelerator;
 pub use inside::Inside;
 
 /// What the program is called where it is installed as a runtime.
@@ -156,11 +161,7 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
     }
     let file = call.config.clone().unwrap_or_else(|| bundle.join("config.json"));
     let text = std::fs::read(&file).map_err(cannot("read", &file))?;
-    let wrong =
-        |error: serde_json::Error| Refusal::new(format!("cannot understand {}: {error}", file.display()));
-    let spec: Spec = serde_json::from_slice(&text).map_err(wrong)?;
-    let given: Value = serde_json::from_slice(&text).map_err(wrong)?;
-    let known = value_of(&spec)?;
+    let (asked, spec) = Asked::read(&file, &text)?;
     let mut container = Container {
         bundle: &bundle,
         id: Some(id),
@@ -185,32 +186,77 @@ fn prepare(call: &Call, config: &Config, delegate: &Path, log: Log<'_>) -> Resul
         Fate::Machine(machine) => {
             let programs = Programs::find(config, Arch::host().name())?;
             let accelerator = kvm::choose(machine.annotations.accelerator, config, &programs, log)?;
-            let before = container.spec.clone();
-            let mut request = container.rewrite(&machine, config, &programs, accelerator)?;
-            let code = native::code(&machine.entry, &request, &machine.annotations, config)?;
-            request.code = code.as_ref().map(|_| request::CODE.into());
-            let mounts = container.spec.mounts().as_deref().unwrap_or_default();
-            let root = monitor::make(&own, config, &request, mounts, container.owner(&machine.users)?)?;
-            if let Some(code) = code {
-                native::keep(&code, &root)?;
-            }
-            container.set_root(root, &programs.launcher)?;
-            // Compiling may have taken long, and volumes have other users.
-            let again = Container {
-                spec: before,
-                ..container
-            };
-            if !again.is_still(&machine, config)? {
-                return refuse!("a volume of the container was changed while it was made");
-            }
+            make(
+                &mut container,
+                &machine,
+                config,
+                &programs,
+                accelerator,
+                &own,
+                |request| native::code(&machine.entry, request, &machine.annotations, config),
+            )?;
         }
     }
     monitor::note_engines_root(&own, engines_root.as_deref())?;
-    let mut all = value_of(&container.spec)?;
-    unknown::keep(&given, &known, &mut all);
     let file = own.join("config.json");
-    std::fs::write(&file, all.to_string()).map_err(cannot("write", &file))?;
+    let written = asked.written(&container.spec)?.to_string();
+    std::fs::write(&file, written).map_err(cannot("write", &file))?;
     Ok(call.with_bundle(&own))
+}
+
+/// Makes the delegate's bundle of a machine, and rewrites its container; `code` compiles what it runs.
+fn make(
+    container: &mut Container<'_>,
+    machine: &Machine,
+    config: &Config,
+    programs: &Programs,
+    accelerator: Option<Accelerator>,
+    own: &Path,
+    code: impl FnOnce(&Request) -> Result<Option<Code>, Refusal>,
+) -> Result<(), Refusal> {
+    let before = container.spec.clone();
+    let mut request = container.rewrite(machine, config, programs, accelerator)?;
+    let code = code(&request)?;
+    request.code = code.as_ref().map(|_| request::CODE.into());
+    let mounts = container.spec.mounts().as_deref().unwrap_or_default();
+    let root = monitor::make(own, config, &request, mounts, container.owner(&machine.users)?)?;
+    if let Some(code) = code {
+        native::keep(&code, &root)?;
+    }
+    container.set_root(root, &programs.launcher)?;
+    // Compiling may have taken long, and volumes have other users.
+    let again = Container {
+        spec: before,
+        ..*container
+    };
+    if !again.is_still(machine, config)? {
+        return refuse!("a volume of the container was changed while it was made");
+    }
+    Ok(())
+}
+
+/// A configuration as it was given, and as far as it is understood.
+struct Asked {
+    given: Value,
+    known: Value,
+}
+
+impl Asked {
+    fn read(file: &Path, text: &[u8]) -> Result<(Self, Spec), Refusal> {
+        let wrong =
+            |error: serde_json::Error| Refusal::new(format!("cannot understand {}: {error}", file.display()));
+        let spec: Spec = serde_json::from_slice(text).map_err(wrong)?;
+        let given = serde_json::from_slice(text).map_err(wrong)?;
+        let known = value_of(&spec)?;
+        Ok((Self { given, known }, spec))
+    }
+
+    /// `spec`, which was made of it, with the fields that are not understood.
+    fn written(&self, spec: &Spec) -> Result<Value, Refusal> {
+        let mut all = value_of(spec)?;
+        unknown::keep(&self.given, &self.known, &mut all);
+        Ok(all)
+    }
 }
 
 fn value_of(spec: &Spec) -> Result<Value, Refusal> {
