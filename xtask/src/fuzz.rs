@@ -17,7 +17,7 @@ struct Target {
     max_len: u32,
 }
 
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 17] = [
     target("application", 40_000, 2048),
     target("archive", 8_000, 12_288),
     target("calls", 20_000, 600),
@@ -28,6 +28,7 @@ const TARGETS: [Target; 16] = [
     target("machine", 4_000, 1024),
     target("mem_fs", 6_000, 800),
     target("modules", 4_000, 4096),
+    target("oci", 500, 4096),
     target("packed", 4_000, 8192),
     target("paths", 4_000, 500),
     target("recording", 8_000, 1024),

@@ -16,6 +16,7 @@ pub mod hermitfile;
 pub mod machine;
 pub mod mem_fs;
 pub mod modules;
+pub mod oci;
 pub mod packed;
 pub mod paths;
 pub mod recording;

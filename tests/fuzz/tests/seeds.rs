@@ -79,6 +79,11 @@ fn modules() {
 }
 
 #[test]
+fn oci() {
+    replay("oci", properties::oci::run);
+}
+
+#[test]
 fn paths() {
     replay("paths", properties::paths::run);
 }
