@@ -51,6 +51,7 @@ step_sidecar() {
     clear_away sidecar pair
     start_redis
     await "$patience" 'Redis' inside control redis-cli -h "$control" hset http-kv greeting 'a machine serves this'
+    # shellcheck disable=SC2016 # "$1" is of the other shell.
     on_node 1 sh -c 'grep -qx "native = true" "$1" || echo "native = true" >>"$1"' sh "$node_config"
     given sidecar
     await "$patience" 'the pod with a sidecar' pod_ready sidecar || true
