@@ -45,6 +45,8 @@ pub struct TestNetwork {
     pub denied: Vec<SocketAddr>,
     /// Bytes that the guest has sent over connections, by peer.
     pub sent: BTreeMap<SocketAddr, Vec<u8>>,
+    /// How long each piece of them was.
+    pub pieces: Vec<usize>,
     /// Peers that were told that the guest sends no more, in order.
     pub ended: Vec<SocketAddr>,
     /// Datagrams that the guest has sent.
@@ -353,6 +355,7 @@ impl Network for TestNetwork {
         stream.room = stream.room.saturating_sub(taken.len());
         let peer = stream.peer;
         self.sent.entry(peer).or_default().extend(taken);
+        self.pieces.push(taken.len());
         Ok(taken.len())
     }
 

@@ -24,6 +24,10 @@ use crate::{
 /// The longest datagram that a network could carry.
 const DATAGRAM: Size = 65_535;
 
+/// So many bytes of a list of buffers are sent over a stream as one, in as few segments as they fit into: a server's
+/// answer is often a head and a body. Of more, a segment for each buffer does not matter.
+const TOGETHER: Size = 4096;
+
 /// What a receive got.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::calls) struct Received {
@@ -182,31 +186,31 @@ pub(in crate::calls) fn send<S: System>(
     let entry = ctx.fds.get_mut(fd)?;
     let blocks = blocking(entry);
     let socket = entry.descriptor.socket_mut()?;
-    if socket.kind() == Kind::Stream {
+    let where_they_lie = match socket.kind() {
+        Kind::Stream => iovs_len == 1 || total == 0 || total > TOGETHER,
+        // One of no bytes is sent, too.
+        Kind::Datagram => iovs_len == 1 && total > 0,
+    };
+    if where_they_lie {
         return iovec::gather(mem, iovs, iovs_len, |bytes| {
             ctx.core.send(socket, bytes, to, blocks)
         });
     }
-    if iovs_len == 1 {
-        let Iovec { buf, buf_len } = mem.read(iovs)?;
-        let datagram = mem.bytes(Ptr::new(buf), buf_len)?;
-        ctx.core.send(socket, datagram, to, blocks)?;
-    } else {
-        if total > DATAGRAM {
-            return Err(Errno::MSGSIZE.into());
-        }
-        let mut datagram = buffer(total)?;
-        datagram.clear();
-        iovec::gather(mem, iovs, iovs_len, |bytes| {
-            datagram.extend_from_slice(bytes);
-            Ok(bytes.len())
-        })?;
-        ctx.core.send(socket, &datagram, to, blocks)?;
+    if total > DATAGRAM {
+        return Err(Errno::MSGSIZE.into());
     }
-    Ok(total)
+    let mut together = buffer(total)?;
+    together.clear();
+    iovec::gather(mem, iovs, iovs_len, |bytes| {
+        together.extend_from_slice(bytes);
+        Ok(bytes.len())
+    })?;
+    let sent = ctx.core.send(socket, &together, to, blocks)?;
+    // No more than `total`.
+    Ok(Size::try_from(sent).unwrap_or(total))
 }
 
-/// Room for a datagram.
+/// Room for what is in one piece.
 fn buffer(length: Size) -> Result<Vec<u8>, Errno> {
     let length = usize::try_from(length).map_err(|_| Errno::NOBUFS)?;
     let mut buffer = Vec::new();

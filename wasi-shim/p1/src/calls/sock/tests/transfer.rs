@@ -142,6 +142,8 @@ fn sock_send_and_fd_write_send_in_order() {
         &[(LEN, &le32(5))],
     );
     assert_eq!(bed.network().sent[&peer(1)], b"one, twoone, ");
+    // What fits into a few segments goes out as one.
+    assert_eq!(bed.network().pieces, [8, 5]);
     bed.ok(|c, m| sock_shutdown(c, m, CONNECTION, Sdflags::WR), &[]);
     bed.errno(
         |c, m| fd_write(c, m, CONNECTION, Ptr::new(LIST), 1, Ptr::new(LEN)),
@@ -218,7 +220,12 @@ fn datagrams_are_whole_or_cut_off() {
             &[(LEN, &le32(len))],
         );
     }
-    let sent = [&b"abcd"[..], b"a", b""].map(|bytes| (peer(9), bytes.to_vec()));
+    bed.put_iovecs(LIST, &[(BUF, 0)]);
+    bed.ok(
+        |c, m| sock_send(c, m, fd, Ptr::new(LIST), 1, 0, Ptr::new(LEN)),
+        &[(LEN, &le32(0))],
+    );
+    let sent = [&b"abcd"[..], b"a", b"", b""].map(|bytes| (peer(9), bytes.to_vec()));
     assert_eq!(bed.network().datagrams, sent);
 
     recv(
