@@ -129,12 +129,11 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<()> {
 type Text = fn() -> String;
 
 /// Guests whose text is too long to be written by hand.
-const GENERATED: [(&str, Text); 7] = [
+const GENERATED: [(&str, Text); 6] = [
     ("many-exports", many_exports),
     ("long-constant", long_constant),
     ("long-constant-no-start", long_constant_without_start),
     ("wide-branches", wide_branches),
-    ("many-branches", many_branches),
     ("limit-checking", limit_checking),
     ("limit-translating", limit_translating),
 ];
@@ -169,12 +168,6 @@ fn wide_branches() -> String {
     let results = "i32 ".repeat(1_000);
     let targets = "0 ".repeat(100_000);
     format!("(module (func (export \"_start\")) (func (result {results}) unreachable br_table {targets}))")
-}
-
-/// A module with a table of as many branches that pass nothing: it is checked at once.
-fn many_branches() -> String {
-    let targets = "0 ".repeat(100_000);
-    format!("(module (func (export \"_start\")) (func (br_table {targets} (i32.const 0))))")
 }
 
 /// Tables of branches, so many times 60,000 of them: more are no compiler's business.
