@@ -1,11 +1,13 @@
 //! `http-kv`: an HTTP server in the machine whose values are in a real Redis on this host.
 
-use std::net::Ipv4Addr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use vm_tests::server::{Guest, Server, Setting, Starter, free_port, fresh, wait_for_listener};
 
 use crate::Test;
@@ -76,7 +78,20 @@ impl Redis {
             .spawn()
             .context("cannot start Redis")?;
         self.child = Some(child);
-        wait_for_listener((self.address, self.port).into())
+        let address = (self.address, self.port).into();
+        wait_for_listener(address)?;
+        // It listens before it has read its file, and says so to all that it is asked meanwhile.
+        loop {
+            let mut stream = TcpStream::connect(address)?;
+            stream.write_all(b"PING\r\n")?;
+            let mut answer = String::new();
+            BufReader::new(stream).read_line(&mut answer)?;
+            match answer.as_str() {
+                "+PONG\r\n" => return Ok(()),
+                loading if loading.starts_with("-LOADING ") => thread::sleep(Duration::from_millis(20)),
+                other => bail!("Redis answers {other:?}"),
+            }
+        }
     }
 
     /// Ends it as its user would: it writes its file.
@@ -162,8 +177,12 @@ fn outlives_all(setting: &Setting) -> Result<()> {
     }
     ensure!(quickest < Duration::from_secs(1), "502 after {quickest:?}");
     redis.run()?;
-    client.expect("GET", "/a", b"", 200, b"kept")?;
-    drop((client, server));
+    let kept = |mut client: Client, server: &Server| {
+        let kept = client.expect("GET", "/a", b"", 200, b"kept");
+        kept.with_context(|| format!("the guest said: {}", server.said()))
+    };
+    kept(client, &server).context("Redis is there again")?;
+    drop(server);
     let server = start(setting, &grants)?;
-    Client::new(server.connect()?).expect("GET", "/a", b"", 200, b"kept")
+    kept(Client::new(server.connect()?), &server).context("the guest is there again")
 }
